@@ -1,0 +1,73 @@
+"""Sizes of complete systems: one frozen config per part."""
+
+import dataclasses
+
+from actavatar_jax.models import functional
+from actavatar_jax.models.audio_adapter import AudioAdapterConfig
+from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
+from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
+from actavatar_jax.models.vae import VAEConfig, WanVAE
+from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
+
+ADAPTER = r"audio_projection/.*|blocks/audio_(norm|attn)/.*"
+PHASES = r"phase_embedding/.*|blocks/window_strength"
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """The four networks of one system."""
+
+    transformer: DiTConfig
+    vae: VAEConfig | PatchCodecConfig
+    text_encoder: UMT5Config
+    audio_encoder: Wav2Vec2Config
+
+
+def _small(width: int, layers: int, heads: int, channels: int) -> Preset:
+    text, audio = 64, 64
+    return Preset(
+        transformer=DiTConfig(
+            width=width,
+            heads=heads,
+            head_dim=width // heads,
+            ffn=4 * width,
+            layers=layers,
+            in_channels=channels,
+            out_channels=channels,
+            text_dim=text,
+            text_len=96,
+            freq_dim=64,
+            audio=AudioAdapterConfig(feature_layers=2, feature_width=audio, hidden=96, tokens=8, token_width=64),
+            frame_time=True,
+        ),
+        vae=PatchCodecConfig(channels=channels),
+        text_encoder=UMT5Config(vocab_size=1024, width=text, heads=4, head_dim=16, ffn=128, layers=2),
+        audio_encoder=Wav2Vec2Config(
+            hidden=audio, layers=2, heads=4, ffn=128, conv_dim=(64,) * 7, pos_conv_kernel=16, pos_conv_groups=4
+        ),
+    )
+
+
+PRESETS = {
+    "wan22_ti2v_5b": Preset(DiTConfig(), VAEConfig(), UMT5Config(), Wav2Vec2Config()),
+    "tiny": _small(width=64, layers=2, heads=2, channels=8),
+    "small": _small(width=256, layers=6, heads=4, channels=48),
+}
+
+
+def parameter_counts(name: str) -> dict[str, int]:
+    """Parameters of each part of a preset, counted without allocating any."""
+    preset = PRESETS[name]
+    flat = functional.flatten(functional.abstract(ActAvatarDiT, preset.transformer))
+    adapter, rest = functional.split(flat, ADAPTER)
+    phases, backbone = functional.split(rest, PHASES)
+    vae = PatchCodec if isinstance(preset.vae, PatchCodecConfig) else WanVAE
+    return {
+        "backbone": functional.count(backbone),
+        "adapter": functional.count(adapter),
+        "phases": functional.count(phases),
+        "vae": functional.count(functional.abstract(vae, preset.vae)),
+        "umt5": functional.count(functional.abstract(UMT5Encoder, preset.text_encoder)),
+        "wav2vec2": functional.count(functional.abstract(Wav2Vec2, preset.audio_encoder)),
+    }

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# All checks and tests, in a fresh virtual environment: ./launch/test.sh [pytest arguments]
+set -euo pipefail
+source "$(dirname "$0")/setup_env.sh" test
+ruff check .
+ruff format --check .
+lint-imports
+exec python -m pytest -n 2 "$@"

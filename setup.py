@@ -1,0 +1,68 @@
+"""Installation: `pip install .` for sampling and training, extras for accelerators, conversion and tests."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.*)"', (ROOT / "actavatar_jax" / "__init__.py").read_text()).group(1)
+
+CORE = [
+    "jax>=0.10,<0.13",
+    "flax>=0.12.8,<0.13",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12",
+    "grain>=0.2.18",
+    "ml-collections>=1.1",
+    "numpy>=2",
+    "scipy>=1.14",
+    "jaxtyping>=0.3",
+    "safetensors>=0.6",
+    "transformers>=5",
+    "tokenizers>=0.22",
+    "ftfy>=6.3",
+    "pyyaml>=6",
+    "tensorflow-datasets>=4.9.10",
+    "importlib_resources>=6",  # tensorflow-datasets needs it and does not say so
+    "librosa>=0.11",
+    "av>=16",
+    "pillow>=12",
+    "typer>=0.20",
+    "tqdm>=4.67",
+    "tensorboardX>=2.6",
+]
+TORCH = ["torch==2.13.0"]
+EXTRAS = {
+    "cuda": ["jax[cuda13]"],
+    "tpu": ["jax[tpu]"],
+    "torch": TORCH,  # reading .pth, parity tests
+    "data": [],
+    "eval": [],
+    "notebook": ["jupyterlab", "matplotlib"],
+    "test": [
+        *TORCH,
+        "diffusers>=0.36",
+        "accelerate>=1",
+        "beartype>=0.22",
+        "hypothesis>=6",
+        "import-linter>=2.5",
+        "pytest>=9",
+        "pytest-xdist>=3.8",
+        "ruff>=0.14",
+    ],
+}
+
+setup(
+    name="actavatar-jax",
+    version=VERSION,
+    description="Talking avatars that act on cue: ActAvatar in JAX, from raw video to trained weights to mp4",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["actavatar_jax*", "data_pipelines*"]),
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["actavatar = actavatar_jax.cli:main"]},
+)

@@ -1,0 +1,24 @@
+"""Every test runs with shapes checked (jaxtyping + beartype) and silent rank promotion refused."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook(["actavatar_jax", "data_pipelines"], "beartype.beartype")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARED_MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
+
+
+@pytest.fixture(scope="session")
+def media() -> Path:
+    """The folder of real clips, portraits and speech that lies beside a developer's checkout."""
+    if not SHARED_MEDIA.is_dir():
+        pytest.skip("needs real media, which are not part of this repository")
+    return SHARED_MEDIA
