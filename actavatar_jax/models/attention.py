@@ -24,9 +24,9 @@ def attention(
 ) -> Float[Array, "B L N K"]:
     """`softmax(q k^T / sqrt(K) + bias) v` with the softmax in float32.
 
-    Backends: `xla` holds all scores; `chunked` holds those of 512 queries at a time, forwards and backwards, and serves
-    any platform at any length; `cudnn` (NVIDIA, bf16 or fp16) and `splash` (TPU) are fused kernels. A bias is only
-    taken by `xla` and `chunked`; a call with a bias (the small text cross-attention) uses `chunked` under the fused ones.
+    Backends: `xla` holds all scores; `chunked` holds those of 512 queries at a time, forwards and backwards, and
+    serves any platform at any length; `cudnn` (NVIDIA, bf16 or fp16) and `splash` (TPU) are fused kernels. These two
+    take no bias: a call with one (text cross-attention with a window bias) uses `chunked` instead.
     """
     if backend not in BACKENDS:
         raise ValueError(f"attention backend {backend!r} is not one of {', '.join(BACKENDS)}")

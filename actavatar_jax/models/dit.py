@@ -17,11 +17,12 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
+from actavatar_jax.media.clock import latent_times
 from actavatar_jax.models.attention import attention
 from actavatar_jax.models.audio_adapter import AudioAdapterConfig, AudioCrossAttention, AudioProjection, depth_scale
 from actavatar_jax.models.layers import layer_norm, linear, rms_norm
 from actavatar_jax.models.rope import apply_rope, rope_table
-from actavatar_jax.models.window import frame_seconds, window_penalty
+from actavatar_jax.models.window import window_penalty
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,7 @@ class DiTConfig:
     eps: float = 1e-6
     patch: tuple[int, int, int] = (1, 2, 2)
     max_phases: int = 8
-    audio: AudioAdapterConfig = AudioAdapterConfig()
+    audio: AudioAdapterConfig = dataclasses.field(default_factory=AudioAdapterConfig)
     # Two helps that the paper does not have; both start as the identity.
     phase_bias: str = "none"  # none | soft (learnable strength from zero) | hard: window bias on phase tokens
     frame_time: bool = False  # absolute time added to video tokens, for backbones trained from scratch
@@ -114,7 +115,7 @@ class ActAvatarDiT(nnx.Module):
         frame_time = None
         if c.frame_time:
             # Milliseconds over 5: the sinusoid's usual range of 0 .. 1000 for a clip of 5 s.
-            frame_time = self.frame_time(sinusoid(jnp.asarray(frame_seconds(frames)) * 200, c.freq_dim))
+            frame_time = self.frame_time(sinusoid(jnp.asarray(latent_times(frames)) * 200, c.freq_dim))
         return Conditions(
             text=self.text_embedding(text),
             audio=self.audio_projection(audio, frames),
@@ -126,9 +127,7 @@ class ActAvatarDiT(nnx.Module):
     def cache(self, conditions: Conditions) -> Conditions:
         """Adds every block's text and audio keys and values: done once per sample instead of once per step."""
         text, audio = jax.lax.map(lambda block: block.keys_values(conditions), self.blocks)
-        return dataclasses.replace(
-            conditions, text=None, audio=None, text_keys_values=text, audio_keys_values=audio
-        )
+        return dataclasses.replace(conditions, text=None, audio=None, text_keys_values=text, audio_keys_values=audio)
 
     def __call__(
         self, latents: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"], conditions: Conditions
@@ -266,7 +265,7 @@ class MLP(nnx.Module):
 
 
 class Head(nnx.Module):
-    """Modulated norm and projection to patches; the modulation is added to the time embedding before its 6-way split."""
+    """Modulated norm and projection to patches; its modulation takes the time embedding before the 6-way split."""
 
     def __init__(self, config: DiTConfig, *, rngs: nnx.Rngs):
         c = config

@@ -45,7 +45,8 @@ class PatchCodec(nnx.Module):
         frames, height, width = pixels.shape[1:4]
         if frames % GROUP != 1 or height % SIDE or width % SIDE:
             raise InputError(
-                f"PatchCodec got {frames} frames of {height}x{width}; it takes 4k+1 frames with sides in multiples of 16."
+                f"PatchCodec got {frames} frames of {height}x{width}; "
+                "it takes 4k+1 frames with sides in multiples of 16."
             )
         first = (patches(pixels[:, :1]) - self.first_mean.reshape(1, 1, 1, 1, -1)) @ self.first_basis[...]
         rest = (patches(pixels[:, 1:]) - self.rest_mean.reshape(1, 1, 1, 1, -1)) @ self.rest_basis[...]
@@ -107,7 +108,9 @@ def patches(pixels):
     batch, frames, height, width, _ = pixels.shape
     group = 1 if frames == 1 else GROUP
     x = pixels.reshape(batch, frames // group, group, height // SIDE, SIDE, width // SIDE, SIDE, 3)
-    return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch, frames // group, height // SIDE, width // SIDE, -1)
+    return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(
+        batch, frames // group, height // SIDE, width // SIDE, group * FRAME_VALUES
+    )
 
 
 def unpatches(x):

@@ -159,7 +159,7 @@ class Encoder(nnx.Module):
         widths = [config.encoder_base * m for m in (1, *config.multipliers)]
         halvings = (*config.temporal_down, None)
         self.conv_in = parts.CausalConv(3 * config.patch**2, widths[0], (3, 3, 3), **kinds)
-        self.stages = nnx.List(
+        self.stages = parts.Numbered(
             EncoderStage(widths[s], widths[s + 1], config.res_blocks, halvings[s], **kinds)
             for s in range(len(config.multipliers))
         )
@@ -169,7 +169,7 @@ class Encoder(nnx.Module):
 
     def __call__(self, x: Float[Array, "B F h w I"], memory: Memory) -> Float[Array, "B T H W O"]:
         x = self.conv_in(x, memory)
-        for stage in self.stages:
+        for stage in self.stages.in_order():
             x = stage(x, memory)
         x = self.middle(x, memory)
         return self.conv_out(jax.nn.silu(self.norm_out(x)), memory)
@@ -180,7 +180,7 @@ class EncoderStage(nnx.Module):
 
     def __init__(self, in_channels: int, out_channels: int, blocks: int, temporal: bool | None, **kinds):
         widths = [in_channels] + [out_channels] * blocks
-        self.blocks = nnx.List(parts.ResidualBlock(widths[i], widths[i + 1], **kinds) for i in range(blocks))
+        self.blocks = parts.Numbered(parts.ResidualBlock(widths[i], widths[i + 1], **kinds) for i in range(blocks))
         self.factors = (1, 1) if temporal is None else (1 + temporal, 2)
         self.channels = out_channels
         if temporal is not None:
@@ -188,7 +188,7 @@ class EncoderStage(nnx.Module):
 
     def __call__(self, x: Float[Array, "B T H W I"], memory: Memory) -> Float[Array, "B t h w O"]:
         y = x
-        for block in self.blocks:
+        for block in self.blocks.in_order():
             y = block(y, memory)
         if hasattr(self, "down"):
             y = self.down(y, memory)
@@ -204,7 +204,7 @@ class Decoder(nnx.Module):
         doublings = (*reversed(config.temporal_down), None)
         self.conv_in = parts.CausalConv(config.z_dim, widths[0], (3, 3, 3), **kinds)
         self.middle = parts.Middle(widths[0], **kinds)
-        self.stages = nnx.List(
+        self.stages = parts.Numbered(
             DecoderStage(widths[s], widths[s + 1], config.res_blocks + 1, doublings[s], **kinds)
             for s in range(len(config.multipliers))
         )
@@ -213,7 +213,7 @@ class Decoder(nnx.Module):
 
     def __call__(self, x: Float[Array, "B T H W I"], memory: Memory) -> Float[Array, "B F h w O"]:
         x = self.middle(self.conv_in(x, memory), memory)
-        for stage in self.stages:
+        for stage in self.stages.in_order():
             x = stage(x, memory)
         return self.conv_out(jax.nn.silu(self.norm_out(x)), memory)
 
@@ -223,7 +223,7 @@ class DecoderStage(nnx.Module):
 
     def __init__(self, in_channels: int, out_channels: int, blocks: int, temporal: bool | None, **kinds):
         widths = [in_channels] + [out_channels] * blocks
-        self.blocks = nnx.List(parts.ResidualBlock(widths[i], widths[i + 1], **kinds) for i in range(blocks))
+        self.blocks = parts.Numbered(parts.ResidualBlock(widths[i], widths[i + 1], **kinds) for i in range(blocks))
         if temporal is not None:
             self.factors = (1 + temporal, 2)
             self.channels = out_channels
@@ -231,7 +231,7 @@ class DecoderStage(nnx.Module):
 
     def __call__(self, x: Float[Array, "B T H W I"], memory: Memory) -> Float[Array, "B t h w O"]:
         y = x
-        for block in self.blocks:
+        for block in self.blocks.in_order():
             y = block(y, memory)
         if hasattr(self, "up"):
             y = self.up(y, memory) + parts.repeat_up(x, self.channels, *self.factors, memory)

@@ -4,7 +4,7 @@ Every layer that looks back in time takes a `Memory`. A whole video is the case 
 nothing follows; a stream is the same code run chunk by chunk with the memory handed on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,17 @@ class Memory:
     def carry(self) -> tuple[jax.Array, ...]:
         """Everything kept, in order: the argument of the next chunk's `Memory`."""
         return tuple(self._kept)
+
+
+class Numbered(nnx.Dict):
+    """Modules under the names "0", "1", ...: parameter paths of strings alone (`nnx.List` gives integers)."""
+
+    def __init__(self, modules: Iterable[nnx.Module]):
+        super().__init__({str(i): module for i, module in enumerate(modules)})
+
+    def in_order(self) -> list[nnx.Module]:
+        """The modules by number."""
+        return [self[str(i)] for i in range(len(self))]
 
 
 class CausalConv(nnx.Module):

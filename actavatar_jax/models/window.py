@@ -1,4 +1,4 @@
-"""Time of latent frames, and the window bias: how far each latent frame lies outside each phase's window.
+"""The window bias: how far each latent frame lies outside each phase's window.
 
 The bias is the training-free Prompt Relay form (arXiv 2604.10030), an option beside the paper's bias-free eq. 3.
 B batch, T latent frames, S text tokens.
@@ -7,17 +7,11 @@ B batch, T latent frames, S text tokens.
 import math
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
-FPS = 25
+from actavatar_jax.media.clock import FPS, latent_times
+
 EPSILON = 1e-3  # attention left one latent frame outside the plateau is below this; sigma = 1 / ln(1 / epsilon)
-
-
-def frame_seconds(latent_frames: int) -> Float[np.ndarray, " T"]:
-    """Time of latent frames: 0, then the mean time of the four video frames 4i-3 .. 4i."""
-    i = np.arange(latent_frames)
-    return np.where(i == 0, 0, (4 * i - 1.5) / FPS).astype(np.float32)
 
 
 def window_penalty(
@@ -30,9 +24,11 @@ def window_penalty(
     latent_rate = FPS / 4
     start, end = phase_windows[..., 0], phase_windows[..., 1]
     middle, half = (start + end) / 2, jnp.maximum((end - start) / 2 - 1 / latent_rate, 0.5 / latent_rate)
-    times = jnp.asarray(frame_seconds(latent_frames))
+    times = jnp.asarray(latent_times(latent_frames))
     outside = jnp.abs(times[None, :, None] - middle[:, None]) - half[:, None]
     sigma = 1 / math.log(1 / EPSILON)
     penalty = jnp.square(jnp.maximum(outside, 0) * latent_rate) / (2 * sigma**2)  # [B, T, phases]
-    index = jnp.broadcast_to(jnp.maximum(phase_ids - 1, 0)[:, None], (len(phase_ids), latent_frames, phase_ids.shape[1]))
+    index = jnp.broadcast_to(
+        jnp.maximum(phase_ids - 1, 0)[:, None], (len(phase_ids), latent_frames, phase_ids.shape[1])
+    )
     return jnp.where(phase_ids[:, None] > 0, jnp.take_along_axis(penalty, index, axis=2), 0.0)

@@ -1,0 +1,1 @@
+"""Flow matching: path and target (flow), integration in time (solvers), guidance, and the jitted sampler."""

@@ -1,0 +1,152 @@
+"""One training run from its config: opens the model and the data, trains, and writes the model folder."""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.models import functional
+from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.functional import Params
+from actavatar_jax.models.presets import ADAPTER, PRESETS
+from actavatar_jax.training.loop import train
+from actavatar_jax.training.optimizer import to_steps
+from actavatar_jax.training.state import TrainState
+from actavatar_jax.weights import folder as model_folder
+from data_pipelines import loader, shards, synthetic
+from data_pipelines.buckets import Bucket
+
+DURATIONS = ("steps", "log_every", "checkpoint_every", "sample.every", "optim.warmup")
+
+Sampler = Callable[[DiTConfig, Params, int], None]  # model config, parameters, steps done -> sample videos
+
+
+def run(config: ml_collections.ConfigDict, workdir: Path, sample: Sampler | None = None) -> TrainState:
+    """Trains as `config` (see `configs/common.py`) says; the result is the model folder `workdir/model`.
+
+    Run again on the same `workdir`, it goes on from the last checkpoint. `sample` is called every
+    `config.sample.every` steps with the model as it is. Raises InputError for settings that do not fit together.
+    """
+    model_config, params = open_model(config)
+    dataset, examples = open_data(config, model_config)
+    config = in_steps(config, examples)
+    return train(
+        config,
+        model_config,
+        params,
+        iter(dataset),
+        workdir,
+        sample=sample and (lambda params, step: sample(model_config, params, step)),
+        finish=lambda params, _: write_model(workdir / "model", config.model.folder, model_config, params),
+    )
+
+
+def open_model(config: ml_collections.ConfigDict) -> tuple[DiTConfig, Params]:
+    """The transformer to train: from a model folder, or a preset with random weights; the adapter from elsewhere."""
+    m, key = config.model, jax.random.key(config.seed)
+    if bool(m.folder) == bool(m.preset):
+        raise InputError("A run starts from model.folder or from model.preset: set one of the two.")
+    if m.folder:
+        start = model_folder.load(m.folder, "transformer")
+        model_config, params = start.config, start.params
+    elif m.preset in PRESETS:
+        model_config, params = PRESETS[m.preset].transformer, {}
+    else:
+        raise InputError(f'There is no preset "{m.preset}"; there are: {", ".join(PRESETS)}.')
+
+    overrides = {name: m[name] for name in ("remat", "attention", "phase_bias", "frame_time") if m[name] is not None}
+    model_config = dataclasses.replace(model_config, dtype=config.precision, **overrides)
+    params = complete(model_config, params, key)
+    if config.adapter:
+        params = with_adapter(params, model_folder.load(config.adapter, "transformer").params, config.adapter)
+    return model_config, params
+
+
+def complete(model_config: DiTConfig, params: Params, key: jax.Array) -> Params:
+    """`params` with freshly drawn values for what is not there: everything of a preset, the helps of an old model."""
+    flat = functional.flatten(params)
+    wanted = functional.flatten(functional.abstract(ActAvatarDiT, model_config))
+    if surplus := sorted(set(flat) - set(wanted)):
+        raise InputError(f"The model folder has {', '.join(surplus)}, which config.model switches off.")
+
+    @jax.jit  # parameters that nobody asks for are never drawn
+    def fresh(key):
+        drawn = functional.flatten(functional.init(ActAvatarDiT, model_config, key))
+        return {name: drawn[name] for name in wanted if name not in flat}
+
+    return functional.unflatten({**flat, **fresh(key)})
+
+
+def with_adapter(params: Params, other: Params, source: str) -> Params:
+    """`params` with the audio adapter of `other`."""
+    flat = functional.flatten(params)
+    own, adapter = functional.split(flat, ADAPTER)[0], functional.split(functional.flatten(other), ADAPTER)[0]
+    shapes = [{name: leaf.shape for name, leaf in half.items()} for half in (own, adapter)]
+    if shapes[0] != shapes[1]:
+        name = min(n for n in {**shapes[0], **shapes[1]} if shapes[0].get(n) != shapes[1].get(n))
+        raise InputError(
+            f"The adapter of {source} does not fit the model: {name} is {shapes[1].get(name)} there and "
+            f"{shapes[0].get(name)} here."
+        )
+    return functional.unflatten({**flat, **adapter})
+
+
+def open_data(config: ml_collections.ConfigDict, model_config: DiTConfig) -> tuple[Any, int]:
+    """(dataset of batches, examples in an epoch); its shapes are checked against the model."""
+    d, m = config.data, model_config
+    common = dict(batch_size=d.batch_size, seed=config.seed, text_len=m.text_len, max_phases=m.max_phases)
+    if d.source == "synthetic":
+        height, width, frames = d.bucket
+        source = synthetic.SyntheticSource(
+            Bucket(height=height, width=width, frames=frames),
+            channels=m.in_channels,
+            text_dim=m.text_dim,
+            audio_layers=m.audio.feature_layers,
+            audio_dim=m.audio.feature_width,
+        )
+        return synthetic.make_synthetic_loader(source, **common), len(source)
+    if d.source != "shards" or not d.dirs:
+        raise InputError(
+            f'data.source is "{d.source}" with data.dirs {list(d.dirs)}; give shards and folders, or synthetic.'
+        )
+    dropout = dict(text_drop=d.text_drop, audio_drop=d.audio_drop, both_drop=d.both_drop)
+    dataset = loader.make_loader(d.dirs, **common, **dropout)
+    _check_fit(next(iter(dataset)), m)
+    folders = shards.find_datasets([Path(folder) for folder in d.dirs])
+    return dataset, sum(len(shards.open_dataset(folder).source) for folder in folders)
+
+
+def _check_fit(batch: loader.Batch, m: DiTConfig) -> None:
+    ours = (m.in_channels, m.text_dim, m.audio.feature_layers, m.audio.feature_width)
+    theirs = (batch["latents"].shape[-1], batch["text"].shape[-1], *batch["audio"].shape[-2:])
+    if ours != theirs:
+        parts = "latent channels, text width, speech layers, speech width"
+        raise InputError(f"The shards were made by other encoders than the model's: {parts} are {theirs}, not {ours}.")
+
+
+def in_steps(config: ml_collections.ConfigDict, examples: int) -> ml_collections.ConfigDict:
+    """A copy of the config with every duration as a number of steps."""
+    config = config.copy_and_resolve_references()
+    with config.ignore_type():
+        for name in DURATIONS:
+            *parents, leaf = name.split(".")
+            section = config[parents[0]] if parents else config
+            section[leaf] = to_steps(section[leaf], config.data.batch_size, examples)
+    return config
+
+
+def write_model(folder: Path, base: str, model_config: DiTConfig, params: Params) -> None:
+    """The model folder: the trained transformer, and beside it the other parts of the folder the run started from."""
+    temporary = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    if base:
+        shutil.copytree(base, temporary, ignore=shutil.ignore_patterns("transformer"))
+    model_folder.save(temporary, "transformer", model_config, params)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)

@@ -1,0 +1,215 @@
+"""Video in and out: any video file to 25 upright frames a second with its sound, and frames with sound to an mp4."""
+
+import itertools
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.media.audio import decode_audio, fit_audio
+from actavatar_jax.media.clock import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, nearest_frames
+from actavatar_jax.media.container import opened
+from actavatar_jax.media.image import fit_image
+
+BT709 = 1  # the code of this colour matrix, of its primaries and of its transfer curve
+LIMITED_RANGE = 1
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames, `fps` of them a second, and 16 kHz mono sound (None where there is none); both start together."""
+
+    frames: UInt8[np.ndarray, "F H W 3"]
+    audio: Float32[np.ndarray, " n"] | None = None
+    fps: int = FPS
+
+    def save(self, path: str | Path) -> None:
+        """Written as an mp4; see `write_video`."""
+        write_video(path, self.frames, self.audio, self.fps)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file says of itself. Width and height are those of the upright picture with square pixels."""
+
+    width: int
+    height: int
+    duration: float  # seconds
+    fps: float  # mean
+    frames: int
+    has_audio: bool
+    codec: str
+    rotation: int  # degrees counter-clockwise that the player is told to turn the stored picture
+    start: Fraction  # time stamp of the first frame, seconds
+
+
+def load_video(path: str | Path, max_seconds: float | None = None, size: tuple[int, int] | None = None) -> Video:
+    """The video on the 25 fps, 16 kHz clock, by time stamp; frame 0 and sample 0 are the file's first picture.
+
+    Sound before the first picture is left out, and sound is cut or filled up with silence to the frames' length.
+    max_seconds: read no more than this. size: (height, width) to which each frame is brought while decoding. Refused
+    with an InputError: a missing or damaged file, one without pictures, one that breaks off.
+    """
+    frames = np.stack(list(read_frames(path, max_seconds, size)))
+    audio = decode_audio(Path(path), origin=probe(path).start, limit=len(frames) * SAMPLES_PER_FRAME)
+    return Video(frames, None if audio is None or not len(audio) else fit_audio(audio, len(frames)))
+
+
+def read_frames(
+    path: str | Path, max_seconds: float | None = None, size: tuple[int, int] | None = None
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """The frames of `load_video` one after the other; only one decoded picture is held at a time."""
+    slots = nearest_frames(_decoded(Path(path)))
+    count = None if max_seconds is None else max(1, int(max_seconds * FPS))
+    shown, image = None, None
+    for frame in itertools.islice(slots, count):
+        if frame is not shown:
+            shown, image = frame, frame.upright()
+            image = image if size is None else fit_image(image, *size)
+        yield image
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Facts of a video file, from its header and its first frame; InputError as in `load_video`."""
+    with opened(Path(path), "video") as container:
+        stream = _video_stream(container, Path(path))
+        first = next(_frames(container, stream), None)
+        if first is None:
+            raise InputError(f"Video {path} holds no picture that can be decoded.")
+        start, _, picture = first
+        height, width = picture.upright().shape[:2]
+        has_audio = bool(container.streams.audio)
+        frames, fps = stream.frames, stream.average_rate
+        duration = None if stream.duration is None else stream.duration * stream.time_base
+    if not frames or duration is None or not fps:  # matroska and raw streams do not say
+        stamps = [(time, lasting) for time, lasting, _ in _decoded(Path(path))]
+        frames, duration = len(stamps), stamps[-1][0] + stamps[-1][1] - start
+        fps = frames / duration
+    return VideoInfo(
+        width=width,
+        height=height,
+        duration=float(duration),
+        fps=float(fps),
+        frames=frames,
+        has_audio=has_audio,
+        codec=stream.codec_context.name,
+        rotation=picture.frame.rotation,
+        start=start,
+    )
+
+
+def write_video(
+    path: str | Path, frames: Iterable[np.ndarray], audio: Float32[np.ndarray, " n"] | None = None, fps: int = FPS
+) -> None:
+    """An mp4 (H.264, yuv420p, BT.709, and AAC mono 16 kHz) that starts playing before it is loaded in full.
+
+    frames: uint8 [h, w, 3] with even sides, all of one size. Sound is cut, or filled up with silence, to the length of
+    the frames. The file appears under its name only when complete. InputError for what cannot be written.
+    """
+    path, frames = Path(path), iter(frames)
+    if path.suffix.lower() != ".mp4":
+        raise InputError(f"Video {path} cannot be written; accepted is a name that ends in .mp4.")
+    first = next(frames, None)
+    if first is None:
+        raise InputError(f"Video {path} cannot be written: there are no frames.")
+    if first.shape[0] % 2 or first.shape[1] % 2:
+        raise InputError(f"Video {path} cannot be written at {first.shape[1]}x{first.shape[0]}; sides must be even.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        _encode(partial, itertools.chain([first], frames), first.shape, audio, fps)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    frame: av.VideoFrame
+    pixel_aspect: Fraction
+
+    def upright(self) -> UInt8[np.ndarray, "H W 3"]:
+        """RGB with square pixels, turned and mirrored as the file asks."""
+        image = self.frame.to_ndarray(format="rgb24", width=round(self.frame.width * self.pixel_aspect))
+        matrix = self.frame.side_data.get("DISPLAYMATRIX")
+        if matrix is None:
+            return image
+        # Stored (x, y) is shown at (a x + c y, b x + d y); only quarter turns and mirrors are meant for players.
+        a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5]
+        if abs(b) > abs(a):
+            image, a, d = image.swapaxes(0, 1), c, b
+        return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    cover = av.stream.Disposition.attached_pic  # the picture on a record's sleeve
+    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if not streams:
+        raise InputError(f"Video {path} has no video stream.")
+    streams[0].thread_type = "AUTO"
+    return streams[0]
+
+
+def _frames(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[tuple[Fraction, Fraction, _Picture]]:
+    """(time, duration, picture) in display order."""
+    usual = 1 / Fraction(stream.average_rate or FPS)
+    pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
+    time, duration = Fraction(0), Fraction(0)
+    for frame in container.decode(stream):
+        time = time + duration if frame.pts is None else frame.pts * frame.time_base
+        duration = frame.duration * frame.time_base if frame.duration else usual
+        yield time, duration, _Picture(frame, pixel_aspect)
+
+
+def _decoded(path: Path) -> Iterator[tuple[Fraction, Fraction, _Picture]]:
+    with opened(path, "video") as container:
+        yield from _frames(container, _video_stream(container, path))
+
+
+def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple, audio: np.ndarray | None, fps: int) -> None:
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        video = container.add_stream("libx264", rate=fps, options={"crf": "18"})
+        video.height, video.width, video.pix_fmt = shape[0], shape[1], "yuv420p"
+        context = video.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = LIMITED_RANGE
+        sound = None if audio is None else container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        if sound is not None:
+            sound.bit_rate = 64_000
+        for index, image in enumerate(frames):
+            container.mux(video.encode(_picture(image, shape, index)))
+            if sound is not None:
+                container.mux(sound.encode(_sound(audio, index * SAMPLE_RATE // fps, (index + 1) * SAMPLE_RATE // fps)))
+        container.mux(video.encode(None))
+        if sound is not None:
+            container.mux(sound.encode(None))
+
+
+def _picture(image: np.ndarray, shape: tuple, index: int) -> av.VideoFrame:
+    if image.dtype != np.uint8 or image.shape != shape or shape[2:] != (3,):
+        raise InputError(
+            f"Frame {index} is {image.dtype} {list(image.shape)}; accepted is uint8 [height, width, 3] of one size."
+        )
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    frame = frame.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG")
+    frame.pts = index
+    return frame
+
+
+def _sound(audio: np.ndarray, start: int, end: int) -> av.AudioFrame:
+    samples = audio[start:end]
+    samples = np.pad(samples, (0, end - start - len(samples)))
+    frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+    frame.sample_rate, frame.pts = SAMPLE_RATE, start
+    return frame

@@ -1,0 +1,87 @@
+"""Tokenizers: the one of a model folder, and small ones fitted on the texts of a small world."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.prompt import MAX_TOKENS
+
+_SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0, 1, 2, as umT5 has the first two
+_CHARACTERS = ["▁", *map(chr, range(33, 127))]
+_BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+_SMALLEST = len(_SPECIAL) + len(_BYTES) + len(_CHARACTERS)
+
+
+def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder (`tokenizer.json` or `spiece.model`), never from the network; else InputError."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"tokenizer folder {folder} does not exist.")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model")):
+        raise InputError(f"tokenizer folder {folder} holds neither tokenizer.json nor spiece.model.")
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"tokenizer folder {folder} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def fit_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> PreTrainedTokenizerFast:
+    """A Unigram tokenizer with at most `vocab_size` pieces for `texts`; the same texts give the same tokenizer.
+
+    Pieces do not span spaces, every ASCII character is a piece, and any other character falls back to its bytes, so
+    that no text is unknown. `<pad>` is 0, `</s>` 1 (appended when special tokens are asked for), `<unk>` 2.
+    """
+    if vocab_size < _SMALLEST:
+        raise InputError(f"a vocabulary of {vocab_size} pieces is too small; ASCII and bytes alone need {_SMALLEST}.")
+    texts = sorted(texts)
+    if not any(text.strip() for text in texts):
+        raise InputError("a tokenizer cannot be fitted without texts.")
+    metaspace = {"replacement": "▁", "prepend_scheme": "always"}
+    tokenizer = Tokenizer(models.Unigram(_pieces(texts, vocab_size, metaspace), 2, byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(**metaspace)])
+    tokenizer.post_processor = processors.TemplateProcessing("$A </s>", "$A </s> $B </s>", [("</s>", 1)])
+    pad, eos, unk = _SPECIAL
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=pad, eos_token=eos, unk_token=unk, model_max_length=MAX_TOKENS
+    )
+
+
+def _pieces(texts: list[str], vocab_size: int, metaspace: dict[str, str]) -> list[tuple[str, float]]:
+    """Pieces and log probabilities: special, frequent words, learned parts, characters (last resort), bytes.
+
+    The trainer looks for strings that several different words share, and a small world has few words; so its frequent
+    words are pieces of their own. Characters get one score because the trainer orders rare ones differently from run to
+    run, and learned scores are rounded because the last bits of its sums vary too.
+    """
+    room = vocab_size - len(_SPECIAL) - len(_BYTES) - len(_CHARACTERS)
+    counts = Counter("▁" + word for text in texts for word in text.split())
+    frequent = [(word, count) for word, count in counts.items() if count > 1]
+    frequent = sorted(frequent, key=lambda item: (-item[1], item[0]))[: room // 2]
+    scores = {word: round(math.log(count / counts.total()), 4) for word, count in frequent}
+    parts = sorted(_learned_parts(texts, vocab_size, metaspace).items(), key=lambda item: (-item[1], item[0]))
+    for part, score in parts[: room - len(scores)]:
+        scores.setdefault(part, score)
+    return [
+        *((piece, 0.0) for piece in _SPECIAL),
+        *scores.items(),
+        *((piece, -20.0) for piece in _CHARACTERS),
+        *((piece, -100.0) for piece in _BYTES),
+    ]
+
+
+def _learned_parts(texts: list[str], vocab_size: int, metaspace: dict[str, str]) -> dict[str, float]:
+    learner = Tokenizer(models.Unigram())
+    learner.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size, special_tokens=list(_SPECIAL), unk_token=_SPECIAL[2], show_progress=False
+    )
+    learner.train_from_iterator(texts, trainer)
+    vocab = json.loads(learner.to_str())["model"]["vocab"]
+    return {piece: round(score, 4) for piece, score in vocab if len(piece) > 1 and piece not in _SPECIAL}

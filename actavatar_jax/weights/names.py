@@ -1,0 +1,177 @@
+"""Invertible name tables: one list of entries is both the import from and the export to a PyTorch layout.
+
+A table is a tuple of `Entry`s, made by a function of the model config (`weights/tables/*.py`). Our parameters are a
+flat dict `{"blocks/self_attn/query/kernel": array}`; where ours stacks layers on a leading axis and the other side
+has one tensor per layer, `layer` says which row an entry fills.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.models import functional
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+    """A lossless re-layout of one tensor, with its inverse."""
+
+    to_ours: Callable[[np.ndarray], np.ndarray]
+    to_theirs: Callable[[np.ndarray], np.ndarray]
+
+
+def transpose(*axes: int) -> Transform:
+    """Ours has their axes in the order `axes`."""
+    inverse = tuple(int(i) for i in np.argsort(axes))
+    return Transform(lambda x: x.transpose(axes), lambda x: x.transpose(inverse))
+
+
+def reshape(theirs: Sequence[int], ours: Sequence[int]) -> Transform:
+    """Same elements in the same order under another shape."""
+    return Transform(lambda x: x.reshape(ours), lambda x: x.reshape(theirs))
+
+
+def chain(first: Transform, second: Transform) -> Transform:
+    """`first`, then `second`, on the way to ours."""
+    return Transform(lambda x: second.to_ours(first.to_ours(x)), lambda x: first.to_theirs(second.to_theirs(x)))
+
+
+IDENTITY = Transform(lambda x: x, lambda x: x)
+LINEAR = transpose(1, 0)  # [out, in] <-> [in, out]
+CONV1D = transpose(2, 1, 0)  # [O, I, k] <-> [k, I, O]
+CONV2D = transpose(2, 3, 1, 0)  # [O, I, kh, kw] <-> [kh, kw, I, O]
+CONV3D = transpose(2, 3, 4, 1, 0)  # [O, I, kt, kh, kw] <-> [kt, kh, kw, I, O]
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One tensor of theirs = one of our leaves, or row `layer` of one."""
+
+    theirs: str
+    ours: str
+    transform: Transform = IDENTITY
+    layer: int | None = None
+
+
+Table = tuple[Entry, ...]
+
+
+def linear(theirs: str, ours: str, layer: int | None = None, bias: bool = True) -> list[Entry]:
+    """The entries of one linear layer."""
+    entries = [Entry(f"{theirs}.weight", f"{ours}/kernel", LINEAR, layer)]
+    return entries + [Entry(f"{theirs}.bias", f"{ours}/bias", IDENTITY, layer)] * bias
+
+
+class TensorSource(Protocol):
+    """Tensors by name, read one at a time."""
+
+    def names(self) -> list[str]: ...
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
+
+    def read(self, name: str) -> np.ndarray: ...
+
+
+def import_params(
+    table: Table,
+    abstract: functional.Params,
+    source: TensorSource,
+    *,
+    dtype: Any = None,
+    ignore: str = r"(?!)",
+    initial: functional.Params | None = None,
+    may_miss: str = r"(?!)",
+) -> functional.Params:
+    """Reads every parameter of `abstract` from `source`.
+
+    Args:
+      table: names; must cover `abstract` exactly (a programming error otherwise).
+      abstract: nested dict of shapes, from `functional.abstract`.
+      source: where tensors come from; each is read once, one at a time.
+      dtype: dtype of the result; `None` keeps each tensor's own.
+      ignore: regex of their names that are allowed to be there without a place in ours.
+      initial: values for our leaves that match `may_miss` and are absent from `source`.
+      may_miss: regex of our names.
+
+    Raises:
+      InputError: one message that lists every missing, unknown and mis-shaped tensor.
+    """
+    shapes = functional.flatten(abstract)
+    check_coverage(table, abstract)
+    names = set(source.names())
+    missing = [e for e in table if e.theirs not in names]
+    absent = {e.ours for e in missing if re.fullmatch(may_miss, e.ours)}
+    problems = [f"missing {e.theirs}" for e in missing if e.ours not in absent]
+    partly = {e.ours for e in table if e.theirs in names} & absent
+    problems += [f"missing some layers of {ours}" for ours in sorted(partly)]
+    known = {e.theirs for e in table}
+    problems += [f"unknown {n}" for n in sorted(names - known) if not re.fullmatch(ignore, n)]
+    for e in table:
+        if e.theirs in names:
+            want = their_shape(e, shapes[e.ours].shape)
+            if source.shape(e.theirs) != want:
+                problems.append(f"{e.theirs} has shape {list(source.shape(e.theirs))}, expected {list(want)}")
+    if problems:
+        raise InputError(f"{len(problems)} tensors do not fit the model: " + "; ".join(problems))
+
+    flat: dict[str, Any] = {}
+    for ours in absent:
+        flat[ours] = functional.flatten(initial)[ours]
+    for e in table:
+        if e.ours in absent:
+            continue
+        value = e.transform.to_ours(source.read(e.theirs))
+        value = np.ascontiguousarray(value, dtype=dtype or value.dtype)
+        if e.layer is None:
+            flat[e.ours] = value
+        else:
+            flat.setdefault(e.ours, np.empty(shapes[e.ours].shape, value.dtype))[e.layer] = value
+    return functional.unflatten({name: flat[name] for name in shapes})
+
+
+def export_params(table: Table, params: functional.Params) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields `(their name, tensor)` in table order, one tensor at a time."""
+    flat = functional.flatten(params)
+    for e in table:
+        leaf = flat[e.ours] if e.layer is None else flat[e.ours][e.layer]
+        yield e.theirs, np.ascontiguousarray(e.transform.to_theirs(np.asarray(leaf)))
+
+
+def their_shape(entry: Entry, shape: Sequence[int]) -> tuple[int, ...]:
+    """Shape on their side of a leaf that has `shape` on ours; nothing is allocated."""
+    ours = tuple(shape) if entry.layer is None else tuple(shape)[1:]
+    return entry.transform.to_theirs(_Shape(ours)).shape
+
+
+class _Shape:
+    """The shape half of an array: enough for `transpose` and `reshape`."""
+
+    def __init__(self, shape: Sequence[int]):
+        self.shape = tuple(shape)
+
+    def transpose(self, axes: Sequence[int]) -> "_Shape":
+        return _Shape([self.shape[a] for a in axes])
+
+    def reshape(self, shape: Sequence[int]) -> "_Shape":
+        return _Shape(shape)
+
+
+def check_coverage(table: Table, abstract: functional.Params) -> None:
+    """Raises `ValueError` unless the table names each leaf (each layer of it) of `abstract` once, and nothing else."""
+    shapes = functional.flatten(abstract)
+    seen: dict[str, list[int | None]] = {}
+    for e in table:
+        seen.setdefault(e.ours, []).append(e.layer)
+    problems = [f"no entry for {name}" for name in shapes if name not in seen]
+    problems += [f"entry for unknown {name}" for name in seen if name not in shapes]
+    for name, layers in seen.items():
+        if name in shapes and layers != [None] and layers != list(range(shapes[name].shape[0])):
+            problems.append(f"layers {layers} of {name}")
+    if len({e.theirs for e in table}) != len(table):
+        problems.append("a name of theirs stands twice")
+    if problems:
+        raise ValueError("name table and model disagree: " + "; ".join(problems))

@@ -1,0 +1,157 @@
+"""Names of the Wan2.2 VAE's tensors in diffusers and in the original release, and its `vae/config.json`.
+
+Both layouts hold the same 196 tensors in the same shapes under different names.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.models.vae import VAEConfig
+from actavatar_jax.weights.names import CONV2D, CONV3D, IDENTITY, LINEAR, Entry, Table, Transform, chain
+
+# A part of the model: our prefix, theirs in diffusers, theirs in the original, and what it is.
+Part = tuple[str, str, str, Callable[[str, str], list[Entry]]]
+
+
+def diffusers(config: VAEConfig) -> Table:
+    """diffusers' `AutoencoderKLWan`."""
+    return tuple(e for ours, theirs, _, kind in _parts(config) for e in kind(theirs, ours))
+
+
+def wan(config: VAEConfig) -> Table:
+    """`Wan2.2_VAE.pth` of the original release."""
+    return tuple(e for ours, _, theirs, kind in _parts(config) for e in kind(theirs, ours))
+
+
+def to_json(config: VAEConfig) -> dict[str, Any]:
+    """The content of diffusers' `vae/config.json`; the compute dtype is not part of it."""
+    channels = 3 * config.patch**2
+    return {
+        "_class_name": "AutoencoderKLWan",
+        "attn_scales": [],
+        "base_dim": config.encoder_base,
+        "decoder_base_dim": config.decoder_base,
+        "dim_mult": list(config.multipliers),
+        "dropout": 0.0,
+        "in_channels": channels,
+        "is_residual": True,
+        "latents_mean": list(config.latents_mean),
+        "latents_std": list(config.latents_std),
+        "num_res_blocks": config.res_blocks,
+        "out_channels": channels,
+        "patch_size": config.patch,
+        "scale_factor_spatial": config.space_factor,
+        "scale_factor_temporal": config.time_factor,
+        "temperal_downsample": list(config.temporal_down),
+        "z_dim": config.z_dim,
+    }
+
+
+def from_json(values: dict[str, Any]) -> VAEConfig:
+    """Inverse of `to_json`.
+
+    Raises:
+      InputError: a key is missing, or the file describes another VAE (for example that of Wan2.1).
+    """
+    if values.get("_class_name") != "AutoencoderKLWan" or not values.get("is_residual") or values.get("attn_scales"):
+        raise InputError(
+            "the VAE's config.json does not describe a Wan2.2 VAE: accepted is _class_name AutoencoderKLWan with "
+            f"is_residual true and no attn_scales, got {values.get('_class_name')} with is_residual "
+            f"{values.get('is_residual')} and attn_scales {values.get('attn_scales')}"
+        )
+    missing = sorted(set(to_json(VAEConfig())) - set(values) - _NOT_NEEDED)
+    if missing:
+        raise InputError(f"the VAE's config.json lacks {', '.join(missing)}")
+    return VAEConfig(
+        encoder_base=values["base_dim"],
+        decoder_base=values["decoder_base_dim"],
+        z_dim=values["z_dim"],
+        multipliers=tuple(values["dim_mult"]),
+        res_blocks=values["num_res_blocks"],
+        temporal_down=tuple(values["temperal_downsample"]),
+        patch=values["patch_size"],
+        latents_mean=tuple(map(float, values["latents_mean"])),
+        latents_std=tuple(map(float, values["latents_std"])),
+    )
+
+
+_NOT_NEEDED = {"attn_scales", "dropout", "in_channels", "out_channels", "scale_factor_spatial", "scale_factor_temporal"}
+
+
+def _parts(config: VAEConfig) -> Iterator[Part]:
+    yield "quant", "quant_conv", "conv1", _point3d
+    yield "post_quant", "post_quant_conv", "conv2", _point3d
+
+    yield "encoder/conv_in", "encoder.conv_in", "encoder.conv1", _conv3d
+    widths = [config.encoder_base * m for m in (1, *config.multipliers)]
+    for s in range(len(config.multipliers)):
+        ours, new, old = f"encoder/stages/{s}", f"encoder.down_blocks.{s}", f"encoder.downsamples.{s}.downsamples"
+        for i in range(config.res_blocks):
+            changes = i == 0 and widths[s] != widths[s + 1]
+            yield from _residual(f"{ours}/blocks/{i}", f"{new}.resnets.{i}", f"{old}.{i}", changes)
+        if s < len(config.temporal_down):
+            names = f"{ours}/down", f"{new}.downsampler", f"{old}.{config.res_blocks}"
+            yield from _resample(*names, config.temporal_down[s])
+
+    yield "decoder/conv_in", "decoder.conv_in", "decoder.conv1", _conv3d
+    widths = [config.decoder_base * m for m in (config.multipliers[-1], *reversed(config.multipliers))]
+    for s in range(len(config.multipliers)):
+        ours, new, old = f"decoder/stages/{s}", f"decoder.up_blocks.{s}", f"decoder.upsamples.{s}.upsamples"
+        for i in range(config.res_blocks + 1):
+            changes = i == 0 and widths[s] != widths[s + 1]
+            yield from _residual(f"{ours}/blocks/{i}", f"{new}.resnets.{i}", f"{old}.{i}", changes)
+        if s < len(config.temporal_down):
+            names = f"{ours}/up", f"{new}.upsampler", f"{old}.{config.res_blocks + 1}"
+            yield from _resample(*names, config.temporal_down[-1 - s])
+
+    for half in ("encoder", "decoder"):
+        middle = f"{half}/middle", f"{half}.mid_block", f"{half}.middle"
+        yield from _residual(f"{middle[0]}/before", f"{middle[1]}.resnets.0", f"{middle[2]}.0", False)
+        attention = f"{middle[0]}/attention", f"{middle[1]}.attentions.0", f"{middle[2]}.1"
+        yield f"{attention[0]}/norm", f"{attention[1]}.norm", f"{attention[2]}.norm", _gain2d
+        yield f"{attention[0]}/to_qkv", f"{attention[1]}.to_qkv", f"{attention[2]}.to_qkv", _point2d
+        yield f"{attention[0]}/proj", f"{attention[1]}.proj", f"{attention[2]}.proj", _point2d
+        yield from _residual(f"{middle[0]}/after", f"{middle[1]}.resnets.1", f"{middle[2]}.2", False)
+        yield f"{half}/norm_out", f"{half}.norm_out", f"{half}.head.0", _gain3d
+        yield f"{half}/conv_out", f"{half}.conv_out", f"{half}.head.2", _conv3d
+
+
+def _residual(ours: str, new: str, old: str, changes_channels: bool) -> Iterator[Part]:
+    yield f"{ours}/norm1", f"{new}.norm1", f"{old}.residual.0", _gain3d
+    yield f"{ours}/conv1", f"{new}.conv1", f"{old}.residual.2", _conv3d
+    yield f"{ours}/norm2", f"{new}.norm2", f"{old}.residual.3", _gain3d
+    yield f"{ours}/conv2", f"{new}.conv2", f"{old}.residual.6", _conv3d
+    if changes_channels:
+        yield f"{ours}/shortcut", f"{new}.conv_shortcut", f"{old}.shortcut", _point3d
+
+
+def _resample(ours: str, new: str, old: str, temporal: bool) -> Iterator[Part]:
+    yield f"{ours}/spatial", f"{new}.resample.1", f"{old}.resample.1", _conv2d
+    if temporal:
+        yield f"{ours}/temporal", f"{new}.time_conv", f"{old}.time_conv", _conv3d
+
+
+def _with_bias(transform: Transform) -> Callable[[str, str], list[Entry]]:
+    return lambda theirs, ours: [
+        Entry(f"{theirs}.weight", f"{ours}/kernel", transform),
+        Entry(f"{theirs}.bias", f"{ours}/bias", IDENTITY),
+    ]
+
+
+def _gain(ones: int) -> Callable[[str, str], list[Entry]]:
+    transform = _without_ones(1, ones)
+    return lambda theirs, ours: [Entry(f"{theirs}.gamma", f"{ours}/scale", transform)]
+
+
+def _without_ones(rank: int, ones: int) -> Transform:
+    """Theirs has `ones` axes of size 1 after the first `rank`."""
+    return Transform(lambda x: x.reshape(x.shape[:rank]), lambda x: x.reshape((*x.shape, *(1,) * ones)))
+
+
+_conv3d = _with_bias(CONV3D)
+_conv2d = _with_bias(CONV2D)
+_point3d = _with_bias(chain(_without_ones(2, 3), LINEAR))  # a 1x1x1 convolution is a linear layer
+_point2d = _with_bias(chain(_without_ones(2, 2), LINEAR))
+_gain3d = _gain(3)
+_gain2d = _gain(2)

@@ -1,0 +1,102 @@
+"""What the training configs share: the short argument behind the colon, and every setting with its meaning.
+
+A duration is a string: "20_000 steps", "800_000 examples" or "2 epochs"; a bare number counts steps.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
+    """The argument of `--config file.py:arg`, e.g. `preset=small,runlocal`, over its defaults.
+
+    A bare name sets a switch; values take the type of their default. Raises ValueError for an unknown name.
+    """
+    parsed = ConfigDict(defaults)
+    for part in filter(None, arg.split(",")):
+        name, has_value, text = part.partition("=")
+        if name not in parsed:
+            raise ValueError(f'Unknown config argument "{name}"; there are: {", ".join(sorted(defaults))}.')
+        if isinstance(parsed[name], bool):
+            if text.lower() not in ("", "true", "false"):
+                raise ValueError(f'Config argument "{part}" is a switch; write {name}, {name}=true or {name}=false.')
+            parsed[name] = text.lower() != "false"
+        elif not has_value:
+            raise ValueError(f'Config argument "{name}" needs a value: {name}=...')
+        else:
+            parsed[name] = type(parsed[name])(text)
+    return parsed
+
+
+def training(preset: str = "") -> ConfigDict:
+    """Settings of both stages; a stage sets `rules`, `steps` and what else is its own."""
+    c = ConfigDict()
+    c.seed = 0  # of initial weights (where there is no folder), data order, noise and times
+    c.precision = "bfloat16"  # of the computation; weights, moments, norms, modulation and loss stay float32
+
+    c.model = ConfigDict()
+    c.model.folder = ""  # model folder to start from (a plain Wan2.2-TI2V-5B folder will do), or
+    c.model.preset = preset  # name of a preset to start from random weights
+    c.model.remat = "full"  # none | full | attention (keeps attention outputs: faster, more memory)
+    c.model.attention = "xla"  # xla | chunked | cudnn | splash
+    c.model.phase_bias = placeholder(str)  # none | soft | hard window bias; unset: as the folder or preset has it
+    c.model.frame_time = placeholder(bool)  # absolute frame time; unset: as the folder or preset has it
+    c.adapter = ""  # model folder whose audio adapter replaces the model's own: the result of stage 1
+
+    c.data = ConfigDict()
+    c.data.source = "shards"  # shards | synthetic
+    c.data.dirs = ()  # folders of encoded shards
+    c.data.batch_size = 40  # over all devices
+    c.data.text_drop = 0.1  # share of samples that lose their text,
+    c.data.audio_drop = 0.1  # their speech,
+    c.data.both_drop = 0.05  # or both, so that guidance can be used
+    c.data.bucket = (704, 1280, 125)  # height, width and frames of synthetic clips
+
+    c.steps = "20_000 steps"  # length of the run
+    c.log_every = "50 steps"  # metrics are averages over so many steps
+    c.checkpoint_every = "500 steps"  # and at the end; 0: never
+    c.rules = (
+        (".*", 1.0),
+    )  # (regex of parameter names, multiple of the learning rate or None: frozen); first match wins
+
+    c.optim = ConfigDict()
+    c.optim.learning_rate = 5e-6
+    c.optim.schedule = "constant"  # constant | cosine, after the warm-up
+    c.optim.warmup = "500 steps"  # linear
+    c.optim.b1 = 0.9
+    c.optim.b2 = 0.999
+    c.optim.weight_decay = 0.01  # of kernels only
+    c.optim.clip = 1.0  # global norm of the gradient
+    c.optim.ema_decay = 0.0  # of averaged weights, which are then the ones sampled and saved; 0: off
+
+    c.time_law = ConfigDict()
+    c.time_law.shift = 5.0  # uniform over `steps` levels, then warped towards noise by this
+    c.time_law.steps = 1000
+    c.time_law.noisy_share = 0.0  # share of samples drawn from [noisy_from, 1] instead; helps backbones trained from
+    c.time_law.noisy_from = 0.9  # scratch to learn when events happen
+
+    c.sample = ConfigDict()
+    c.sample.every = "0"  # how often sample videos are made; 0: never
+    c.sample.jobs = ""  # JSON lines with image, audio and prompt, as for `actavatar sample --jobs`
+    c.sample.steps = 40  # of the solver
+    c.sample.text_guidance = 5.0
+    c.sample.audio_guidance = 5.0
+    return c
+
+
+def shrink(config: ConfigDict) -> ConfigDict:
+    """The same run at a size for a laptop: a tiny random model, synthetic clips, seconds on one CPU core."""
+    config.model.folder, config.model.preset, config.adapter = "", "tiny", ""
+    config.model.remat = "none"
+    config.data.source = "synthetic"
+    config.data.bucket = (32, 64, 9)
+    config.data.batch_size = 4
+    config.steps = "20 steps"
+    config.log_every = "5 steps"
+    config.checkpoint_every = "10 steps"
+    config.sample.every = "0"
+    config.optim.warmup = "5 steps"
+    config.optim.learning_rate = 1e-3
+    return config

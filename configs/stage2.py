@@ -1,0 +1,35 @@
+"""Stage 2: everything learns to act on cue (14 000 steps, batch 40, structured prompts).
+
+It starts from a fresh backbone with the adapter of stage 1, and with a fresh optimizer:
+
+    python launch/train.py --config configs/stage2.py --workdir runs/stage2 \\
+        --config.model.folder=Wan2.2-TI2V-5B-Diffusers --config.adapter=runs/stage1/model \\
+        --config.data.dirs="('shards/motion',)"
+
+A small model from random weights needs the helps of its preset; its phase embeddings learn ten times faster, and half
+of the noise levels are high ones, which decide when things happen:
+
+    python launch/train.py --config configs/stage2.py:preset=small --workdir runs/small --config.data.dirs="('shards',)"
+
+On a laptop, with a tiny random model and made-up clips:
+
+    python launch/train.py --config configs/stage2.py:runlocal --workdir runs/local2
+"""
+
+from configs import common
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    arg = common.parse_arg(arg, runlocal=False, preset="")
+    from_scratch = bool(arg.preset) or arg.runlocal
+    config = common.training(arg.preset)
+    config.steps = "14_000 steps"
+    config.rules = (
+        (r"phase_embedding/.*|blocks/window_strength", 10.0 if from_scratch else 1.0),
+        (r".*", 1.0),
+    )
+    if from_scratch:
+        config.optim.learning_rate = 1e-3
+        config.time_law.noisy_share = 0.5
+    return common.shrink(config) if arg.runlocal else config

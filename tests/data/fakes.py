@@ -1,0 +1,61 @@
+"""Small stand-ins: frozen encoders without weights, and clips drawn by arithmetic."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from actavatar_jax.media.video import write_video
+from actavatar_jax.prompt import StructuredPrompt
+
+TEXT_LEN, TEXT_DIM = 64, 6
+
+
+class WordTokenizer:
+    """One token per word."""
+
+    eos_token_id = 1
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        return [2 + zlib.crc32(word.encode()) % 1000 for word in text.split()]
+
+
+class FakeEncoders:
+    """The interface of the real encoders: block means for latents, token numbers for text, sample means for audio."""
+
+    def __init__(self, name: str = "fake"):
+        self.name, self.tokenizer, self.calls = name, WordTokenizer(), 0
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"video": self.name, "text": "words"}
+
+    def text(self, prompts: list[StructuredPrompt]) -> tuple[np.ndarray, np.ndarray]:
+        embeds = np.zeros((len(prompts), TEXT_LEN, TEXT_DIM), np.float32)
+        phase_ids = np.full((len(prompts), TEXT_LEN), -1, np.int32)
+        for row, prompt in enumerate(prompts):
+            tokens = prompt.tokenise(self.tokenizer, TEXT_LEN)
+            embeds[row, : len(tokens.ids)] = np.sin(tokens.ids[:, None] * np.arange(1, TEXT_DIM + 1))
+            phase_ids[row, : len(tokens.ids)] = tokens.phase_ids
+        return embeds, phase_ids
+
+    def audio(self, samples: np.ndarray, num_frames: int) -> np.ndarray:
+        """[F, 2, 3] that hold the mean loudness of each frame's own samples."""
+        loudness = np.abs(samples.reshape(num_frames, -1)).mean(1)
+        return np.tile(loudness[:, None, None], (1, 2, 3)).astype(np.float32)
+
+    def video(self, frames: np.ndarray) -> np.ndarray:
+        """[T, H, W, 3]: means over 16 x 16 pixels, and over frame 0 alone, then groups of four."""
+        self.calls += 1
+        count, height, width, _ = frames.shape
+        blocks = frames.reshape(count, height // 16, 16, width // 16, 16, 3).mean((2, 4), dtype=np.float32) / 127.5 - 1
+        return np.concatenate([blocks[:1], blocks[1:].reshape(-1, 4, *blocks.shape[1:]).mean(1)])
+
+
+def write_clip(path: Path, frames: int = 20, height: int = 64, width: int = 96, seed: int = 0, sound: bool = True):
+    """A video whose brightness and loudness grow with time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    grey = np.linspace(20, 235, frames)[:, None, None, None] * np.array([1.0, 0.8, 0.6])
+    pictures = np.broadcast_to(grey, (frames, height, width, 3)).astype(np.uint8)
+    audio = (rng.uniform(-0.8, 0.8, frames * 640) * np.linspace(0, 1, frames * 640)).astype(np.float32)
+    write_video(path, pictures, audio if sound else None)

@@ -1,0 +1,142 @@
+"""The scan against a plain loop; batch independence; the clean first frame; one call for all guidance branches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from actavatar_jax.diffusion.flow import keep_first_frame
+from actavatar_jax.diffusion.guidance import guidance
+from actavatar_jax.diffusion.sampler import _integrate, sample, sample_noise
+from actavatar_jax.diffusion.solvers import SOLVERS, make_solver, model_times, sigma_grid
+
+B, T, H, W, C = 2, 3, 2, 2, 4
+MIX = jnp.asarray(np.random.default_rng(0).standard_normal((C, C), np.float32))
+EQUAL, SPLIT = guidance("auto", 5.0, 5.0), guidance("text_first", 5.0, 3.0)
+
+
+def fake_model(latents, timesteps, conditions):
+    """Nonlinear, and mixes all positions of a sample, so that a wrong row, frame or timestep shows everywhere."""
+    mean = latents.mean(axis=(1, 2, 3, 4), keepdims=True)
+    time = timesteps[:, :, None, None, None] / 1000
+    return (
+        jnp.tanh(latents @ MIX + mean + jnp.sin(3 * time)) + conditions["branch"][:, None, None, None, None] * latents
+    )
+
+
+def conditions_for(chosen, batch=B):
+    return {"branch": jnp.repeat(jnp.asarray([0.3 * text + 0.2 * audio for text, audio in chosen.branches]), batch)}
+
+
+@pytest.fixture
+def inputs():
+    return {
+        "noise": sample_noise(0, np.arange(B), (T, H, W, C)),
+        "first_frame": sample_noise(1, np.arange(B), (1, H, W, C)),
+    }
+
+
+def run(name, chosen, steps=5, batch=B, model=fake_model, **inputs):
+    settings = {"solver": name, "sigmas": sigma_grid(name, steps, 5.0), "guidance": chosen}
+    return sample(model, conditions_for(chosen, batch), **inputs, **settings)
+
+
+def plain_loop(name, chosen, steps, noise, first_frame):
+    """One evaluation per branch and step, in Python."""
+    sigmas = sigma_grid(name, steps, 5.0)
+    solver = make_solver(name, sigmas)
+    latents = keep_first_frame(noise, first_frame)
+    state = solver.init(latents)
+    for i, time in enumerate(model_times(name, sigmas)):
+        timesteps = np.full((B, T), time, np.float32)
+        if first_frame is not None:
+            timesteps[:, 0] = 0
+        velocity = 0
+        for (text, audio), weight in zip(chosen.branches, chosen.weights, strict=True):
+            branch = {"branch": jnp.full(B, 0.3 * text + 0.2 * audio)}
+            velocity += weight * fake_model(latents, jnp.asarray(timesteps), branch)
+        now = {key: value[i] for key, value in solver.coefficients.items()}
+        latents, state = solver.step(now, state, latents, velocity)
+        latents = keep_first_frame(latents, first_frame)
+    return latents
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("chosen", [EQUAL, SPLIT])
+@pytest.mark.parametrize("with_image", [True, False])
+def test_scan_equals_plain_loop(name, chosen, with_image, inputs):
+    inputs["first_frame"] = inputs["first_frame"] if with_image else None
+    np.testing.assert_allclose(run(name, chosen, **inputs), plain_loop(name, chosen, 5, **inputs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_first_frame_is_untouched(name, inputs):
+    latents = run(name, EQUAL, **inputs)
+    np.testing.assert_array_equal(latents[:, :1], inputs["first_frame"])
+    assert np.abs(latents[:, 1:] - inputs["noise"][:, 1:]).min() > 0
+
+
+def test_noise_of_the_first_frame_has_no_effect(inputs):
+    other = dict(inputs, noise=inputs["noise"].at[:, 0].add(7.0))
+    np.testing.assert_array_equal(run("unipc", EQUAL, **inputs), run("unipc", EQUAL, **other))
+
+
+def test_the_model_sees_the_clean_frame_and_timestep_0_at_every_step(inputs):
+    seen = []
+
+    def model(latents, timesteps, conditions):
+        jax.debug.callback(lambda *now: seen.append(now), latents[:, :1], timesteps, ordered=True)
+        return fake_model(latents, timesteps, conditions)
+
+    run("unipc", EQUAL, steps=8, model=model, **inputs).block_until_ready()
+    jax.effects_barrier()
+    assert len(seen) == 8
+    for (first, timesteps), time in zip(seen, [999, 972, 937, 892, 833, 749, 624, 416], strict=True):
+        np.testing.assert_array_equal(first, np.concatenate([inputs["first_frame"]] * 2))
+        np.testing.assert_array_equal(timesteps, [[0] + [time] * (T - 1)] * (2 * B))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_samples_do_not_depend_on_the_batch(name, inputs):
+    together = run(name, EQUAL, **inputs)
+    for i in range(B):
+        alone = run(name, EQUAL, batch=1, **{key: value[i : i + 1] for key, value in inputs.items()})
+        np.testing.assert_allclose(together[i : i + 1], alone, rtol=1e-6, atol=1e-6)
+
+
+def test_noise_of_a_sample_depends_on_seed_and_id_only():
+    noise = sample_noise(5, np.asarray([3, 11]), (T, H, W, C))
+    assert noise.shape == (2, T, H, W, C) and noise.dtype == jnp.float32
+    np.testing.assert_array_equal(noise[1:], sample_noise(5, jnp.asarray([11]), (T, H, W, C)))
+    assert not np.allclose(noise[0], noise[1])
+    assert not np.allclose(noise[0], sample_noise(6, np.asarray([3]), (T, H, W, C))[0])
+
+
+def test_noise_is_reproducible_under_another_default_generator():
+    expected = sample_noise(5, np.asarray([3]), (2, 2))
+    with jax.default_prng_impl("rbg"):
+        np.testing.assert_array_equal(sample_noise(5, np.asarray([3]), (2, 2)), expected)
+
+
+def test_all_branches_are_one_call_traced_once_for_equal_shapes(inputs):
+    traced = []
+
+    def model(latents, timesteps, conditions):
+        traced.append(latents.shape)
+        return fake_model(latents, timesteps, conditions)
+
+    before = _integrate._cache_size()
+    for scale in (5.0, 3.0):
+        run("unipc", guidance("auto", scale, scale), model=model, **inputs)
+    run("unipc", EQUAL, model=model, noise=inputs["noise"] + 1, first_frame=inputs["first_frame"])
+    assert _integrate._cache_size() == before + 1
+    assert set(traced) == {(2 * B, T, H, W, C)}
+
+
+def test_half_precision_models_keep_a_float32_state(inputs):
+    def half(*args):
+        return fake_model(*args).astype(jnp.bfloat16)
+
+    latents = run("unipc", EQUAL, model=half, **inputs)
+    assert latents.dtype == jnp.float32
+    assert not (latents[:, 1:] == latents[:, 1:].astype(jnp.bfloat16).astype(jnp.float32)).all()

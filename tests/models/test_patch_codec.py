@@ -1,0 +1,63 @@
+"""PatchCodec: the VAE's rules (4k+1 frames, causality), and the quality of principal components."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.models import functional
+from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, fit_patch_codec
+
+
+def moving_disc(seed: int, frames: int = 9, side: int = 64) -> np.ndarray:
+    """A bright disc that drifts over a gradient, in [-1, 1]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    cx, cy, vx, vy = *rng.uniform(16, 48, 2), *rng.uniform(-1, 1, 2)
+    disc = [((x - cx - vx * f) ** 2 + (y - cy - vy * f) ** 2 < 100) for f in range(frames)]
+    colour = rng.uniform(0, 1, 3)
+    picture = np.where(np.stack(disc)[..., None], colour, (x / side)[None, ..., None] * np.ones(3))
+    return (picture * 2 - 1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def codec():
+    params = fit_patch_codec([moving_disc(i) for i in range(12)], channels=64)
+    return functional.bind(PatchCodec, PatchCodecConfig(64), jax.tree.map(jnp.asarray, params))
+
+
+def psnr(a, b) -> float:
+    return float(-10 * np.log10(np.mean((np.asarray(a) - np.asarray(b)) ** 2) / 4))
+
+
+def test_unseen_clip_survives(codec):
+    clip = jnp.asarray(moving_disc(99))[None]
+    latents = codec.encode(clip)
+    assert latents.shape == (1, 3, 4, 4, 64)
+    assert psnr(codec.decode(latents), clip) > 26
+
+
+def test_codes_have_unit_variance_and_still_patches_agree_across_time(codec):
+    clips = jnp.asarray(np.stack([moving_disc(i) for i in range(12)]))
+    assert float(codec.encode(clips)[:, 1:].var()) == pytest.approx(1, rel=0.2)
+    still = jnp.repeat(clips[:, :1], 9, axis=1)
+    latents = codec.encode(still)
+    apart = jnp.abs(latents[:, 0] - latents[:, 1]).mean() / jnp.abs(latents[:, 1]).mean()
+    assert float(apart) < 0.35
+
+
+def test_causal_and_first_frame_alone(codec):
+    clip = jnp.asarray(moving_disc(1))[None]
+    latents = codec.encode(clip)
+    changed = codec.encode(clip.at[:, 5:].add(0.1))
+    assert np.array_equal(latents[:, :2], changed[:, :2])
+    assert not np.array_equal(latents[:, 2], changed[:, 2])
+    np.testing.assert_allclose(codec.encode(clip[:, :1]), latents[:, :1], atol=1e-5)
+    np.testing.assert_allclose(codec.decode(latents[:, :2]), codec.decode(latents)[:, :5], atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 64, 64, 3), (1, 9, 60, 64, 3)])
+def test_wrong_shapes_are_refused(codec, shape):
+    with pytest.raises(InputError, match="4k\\+1 frames"):
+        codec.encode(jnp.zeros(shape))

@@ -1,0 +1,185 @@
+"""Tokenizers: special ids, nothing unknown, the same from run to run, and phase ids of a prompt."""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.tokenizer import fit_tokenizer, load_tokenizer
+
+TEXTS = [
+    f"{who} {how}. Phase-1 [0-2s]: {act} the {side} arm."
+    for who in ("A woman", "A man", "The presenter")
+    for how in ("speaking professionally", "in business attire", "explaining")
+    for act in ("Raises", "Waves", "Lowers")
+    for side in ("left", "right")
+]
+PAPER = StructuredPrompt.parse(
+    "A woman in business attire speaking professionally Phase-1 [0-2s]: Gestures outward with open palm "
+    "Phase-2 [2-4s]: Points downward to emphasize detail."
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return fit_tokenizer(TEXTS, 640)
+
+
+def test_special_ids_and_end_token(tokenizer):
+    assert (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id) == (0, 1, 2)
+    assert tokenizer("")["input_ids"] == [1]
+    assert tokenizer("A woman")["input_ids"][-1] == 1
+    assert tokenizer.encode("A woman", add_special_tokens=False).count(1) == 0
+
+
+def test_frequent_words_are_one_piece_and_size_holds(tokenizer):
+    assert (
+        tokenizer.tokenize("A woman explaining") == ["▁A", "▁woman", "▁explaining"]
+        or len(tokenizer.tokenize("A woman")) == 2
+    )
+    assert len(tokenizer) <= 640
+    vocabulary = tokenizer.get_vocab()
+    assert sorted(vocabulary.values()) == list(range(len(tokenizer)))
+
+
+@pytest.mark.parametrize("text", ["zebra Quiz #42!", "héllo wörld 日本 🙂", "<pa d> [x] ~^|", "▁under▁"])
+def test_no_text_is_unknown(tokenizer, text):
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    assert tokenizer.unk_token_id not in ids
+    assert tokenizer.decode(ids) == text.replace("▁", " ").lstrip()
+
+
+def test_save_and_load_round_trip(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    for text in [*TEXTS, "日本 zebra"]:
+        assert loaded(text)["input_ids"] == tokenizer(text)["input_ids"]
+    assert (loaded.pad_token_id, loaded.eos_token_id) == (0, 1)
+    assert loaded.model_max_length == 512
+
+
+def test_same_texts_same_tokenizer_in_another_process(tokenizer):
+    code = "import sys, json; from actavatar_jax.tokenizer import fit_tokenizer; "
+    code += "print(fit_tokenizer(json.load(sys.stdin), 640).backend_tokenizer.to_str())"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
+    other = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(TEXTS[::-1]), env=environment, capture_output=True, text=True
+    )
+    digest = [
+        hashlib.sha256(text.encode()).hexdigest()
+        for text in (other.stdout.strip(), tokenizer.backend_tokenizer.to_str())
+    ]
+    assert digest[0] == digest[1], other.stderr
+
+
+def test_bad_input(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        load_tokenizer(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"neither tokenizer\.json nor spiece\.model"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{broken")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_tokenizer(tmp_path)
+    with pytest.raises(InputError, match="too small"):
+        fit_tokenizer(TEXTS, 100)
+    with pytest.raises(InputError, match="without texts"):
+        fit_tokenizer([" "])
+
+
+# ---- phase ids
+
+
+def joint_ids(tokenizer, prompt):
+    """What the text encoder of the backbone would be given for the flat string."""
+    return [*tokenizer.encode(prompt.render(), add_special_tokens=False), tokenizer.eos_token_id]
+
+
+def texts_by_phase(tokenizer, tokens):
+    return [tokenizer.decode(tokens.ids[:-1][tokens.phase_ids[:-1] == k]) for k in range(tokens.phase_ids.max() + 1)]
+
+
+def test_phase_ids_of_the_papers_example(tokenizer):
+    tokens = PAPER.tokenise(tokenizer)
+    assert tokens.ids.tolist() == joint_ids(tokenizer, PAPER)
+    assert texts_by_phase(tokenizer, tokens) == list(PAPER.blocks)
+    assert tokens.phase_ids[-1] == 0 and tokens.ids[-1] == 1  # the end token belongs to the base
+    assert np.all(np.diff(tokens.phase_ids[:-1]) >= 0)
+    assert tokens.ids.dtype == tokens.phase_ids.dtype == np.int32
+    padded = np.full(512, -1)
+    padded[: len(tokens.phase_ids)] = tokens.phase_ids
+    assert set(padded.tolist()) == {-1, 0, 1, 2} and (padded == -1).sum() == 512 - len(tokens.ids)
+
+
+def test_empty_prompt_is_the_end_token(tokenizer):
+    tokens = StructuredPrompt("").tokenise(tokenizer)
+    assert tokens.ids.tolist() == [1] and tokens.phase_ids.tolist() == [0]
+
+
+def test_sentencepiece_tokenizer_needs_no_prefixes(tmp_path, caplog):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_writer=model, vocab_size=400, byte_fallback=True,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False, minloglevel=2, num_threads=1,
+    )  # fmt: skip
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+
+    class Pieces:
+        eos_token_id = 1
+
+        def encode(self, text, *, add_special_tokens):
+            return processor.encode(text, add_eos=add_special_tokens)
+
+    with caplog.at_level(logging.INFO, "actavatar_jax.prompt"):
+        tokens = PAPER.tokenise(Pieces())
+    assert tokens.ids.tolist() == [*processor.encode(PAPER.render()), 1]
+    for k, block in enumerate(PAPER.blocks):
+        assert processor.decode(tokens.ids[:-1][tokens.phase_ids[:-1] == k].tolist()) == block
+    assert not caplog.records
+
+
+def test_tokenizer_that_joins_across_spaces_is_measured_on_prefixes(caplog):
+    # Without a pre-tokenizer a space is an ordinary character, which a block on its own does not have before it.
+    plain = Tokenizer(
+        models.Unigram([("<unk>", 0.0), ("</s>", 0.0), *((chr(c), -5.0) for c in range(32, 127)), ("y P", -1.0)], 0)
+    )
+    plain.pre_tokenizer = pre_tokenizers.Sequence([])
+    spanning = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="</s>", unk_token="<unk>")
+    with caplog.at_level(logging.INFO, "actavatar_jax.prompt"):
+        tokens = PAPER.tokenise(spanning)
+    assert tokens.ids.tolist() == joint_ids(spanning, PAPER)
+    assert len(caplog.records) == 1 and "prefixes" in caplog.text
+    pieces = [
+        "".join(spanning.convert_ids_to_tokens(tokens.ids[:-1][tokens.phase_ids[:-1] == k].tolist())) for k in range(3)
+    ]
+    assert "".join(pieces) == PAPER.render()
+    assert pieces[2].strip().endswith("detail.") and "[2-4s]" in pieces[2] and "[0-2s]" in pieces[1]
+
+
+def test_too_long_is_an_error_in_training_and_cuts_the_base_in_sampling(tokenizer, caplog):
+    prompt = StructuredPrompt("one two three " * 40, PAPER.phases)
+    whole = prompt.tokenise(tokenizer, max_length=10_000)
+    counts = np.bincount(whole.phase_ids[:-1])
+    room = len(whole.ids) - 30
+    with pytest.raises(InputError, match=f"base {counts[0]}, phase 1 {counts[1]}, phase 2 {counts[2]}"):
+        prompt.tokenise(tokenizer, max_length=room)
+    tokens = prompt.tokenise(tokenizer, max_length=room, strict=False)
+    assert "30 tokens of the base" in caplog.text
+    assert len(tokens.ids) == room and tokens.ids[-1] == 1
+    np.testing.assert_array_equal(np.bincount(tokens.phase_ids[:-1]), counts - [30, 0, 0])
+    np.testing.assert_array_equal(tokens.ids[tokens.phase_ids > 0], whole.ids[whole.phase_ids > 0])
+    np.testing.assert_array_equal(tokens.ids[: counts[0] - 30], whole.ids[: counts[0] - 30])
+    with pytest.raises(InputError, match="tokens"):  # the phases alone do not fit: nothing may be cut from them
+        prompt.tokenise(tokenizer, max_length=int(counts[1:].sum()), strict=False)
+    with pytest.raises(InputError, match=r"tokens, at most 512 fit \(base"):
+        StructuredPrompt("wonderful zebra " * 200).check(tokenizer=tokenizer)
