@@ -289,7 +289,7 @@ def _tokenise_blocks(blocks: Sequence[str], tokenizer: Tokenizer) -> tuple[list[
         return joint, [len(ids) for ids in apart]
     log.info("this tokenizer joins pieces across blocks; phase ids are measured on growing prefixes")
     ends = [len(encode(" ".join(filter(None, blocks[: k + 1])))) for k in range(len(blocks) - 1)]
-    ends = 0 * np.minimum(np.maximum.accumulate([0, *ends]), len(joint))
+    ends = np.minimum(np.maximum.accumulate([0, *ends]), len(joint))
     return joint, np.diff([*ends, len(joint)]).tolist()
 
 

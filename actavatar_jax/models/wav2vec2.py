@@ -65,7 +65,7 @@ class Wav2Vec2(nnx.Module):
 
     def __init__(self, config: Wav2Vec2Config, *, rngs: nnx.Rngs):
         c = self.config = config
-        self.conv_layers = nnx.List([ConvLayer(c, i, rngs=rngs) for i in range(len(c.conv_dim))])
+        self.conv_layers = nnx.Dict({str(i): ConvLayer(c, i, rngs=rngs) for i in range(len(c.conv_dim))})
         self.projection_norm = layer_norm(c.conv_dim[-1], epsilon=c.eps, rngs=rngs)
         self.projection = linear(c.conv_dim[-1], c.hidden, c.dtype, rngs)
         # Stands for masked positions in pre-training; here only so that weights go in and out without loss.
@@ -97,8 +97,8 @@ class Wav2Vec2(nnx.Module):
                 f"Wav2Vec2 got {waveform.shape[1]} samples of speech; it takes at least {c.receptive_field}."
             )
         x = waveform[..., None].astype(c.dtype)
-        for conv in self.conv_layers:
-            x = conv(x)
+        for i in range(len(c.conv_dim)):
+            x = self.conv_layers[str(i)](x)
         if frames is not None:
             x = interpolate(x, frames)
         x = self.projection(self.projection_norm(x))

@@ -8,7 +8,7 @@ has one tensor per layer, `layer` says which row an entry fills.
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -40,6 +40,7 @@ def chain(first: Transform, second: Transform) -> Transform:
     return Transform(lambda x: second.to_ours(first.to_ours(x)), lambda x: first.to_theirs(second.to_theirs(x)))
 
 
+NOTHING = r"(?!)"  # a regex without a match
 IDENTITY = Transform(lambda x: x, lambda x: x)
 LINEAR = transpose(1, 0)  # [out, in] <-> [in, out]
 CONV1D = transpose(2, 1, 0)  # [O, I, k] <-> [k, I, O]
@@ -66,6 +67,7 @@ def linear(theirs: str, ours: str, layer: int | None = None, bias: bool = True) 
     return entries + [Entry(f"{theirs}.bias", f"{ours}/bias", IDENTITY, layer)] * bias
 
 
+@runtime_checkable
 class TensorSource(Protocol):
     """Tensors by name, read one at a time."""
 
@@ -82,9 +84,9 @@ def import_params(
     source: TensorSource,
     *,
     dtype: Any = None,
-    ignore: str = r"(?!)",
+    ignore: str = NOTHING,
     initial: functional.Params | None = None,
-    may_miss: str = r"(?!)",
+    may_miss: str = NOTHING,
 ) -> functional.Params:
     """Reads every parameter of `abstract` from `source`.
 
@@ -100,45 +102,70 @@ def import_params(
     Raises:
       InputError: one message that lists every missing, unknown and mis-shaped tensor.
     """
-    shapes = functional.flatten(abstract)
     check_coverage(table, abstract)
+    check_source(table, abstract, source, ignore=ignore, may_miss=may_miss)
+    shapes = functional.flatten(abstract)
     names = set(source.names())
-    missing = [e for e in table if e.theirs not in names]
-    absent = {e.ours for e in missing if re.fullmatch(may_miss, e.ours)}
-    problems = [f"missing {e.theirs}" for e in missing if e.ours not in absent]
-    partly = {e.ours for e in table if e.theirs in names} & absent
-    problems += [f"missing some layers of {ours}" for ours in sorted(partly)]
+    flat: dict[str, Any] = {}
+    for e in table:
+        if e.theirs in names:
+            value = e.transform.to_ours(source.read(e.theirs))
+            value = np.asarray(value, dtype=dtype or value.dtype, order="C")
+            flat[e.ours] = value if e.layer is None else _stack(flat.get(e.ours), e.layer, value, shapes[e.ours].shape)
+    absent = {e.ours for e in table} - set(flat)
+    if absent:
+        values = functional.flatten(initial or {})
+        flat |= {ours: np.asarray(values[ours], dtype=dtype or values[ours].dtype) for ours in absent}
+    return functional.unflatten({name: flat[name] for name in shapes})
+
+
+def check_source(
+    table: Table,
+    abstract: functional.Params,
+    source: TensorSource,
+    *,
+    ignore: str = NOTHING,
+    may_miss: str = NOTHING,
+) -> None:
+    """Raises `InputError` that lists every missing, unknown and mis-shaped tensor; arguments as in `import_params`."""
+    shapes = functional.flatten(abstract)
+    names = set(source.names())
+    whole = {e.ours for e in table} - {e.ours for e in table if e.theirs in names}  # leaves without any tensor
+    optional = {ours for ours in whole if re.fullmatch(may_miss, ours)}
+    problems = [f"missing {e.theirs}" for e in table if e.theirs not in names and e.ours not in optional]
     known = {e.theirs for e in table}
     problems += [f"unknown {n}" for n in sorted(names - known) if not re.fullmatch(ignore, n)]
     for e in table:
         if e.theirs in names:
             want = their_shape(e, shapes[e.ours].shape)
-            if source.shape(e.theirs) != want:
+            if tuple(source.shape(e.theirs)) != want:
                 problems.append(f"{e.theirs} has shape {list(source.shape(e.theirs))}, expected {list(want)}")
     if problems:
         raise InputError(f"{len(problems)} tensors do not fit the model: " + "; ".join(problems))
 
-    flat: dict[str, Any] = {}
-    for ours in absent:
-        flat[ours] = functional.flatten(initial)[ours]
-    for e in table:
-        if e.ours in absent:
-            continue
-        value = e.transform.to_ours(source.read(e.theirs))
-        value = np.ascontiguousarray(value, dtype=dtype or value.dtype)
-        if e.layer is None:
-            flat[e.ours] = value
-        else:
-            flat.setdefault(e.ours, np.empty(shapes[e.ours].shape, value.dtype))[e.layer] = value
-    return functional.unflatten({name: flat[name] for name in shapes})
+
+def _stack(stacked: np.ndarray | None, layer: int, value: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """`stacked` with row `layer` filled; widened where the file has layers of different precision."""
+    if stacked is None:
+        stacked = np.empty(tuple(shape), value.dtype)
+    if stacked.dtype != value.dtype:
+        stacked = stacked.astype(np.promote_types(stacked.dtype, value.dtype))
+    stacked[layer] = value
+    return stacked
 
 
 def export_params(table: Table, params: functional.Params) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields `(their name, tensor)` in table order, one tensor at a time."""
+    """Yields `(their name, tensor)` in table order, one tensor at a time; `table` must cover `params` exactly."""
+    check_coverage(table, params)
     flat = functional.flatten(params)
     for e in table:
-        leaf = flat[e.ours] if e.layer is None else flat[e.ours][e.layer]
-        yield e.theirs, np.ascontiguousarray(e.transform.to_theirs(np.asarray(leaf)))
+        yield e.theirs, export_leaf(e, flat[e.ours])
+
+
+def export_leaf(entry: Entry, leaf: Any) -> np.ndarray:
+    """The tensor of theirs that `entry` makes of its leaf."""
+    row = leaf if entry.layer is None else leaf[entry.layer]
+    return np.asarray(entry.transform.to_theirs(np.asarray(row)), order="C")
 
 
 def their_shape(entry: Entry, shape: Sequence[int]) -> tuple[int, ...]:
@@ -148,7 +175,7 @@ def their_shape(entry: Entry, shape: Sequence[int]) -> tuple[int, ...]:
 
 
 class _Shape:
-    """The shape half of an array: enough for `transpose` and `reshape`."""
+    """The shape half of an array: what transforms use of it."""
 
     def __init__(self, shape: Sequence[int]):
         self.shape = tuple(shape)

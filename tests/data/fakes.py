@@ -7,6 +7,7 @@ import numpy as np
 
 from actavatar_jax.media.video import write_video
 from actavatar_jax.prompt import StructuredPrompt
+from data_pipelines.prepare import prepare
 
 TEXT_LEN, TEXT_DIM = 64, 6
 
@@ -51,11 +52,22 @@ class FakeEncoders:
         return np.concatenate([blocks[:1], blocks[1:].reshape(-1, 4, *blocks.shape[1:]).mean(1)])
 
 
-def write_clip(path: Path, frames: int = 20, height: int = 64, width: int = 96, seed: int = 0, sound: bool = True):
+def write_clip(
+    path: Path, frames: int = 20, height: int = 64, width: int = 96, seed: int = 0, sound: bool = True, fps: int = 25
+):
     """A video whose brightness and loudness grow with time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
     grey = np.linspace(20, 235, frames)[:, None, None, None] * np.array([1.0, 0.8, 0.6])
     pictures = np.broadcast_to(grey, (frames, height, width, 3)).astype(np.uint8)
-    audio = (rng.uniform(-0.8, 0.8, frames * 640) * np.linspace(0, 1, frames * 640)).astype(np.float32)
-    write_video(path, pictures, audio if sound else None)
+    samples = frames * 16000 // fps
+    noise = np.random.default_rng(seed).uniform(-0.8, 0.8, samples)
+    audio = (noise * np.linspace(0, 1, samples)).astype(np.float32)
+    write_video(path, pictures, audio if sound else None, fps)
+
+
+def make_clips(root: Path, clips: dict[str, tuple[int, int, int]]) -> Path:
+    """A clip folder of videos {name: (frames, height, width)}; the video folder is `root / "videos"`."""
+    for seed, (name, (frames, height, width)) in enumerate(clips.items()):
+        write_clip(root / "videos" / f"{name}.mp4", frames, height, width, seed)
+    prepare(root / "videos", root / "clips", min_frames=5, min_side=32, progress=False)
+    return root / "clips"

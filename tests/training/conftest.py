@@ -1,7 +1,7 @@
 """A world small enough to compile in seconds: a transformer of two blocks and made-up clips of three latent frames."""
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from actavatar_jax.diffusion.flow import TimeLaw
@@ -45,14 +45,12 @@ class World:
 
     @staticmethod
     def params():
-        """No parameter is at its identity start, so that every one gets a gradient."""
-        flat = functional.flatten(functional.init(ActAvatarDiT, MODEL, jax.random.key(1)))
-        return functional.unflatten(
-            {
-                name: leaf + 0.1 * jax.random.normal(jax.random.fold_in(jax.random.key(2), i), leaf.shape)
-                for i, (name, leaf) in enumerate(sorted(flat.items()))
-            }
-        )
+        """numpy arrays; no parameter is at its identity start, so that every one gets a gradient."""
+        rng = np.random.default_rng(0)
+        shapes = functional.flatten(functional.abstract(ActAvatarDiT, MODEL))
+        gains = {name: float(name.endswith("/scale")) for name in shapes}
+        drawn = {name: gains[name] + 0.15 * rng.standard_normal(x.shape, np.float32) for name, x in shapes.items()}
+        return functional.unflatten(drawn)
 
     @staticmethod
     def config(stage=2, **optim):
@@ -87,6 +85,6 @@ def one_step(world):
     result = {}
     for stage in (1, 2):
         step, state = world.start(stage)
-        before = jax.tree.map(jnp.copy, state.weights)
+        before = world.params()
         result[stage] = (before, *step(state, batch, world.key))
     return result

@@ -1,0 +1,211 @@
+"""`actavatar ...`: argument parsing and printing only; every command calls one function of the library."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actavatar_jax import __version__
+from actavatar_jax.errors import InputError
+
+app = typer.Typer(
+    help="Talking avatars that act on cue.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+prompts = typer.Typer(help="Structured prompts.", no_args_is_help=True)
+convert = typer.Typer(help="Weights between this library and PyTorch layouts.", no_args_is_help=True)
+app.add_typer(prompts, name="prompt")
+app.add_typer(convert, name="convert")
+
+Overrides = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def main() -> None:
+    """Runs a command; wrong input is one sentence on standard error and exit code 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("actavatar_jax").setLevel(logging.INFO)
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if show:
+        print(__version__)
+
+
+@app.command(epilog="Example: actavatar demo --out runs/demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("runs/demo"),
+    steps: Annotated[int, typer.Option(help="Training steps; more look better.")] = 1500,
+    seed: Annotated[int, typer.Option(help="Of the clips, the weights and the samples.")] = 0,
+) -> None:
+    """Draws a small world, trains a small model on it, and samples a talking video: minutes on two cores."""
+    from actavatar_jax.demo import run
+
+    print(run(out, steps=steps, seed=seed))
+
+
+@app.command(
+    epilog="Example: actavatar sample --model M --image face.png --audio speech.wav "
+    '--prompt "A woman speaking. [0-2s] Waves." --out talk.mp4'
+)
+def sample(
+    model: Annotated[Path, typer.Option(help="Model folder.")],
+    image: Annotated[Path | None, typer.Option(help="Portrait.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Speech.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Text, or a .json, .yaml or .txt file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The mp4 to write.")] = None,
+    jobs: Annotated[Path | None, typer.Option(help="JSON lines with image, audio, prompt, out and options.")] = None,
+    frames: Annotated[int | None, typer.Option(help="4k+1 at 25 fps; default: the model's own.")] = None,
+    height: Annotated[int | None, typer.Option(help="Multiple of 32; default: from the image.")] = None,
+    width: Annotated[int | None, typer.Option(help="Multiple of 32; default: from the image.")] = None,
+    steps: Annotated[int, typer.Option(help="Solver steps.")] = 40,
+    solver: Annotated[str, typer.Option(help="unipc, euler or dpm++.")] = "unipc",
+    shift: Annotated[float, typer.Option(help="Warp of the noise levels.")] = 5.0,
+    text_guidance: Annotated[float, typer.Option()] = 5.0,
+    audio_guidance: Annotated[float, typer.Option()] = 5.0,
+    guidance: Annotated[str, typer.Option(help="auto, joint, text_first, audio_first or audio_only.")] = "auto",
+    seed: Annotated[int, typer.Option()] = 0,
+    negative_prompt: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    attention: Annotated[str, typer.Option(help="xla, chunked, cudnn or splash.")] = "xla",
+) -> None:
+    """Makes a talking video, or one for each line of a jobs file (those that exist are skipped)."""
+    from actavatar_jax.jobs import Job, read_jobs, run_jobs
+
+    shared = {
+        "num_frames": frames, "height": height, "width": width, "steps": steps, "solver": solver, "shift": shift,
+        "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance, "seed": seed,
+        "negative_prompt": negative_prompt,
+    }  # fmt: skip
+    single = {"--image": image, "--audio": audio, "--prompt": prompt, "--out": out}
+    missing = [name for name, value in single.items() if value is None]
+    if jobs is not None and len(missing) < len(single):
+        raise InputError("Give either --jobs or a single --image, --audio, --prompt and --out, not both.")
+    if jobs is None and missing:
+        raise InputError(f"A single video needs {', '.join(single)}; {', '.join(missing)} is not given.")
+    rows = read_jobs(jobs, shared) if jobs else [Job(str(image), str(audio), prompt, str(out), shared)]
+    failed = run_jobs(model, rows, dtype=dtype, attention=attention, skip_finished=jobs is not None)
+    if failed:
+        sys.exit(2)
+
+
+@prompts.command("check", epilog='Example: actavatar prompt check "A man. [0-2s] Waves. [2-4s] Points down."')
+def prompt_check(
+    prompt: Annotated[str, typer.Argument(help="Text, or a .json, .yaml or .txt file.")],
+    seconds: Annotated[float | None, typer.Option(help="Length of the clip it is for.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model folder whose tokenizer counts the tokens.")] = None,
+) -> None:
+    """Shows the timeline and the tokens of every block, or all problems at once."""
+    from actavatar_jax.jobs import read_prompt
+    from actavatar_jax.tokenizer import load_tokenizer
+
+    parsed = read_prompt(prompt)
+    tokenizer = load_tokenizer(model / "tokenizer") if model else None
+    parsed.check(duration=seconds, tokenizer=tokenizer)
+    print(parsed.timeline(seconds))
+    print(f"\n{parsed.render()}")
+    if tokenizer:
+        ids = parsed.tokenise(tokenizer).phase_ids.tolist()
+        names = ["base", *(f"phase {k}" for k in range(1, len(parsed.phases) + 1))]
+        print("\ntokens: " + ", ".join(f"{name} {ids.count(k)}" for k, name in enumerate(names)))
+
+
+@app.command(epilog="Example: actavatar prepare videos/ clips/")
+def prepare(
+    video_dir: Path,
+    clip_dir: Path,
+    min_frames: Annotated[int, typer.Option(help="Shorter clips are left out (25 fps).")] = 75,
+    min_side: Annotated[int, typer.Option(help="Smaller clips are left out (pixels of the short side).")] = 256,
+) -> None:
+    """Videos -> clips of 25 fps and 16 kHz with a manifest; says what was skipped and why."""
+    from data_pipelines.prepare import prepare
+
+    print(prepare(video_dir, clip_dir, min_frames=min_frames, min_side=min_side))
+
+
+@app.command(epilog="Example: actavatar encode clips/ shards/ --model Wan2.2-TI2V-5B-Diffusers")
+def encode(
+    clip_dir: Path,
+    shard_dir: Path,
+    model: Annotated[Path, typer.Option(help="Model folder with the frozen encoders.")],
+    frames: Annotated[int, typer.Option(help="Frames of a window, 4k+1.")] = 125,
+    buckets: Annotated[str | None, typer.Option(help="Sizes HEIGHTxWIDTH, separated by commas.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Frames from window to window; default: end to end.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+) -> None:
+    """Clips -> encoded shards, resumable; says what was skipped and why."""
+    from actavatar_jax.encoders import Encoders
+    from data_pipelines.buckets import DEFAULT_SIZES
+    from data_pipelines.encode import encode
+
+    encoders = Encoders.from_folder(model, dtype=dtype)
+    sizes = buckets or DEFAULT_SIZES
+    print(encode(clip_dir, shard_dir, encoders, frames=frames, buckets=sizes, stride_frames=stride))
+
+
+@app.command(epilog="Example: actavatar init clips/ model/ --preset small --channels 96")
+def init(
+    clip_dir: Path,
+    model_dir: Path,
+    preset: Annotated[str, typer.Option(help="small or tiny.")] = "small",
+    channels: Annotated[int | None, typer.Option(help="Components of PatchCodec; default: the preset's.")] = None,
+    height: Annotated[int, typer.Option()] = 128,
+    width: Annotated[int, typer.Option()] = 128,
+    frames: Annotated[int, typer.Option(help="Default length of its videos.")] = 49,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """A fresh small model folder, with tokenizer and PatchCodec fitted on prepared clips."""
+    from data_pipelines.small_world import init_model
+
+    init_model(
+        clip_dir, model_dir, preset=preset, channels=channels, size=(height, width), num_frames=frames, seed=seed
+    )
+
+
+@app.command(
+    context_settings=Overrides,
+    epilog="Example: actavatar train --config configs/stage1.py:runlocal --workdir runs/s1 --config.seed=1",
+)
+def train(
+    context: typer.Context,
+    config: Annotated[str, typer.Option(help="Config file, with its argument behind a colon.")],
+    workdir: Annotated[Path, typer.Option(help="Checkpoints, logs, samples and the trained model folder.")],
+) -> None:
+    """Trains as launch/train.py does; goes on from the last checkpoint in the work folder."""
+    from actavatar_jax.jobs import train_with_samples
+    from actavatar_jax.training.settings import read_config
+
+    train_with_samples(read_config(config, context.args), workdir)
+
+
+@convert.command("from-torch", epilog="Example: actavatar convert from-torch Wan2.2-TI2V-5B model/")
+def from_torch(source: Path, folder: Path) -> None:
+    """Original Wan or diffusers folder -> model folder."""
+    from actavatar_jax.weights.convert import from_torch
+
+    from_torch(source, folder)
+
+
+@convert.command("to-torch", epilog="Example: actavatar convert to-torch model/ out/ --layout wan")
+def to_torch(
+    folder: Path, out: Path, layout: Annotated[str, typer.Option(help="wan or diffusers.")] = "diffusers"
+) -> None:
+    """Model folder -> a folder for PyTorch programs."""
+    from actavatar_jax.weights.convert import to_torch
+
+    to_torch(folder, out, layout=layout)
+
+
+if __name__ == "__main__":
+    main()

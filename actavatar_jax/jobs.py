@@ -1,0 +1,93 @@
+"""Sampling jobs: one video each, finished ones skipped, failures reported without stopping the others."""
+
+import dataclasses
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.pipeline import ActAvatarPipeline
+from actavatar_jax.prompt import StructuredPrompt
+
+log = logging.getLogger(__name__)
+
+REQUIRED = ("image", "audio", "prompt", "out")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What one video is made of; `options` are keyword arguments of the pipeline."""
+
+    image: str
+    audio: str
+    prompt: str | dict
+    out: str
+    options: dict[str, Any]
+
+
+def run_jobs(model: Path | str | ActAvatarPipeline, jobs: list[Job], *, skip_finished: bool = True, **loading) -> int:
+    """Makes the videos and returns how many failed; each failure is one sentence on standard error.
+
+    `model` is a model folder (read only if there is something to do, with `loading` options) or a pipeline.
+    """
+    todo = [job for job in jobs if not (skip_finished and Path(job.out).exists())]
+    if len(todo) < len(jobs):
+        log.info("%d of %d videos exist already", len(jobs) - len(todo), len(jobs))
+    for job in todo:
+        if Path(job.out).suffix != ".mp4":
+            raise InputError(f"The output {job.out} is not an .mp4 file; videos are written as .mp4.")
+    if not todo:
+        return 0
+    pipeline = model if isinstance(model, ActAvatarPipeline) else ActAvatarPipeline.from_pretrained(model, **loading)
+    failed = 0
+    for job in tqdm(todo, "sample", unit="video", disable=len(todo) == 1):
+        try:
+            video = pipeline(job.image, job.audio, read_prompt(job.prompt), **job.options)
+            Path(job.out).parent.mkdir(parents=True, exist_ok=True)
+            video.save(job.out)
+        except InputError as error:
+            failed += 1
+            print(f"error: {job.out}: {error}", file=sys.stderr)
+    return failed
+
+
+def read_jobs(path: Path, shared: dict[str, Any]) -> list[Job]:
+    """Jobs of a JSON lines file; a line's own options win over the shared ones. Raises InputError on all bad lines."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The jobs file {path} cannot be read: {error}") from error
+    jobs, problems = [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            problems.append(f"line {number} is not JSON ({error.msg})")
+            continue
+        if not isinstance(row, dict):
+            problems.append(f"line {number} is not a JSON object")
+            continue
+        missing = [key for key in REQUIRED if not row.get(key)]
+        unknown = sorted(set(row) - set(REQUIRED) - set(shared))
+        problems += [f"line {number} lacks {', '.join(missing)}"] * bool(missing)
+        problems += [f"line {number} has unknown {', '.join(unknown)}"] * bool(unknown)
+        options = shared | {key: value for key, value in row.items() if key in shared}
+        jobs.append(Job(*(row.get(key) for key in REQUIRED), options))
+    if problems:
+        raise InputError(f"The jobs file {path} has problems: {'; '.join(problems)}.")
+    if not jobs:
+        raise InputError(f"The jobs file {path} is empty; give one JSON object a line with {', '.join(REQUIRED)}.")
+    return jobs
+
+
+def read_prompt(prompt: str | dict) -> StructuredPrompt:
+    """A prompt from its dict, its text, or the name of a .json, .yaml, .yml or .txt file."""
+    if isinstance(prompt, str) and Path(prompt).suffix in (".json", ".yaml", ".yml", ".txt"):
+        return StructuredPrompt.load(prompt)
+    return StructuredPrompt.coerce(prompt)

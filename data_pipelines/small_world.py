@@ -1,0 +1,73 @@
+"""A fresh model folder for a small world: random transformer and encoders, tokenizer and codec fitted on its clips."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.media import load_video
+from actavatar_jax.media.clock import floor_frames
+from actavatar_jax.models import functional
+from actavatar_jax.models.dit import ActAvatarDiT
+from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, fit_patch_codec
+from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models.umt5 import UMT5Encoder
+from actavatar_jax.models.wav2vec2 import Wav2Vec2
+from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.tokenizer import fit_tokenizer
+from actavatar_jax.weights import folder as folders
+from data_pipelines.manifest import read_manifest
+
+
+def init_model(
+    clip_dir: str | Path,
+    model_dir: str | Path,
+    *,
+    preset: str = "small",
+    channels: int | None = None,
+    size: tuple[int, int] = (128, 128),
+    num_frames: int = 49,
+    max_clips: int = 64,
+    seed: int = 0,
+) -> None:
+    """Writes a model folder for training from scratch on the clips of a finished `prepare`.
+
+    The text and audio encoders are random and stay so (frozen random features are enough for a world with a few dozen
+    words and voices); PatchCodec is fitted on at most `max_clips` clips resized to `size` (height, width), with
+    `channels` components (None: the preset's own). `size` and `num_frames` become the folder's defaults for sampling.
+    """
+    clip_dir = Path(clip_dir)
+    rows = [row for row in read_manifest(clip_dir) if row.status == "ok"]
+    if not rows:
+        raise InputError(f"{clip_dir}: the manifest has no usable clip; run `actavatar prepare` first.")
+    parts = PRESETS[preset]
+    channels = channels or parts.transformer.in_channels
+    keys = jax.random.split(jax.random.key(seed), 3)
+
+    clips = [clip_dir / "clips" / f"{row.id}.mp4" for row in rows[:max_clips]]
+    codec = fit_patch_codec([_pixels(clip, size) for clip in clips], channels)
+    folders.save(model_dir, "vae", PatchCodecConfig(channels), codec)
+
+    prompts = [StructuredPrompt.load(p) for p in sorted((clip_dir / "clips").glob("*.json"))]
+    texts = [prompt.render() for prompt in prompts] or ["A person speaking"]
+    tokenizer = fit_tokenizer(texts, vocab_size=parts.text_encoder.vocab_size)
+    tokenizer.save_pretrained(Path(model_dir) / "tokenizer")
+
+    transformer = dataclasses.replace(parts.transformer, in_channels=channels, out_channels=channels)
+    fresh = {
+        "transformer": (ActAvatarDiT, transformer, keys[0]),
+        "text_encoder": (UMT5Encoder, parts.text_encoder, keys[1]),
+        "audio_encoder": (Wav2Vec2, parts.audio_encoder, keys[2]),
+    }
+    for name, (module, config, key) in fresh.items():
+        params = jax.jit(functional.init, static_argnums=(0, 1))(module, config, key)
+        folders.save(model_dir, name, config, params)
+    folders.save_index(model_dir, folders.Defaults(num_frames=num_frames, area=size[0] * size[1], negative_prompt=""))
+
+
+def _pixels(clip: Path, size: tuple[int, int]) -> np.ndarray:
+    frames = load_video(clip, size=size).frames
+    frames = frames[: floor_frames(len(frames))]
+    return frames.astype(np.float32) / 127.5 - 1

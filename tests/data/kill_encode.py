@@ -1,0 +1,99 @@
+"""Encodes a clip folder again and again, killed by SIGKILL before its first, second, third ... step that changes files.
+
+After each kill the encoding is repeated undisturbed; its files must equal those of a run that was never killed. Runs as its own
+process, which forks for every attempt: kill_encode.py CLIP_DIR WORK_DIR fresh|grown. Prints the number of kills.
+"""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fakes import FakeEncoders
+
+from data_pipelines import manifest, shards
+from data_pipelines.encode import encode
+from data_pipelines.files import write_text
+
+
+def main(clip_dir: Path, work_dir: Path, scenario: str) -> int:
+    start = work_dir / "start"
+    start.mkdir(parents=True)
+    if scenario == "grown":  # an earlier run finished, then clips were added
+        part = work_dir / "part"
+        shutil.copytree(clip_dir, part)
+        first_line = manifest.read_manifest(part)[0]
+        write_text(part / "manifest.jsonl", manifest._line(first_line) + "\n")
+        assert in_child(lambda: run(part, start)) == 0
+    whole = work_dir / "whole"
+    shutil.copytree(start, whole)
+    assert in_child(lambda: run(clip_dir, whole)) == 0
+    wanted = tree(whole)
+    for step in range(1000):
+        attempt = work_dir / "attempt"
+        shutil.rmtree(attempt, ignore_errors=True)
+        shutil.copytree(start, attempt)
+
+        def killed(step=step, attempt=attempt):
+            kill_before(step)
+            run(clip_dir, attempt)
+
+        if in_child(killed) == 0:
+            assert tree(attempt) == wanted
+            return step
+        assert in_child(lambda attempt=attempt: run(clip_dir, attempt)) == 0
+        assert tree(attempt) == wanted, f"killed before step {step}: {sorted(tree(attempt))} differ from {sorted(wanted)}"
+    raise AssertionError("the encoding never came to its end")
+
+
+def run(clip_dir: Path, shard_dir: Path) -> None:
+    encode(clip_dir, shard_dir, FakeEncoders(), frames=9, buckets="32x64,64x32", records_per_shard=2, progress=False)
+    assert "tensorflow" not in sys.modules
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All files but the report, which says what this run did."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "report.json")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Exit status of a forked child that does `work`; negative where a signal killed it."""
+    child = os.fork()
+    if child == 0:
+        work()
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL), f"the child ended with {status}"
+    return status
+
+
+def kill_before(step: int) -> None:
+    """Arms the functions that change files: the call number `step` kills the process instead."""
+    left = [step]
+
+    def armed(function):
+        def call(*args, **kwargs):
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return function(*args, **kwargs)
+
+        return call
+
+    class Writer(shards.ArrayRecordWriter):
+        write = armed(shards.ArrayRecordWriter.write)
+        close = armed(shards.ArrayRecordWriter.close)
+
+    shards.ArrayRecordWriter = Writer
+    os.replace = armed(os.replace)
+    os.unlink = armed(os.unlink)
+    Path.rename = armed(Path.rename)
+    Path.write_text = armed(Path.write_text)
+    shutil.rmtree = armed(shutil.rmtree)
+
+
+if __name__ == "__main__":
+    print(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))

@@ -1,0 +1,145 @@
+"""Encoding: what a record holds, what is done again and what is not, and refusals."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeEncoders, WordTokenizer, make_clips, write_clip
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.media.video import load_video
+from actavatar_jax.prompt import StructuredPrompt
+from data_pipelines import shards
+from data_pipelines.encode import cut_windows, encode
+from data_pipelines.prepare import prepare
+
+CLIPS = {"a": (31, 64, 96), "b": (20, 96, 64), "c": (12, 64, 96)}
+SIZES = "32x64,64x32"
+
+
+def run(clips, shard_dir, encoders=None, **settings):
+    settings = {"frames": 9, "buckets": SIZES, "records_per_shard": 2, "progress": False} | settings
+    return encode(clips, shard_dir, encoders or FakeEncoders(), **settings)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Three clips of which `a` has a structured prompt."""
+    (tmp_path / "videos").mkdir()
+    phases = [{"start": 0.2, "end": 0.6, "action": "Waves."}, {"start": 0.5, "end": 1.2, "action": "Bows low."}]
+    (tmp_path / "videos" / "a.json").write_text(json.dumps({"base": "A man.", "phases": phases}))
+    return make_clips(tmp_path, CLIPS)
+
+
+def records(folder):
+    dataset = shards.open_dataset(folder)
+    return [dataset.source[i] for i in range(len(dataset.source))], dataset
+
+
+def test_records_are_the_windows_of_the_clips(clips, tmp_path):
+    assert run(clips, tmp_path / "shards").counts() == {"made": 3}
+    found, dataset = records(tmp_path / "shards" / "32x64x9")
+    starts = [(record["clip"].decode().split("-")[0], int(record["start"])) for record in found]
+    assert starts == [("a", 0), ("a", 9), ("a", 18), ("c", 0)]
+    assert len(list((tmp_path / "shards" / "32x64x9").glob("*.array_record-*-of-00002"))) == 2
+    assert (len(records(tmp_path / "shards" / "64x32x9")[0])) == 2
+
+    second, encoders = found[1], FakeEncoders()
+    clip = next((clips / "clips").glob("a-*.mp4"))
+    video = load_video(clip, size=(32, 64))
+    np.testing.assert_array_equal(second["latents"], encoders.video(video.frames[9:18]).astype(shards.BFLOAT16))
+    np.testing.assert_array_equal(
+        second["audio_feats"], encoders.audio(video.audio[9 * 640 : 18 * 640], 9).astype(np.float16)
+    )
+    assert second["latents"].shape == (3, 2, 4, 3) and second["latents"].dtype == shards.BFLOAT16
+
+    prompt = StructuredPrompt.load(clip.with_suffix(".json")).window(0.36, 0.72)  # of "Waves." 0.24 s are left: too short
+    assert len(prompt.phases) == 0 and len(found[2]["phase_windows"]) == 1
+    np.testing.assert_allclose(found[2]["phase_windows"], [[0, 0.36]], atol=1e-6)
+    tokens = StructuredPrompt.load(clip.with_suffix(".json")).window(0.72, 1.08).tokenise(WordTokenizer())
+    np.testing.assert_array_equal(found[2]["text_tokens"], tokens.ids)
+    np.testing.assert_array_equal(found[2]["phase_ids"], tokens.phase_ids)
+    assert found[2]["text_embeds"].shape == (len(tokens.ids), 6) and set(found[2]["phase_ids"]) == {0, 1}
+    assert found[3]["text_tokens"].tolist() == StructuredPrompt("A person speaking").tokenise(WordTokenizer()).ids.tolist()
+
+    assert dataset.metadata["latent_shape"] == [3, 2, 4, 3] and dataset.metadata["records"] == 4
+    assert dataset.metadata["encoders"] == encoders.fingerprint() and dataset.metadata["fps"] == 25
+    np.testing.assert_array_equal(dataset.empty_prompt.tokens, [1])
+    np.testing.assert_array_equal(
+        dataset.empty_prompt.embeds, encoders.text([StructuredPrompt("")])[0][0, :1].astype(shards.BFLOAT16)
+    )
+
+
+def test_windows_may_overlap_or_leave_gaps():
+    frames = np.arange(12).reshape(12, 1, 1, 1)
+    for stride, starts in [(1, [0, 1, 2, 3, 4, 5, 6, 7]), (5, [0, 5]), (7, [0, 7]), (9, [0])]:
+        cut = list(cut_windows(iter(frames), 5, stride))
+        assert [start for start, _ in cut] == starts
+        assert all(window[:, 0, 0, 0].tolist() == list(range(start, start + 5)) for start, window in cut)
+
+
+def test_clips_that_cannot_be_encoded_are_reported(clips, tmp_path):
+    next((clips / "clips").glob("c-*.json"), next((clips / "clips").glob("c-*.mp4")).with_suffix(".json")).write_text(
+        json.dumps({"base": "word " * 80})
+    )
+    report = run(clips, tmp_path / "shards", frames=21)
+    assert report.counts() == {"made": 1, "skipped: too short": 2}
+    assert run(clips, tmp_path / "others").counts() == {"made": 2, "skipped: invalid prompt": 1}
+    assert json.loads((tmp_path / "others" / "report.json").read_text())["total"] == 3
+
+    class Broken(FakeEncoders):
+        def audio(self, samples, num_frames):
+            return super().audio(samples, num_frames) * np.inf
+
+    assert run(clips, tmp_path / "broken", Broken()).counts() == {"skipped: invalid prompt": 1, "skipped: not finite": 2}
+
+
+def test_finished_clips_are_not_encoded_again(clips, tmp_path):
+    encoders = FakeEncoders()
+    run(clips, tmp_path / "shards", encoders)
+    before, calls = tree(tmp_path / "shards"), encoders.calls
+    assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 3} and encoders.calls == calls
+    after = tree(tmp_path / "shards")
+    assert {k: v for k, v in after.items() if k != "report.json"} == {k: v for k, v in before.items() if k != "report.json"}
+
+    write_clip(tmp_path / "videos" / "aa.mp4", 10)  # between two others, so that records move between shards
+    (tmp_path / "videos" / "b.txt").write_text("A woman.")
+    (tmp_path / "videos" / "c.mp4").unlink()
+    prepare(tmp_path / "videos", clips, min_frames=5, min_side=32, progress=False)
+    assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 1, "made": 2}
+    run(clips, tmp_path / "fresh")
+    left, right = tree(tmp_path / "shards"), tree(tmp_path / "fresh")
+    assert {k: v for k, v in left.items() if k != "report.json"} == {k: v for k, v in right.items() if k != "report.json"}
+
+
+def test_other_settings_and_other_clips_are_refused(clips, tmp_path):
+    run(clips, tmp_path / "shards")
+    before = tree(tmp_path / "shards")
+    for settings in ({"stride_frames": 3}, {"frames": 13}, {"encoders": FakeEncoders("new")}, {"buckets": "32x32"}):
+        with pytest.raises(InputError, match="other settings"):
+            run(clips, tmp_path / "shards", **settings)
+    others = make_clips(tmp_path / "other", {"z": (12, 64, 96)})
+    with pytest.raises(InputError, match="another clip folder"):
+        run(others, tmp_path / "shards")
+    assert tree(tmp_path / "shards") == before
+    with pytest.raises(InputError, match=r"no manifest\.jsonl"):
+        run(tmp_path / "videos", tmp_path / "new")
+
+
+@pytest.mark.parametrize("scenario", ["fresh", "grown"])
+def test_killed_anywhere_it_ends_with_the_same_bytes(clips, tmp_path, scenario):
+    """Kills the encoding before each of its writes and renames in turn; see kill_encode.py."""
+    here = Path(__file__).resolve().parent
+    script = [sys.executable, str(here / "kill_encode.py"), str(clips), str(tmp_path / "killed"), scenario]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
+    ended = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert int(ended.stdout.split()[-1]) > 20  # kills
