@@ -107,10 +107,10 @@ def prompt_check(
     model: Annotated[Path | None, typer.Option(help="Model folder whose tokenizer counts the tokens.")] = None,
 ) -> None:
     """Shows the timeline and the tokens of every block, or all problems at once."""
-    from actavatar_jax.jobs import read_prompt
+    from actavatar_jax.prompt import StructuredPrompt
     from actavatar_jax.tokenizer import load_tokenizer
 
-    parsed = read_prompt(prompt)
+    parsed = StructuredPrompt.coerce(prompt)
     tokenizer = load_tokenizer(model / "tokenizer") if model else None
     parsed.check(duration=seconds, tokenizer=tokenizer)
     print(parsed.timeline(seconds))

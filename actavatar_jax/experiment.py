@@ -1,7 +1,6 @@
 """One training run from its config: opens the model and the data, trains, and writes the model folder."""
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
@@ -19,6 +19,8 @@ from actavatar_jax.training.loop import train
 from actavatar_jax.training.optimizer import to_steps
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import folder as model_folder
+from actavatar_jax.weights.components import is_wan_layout
+from actavatar_jax.weights.files import replaced_folder
 from data_pipelines import loader, shards, synthetic
 from data_pipelines.buckets import Bucket
 
@@ -53,7 +55,11 @@ def open_model(config: ml_collections.ConfigDict) -> tuple[DiTConfig, Params]:
     if bool(m.folder) == bool(m.preset):
         raise InputError("A run starts from model.folder or from model.preset: set one of the two.")
     if m.folder:
-        start = model_folder.load(m.folder, "transformer")
+        if is_wan_layout(Path(m.folder)):
+            raise InputError(
+                f"{m.folder} is in the original Wan layout; make a model folder: actavatar convert from-torch."
+            )
+        start = model_folder.load(m.folder, "transformer", dtype="float32")
         model_config, params = start.config, start.params
     elif m.preset in PRESETS:
         model_config, params = PRESETS[m.preset].transformer, {}
@@ -64,7 +70,9 @@ def open_model(config: ml_collections.ConfigDict) -> tuple[DiTConfig, Params]:
     model_config = dataclasses.replace(model_config, dtype=config.precision, **overrides)
     params = complete(model_config, params, key)
     if config.adapter:
-        params = with_adapter(params, model_folder.load(config.adapter, "transformer").params, config.adapter)
+        params = with_adapter(
+            params, model_folder.load(config.adapter, "transformer", dtype="float32").params, config.adapter
+        )
     return model_config, params
 
 
@@ -94,13 +102,15 @@ def with_adapter(params: Params, other: Params, source: str) -> Params:
             f"The adapter of {source} does not fit the model: {name} is {shapes[1].get(name)} there and "
             f"{shapes[0].get(name)} here."
         )
+    if not np.any(adapter["blocks/audio_attn/out/kernel"]):
+        raise InputError(f"The adapter of {source} has never been trained; give the model folder that stage 1 wrote.")
     return functional.unflatten({**flat, **adapter})
 
 
 def open_data(config: ml_collections.ConfigDict, model_config: DiTConfig) -> tuple[Any, int]:
     """(dataset of batches, examples in an epoch); its shapes are checked against the model."""
     d, m = config.data, model_config
-    common = dict(batch_size=d.batch_size, seed=config.seed, text_len=m.text_len, max_phases=m.max_phases)
+    common = {"batch_size": d.batch_size, "seed": config.seed, "text_len": m.text_len, "max_phases": m.max_phases}
     if d.source == "synthetic":
         height, width, frames = d.bucket
         source = synthetic.SyntheticSource(
@@ -115,7 +125,7 @@ def open_data(config: ml_collections.ConfigDict, model_config: DiTConfig) -> tup
         raise InputError(
             f'data.source is "{d.source}" with data.dirs {list(d.dirs)}; give shards and folders, or synthetic.'
         )
-    dropout = dict(text_drop=d.text_drop, audio_drop=d.audio_drop, both_drop=d.both_drop)
+    dropout = {"text_drop": d.text_drop, "audio_drop": d.audio_drop, "both_drop": d.both_drop}
     dataset = loader.make_loader(d.dirs, **common, **dropout)
     _check_fit(next(iter(dataset)), m)
     folders = shards.find_datasets([Path(folder) for folder in d.dirs])
@@ -143,10 +153,8 @@ def in_steps(config: ml_collections.ConfigDict, examples: int) -> ml_collections
 
 def write_model(folder: Path, base: str, model_config: DiTConfig, params: Params) -> None:
     """The model folder: the trained transformer, and beside it the other parts of the folder the run started from."""
-    temporary = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    if base:
-        shutil.copytree(base, temporary, ignore=shutil.ignore_patterns("transformer"))
-    model_folder.save(temporary, "transformer", model_config, params)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    with replaced_folder(folder) as partial:
+        if base:
+            shutil.copytree(base, partial, ignore=shutil.ignore_patterns("transformer"), dirs_exist_ok=True)
+        model_folder.save(partial, "transformer", model_config, params)
+        model_folder.save_index(partial, model_folder.load_defaults(base) if base else None)

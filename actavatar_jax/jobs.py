@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.pipeline import ActAvatarPipeline
-from actavatar_jax.prompt import StructuredPrompt
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ def run_jobs(model: Path | str | ActAvatarPipeline, jobs: list[Job], *, skip_fin
     failed = 0
     for job in tqdm(todo, "sample", unit="video", disable=len(todo) == 1):
         try:
-            video = pipeline(job.image, job.audio, read_prompt(job.prompt), **job.options)
+            video = pipeline(job.image, job.audio, job.prompt, **job.options)
             Path(job.out).parent.mkdir(parents=True, exist_ok=True)
             video.save(job.out)
         except InputError as error:
@@ -84,10 +83,3 @@ def read_jobs(path: Path, shared: dict[str, Any]) -> list[Job]:
     if not jobs:
         raise InputError(f"The jobs file {path} is empty; give one JSON object a line with {', '.join(REQUIRED)}.")
     return jobs
-
-
-def read_prompt(prompt: str | dict) -> StructuredPrompt:
-    """A prompt from its dict, its text, or the name of a .json, .yaml, .yml or .txt file."""
-    if isinstance(prompt, str) and Path(prompt).suffix in (".json", ".yaml", ".yml", ".txt"):
-        return StructuredPrompt.load(prompt)
-    return StructuredPrompt.coerce(prompt)

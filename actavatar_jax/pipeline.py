@@ -131,7 +131,7 @@ class ActAvatarPipeline:
 
     def _conditions(self, branches, prompt, negative: str, speech: np.ndarray, grid: tuple[int, int, int]):
         """Cached conditions of all guidance branches, branch-major."""
-        text, phase_ids = self.encoders.text([prompt, StructuredPrompt(base=negative)])
+        text, phase_ids = self.encoders.text([prompt, StructuredPrompt(base=negative)], strict=False)
         audio = np.asarray(self.encoders.audio(speech, len(speech) * FPS // 16_000))
         rows = np.asarray([0 if use_text else 1 for use_text, _ in branches])
         config = self.transformer.config

@@ -16,8 +16,9 @@ On a laptop, with a tiny random model and made-up clips:
     python launch/train.py --config configs/stage2.py:runlocal --workdir runs/local2
 """
 
-from configs import common
 from ml_collections import ConfigDict
+
+from configs import common
 
 
 def get_config(arg: str = "") -> ConfigDict:

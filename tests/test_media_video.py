@@ -1,6 +1,5 @@
 """Video in and out: the 25 fps clock by time stamp, sound aligned with pictures, mp4 written whole or not at all."""
 
-import dataclasses
 import logging
 from fractions import Fraction
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.media import Video, load_audio, load_video, probe, read_frames, write_video
+from actavatar_jax.media import Video, clock, load_audio, load_video, probe, read_frames, video, write_video
 
 HEIGHT, WIDTH = 64, 96
 QUADRANTS = {"red": (230, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "white": (240, 240, 240)}
@@ -95,13 +94,13 @@ def irregular(seed, start, count=70):
 def test_flash_and_click_stay_together(tmp_path, name, times, audio_start, turn):
     images, audio = flash_and_click(times, at=times[0] + 900, audio_start=audio_start)
     path = make_video(tmp_path / name, images, [int(time) for time in times], audio, audio_start, turn=turn)
-    video = load_video(path)
-    flash = np.argmax(video.frames.mean((1, 2, 3)) > 128) / 25
-    click = np.argmax(np.abs(video.audio) > 0.3) / 16000
+    clip = load_video(path)
+    flash = np.argmax(clip.frames.mean((1, 2, 3)) > 128) / 25
+    click = np.argmax(np.abs(clip.audio) > 0.3) / 16000
     spacing = max(np.diff(times)) / 1000
     assert abs(flash - click) <= max(0.02, spacing / 2) + 0.003
-    assert len(video.audio) == len(video.frames) * 640
-    assert abs(len(video.frames) / 25 - (times[-1] - times[0]) / 1000) < 0.04 + spacing
+    assert len(clip.audio) == len(clip.frames) * 640
+    assert abs(len(clip.frames) / 25 - (times[-1] - times[0]) / 1000) < 0.04 + spacing
 
 
 @pytest.mark.parametrize(
@@ -135,7 +134,7 @@ def test_pixels_that_are_not_square(tmp_path):
     assert load_video(path).frames.shape == (2, HEIGHT, WIDTH * 4 // 3, 3)
 
 
-@pytest.mark.parametrize(("name", "codec"), [("x.mp4", "libx265"), ("x.avi", "mpeg4"), ("x.webm", "libvpx")])
+@pytest.mark.parametrize(("name", "codec"), [("x.mp4", "libx265"), ("x.mov", "mpeg4"), ("x.webm", "libvpx")])
 def test_codecs(tmp_path, name, codec):
     path = make_video(tmp_path / name, [quadrants()] * 10, range(0, 400, 40), codec=codec)
     frames, info = load_video(path).frames, probe(path)
@@ -148,9 +147,9 @@ def test_codecs(tmp_path, name, codec):
 
 def test_no_sound_and_one_frame(tmp_path):
     path = make_video(tmp_path / "one.mp4", [quadrants()], [0])
-    video = load_video(path)
-    assert video.frames.shape == (1, HEIGHT, WIDTH, 3)
-    assert video.audio is None
+    clip = load_video(path)
+    assert clip.frames.shape == (1, HEIGHT, WIDTH, 3)
+    assert clip.audio is None
     info = probe(path)
     assert (info.frames, info.has_audio, info.codec) == (1, False, "h264")
 
@@ -158,18 +157,20 @@ def test_no_sound_and_one_frame(tmp_path):
 def test_max_seconds_and_size(tmp_path):
     images, audio = flash_and_click(range(0, 2000, 40), 1000)
     path = make_video(tmp_path / "x.mp4", images, range(0, 2000, 40), audio)
-    video = load_video(path, max_seconds=1.5, size=(32, 16))
-    assert video.frames.shape == (37, 32, 16, 3)
-    assert len(video.audio) == 37 * 640
+    clip = load_video(path, max_seconds=1.5, size=(32, 16))
+    assert clip.frames.shape == (37, 32, 16, 3)
+    assert len(clip.audio) == 37 * 640
     assert load_video(path).frames.shape[0] == 50
 
 
 def test_frames_are_decoded_one_at_a_time(tmp_path, monkeypatch):
     path = make_video(tmp_path / "x.mp4", [quadrants()] * 50, range(0, 2000, 40))
+    turned, upright = [], video._Picture.upright
+    monkeypatch.setattr(video._Picture, "upright", lambda self: turned.append(1) or upright(self))
     frames = read_frames(path)
     next(frames)
-    frames.close()
-    assert probe(path).frames == 50
+    assert len(turned) == 1
+    assert sum(1 for _ in frames) == 49
 
 
 def test_not_a_video(tmp_path):
@@ -201,7 +202,7 @@ def hum(seconds):
     return (0.5 * np.sin(2 * np.pi * (200 * t + 300 * t**2 / 2))).astype(np.float32)
 
 
-@pytest.mark.parametrize("cut", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("cut", [0.1, 0.5, 0.9])
 def test_a_video_that_breaks_off_is_refused(tmp_path, cut):
     path = tmp_path / "x.mp4"
     write_video(path, moving(60), hum(2.4))
@@ -246,12 +247,12 @@ def test_written_durations_agree(tmp_path, count, excess):
 
 
 def test_written_and_read_back(tmp_path):
-    video = Video(moving(50), hum(2.0))
-    video.save(tmp_path / "new" / "x.mp4")
+    clip = Video(moving(50), hum(2.0))
+    clip.save(tmp_path / "new" / "x.mp4")
     loaded = load_video(tmp_path / "new" / "x.mp4")
-    error = (loaded.frames.astype(float) - video.frames)[:, 4:-4, 4:-4]
+    error = (loaded.frames.astype(float) - clip.frames)[:, 4:-4, 4:-4]
     assert 10 * np.log10(255**2 / np.mean(error**2)) > 27  # sharp colour edges at half the colour resolution
-    lags = {lag: np.dot(np.roll(video.audio, lag), loaded.audio) for lag in range(-1100, 1100)}
+    lags = {lag: np.dot(np.roll(clip.audio, lag), loaded.audio) for lag in range(-1100, 1100)}
     assert abs(max(lags, key=lags.get)) <= 1
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["x.mp4"]
 
@@ -304,23 +305,21 @@ def test_real_videos(media, caplog):
         key, info = path.name[:3], probe(path)
         assert (info.width, info.height) == sizes.get(key, (info.width, info.height))
         with caplog.at_level(logging.WARNING):
-            video = load_video(path, max_seconds=1.0, size=(160, 96))
-        assert video.frames.shape == (25, 160, 96, 3)
-        assert video.frames.std() > 10
-        assert info.has_audio == (video.audio is not None) == (key != "v12")
-        assert video.audio is None or len(video.audio) == 16000
+            clip = load_video(path, max_seconds=1.0, size=(160, 96))
+        assert clip.frames.shape == (25, 160, 96, 3)
+        assert clip.frames.std() > 10
+        assert info.has_audio == (clip.audio is not None) == (key != "v12")
+        assert clip.audio is None or len(clip.audio) == 16000
     assert not caplog.records
 
 
 def test_real_lengths(media):
-    for key, frames in (("v02_seated_man_gestures_30fps", 150), ("v04_blue_woman_30fps", 166)):
-        assert sum(1 for _ in read_frames(media / "videos" / f"{key}.mp4", size=(32, 32))) == frames
+    path = media / "videos" / "v04_blue_woman_30fps.mp4"  # 199 frames at 30 fps
+    assert sum(1 for _ in read_frames(path, size=(32, 32))) == 166
 
 
-def test_real_variable_frame_rate_by_time_stamp(media, monkeypatch):
+def test_real_variable_frame_rate_by_time_stamp(media):
     """Wherever two source frames are at most 40 ms apart, the slot between them is at most 20 ms from its frame."""
-    from actavatar_jax.media import clock, video
-
     path = media / "videos" / "v03_suit_man_vfr.mp4"
     timed = [(time, duration, time) for time, duration, _ in video._decoded(path)]
     times = np.array([float(time) for time, _, _ in timed])
@@ -333,7 +332,3 @@ def test_real_variable_frame_rate_by_time_stamp(media, monkeypatch):
     assert dense.sum() > 50
     assert np.abs(chosen - slots)[dense].max() <= 0.0201
     assert abs(len(chosen) / 25 - probe(path).duration) <= 0.021
-
-
-def test_video_is_a_plain_record():
-    assert [field.name for field in dataclasses.fields(Video)] == ["frames", "audio", "fps"]

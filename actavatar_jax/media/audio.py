@@ -117,9 +117,9 @@ def _cut_riff(path: Path) -> bool:
     """Whether a wav file is shorter than it says; FFmpeg passes over this in silence."""
     with path.open("rb") as file:
         head = file.read(8)
-    size = int.from_bytes(head[4:], "little")
-    unknown = 2**32 - 1  # written by programs that stream
-    return head[:4] == b"RIFF" and size != unknown and path.stat().st_size < size + 8
+    declared, actual = int.from_bytes(head[4:], "little"), path.stat().st_size
+    unknown, miscount = 2**32 - 1, 1024  # what streaming programs write; what some writers are out by
+    return head[:4] == b"RIFF" and declared != unknown and actual < declared - miscount
 
 
 def _aligned(pieces: Iterator[Piece], origin: Fraction | None, path: Path) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,7 +1,7 @@
 """Video in and out: any video file to 25 upright frames a second with its sound, and frames with sound to an mp4."""
 
 import itertools
-import logging
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,8 +20,7 @@ from actavatar_jax.media.image import fit_image
 
 BT709 = 1  # the code of this colour matrix, of its primaries and of its transfer curve
 LIMITED_RANGE = 1
-
-logger = logging.getLogger(__name__)
+MISSING = Fraction(1, 10)  # seconds that a header may promise in excess
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class VideoInfo:
     start: Fraction  # time stamp of the first frame, seconds
 
 
-def load_video(path: str | Path, max_seconds: float | None = None, size: tuple[int, int] | None = None) -> Video:
+def load_video(path: str | Path, max_seconds: float | int | None = None, size: tuple[int, int] | None = None) -> Video:
     """The video on the 25 fps, 16 kHz clock, by time stamp; frame 0 and sample 0 are the file's first picture.
 
     Sound before the first picture is left out, and sound is cut or filled up with silence to the frames' length.
@@ -60,16 +59,17 @@ def load_video(path: str | Path, max_seconds: float | None = None, size: tuple[i
     with an InputError: a missing or damaged file, one without pictures, one that breaks off.
     """
     frames = np.stack(list(read_frames(path, max_seconds, size)))
-    audio = decode_audio(Path(path), origin=probe(path).start, limit=len(frames) * SAMPLES_PER_FRAME)
+    start, _, _ = next(_decoded(Path(path)))
+    audio = decode_audio(Path(path), origin=start, limit=len(frames) * SAMPLES_PER_FRAME)
     return Video(frames, None if audio is None or not len(audio) else fit_audio(audio, len(frames)))
 
 
 def read_frames(
-    path: str | Path, max_seconds: float | None = None, size: tuple[int, int] | None = None
+    path: str | Path, max_seconds: float | int | None = None, size: tuple[int, int] | None = None
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """The frames of `load_video` one after the other; only one decoded picture is held at a time."""
     slots = nearest_frames(_decoded(Path(path)))
-    count = None if max_seconds is None else max(1, int(max_seconds * FPS))
+    count = None if max_seconds is None else max(1, math.floor(max_seconds * FPS + 1e-6))
     shown, image = None, None
     for frame in itertools.islice(slots, count):
         if frame is not shown:
@@ -82,17 +82,17 @@ def probe(path: str | Path) -> VideoInfo:
     """Facts of a video file, from its header and its first frame; InputError as in `load_video`."""
     with opened(Path(path), "video") as container:
         stream = _video_stream(container, Path(path))
-        first = next(_frames(container, stream), None)
-        if first is None:
-            raise InputError(f"Video {path} holds no picture that can be decoded.")
-        start, _, picture = first
+        start, _, picture = next(_frames(container, stream, Path(path)))
         height, width = picture.upright().shape[:2]
         has_audio = bool(container.streams.audio)
         frames, fps = stream.frames, stream.average_rate
         duration = None if stream.duration is None else stream.duration * stream.time_base
     if not frames or duration is None or not fps:  # matroska and raw streams do not say
-        stamps = [(time, lasting) for time, lasting, _ in _decoded(Path(path))]
-        frames, duration = len(stamps), stamps[-1][0] + stamps[-1][1] - start
+        with opened(Path(path), "video") as container:
+            packets = container.demux(_video_stream(container, Path(path)))
+            stamps = [(p.pts or 0, p.duration or 0, p.time_base) for p in packets if p.size]
+        frames = len(stamps)
+        duration = max((pts + lasting) * base for pts, lasting, base in stamps) - start or Fraction(frames, FPS)
         fps = frames / duration
     return VideoInfo(
         width=width,
@@ -160,21 +160,30 @@ def _video_stream(container: av.container.InputContainer, path: Path) -> av.Vide
 
 
 def _frames(
-    container: av.container.InputContainer, stream: av.VideoStream
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path
 ) -> Iterator[tuple[Fraction, Fraction, _Picture]]:
-    """(time, duration, picture) in display order."""
-    usual = 1 / Fraction(stream.average_rate or FPS)
+    """(time, duration, picture) in display order; InputError at the end where pictures are missing."""
     pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
-    time, duration = Fraction(0), Fraction(0)
+    start, time, duration = None, Fraction(0), 1 / Fraction(stream.average_rate or FPS)
     for frame in container.decode(stream):
-        time = time + duration if frame.pts is None else frame.pts * frame.time_base
-        duration = frame.duration * frame.time_base if frame.duration else usual
+        previous, time = time, time + duration if frame.pts is None else frame.pts * frame.time_base
+        if frame.duration:
+            duration = frame.duration * frame.time_base
+        elif start is not None and time > previous:
+            duration = time - previous
+        start = time if start is None else start
         yield time, duration, _Picture(frame, pixel_aspect)
+    if start is None:
+        raise InputError(f"Video {path} is damaged: it holds no picture that can be decoded.")
+    declared = Fraction(0) if stream.duration is None else stream.duration * stream.time_base
+    if time + duration - start < declared - MISSING:
+        lasts = f"{float(time + duration - start):.2f} s of {float(declared):.2f} s"
+        raise InputError(f"Video {path} is damaged: its pictures break off after {lasts}.")
 
 
 def _decoded(path: Path) -> Iterator[tuple[Fraction, Fraction, _Picture]]:
     with opened(path, "video") as container:
-        yield from _frames(container, _video_stream(container, path))
+        yield from _frames(container, _video_stream(container, path), path)
 
 
 def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple, audio: np.ndarray | None, fps: int) -> None:

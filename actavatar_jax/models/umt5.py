@@ -42,7 +42,7 @@ class UMT5Encoder(nnx.Module):
         self.norm = rms_norm(c.width, epsilon=c.eps, rngs=rngs)
 
     def __call__(self, ids: Int[Array, "B S"], mask: Bool[Array, "B S"]) -> Float[Array, "B S D"]:
-        """Float32 features; rows where `mask` is False are computed but mean nothing, and do not influence the others."""
+        """Float32 features; rows where `mask` is False mean nothing and do not influence the others."""
         x = self.token_embedding(ids).astype(self.config.dtype)
         buckets = position_buckets(ids.shape[1], self.config.buckets, self.config.max_distance)
 

@@ -55,6 +55,10 @@ class VAEConfig:
                 f"a VAE of {len(self.multipliers)} stages needs {len(self.multipliers) - 1} entries in temporal_down, "
                 f"got {len(self.temporal_down)}"
             )
+        if (1, *self.multipliers)[-2] != self.multipliers[-1]:
+            raise InputError(
+                f"the last two multipliers of a VAE must be equal (the last stage adds its input), got {self.multipliers}"
+            )
         if not len(self.latents_mean) == len(self.latents_std) == self.z_dim:
             raise InputError(
                 f"a VAE with z_dim {self.z_dim} needs {self.z_dim} latent means and deviations, "

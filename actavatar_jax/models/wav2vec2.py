@@ -30,7 +30,9 @@ class Wav2Vec2Config:
     conv_kernel: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
     conv_stride: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
     conv_bias: bool = False
-    conv_norm: str = "group"  # group: each channel over the whole clip, first layer only | layer: over channels, every layer
+    conv_norm: str = (
+        "group"  # group: each channel over the whole clip, first layer only | layer: over channels, every layer
+    )
     stable_layer_norm: bool = False  # norms before attention and feed-forward instead of after them
     pos_conv_kernel: int = 128
     pos_conv_groups: int = 16
@@ -74,9 +76,7 @@ class Wav2Vec2(nnx.Module):
         self.norm = layer_norm(c.hidden, epsilon=c.eps, rngs=rngs)
         self.layers = nnx.vmap(lambda r: Layer(c, rngs=r))(rngs.split(c.layers))
 
-    def __call__(
-        self, waveform: Float[Array, "B samples"], frames: int | None = None
-    ) -> Float[Array, "B T states D"]:
+    def __call__(self, waveform: Float[Array, "B samples"], frames: int | None = None) -> Float[Array, "B T states D"]:
         """Float32 hidden states of a standardised 16 kHz waveform, layers + 1 of them.
 
         Args:
@@ -165,9 +165,7 @@ class PositionalConv(nnx.Module):
         c = config
         inputs = c.hidden // c.pos_conv_groups
         deviation = 2 / math.sqrt(c.pos_conv_kernel * c.hidden)
-        self.direction = nnx.Param(
-            deviation * jax.random.normal(rngs.params(), (c.pos_conv_kernel, inputs, c.hidden))
-        )
+        self.direction = nnx.Param(deviation * jax.random.normal(rngs.params(), (c.pos_conv_kernel, inputs, c.hidden)))
         self.gain = nnx.Param(jnp.sqrt(jnp.square(self.direction[...]).sum(axis=(1, 2))))
         self.bias = nnx.Param(jnp.zeros(c.hidden))
         self.groups, self.dtype = c.pos_conv_groups, jnp.dtype(c.dtype)
@@ -216,9 +214,7 @@ class SelfAttention(nnx.Module):
         self.heads = config.heads
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        q, k, v = (
-            project(x).reshape(*x.shape[:2], self.heads, -1) for project in (self.query, self.key, self.value)
-        )
+        q, k, v = (project(x).reshape(*x.shape[:2], self.heads, -1) for project in (self.query, self.key, self.value))
         # In chunks of queries: ten minutes of speech are 15,000 positions at the video's rate.
         return self.out(attention(q, k, v, backend="chunked").reshape(x.shape))
 
@@ -235,7 +231,7 @@ class FeedForward(nnx.Module):
 
 
 def standardise(waveform: Float[Array, "*B samples"]) -> Float[Array, "*B samples"]:
-    """Zero mean and unit variance over each whole clip, as the published models' feature extractor does; silence stays zero."""
+    """Zero mean and unit variance over each whole clip, as the published feature extractors do; silence stays zero."""
     waveform = waveform - waveform.mean(axis=-1, keepdims=True)
     return waveform * jax.lax.rsqrt(jnp.square(waveform).mean(axis=-1, keepdims=True) + 1e-7)
 

@@ -87,6 +87,7 @@ def import_params(
     ignore: str = NOTHING,
     initial: functional.Params | None = None,
     may_miss: str = NOTHING,
+    model: str = "the model",
 ) -> functional.Params:
     """Reads every parameter of `abstract` from `source`.
 
@@ -98,12 +99,13 @@ def import_params(
       ignore: regex of their names that are allowed to be there without a place in ours.
       initial: values for our leaves that match `may_miss` and are absent from `source`.
       may_miss: regex of our names.
+      model: what the error calls the model.
 
     Raises:
       InputError: one message that lists every missing, unknown and mis-shaped tensor.
     """
     check_coverage(table, abstract)
-    check_source(table, abstract, source, ignore=ignore, may_miss=may_miss)
+    check_source(table, abstract, source, ignore=ignore, may_miss=may_miss, model=model)
     shapes = functional.flatten(abstract)
     names = set(source.names())
     flat: dict[str, Any] = {}
@@ -126,6 +128,7 @@ def check_source(
     *,
     ignore: str = NOTHING,
     may_miss: str = NOTHING,
+    model: str = "the model",
 ) -> None:
     """Raises `InputError` that lists every missing, unknown and mis-shaped tensor; arguments as in `import_params`."""
     shapes = functional.flatten(abstract)
@@ -141,7 +144,7 @@ def check_source(
             if tuple(source.shape(e.theirs)) != want:
                 problems.append(f"{e.theirs} has shape {list(source.shape(e.theirs))}, expected {list(want)}")
     if problems:
-        raise InputError(f"{len(problems)} tensors do not fit the model: " + "; ".join(problems))
+        raise InputError(f"{len(problems)} tensors do not fit {model}: " + "; ".join(problems))
 
 
 def _stack(stacked: np.ndarray | None, layer: int, value: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -185,6 +188,14 @@ class _Shape:
 
     def reshape(self, shape: Sequence[int]) -> "_Shape":
         return _Shape(shape)
+
+
+def check_shapes(params: functional.Params, abstract: functional.Params) -> None:
+    """Raises `ValueError` unless `params` has the leaves and shapes of `abstract`."""
+    have, want = ({n: x.shape for n, x in functional.flatten(tree).items()} for tree in (params, abstract))
+    problems = [f"{n} {have.get(n)}, expected {want.get(n)}" for n in sorted(have | want) if have.get(n) != want.get(n)]
+    if problems:
+        raise ValueError("parameters and config disagree: " + "; ".join(problems))
 
 
 def check_coverage(table: Table, abstract: functional.Params) -> None:

@@ -1,7 +1,7 @@
 """Encodes a clip folder again and again, killed by SIGKILL before its first, second, third ... step that changes files.
 
-After each kill the encoding is repeated undisturbed; its files must equal those of a run that was never killed. Runs as its own
-process, which forks for every attempt: kill_encode.py CLIP_DIR WORK_DIR fresh|grown. Prints the number of kills.
+After each kill the encoding is repeated undisturbed; its files must equal those of a run that was never killed. Runs as
+its own process, which forks for every attempt: kill_encode.py CLIP_DIR WORK_DIR fresh|grown. Prints how many kills.
 """
 
 import os
@@ -44,7 +44,9 @@ def main(clip_dir: Path, work_dir: Path, scenario: str) -> int:
             assert tree(attempt) == wanted
             return step
         assert in_child(lambda attempt=attempt: run(clip_dir, attempt)) == 0
-        assert tree(attempt) == wanted, f"killed before step {step}: {sorted(tree(attempt))} differ from {sorted(wanted)}"
+        assert tree(attempt) == wanted, (
+            f"killed before step {step}: {sorted(tree(attempt))} differ from {sorted(wanted)}"
+        )
     raise AssertionError("the encoding never came to its end")
 
 

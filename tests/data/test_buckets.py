@@ -26,7 +26,10 @@ def test_known_formats(height, width, size):
 
 @given(st.sampled_from(parse_buckets(DEFAULT_SIZES, 125)), st.floats(0.2, 5))
 def test_a_bucket_scaled_is_its_own_nearest(bucket, scale):
-    assert choose_bucket(round(bucket.height * scale), round(bucket.width * scale), parse_buckets(DEFAULT_SIZES, 125)) == bucket
+    assert (
+        choose_bucket(round(bucket.height * scale), round(bucket.width * scale), parse_buckets(DEFAULT_SIZES, 125))
+        == bucket
+    )
 
 
 def test_list_in_height_by_width():

@@ -61,14 +61,18 @@ def test_records_are_the_windows_of_the_clips(clips, tmp_path):
     )
     assert second["latents"].shape == (3, 2, 4, 3) and second["latents"].dtype == shards.BFLOAT16
 
-    prompt = StructuredPrompt.load(clip.with_suffix(".json")).window(0.36, 0.72)  # of "Waves." 0.24 s are left: too short
+    prompt = StructuredPrompt.load(clip.with_suffix(".json")).window(
+        0.36, 0.72
+    )  # of "Waves." 0.24 s are left: too short
     assert len(prompt.phases) == 0 and len(found[2]["phase_windows"]) == 1
     np.testing.assert_allclose(found[2]["phase_windows"], [[0, 0.36]], atol=1e-6)
     tokens = StructuredPrompt.load(clip.with_suffix(".json")).window(0.72, 1.08).tokenise(WordTokenizer())
     np.testing.assert_array_equal(found[2]["text_tokens"], tokens.ids)
     np.testing.assert_array_equal(found[2]["phase_ids"], tokens.phase_ids)
     assert found[2]["text_embeds"].shape == (len(tokens.ids), 6) and set(found[2]["phase_ids"]) == {0, 1}
-    assert found[3]["text_tokens"].tolist() == StructuredPrompt("A person speaking").tokenise(WordTokenizer()).ids.tolist()
+    assert (
+        found[3]["text_tokens"].tolist() == StructuredPrompt("A person speaking").tokenise(WordTokenizer()).ids.tolist()
+    )
 
     assert dataset.metadata["latent_shape"] == [3, 2, 4, 3] and dataset.metadata["records"] == 4
     assert dataset.metadata["encoders"] == encoders.fingerprint() and dataset.metadata["fps"] == 25
@@ -99,7 +103,10 @@ def test_clips_that_cannot_be_encoded_are_reported(clips, tmp_path):
         def audio(self, samples, num_frames):
             return super().audio(samples, num_frames) * np.inf
 
-    assert run(clips, tmp_path / "broken", Broken()).counts() == {"skipped: invalid prompt": 1, "skipped: not finite": 2}
+    assert run(clips, tmp_path / "broken", Broken()).counts() == {
+        "skipped: invalid prompt": 1,
+        "skipped: not finite": 2,
+    }
 
 
 def test_finished_clips_are_not_encoded_again(clips, tmp_path):
@@ -108,7 +115,9 @@ def test_finished_clips_are_not_encoded_again(clips, tmp_path):
     before, calls = tree(tmp_path / "shards"), encoders.calls
     assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 3} and encoders.calls == calls
     after = tree(tmp_path / "shards")
-    assert {k: v for k, v in after.items() if k != "report.json"} == {k: v for k, v in before.items() if k != "report.json"}
+    assert {k: v for k, v in after.items() if k != "report.json"} == {
+        k: v for k, v in before.items() if k != "report.json"
+    }
 
     write_clip(tmp_path / "videos" / "aa.mp4", 10)  # between two others, so that records move between shards
     (tmp_path / "videos" / "b.txt").write_text("A woman.")
@@ -117,7 +126,9 @@ def test_finished_clips_are_not_encoded_again(clips, tmp_path):
     assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 1, "made": 2}
     run(clips, tmp_path / "fresh")
     left, right = tree(tmp_path / "shards"), tree(tmp_path / "fresh")
-    assert {k: v for k, v in left.items() if k != "report.json"} == {k: v for k, v in right.items() if k != "report.json"}
+    assert {k: v for k, v in left.items() if k != "report.json"} == {
+        k: v for k, v in right.items() if k != "report.json"
+    }
 
 
 def test_other_settings_and_other_clips_are_refused(clips, tmp_path):

@@ -13,8 +13,10 @@ from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder, position_buckets
 from actavatar_jax.weights import names
 from actavatar_jax.weights.tables import umt5 as table
 
-BUCKETS = {-200: 15, -128: 15, -100: 15, -64: 14, -8: 8, -7: 7, -1: 1, 0: 0, 1: 17, 7: 23, 8: 24, 16: 26, 32: 28, 64: 30,
-           127: 31, 128: 31}  # fmt: skip
+BUCKETS = {
+    -200: 15, -128: 15, -100: 15, -64: 14, -8: 8, -7: 7, -1: 1, 0: 0, 1: 17, 7: 23, 8: 24, 16: 26, 32: 28, 64: 30,
+    127: 31, 128: 31,
+}  # fmt: skip
 SMALL = UMT5Config(vocab_size=50, width=32, heads=2, head_dim=16, ffn=48, layers=2)
 
 

@@ -13,7 +13,16 @@ from actavatar_jax.models import functional
 from actavatar_jax.models.vae import VAEConfig, WanVAE
 from actavatar_jax.weights.tables import vae as tables
 
-CONFIG = VAEConfig(encoder_base=4, decoder_base=4, z_dim=3, res_blocks=1, latents_mean=(0.0,) * 3, latents_std=(1.0,) * 3)
+CONFIG = VAEConfig(
+    encoder_base=4,
+    decoder_base=4,
+    z_dim=3,
+    multipliers=(1, 2, 2),
+    temporal_down=(True, True),
+    res_blocks=1,
+    latents_mean=(0.0,) * 3,
+    latents_std=(1.0,) * 3,
+)
 FRAMES, LATENT_FRAMES = 13, 4
 
 
@@ -51,7 +60,7 @@ def input_gradient(params, x, method, start, stop):
 
 
 def video(frames=FRAMES):
-    return jax.random.uniform(jax.random.key(2), (1, frames, 16, 32, 3), minval=-1, maxval=1)
+    return jax.random.uniform(jax.random.key(2), (1, frames, 8, 16, 3), minval=-1, maxval=1)
 
 
 def latents(frames=LATENT_FRAMES):
@@ -93,7 +102,7 @@ def test_a_prefix_encodes_to_a_prefix_and_decodes_to_a_prefix(params, frames):
     latent_frames = 1 + frames // 4
     assert close(run(params, video()[:, :frames], "encode"), run(params, video(), "encode")[:, :latent_frames])
     whole = run(params, latents(), "decode_sample")
-    assert whole.shape == (1, FRAMES, 16, 32, 3)
+    assert whole.shape == (1, FRAMES, 8, 16, 3)
     assert close(run(params, latents()[:, :latent_frames], "decode_sample"), whole[:, :frames])
 
 
@@ -122,13 +131,15 @@ def test_wrong_lengths_and_sides_are_refused(params):
     vae = functional.bind(WanVAE, CONFIG, params)
     for method in (vae.encode, vae.encode_stream, vae.encode_moments):
         with pytest.raises(InputError, match=r"4k \+ 1 frames, got 4"):
-            method(jnp.zeros((1, 4, 16, 16, 3)))
-        with pytest.raises(InputError, match="multiples of 16, got 16x24"):
-            method(jnp.zeros((1, 5, 16, 24, 3)))
+            method(jnp.zeros((1, 4, 8, 8, 3)))
+        with pytest.raises(InputError, match="multiples of 8, got 8x12"):
+            method(jnp.zeros((1, 5, 8, 12, 3)))
     with pytest.raises(InputError, match="48 latent means"):
         VAEConfig(latents_mean=(0.0,))
     with pytest.raises(InputError, match="3 entries in temporal_down"):
         VAEConfig(temporal_down=(True,))
+    with pytest.raises(InputError, match="last two multipliers"):
+        VAEConfig(multipliers=(1, 2, 2, 4))
 
 
 def test_config_file_round_trip_and_refusals():

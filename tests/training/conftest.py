@@ -1,5 +1,8 @@
 """A world small enough to compile in seconds: a transformer of two blocks and made-up clips of three latent frames."""
 
+import dataclasses
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -59,32 +62,47 @@ class World:
         with config.ignore_type():
             config.update({"steps": 8, "log_every": 2, "checkpoint_every": 4})
             config.sample.every = 0
-            config.optim.update({"learning_rate": 1e-3, "warmup": 1, **optim})
+            config.optim.update({"learning_rate": 1e-3, "warmup": 1, "ema_decay": 0.9, **optim})
         return config
 
-    def start(self, stage, model=MODEL, **optim):
-        """(jitted step, fresh state) of a stage."""
-        config = self.config(stage, **optim)
-        params = self.params()
-        speeds = multipliers(params, config.rules)
-        tx, schedule = make_optimizer(config.optim, 8, speeds), make_schedule(config.optim, 8)
-        step = make_train_step(ActAvatarDiT, model, tx, TimeLaw(), schedule, config.optim.ema_decay)
-        state = TrainState.create(*partition(params, config.rules), tx, ema=config.optim.ema_decay > 0)
-        return step, state
+    @functools.cache  # noqa: B019 - one world per session
+    def optimizer(self, stage):
+        config = self.config(stage)
+        return make_optimizer(config.optim, 8, multipliers(self.params(), config.rules))
+
+    @functools.cache  # noqa: B019
+    def step(self, stage, dtype="float32"):
+        config, model = self.config(stage), dataclasses.replace(MODEL, dtype=dtype)
+        schedule = make_schedule(config.optim, 8)
+        return make_train_step(ActAvatarDiT, model, self.optimizer(stage), TimeLaw(), schedule, config.optim.ema_decay)
+
+    def state(self, stage):
+        return TrainState.create(*partition(self.params(), self.config(stage).rules), self.optimizer(stage), ema=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package", autouse=True)
+def quick_compilation(tmp_path_factory):
+    """These tests compile much and compute little: no expensive passes, and nothing is compiled twice."""
+    changes = {
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.5,
+    }
+    before = {name: jax.config.read(name) for name in changes}
+    for name, value in changes.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="package")
 def world():
     return World()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def one_step(world):
     """For each stage: (weights before, state after one step, its metrics)."""
     batch = jax.device_put(next(world.batches()))
-    result = {}
-    for stage in (1, 2):
-        step, state = world.start(stage)
-        before = world.params()
-        result[stage] = (before, *step(state, batch, world.key))
-    return result
+    return {stage: (world.params(), *world.step(stage)(world.state(stage), batch, world.key)) for stage in (1, 2)}

@@ -1,5 +1,3 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ from actavatar_jax.diffusion.flow import TimeLaw
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT
 from actavatar_jax.models.presets import ADAPTER, PHASES
+from actavatar_jax.training.stages import merge
 from actavatar_jax.training.step import noise_level_sums, sample_losses
 
 
@@ -20,12 +19,12 @@ def changed(before, after):
 def test_stage_1_changes_the_adapter_and_nothing_else(one_step):
     before, state, _ = one_step[1]
     adapter = functional.split(functional.flatten(before), ADAPTER)[0]
-    assert changed(before, state.weights) == set(adapter)
+    assert changed(before, merge(state.params, state.frozen)) == set(adapter)
 
 
 def test_stage_2_changes_every_parameter(one_step):
     before, state, _ = one_step[2]
-    assert changed(before, state.weights) == set(functional.flatten(before))
+    assert changed(before, merge(state.params, state.frozen)) == set(functional.flatten(before))
 
 
 def test_frozen_parameters_have_no_gradient_and_no_moments(one_step, world):
@@ -104,8 +103,7 @@ def test_the_model_sees_a_clean_first_frame_at_timestep_zero(world):
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(world, one_step):
-    step, state = world.start(2, model=dataclasses.replace(world.model, dtype="bfloat16"))
-    state, metrics = step(state, jax.device_put(next(world.batches())), world.key)
+    state, metrics = world.step(2, dtype="bfloat16")(world.state(2), jax.device_put(next(world.batches())), world.key)
     kept = jax.tree.leaves((state.params, state.opt_state))
     assert {leaf.dtype for leaf in kept if jnp.issubdtype(leaf.dtype, jnp.floating)} == {jnp.dtype("float32")}
     exact = float(one_step[2][2]["loss"])
@@ -114,7 +112,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(world, one_step
 
 
 def test_one_batch_can_be_overfitted_and_the_average_follows(world):
-    step, state = world.start(2, ema_decay=0.9)
+    step, state = world.step(2), world.state(2)
     batch, losses = jax.device_put(next(world.batches())), []
     for _ in range(30):
         state, metrics = step(state, batch, world.key)  # same indices, so same noise and times

@@ -1,4 +1,4 @@
-"""Names of the umT5 encoder's tensors in transformers and in the original Wan file, and its `text_encoder/config.json`."""
+"""Names of the umT5 encoder's tensors in transformers and in the original Wan file, and its `config.json`."""
 
 import re
 from typing import Any

@@ -1,0 +1,206 @@
+"""Encoders: the frozen parts of a model folder, compiled: prompts, speech and pixels in, features and latents out.
+
+B prompts, S text tokens, D width of the text encoder, E width of the audio encoder, F video frames, T latent frames,
+h w pixel sides, H W latent sides, C latent channels. Results are NumPy arrays on the host.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Int, Int32, UInt8
+from transformers import PreTrainedTokenizerBase
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.media.clock import SAMPLES_PER_FRAME
+from actavatar_jax.models import functional
+from actavatar_jax.models.vae import WanVAE
+from actavatar_jax.models.wav2vec2 import standardise
+from actavatar_jax.prompt import MAX_TOKENS, StructuredPrompt
+from actavatar_jax.tokenizer import load_tokenizer
+from actavatar_jax.weights.components import find
+from actavatar_jax.weights.files import read_json, replaced_folder
+from actavatar_jax.weights.folder import Component, load, save
+
+_TOKENIZER_PLACES = ("tokenizer", "google/umt5-xxl")  # diffusers layout, original Wan release
+
+
+class Encoders:
+    """Tokenizer, umT5, Wav2Vec2 and the VAE (or PatchCodec) of one model; parameters are put on the device once."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        text_encoder: Component,
+        audio_encoder: Component,
+        vae: Component,
+        text_len: int = MAX_TOKENS,
+    ):
+        if len(tokenizer) > text_encoder.config.vocab_size:
+            raise InputError(
+                f"the tokenizer has {len(tokenizer)} tokens, but the text encoder takes only "
+                f"{text_encoder.config.vocab_size}; they do not belong together."
+            )
+        self.tokenizer = tokenizer
+        self.text_encoder, self.audio_encoder, self.vae = map(_on_device, (text_encoder, audio_encoder, vae))
+        self.text_len = text_len
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, dtype: str = "float32") -> "Encoders":
+        """The parts of a model folder, which also says how many text tokens its transformer takes.
+
+        Args:
+          folder: a model folder, in the diffusers layout or an original Wan release with an `audio_encoder` beside it.
+          dtype: of the text encoder's weights and compute. Speech and pixels are float32, as in the reference.
+
+        Raises:
+          InputError: a part is missing or does not fit its configuration.
+        """
+        folder = Path(folder)
+        _check_standardised(folder / "audio_encoder" / "preprocessor_config.json")
+        text_len = find(folder, "transformer").config.text_len
+        tokenizer = next((place for place in _TOKENIZER_PLACES if (folder / place).is_dir()), _TOKENIZER_PLACES[0])
+        return cls(
+            load_tokenizer(folder / tokenizer),
+            load(folder, "text_encoder", dtype),
+            load(folder, "audio_encoder", "float32"),
+            load(folder, "vae", "float32"),
+            text_len,
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the parts into a model folder in the diffusers layout, weights in the dtype they are held in."""
+        with replaced_folder(Path(folder) / "tokenizer") as partial:
+            self.tokenizer.save_pretrained(partial)
+        for name in ("text_encoder", "audio_encoder", "vae"):
+            part = getattr(self, name)
+            save(folder, name, part.config, part.params)
+
+    def text(
+        self, prompts: Sequence[StructuredPrompt], strict: bool = True
+    ) -> tuple[Float32[np.ndarray, "B S D"], Int32[np.ndarray, "B S"]]:
+        """Text features, exact zeros beyond each prompt's end, and phase ids, -1 there; S is `text_len`.
+
+        Prompts are encoded one by one, so that the features of one do not depend on the others. What is done with a
+        prompt that is too long is `StructuredPrompt.tokenise`'s `strict`.
+        """
+        features, phase_ids = [], []
+        for prompt in prompts:
+            tokens = prompt.tokenise(self.tokenizer, max_length=self.text_len, strict=strict)
+            padding = (0, self.text_len - len(tokens.ids))
+            mask = np.arange(self.text_len) < len(tokens.ids)
+            part = self.text_encoder
+            features.append(_text(part.module, part.config, part.params, np.pad(tokens.ids, padding), mask))
+            phase_ids.append(np.pad(tokens.phase_ids, padding, constant_values=-1))
+        return np.stack(jax.device_get(features)), np.stack(phase_ids)
+
+    def audio(self, samples: Float[np.ndarray, " n"], num_frames: int) -> Float32[np.ndarray, "F layers E"]:
+        """Features of every layer of the audio encoder, one per video frame (25 Hz).
+
+        Args:
+          samples: 16 kHz mono of the whole clip, exactly 640 per video frame; standardised here.
+          num_frames: F.
+
+        Raises:
+          InputError: the two lengths differ.
+        """
+        if len(samples) != num_frames * SAMPLES_PER_FRAME:
+            raise InputError(
+                f"{num_frames} video frames go with {num_frames * SAMPLES_PER_FRAME} samples of speech at 16 kHz, "
+                f"got {len(samples)}."
+            )
+        part = self.audio_encoder
+        return np.asarray(_audio(part.module, part.config, part.params, np.float32(samples), num_frames))
+
+    def video(self, frames: UInt8[np.ndarray, "F h w 3"]) -> Float32[np.ndarray, "T H W C"]:
+        """Normalised latents of a clip of 4k+1 frames with sides in multiples of 16; InputError for any other."""
+        part = self.vae
+        return np.asarray(_encode_video(part.module, part.config, part.params, frames))
+
+    def decode(self, latents: Float[np.ndarray, "T H W C"] | Float[Array, "T H W C"]) -> UInt8[np.ndarray, "F h w 3"]:
+        """The frames of normalised latents."""
+        part = self.vae
+        return np.asarray(_decode_video(part.module, part.config, part.params, latents))
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of each part: equal for the same weights in any process and any compute dtype.
+
+        Shards of encoded clips carry it, and it tells whether they were made by these encoders.
+        """
+        tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        tokenizer = {key: tokenizer[key] for key in ("normalizer", "pre_tokenizer", "post_processor", "model")}
+        return {
+            "tokenizer": hashlib.sha256(_canonical_json(tokenizer)).hexdigest(),
+            "text_encoder": _digest(self.text_encoder),
+            "audio_encoder": _digest(self.audio_encoder),
+            "vae": _digest(self.vae),
+        }
+
+
+# ---- one compiled function per kind of input; the parts' classes and configs are static
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def _text(
+    module: type, config: Any, params: Any, ids: Int[Array, " S"], mask: Bool[Array, " S"]
+) -> Float32[Array, "S D"]:
+    features = functional.bind(module, config, params)(ids[None], mask[None])[0]
+    return jnp.where(mask[:, None], features, 0.0).astype(jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config", "frames"))
+def _audio(
+    module: type, config: Any, params: Any, samples: Float[Array, " n"], frames: int
+) -> Float32[Array, "F layers E"]:
+    # State 0, the input of the first layer, is dropped (MultiTalk).
+    return functional.bind(module, config, params)(standardise(samples)[None], frames=frames)[0, :, 1:]
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def _encode_video(module: type, config: Any, params: Any, frames: UInt8[Array, "F h w 3"]) -> Float32[Array, "T H W C"]:
+    vae = functional.bind(module, config, params)
+    # Streaming holds one latent frame's activations; PatchCodec has none to speak of.
+    encode = vae.encode_stream if module is WanVAE else vae.encode
+    return encode(frames[None].astype(jnp.float32) / 127.5 - 1)[0].astype(jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def _decode_video(module: type, config: Any, params: Any, latents: Float[Array, "T H W C"]) -> UInt8[Array, "F h w 3"]:
+    vae = functional.bind(module, config, params)
+    decode = vae.decode_stream if module is WanVAE else vae.decode
+    pixels = decode(latents[None].astype(jnp.float32))[0].astype(jnp.float32)
+    return jnp.clip(jnp.round((pixels + 1) * 127.5), 0, 255).astype(jnp.uint8)
+
+
+# ---- parts
+
+
+def _on_device(part: Component) -> Component:
+    return dataclasses.replace(part, params=jax.device_put(part.params))
+
+
+def _check_standardised(path: Path) -> None:
+    """Refuses an audio encoder that was trained on raw speech; without the file it counts as one for standardised."""
+    if path.is_file() and not read_json(path).get("do_normalize", True):
+        raise InputError(f"{path} says do_normalize false; accepted are audio encoders trained on standardised speech.")
+
+
+def _digest(part: Component) -> str:
+    """Of kind, sizes and weights; these count as rounded to bfloat16, so that the dtype they have is no matter."""
+    settings = {key: value for key, value in dataclasses.asdict(part.config).items() if key != "dtype"}
+    digest = hashlib.sha256(_canonical_json([part.module.__name__, settings]))
+    for name, leaf in sorted(functional.flatten(part.params).items()):
+        digest.update(f"{name}{leaf.shape}".encode())
+        digest.update(np.asarray(leaf.astype(jnp.bfloat16)).tobytes())
+    return digest.hexdigest()
+
+
+def _canonical_json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True).encode()

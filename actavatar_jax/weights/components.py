@@ -1,0 +1,198 @@
+"""What a model folder is made of, and where each layout keeps it.
+
+`transformer/`, `vae/`, `text_encoder/` and `audio_encoder/` hold a `config.json` and safetensors (diffusers layout).
+The original Wan release keeps its three in files at the root and has no audio encoder; there ours stays a folder.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
+from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
+from actavatar_jax.models.vae import VAEConfig, WanVAE
+from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
+from actavatar_jax.weights.files import Renamed, Safetensors, Tensors, read_json
+from actavatar_jax.weights.names import NOTHING, Table
+from actavatar_jax.weights.pth import Pth
+from actavatar_jax.weights.tables import dit, patch_codec, umt5, vae, wav2vec2
+
+WAN_VAE_FILE = "Wan2.2_VAE.pth"
+WAN_TEXT_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
+WAN_EXTRA = "actavatar_folder"  # our key of the original layout's config.json: configs of parts that have no file there
+
+
+def _same(name: str) -> str | None:
+    return name
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A network that can fill a component: its class, its names and its config file."""
+
+    module: type
+    config: type
+    library: str  # with the class's name: its entry in model_index.json
+    class_name: str  # also in config.json where a component has several kinds
+    stem: str  # of the safetensors files
+    table: Callable[[Any], Table]
+    to_json: Callable[[Any], dict[str, Any]]
+    from_json: Callable[[dict[str, Any]], Any]
+    wan_table: Callable[[Any], Table] | None = None
+    wan_file: str | None = None
+    canonical: Callable[[str], str | None] = _same  # name in a file -> name in the table; None: not a parameter
+    may_miss: str = NOTHING  # our leaves that may be absent, all together; they take their initial values
+
+
+COMPONENTS: dict[str, tuple[Kind, ...]] = {
+    "transformer": (
+        Kind(
+            ActAvatarDiT,
+            DiTConfig,
+            "diffusers",
+            "WanTransformer3DModel",
+            "diffusion_pytorch_model",
+            dit.diffusers,
+            dit.to_json,
+            dit.from_json,
+            wan_table=dit.wan,
+            may_miss=dit.ADDED,
+        ),
+    ),
+    "vae": (
+        Kind(
+            WanVAE,
+            VAEConfig,
+            "diffusers",
+            "AutoencoderKLWan",
+            "diffusion_pytorch_model",
+            vae.diffusers,
+            vae.to_json,
+            vae.from_json,
+            wan_table=vae.wan,
+            wan_file=WAN_VAE_FILE,
+        ),
+        Kind(
+            PatchCodec,
+            PatchCodecConfig,
+            "actavatar_jax",
+            "PatchCodec",
+            "diffusion_pytorch_model",
+            patch_codec.ours,
+            patch_codec.to_json,
+            patch_codec.from_json,
+        ),
+    ),
+    "text_encoder": (
+        Kind(
+            UMT5Encoder,
+            UMT5Config,
+            "transformers",
+            "UMT5EncoderModel",
+            "model",
+            umt5.diffusers,
+            umt5.to_json,
+            umt5.from_json,
+            wan_table=umt5.wan,
+            wan_file=WAN_TEXT_FILE,
+            canonical=umt5.canonical,
+        ),
+    ),
+    "audio_encoder": (
+        Kind(
+            Wav2Vec2,
+            Wav2Vec2Config,
+            "transformers",
+            "Wav2Vec2Model",
+            "model",
+            wav2vec2.hf,
+            wav2vec2.to_json,
+            wav2vec2.from_json,
+            canonical=wav2vec2.canonical,
+            may_miss=wav2vec2.MAY_MISS,
+        ),
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A component found on disk, its tensors not yet read."""
+
+    kind: Kind
+    config: Any
+    table: Table
+    files: Tensors  # under the names of the files
+    tensors: Tensors  # under the names of the table
+    layout: str  # diffusers | wan
+
+
+def find(folder: Path, component: str) -> Stored:
+    """Finds a component of a model folder in either layout.
+
+    Raises:
+      InputError: there is no such folder, it holds no such component, or the component's files are not understood.
+    """
+    if not folder.is_dir():
+        raise InputError(f"There is no model folder {folder}.")
+    if (folder / component / "config.json").is_file():
+        values = read_json(folder / component / "config.json")
+        kind = kind_named(component, values.get("_class_name"))
+        config = kind.from_json(values)
+        files = open_tensors(folder / component, kind.stem)
+        return _stored(kind, config, kind.table(config), files, "diffusers")
+    kind = COMPONENTS[component][0]
+    if kind.wan_table is not None and is_wan_layout(folder):
+        config = _wan_config(folder, component, kind)
+        files = Pth(folder / kind.wan_file) if kind.wan_file else open_tensors(folder, kind.stem)
+        return _stored(kind, config, kind.wan_table(config), files, "wan")
+    raise InputError(
+        f"{folder} holds no {component}: expected {component}/config.json (diffusers layout)"
+        + (" or the files of the original Wan release." if kind.wan_table else ".")
+    )
+
+
+def is_wan_layout(folder: Path) -> bool:
+    """Whether a folder is an original Wan release: the transformer's config.json lies at its root."""
+    return (folder / "config.json").is_file() and "model_type" in read_json(folder / "config.json")
+
+
+def open_tensors(folder: Path, stem: str) -> Tensors:
+    """The weights of a folder: shards with an index, one safetensors file, or an old `pytorch_model.bin`."""
+    index, single = folder / f"{stem}.safetensors.index.json", folder / f"{stem}.safetensors"
+    old = folder / "pytorch_model.bin"
+    if index.is_file():
+        return Safetensors(index)
+    if single.is_file() or not old.is_file():
+        return Safetensors(single)
+    return Pth(old)
+
+
+def kind_of(component: str, config: Any) -> Kind:
+    """The kind of network that `config` describes."""
+    for kind in COMPONENTS[component]:
+        if isinstance(config, kind.config):
+            return kind
+    raise TypeError(f"{type(config).__name__} is no config of a {component}")
+
+
+def kind_named(component: str, class_name: Any) -> Kind:
+    """The kind with that class name; the usual one for any other name, whose config reader then says what is wrong."""
+    kinds = COMPONENTS[component]
+    return next((kind for kind in kinds if kind.class_name == class_name), kinds[0])
+
+
+def _wan_config(folder: Path, component: str, kind: Kind) -> Any:
+    values = read_json(folder / "config.json")
+    if component == "transformer":
+        return dit.from_wan_json(values)
+    extra = values.get(WAN_EXTRA, {}).get(component)
+    return kind.from_json(extra) if extra else kind.config()  # the release has one size, hard-coded
+
+
+def _stored(kind: Kind, config: Any, table: Table, files: Tensors, layout: str) -> Stored:
+    names = {new: old for old in files.names() if (new := kind.canonical(old)) is not None}
+    return Stored(kind, config, table, files, Renamed(files, names), layout)

@@ -1,0 +1,136 @@
+"""Model folders from and to PyTorch layouts, tensor by tensor: tensors are renamed, their bytes stay as they are.
+
+Our model folder is the diffusers layout with tensors of ours beside the others, so a conversion is a change of layout
+between `diffusers` and `wan` (the original release), or a checked copy.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.models import functional
+from actavatar_jax.weights import names
+from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Stored, find, is_wan_layout
+from actavatar_jax.weights.files import Renamed, Tensors, nbytes, replaced_folder, write_json, write_sharded
+from actavatar_jax.weights.folder import load_defaults, optional_leaves, save_index
+from actavatar_jax.weights.pth import write_pth
+from actavatar_jax.weights.tables import dit
+
+log = logging.getLogger(__name__)
+
+LAYOUTS = ("diffusers", "wan")
+TOKENIZERS = {"diffusers": Path("tokenizer"), "wan": Path("google/umt5-xxl")}
+WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pth", "*.h5", "*.msgpack", "*.onnx")
+
+Report = Callable[[str, int, int], Any]  # told (component, bytes done, bytes in all) after each tensor
+
+
+def from_torch(src: str | Path, dst: str | Path, report: Report = lambda *_: None) -> None:
+    """Makes a model folder `dst` of an original Wan or a diffusers folder `src`.
+
+    A backbone without our adapters stays one: they are not written, and start at their identity when it is loaded.
+
+    Raises:
+      InputError: `src` lacks a component or tensors do not fit its config, or `dst` is there already.
+    """
+    _convert(Path(src), Path(dst), "diffusers", report)
+
+
+def to_torch(folder: str | Path, out: str | Path, layout: str = "diffusers", report: Report = lambda *_: None) -> None:
+    """Writes a model folder in a PyTorch layout, `diffusers` or `wan` (needs the `torch` extra for its .pth files).
+
+    Raises:
+      InputError: as `from_torch`, or the folder holds a PatchCodec, which has no place in the original layout.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"There is no layout {layout}; accepted are {' and '.join(LAYOUTS)}.")
+    _convert(Path(folder), Path(out), layout, report)
+
+
+def _convert(src: Path, dst: Path, layout: str, report: Report) -> None:
+    if dst.exists():
+        raise InputError(f"{dst} is there already; name a new folder.")
+    stored = {
+        component: find(src, component)
+        for component in COMPONENTS
+        # Plain Wan folders have no audio encoder.
+        if component != "audio_encoder" or (src / component).is_dir()
+    }
+    for component, part in stored.items():
+        _check(part, f"the {component} of {src}")
+    if layout == "wan" and stored["vae"].kind.wan_table is None:
+        raise InputError(f"{src} holds a PatchCodec, which the layout wan has no place for; accepted is diffusers.")
+    with replaced_folder(dst) as partial:
+        for component, part in stored.items():
+            total = sum(nbytes(part.files, name) for name in part.files.names())
+            progress = _Progress(component, total, report)
+            if layout == "diffusers" or part.kind.wan_table is None:
+                _write_component(part, src / component, partial / component, progress)
+            elif part.kind.wan_file is None:
+                write_sharded(partial, part.kind.stem, _renamed(part, layout), progress=progress)
+            else:
+                write_pth(partial / part.kind.wan_file, _renamed(part, layout))
+                progress(total)
+        _copy_tokenizer(src, partial, layout)
+        _write_index(src, partial, stored, layout)
+
+
+def _check(part: Stored, model: str) -> None:
+    abstract = functional.abstract(part.kind.module, part.config)
+    may_miss = optional_leaves(part.kind, part.table, part.tensors)
+    names.check_source(part.table, abstract, part.tensors, may_miss=may_miss, model=model)
+
+
+def _renamed(part: Stored, layout: str) -> Tensors:
+    """The tensors under the names of `layout`; two tables of one model meet in our names."""
+    if part.layout == layout:
+        return part.files
+    other = {"diffusers": part.kind.table, "wan": part.kind.wan_table}[layout](part.config)
+    old = {(entry.ours, entry.layer): entry.theirs for entry in part.table}
+    present = set(part.tensors.names())
+    pairs = {entry.theirs: old[entry.ours, entry.layer] for entry in other}
+    return Renamed(part.tensors, {new: name for new, name in pairs.items() if name in present})
+
+
+def _write_component(part: Stored, src: Path, dst: Path, progress: Callable[[int], Any]) -> None:
+    write_sharded(dst, part.kind.stem, _renamed(part, "diffusers"), progress=progress)
+    if part.layout == "wan":
+        write_json(dst / "config.json", part.kind.to_json(part.config))
+    else:  # config.json as it is, and what else belongs to it, such as preprocessor_config.json
+        shutil.copytree(src, dst, ignore=shutil.ignore_patterns(*WEIGHT_FILES), dirs_exist_ok=True)
+
+
+def _copy_tokenizer(src: Path, dst: Path, layout: str) -> None:
+    tokenizer = src / TOKENIZERS["wan" if is_wan_layout(src) else "diffusers"]
+    if tokenizer.is_dir():
+        shutil.copytree(tokenizer, dst / TOKENIZERS[layout])
+    else:
+        log.warning("%s is missing: the new folder has no tokenizer", tokenizer)
+
+
+def _write_index(src: Path, dst: Path, stored: dict[str, Stored], layout: str) -> None:
+    defaults = load_defaults(src)
+    if layout == "diffusers":
+        save_index(dst, defaults)
+        if (src / "scheduler").is_dir():
+            shutil.copytree(src / "scheduler", dst / "scheduler", dirs_exist_ok=True)
+        return
+    extra: dict[str, Any] = {"defaults": vars(defaults)}
+    for component in ("vae", "text_encoder"):
+        extra[component] = stored[component].kind.to_json(stored[component].config)
+    write_json(dst / "config.json", {**dit.to_wan_json(stored["transformer"].config), WAN_EXTRA: extra})
+
+
+class _Progress:
+    """Adds up the bytes of one component and reports them."""
+
+    def __init__(self, component: str, total: int, report: Report):
+        self.component, self.total, self.report = component, total, report
+        self.done = 0
+
+    def __call__(self, size: int) -> None:
+        self.done += size
+        self.report(self.component, self.done, self.total)

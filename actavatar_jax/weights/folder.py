@@ -1,0 +1,176 @@
+"""Model folders: released weights on disk, in the diffusers layout so that one folder serves both worlds.
+
+Read: our own folders, a plain Wan2.2-TI2V-5B folder of diffusers, the original Wan release. Written: the first form.
+"""
+
+import dataclasses
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from actavatar_jax.models import functional
+from actavatar_jax.weights import names
+from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Kind, find, is_wan_layout, kind_named, kind_of
+from actavatar_jax.weights.files import Exported, read_json, replaced_folder, write_json, write_sharded
+
+log = logging.getLogger(__name__)
+
+# What the original release puts in the place of an absent negative prompt (wan/configs/shared_config.py).
+WAN_NEGATIVE_PROMPT = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，"  # noqa: RUF001
+    "JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，"  # noqa: RUF001
+    "形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"  # noqa: RUF001
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Component:
+    """One network of a model folder in memory: its class, config and parameters (arrays on the host when loaded)."""
+
+    module: type
+    config: Any
+    params: functional.Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Defaults:
+    """What a model was made for, used where a caller does not say."""
+
+    num_frames: int = 125
+    area: int = 704 * 1280  # pixels
+    negative_prompt: str = WAN_NEGATIVE_PROMPT
+
+
+def load(folder: str | Path, component: str, dtype: Any = None, **execution: Any) -> Component:
+    """Reads one component of a model folder, tensor by tensor.
+
+    Args:
+      folder: diffusers layout (ours or a plain Wan2.2-TI2V-5B) or the original Wan release.
+      component: transformer, vae, text_encoder or audio_encoder.
+      dtype: of the parameters, and of the computation where the config has that setting; `None` keeps parameters as
+        they are stored and the config's default.
+      **execution: settings of the config that are not stored with weights, such as `attention` and `remat`.
+
+    Raises:
+      InputError: the component is missing, its files are broken, or its tensors do not fit (all of them in one error).
+    """
+    stored = find(Path(folder), component)
+    kind, table = stored.kind, stored.table
+    config = stored.config
+    if dtype is not None and any(field.name == "dtype" for field in dataclasses.fields(config)):
+        execution["dtype"] = np.dtype(dtype).name
+    config = dataclasses.replace(config, **execution)
+
+    may_miss = optional_leaves(kind, table, stored.tensors)
+    initial = initial_values(kind, config, may_miss) if may_miss != names.NOTHING else None
+    if initial:
+        added = {re.sub(r"^(blocks/\w+|\w+).*", r"\1", leaf) for leaf in functional.flatten(initial)}
+        log.info("%s has no %s for its %s: initial values", folder, ", ".join(sorted(added)), component)
+    params = names.import_params(
+        table,
+        functional.abstract(kind.module, config),
+        stored.tensors,
+        dtype=None if dtype is None else np.dtype(dtype),
+        initial=initial,
+        may_miss=may_miss,
+        model=f"the {component} of {folder}",
+    )
+    return Component(kind.module, config, params)
+
+
+def optional_leaves(kind: Kind, table: names.Table, tensors: names.TensorSource) -> str:
+    """Regex of our leaves that may be absent: those of `kind.may_miss` if all are, none if some are there."""
+    present = set(tensors.names())
+    optional = [entry for entry in table if re.fullmatch(kind.may_miss, entry.ours)]
+    return kind.may_miss if optional and not any(entry.theirs in present for entry in optional) else names.NOTHING
+
+
+def initial_values(kind: Kind, config: Any, leaves: str) -> functional.Params:
+    """Initial values of the leaves that match a regex; the compiler drops the drawing of all others."""
+
+    @jax.jit
+    def draw(key: jax.Array) -> dict[str, jax.Array]:
+        flat = functional.flatten(functional.init(kind.module, config, key))
+        return functional.split(flat, leaves)[0]
+
+    return functional.unflatten(draw(jax.random.key(0)))
+
+
+def save(folder: str | Path, component: str, config: Any, params: functional.Params, **limits: int) -> None:
+    """Writes one component in the diffusers layout; replaces what was there once everything is written.
+
+    Args:
+      folder: the model folder; the component becomes its sub-folder.
+      component: transformer, vae, text_encoder or audio_encoder.
+      config: of the network; execution settings are not stored.
+      params: host or device arrays, stored in the dtype they have.
+      **limits: `max_shard_bytes` of `write_sharded`.
+    """
+    kind = kind_of(component, config)
+    names.check_shapes(params, functional.abstract(kind.module, config))
+    with replaced_folder(Path(folder) / component) as partial:
+        write_sharded(partial, kind.stem, Exported(kind.table(config), params), **limits)
+        write_json(partial / "config.json", kind.to_json(config))
+
+
+def save_index(folder: str | Path, defaults: Defaults | None = None, shift: float = 5.0) -> None:
+    """Writes `model_index.json` and `scheduler/`, with which diffusers' image-to-video pipeline opens the folder.
+
+    Call it last: the index names the components that are there. `audio_encoder` and `actavatar` are ours.
+    """
+    folder = Path(folder)
+    index: dict[str, Any] = {
+        "_class_name": "WanImageToVideoPipeline",
+        "boundary_ratio": None,
+        "expand_timesteps": True,  # one timestep per latent frame: 0 on the portrait's
+        "image_encoder": [None, None],
+        "image_processor": [None, None],
+        "scheduler": ["diffusers", SCHEDULER["_class_name"]],
+        "tokenizer": ["transformers", _tokenizer_class(folder)],
+        "transformer_2": [None, None],
+    }
+    for component in COMPONENTS:
+        config = folder / component / "config.json"
+        if config.is_file():
+            kind = kind_named(component, read_json(config).get("_class_name"))
+            index[component] = [kind.library, kind.class_name]
+    index["actavatar"] = dataclasses.asdict(defaults or Defaults())
+    write_json(folder / "model_index.json", dict(sorted(index.items())))
+    with replaced_folder(folder / "scheduler") as partial:
+        write_json(partial / "scheduler_config.json", {**SCHEDULER, "flow_shift": shift})
+
+
+SCHEDULER = {
+    "_class_name": "UniPCMultistepScheduler",
+    "final_sigmas_type": "zero",
+    "lower_order_final": True,
+    "num_train_timesteps": 1000,
+    "predict_x0": True,
+    "prediction_type": "flow_prediction",
+    "solver_order": 2,
+    "solver_type": "bh2",
+    "timestep_spacing": "linspace",
+    "use_flow_sigmas": True,
+}
+
+
+def load_defaults(folder: str | Path) -> Defaults:
+    """What the folder says about the videos it was made for; Wan2.2-TI2V-5B's at 25 fps where it says nothing."""
+    folder = Path(folder)
+    values: dict[str, Any] = {}
+    if (folder / "model_index.json").is_file():
+        values = read_json(folder / "model_index.json").get("actavatar", {})
+    elif is_wan_layout(folder):
+        values = read_json(folder / "config.json").get(WAN_EXTRA, {}).get("defaults", {})
+    known = {field.name for field in dataclasses.fields(Defaults)}
+    return Defaults(**{key: value for key, value in values.items() if key in known})
+
+
+def _tokenizer_class(folder: Path) -> str:
+    """The class that the tokenizer's folder names; umT5's where there is no such folder yet."""
+    config = folder / "tokenizer" / "tokenizer_config.json"
+    return (read_json(config) if config.is_file() else {}).get("tokenizer_class", "T5TokenizerFast")

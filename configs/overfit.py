@@ -1,0 +1,51 @@
+"""Overfits three real clips of two seconds: does the whole path carry real faces and real speech?
+
+    python launch/overfit.py --config configs/overfit.py --workdir runs/overfit --videos ../shared/media/videos
+
+About 45 minutes on two CPU cores. The transformer is the small preset from random weights; PatchCodec is fitted on
+the clips; everything is trained at once. `:runlocal` runs the same path in a minute and reaches nothing.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    arg = common.parse_arg(arg, runlocal=False)
+    config = common.training()
+    config.precision = "float32"  # bfloat16 is slower on CPUs
+    config.model.remat = "none"
+    config.data.batch_size = 8
+    config.steps = "4000 steps"
+    config.log_every = "100 steps"
+    config.checkpoint_every = "500 steps"
+    config.rules = (("phase_embedding/.*", 10.0), (".*", 1.0))
+    config.optim.learning_rate = 1e-3
+    config.optim.schedule = "cosine"
+    config.optim.warmup = "100 steps"
+    config.time_law.shift = 3.0
+
+    config.clips = ConfigDict()
+    config.clips.frames = 49
+    config.clips.side = 128
+    config.clips.stride = 8  # frames from one training window to the next
+    config.clips.channels = 96  # components of PatchCodec: at least 30 dB on each of the clips
+    # File stem -> prompt, first frame of the scored window, and the mouth's box (left, top, right, bottom) at 128 px.
+    config.clips.scored = ConfigDict(
+        {
+            "v03_suit_man_vfr": ("A man in a suit speaking in front of a window.", 88, (60, 44, 86, 66)),
+            "v04_blue_woman_30fps": ("A woman speaking in front of a blue wall.", 48, (56, 46, 84, 70)),
+            "v11_older_man_head_25fps": ("An older man speaking in a hall.", 48, (48, 64, 80, 88)),
+        }
+    )
+    config.sample.steps = 24
+    config.sample.text_guidance = 1.0  # guidance sharpens away from what was memorised
+    config.sample.audio_guidance = 1.0
+
+    if arg.runlocal:
+        config.steps = "4 steps"
+        config.checkpoint_every = "4 steps"
+        config.optim.warmup = "1 steps"
+        config.sample.steps = 4
+    return config

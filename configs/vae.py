@@ -1,0 +1,51 @@
+"""A small Wan2.2-type VAE from random weights, on clips made by `actavatar prepare`.
+
+    python launch/train_vae.py --config configs/vae.py --workdir runs/vae --config.data.dir=clips
+
+This wants an accelerator. On a CPU it does not reach useful quality; what can be done there is to look at the wiring:
+
+    python launch/train_vae.py --config configs/vae.py:runlocal --workdir DIR --config.data.dir=clips
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    arg = common.parse_arg(arg, runlocal=False)
+    c = ConfigDict()
+    c.seed = 0
+
+    c.model = ConfigDict()  # fields of VAEConfig; the latents' statistics are measured
+    c.model.encoder_base = 32
+    c.model.decoder_base = 48
+    c.model.z_dim = 48
+    c.model.res_blocks = 2
+    c.model.dtype = "float32"
+
+    c.data = ConfigDict()
+    c.data.dir = ""  # clip folder: holds clips/*.mp4
+    c.data.size = 128  # pixels along each side of the centred square; a multiple of 16
+    c.data.windows_per_visit = 4  # random windows cut from a clip each time it is read
+
+    c.steps = 20_000
+    c.log_every = 50
+    c.phases = ((0.35, 1, 64), (0.35, 5, 16), (0.3, 17, 4))  # share of the steps, frames per clip, clips per step
+    c.learning_rate = 2e-3
+    c.kl_weight = 1e-6
+    c.statistics_batches = 16  # batches of the last phase over which the latents are measured
+    return shrink(c) if arg.runlocal else c
+
+
+def shrink(config: ConfigDict) -> ConfigDict:
+    """The same run in about a minute on one CPU core."""
+    config.model.encoder_base = config.model.decoder_base = 8
+    config.model.z_dim = 8
+    config.model.res_blocks = 1
+    config.data.size = 32
+    config.steps = 40
+    config.log_every = 5
+    config.phases = ((0.6, 1, 8), (0.4, 5, 2))
+    config.statistics_batches = 2
+    return config

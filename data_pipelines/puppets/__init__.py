@@ -1,0 +1,1 @@
+"""The drawn world: a presenter whose mouth follows a synthesised voice and whose arms move in timed windows."""

@@ -1,0 +1,136 @@
+"""Three real clips, from their files to scored samples: `python launch/overfit.py --config ... --workdir ... --videos ...`.
+
+Prepares the clips, makes a small model folder, encodes, trains (all resumable), samples each scored window from its
+first frame, speech and prompt, and again with the other clips' speech, and prints what was reached. Pictures and
+videos go to WORKDIR/samples. See configs/overfit.py.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags, logging
+from ml_collections import config_flags
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # config files import `configs.common`
+
+CONFIG = config_flags.DEFINE_config_file("config", str(ROOT / "configs" / "overfit.py"), "Config file.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run.", required=True)
+VIDEOS = flags.DEFINE_string("videos", None, "Folder with the videos that config.clips.scored names.", required=True)
+
+
+def main(argv: list[str]) -> None:
+    logging.set_verbosity(logging.WARNING)  # the checkpoint library reports every step of its own at INFO
+    from actavatar_jax import experiment
+    from actavatar_jax.encoders import Encoders
+    from data_pipelines.encode import encode
+    from data_pipelines.prepare import prepare
+    from data_pipelines.small_world import init_model
+
+    config, workdir = CONFIG.value, Path(WORKDIR.value)
+    clips, side = config.clips, config.clips.side
+    collect(Path(VIDEOS.value), workdir / "videos", clips.scored)
+    print(prepare(workdir / "videos", workdir / "clips", min_frames=clips.frames, min_side=side))
+    if not (workdir / "base" / "model_index.json").exists():
+        init_model(
+            workdir / "clips", workdir / "base", channels=clips.channels, size=(side, side), num_frames=clips.frames
+        )
+    encoders = Encoders.from_folder(workdir / "base")
+    sizes = f"{side}x{side}"
+    print(
+        encode(
+            workdir / "clips",
+            workdir / "shards",
+            encoders,
+            frames=clips.frames,
+            buckets=sizes,
+            stride_frames=clips.stride,
+        )
+    )
+    with config.unlocked():
+        config.model.folder = str(workdir / "base")
+        config.data.dirs = (str(workdir / "shards"),)
+    experiment.run(config, workdir)
+    score(config, workdir)
+
+
+def collect(videos: Path, folder: Path, scored) -> None:
+    """Copies the named videos, each with its prompt beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, (prompt, _, _) in scored.items():
+        (source,) = videos.glob(f"{stem}.*")
+        shutil.copyfile(source, folder / source.name)
+        (folder / f"{stem}.txt").write_text(prompt)
+
+
+def score(config, workdir: Path) -> None:
+    """Samples every scored window, prints its figures, and writes them to WORKDIR/scores.json."""
+    from actavatar_jax import ActAvatarPipeline
+    from actavatar_jax.media import contact_sheet, load_video
+    from actavatar_jax.media.clock import SAMPLES_PER_FRAME
+
+    clips, options = config.clips, config.sample
+    pipeline = ActAvatarPipeline.from_pretrained(workdir / "model")
+    out = workdir / "samples"
+    out.mkdir(exist_ok=True)
+    windows = {}
+    for stem, (prompt, start, mouth) in clips.scored.items():
+        (path,) = (workdir / "clips" / "clips").glob(f"{stem}*.mp4")
+        video = load_video(path, size=(clips.side, clips.side))
+        end = start + clips.frames
+        speech = video.audio[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
+        windows[stem] = (video.frames[start:end], speech, prompt, mouth)
+
+    scores = {}
+    for stem, (real, _, prompt, (left, top, right, bottom)) in windows.items():
+
+        def make(speech, real=real, prompt=prompt):
+            return pipeline(
+                real[0],
+                speech,
+                prompt,
+                steps=options.steps,
+                text_guidance=options.text_guidance,
+                audio_guidance=options.audio_guidance,
+            )
+
+        own = make(windows[stem][1])
+        own.save(out / f"{stem}.mp4")
+        codec = pipeline.encoders.decode(np.asarray(pipeline.encoders.video(real)))
+        mouth = np.zeros(real.shape[1:3], bool)
+        mouth[top:bottom, left:right] = True
+        ratios = {}
+        for other in windows:
+            if other == stem:
+                continue
+            swapped = make(windows[other][1])
+            swapped.save(out / f"{stem}_speech_of_{other}.mp4")
+            change = np.abs(swapped.frames.astype(float) - own.frames).mean(axis=(0, 3))
+            ratios[other] = change[mouth].mean() / change[~mouth].mean()
+        frozen = np.repeat(real[:1], len(real), axis=0)
+        scores[stem] = {
+            "psnr": psnr(own.frames, real),
+            "psnr_frozen_first_frame": psnr(frozen, real),
+            "psnr_codec": psnr(codec, real),
+            "mouth_change_over_rest": ratios,
+        }
+        every = range(0, len(real), 6)
+        rows = np.concatenate([real[every], own.frames[every], swapped.frames[every]])
+        labels = [f"{kind} {i / 25:.1f}s" for kind in ("real", "sampled", "other speech") for i in every]
+        sheet = contact_sheet(rows, columns=len(every), labels=labels)
+        Image.fromarray(sheet).save(out / f"{stem}.png")
+        print(stem, json.dumps(scores[stem]), flush=True)
+    (workdir / "scores.json").write_text(json.dumps(scores, indent=1))
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Decibels between uint8 videos."""
+    return float(-10 * np.log10(np.mean((a.astype(float) - b) ** 2) / 255**2))
+
+
+if __name__ == "__main__":
+    app.run(main)

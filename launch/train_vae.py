@@ -1,0 +1,44 @@
+"""Trains a small VAE: `python launch/train_vae.py --config configs/vae.py --workdir runs/vae --config.data.dir=clips`.
+
+The clips are those of `actavatar prepare`. The result is `WORKDIR/model/vae`. This wants an accelerator: on a CPU the
+loss falls, but useful quality is not reached.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # config files import `configs.common`
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with its argument: FILE.py[:ARG].")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run: logs, and in the end the model.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    from actavatar_jax.errors import InputError
+    from actavatar_jax.training.vae import train_vae
+    from data_pipelines.pixels import pixel_windows
+
+    config = CONFIG.value
+    frames = max(frames for _, frames, _ in config.phases)
+    try:
+        clips = pixel_windows(
+            Path(config.data.dir), config.data.size, frames, config.data.windows_per_visit, seed=config.seed
+        )
+        train_vae(config, clips, Path(WORKDIR.value))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app.run(main)

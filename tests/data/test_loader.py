@@ -1,0 +1,179 @@
+"""Loading: one stream fixed by its seed, exact resume, condition dropout, refusals."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from fakes import TEXT_DIM, FakeEncoders, make_clips
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.prompt import StructuredPrompt
+from data_pipelines import shards
+from data_pipelines.buckets import Bucket
+from data_pipelines.encode import encode
+from data_pipelines.loader import make_loader
+from data_pipelines.synthetic import SyntheticSource, make_synthetic_loader
+
+
+@pytest.fixture(scope="module")
+def shard_dir(tmp_path_factory):
+    """Two buckets, of 7 and 2 records."""
+    root = tmp_path_factory.mktemp("loader")
+    (root / "videos").mkdir()
+    phases = [{"start": 0, "end": 0.36, "action": "Waves."}, {"start": 0.36, "end": 1.2, "action": "Bows."}]
+    (root / "videos" / "a.json").write_text(json.dumps({"base": "A man.", "phases": phases}))
+    clips = make_clips(root, {"a": (31, 64, 96), "b": (20, 96, 64), "c": (38, 64, 96)})
+    settings = {"frames": 9, "buckets": "32x64,64x32", "records_per_shard": 2, "progress": False}
+    encode(clips, root / "shards", FakeEncoders(), **settings)
+    return root / "shards"
+
+
+def loader(folder, **settings):
+    return make_loader(folder, **({"batch_size": 2, "seed": 5, "text_len": 16} | settings))
+
+
+def take(dataset, count):
+    return list(itertools.islice(iter(dataset), count))
+
+
+def same(left, right):
+    assert left.keys() == right.keys()
+    for key in left:
+        assert left[key].dtype == right[key].dtype
+        np.testing.assert_array_equal(left[key], right[key], err_msg=key)
+
+
+def by_index(batches):
+    """{index: sample} of batches; fails if an index comes twice."""
+    samples = {}
+    for batch in batches:
+        for row, index in enumerate(batch["index"].tolist()):
+            assert index not in samples
+            samples[index] = {key: value[row] for key, value in batch.items()}
+    return samples
+
+
+def test_batch_has_the_shapes_and_types_training_expects(shard_dir):
+    batch = take(loader(shard_dir / "32x64x9", shuffle=False, text_drop=0.0, audio_drop=0.0, both_drop=0.0), 1)[0]
+    form = {key: (value.shape, value.dtype.name) for key, value in batch.items()}
+    assert form == {
+        "latents": ((2, 3, 2, 4, 3), "bfloat16"),
+        "text": ((2, 16, TEXT_DIM), "bfloat16"),
+        "phase_ids": ((2, 16), "int32"),
+        "phase_windows": ((2, 8, 2), "float32"),
+        "audio": ((2, 9, 2, 3), "float16"),
+        "index": ((2,), "int64"),
+    }
+    tokens = StructuredPrompt.from_dict(
+        {"base": "A man.", "phases": [{"start": 0, "end": 0.36, "action": "Waves."}]}
+    ).tokenise(FakeEncoders().tokenizer)
+    padding = 16 - len(tokens.ids)
+    assert batch["phase_ids"][0].tolist() == [*tokens.phase_ids.tolist(), *[-1] * padding]
+    assert not batch["text"][0, -padding:].any() and batch["text"][0, :-padding].any(-1).all()
+    np.testing.assert_allclose(batch["phase_windows"][0], [[0, 0.36]] + [[0, 0]] * 7, atol=1e-6)
+    np.testing.assert_allclose(batch["phase_windows"][1], [[0, 0.36]] + [[0, 0]] * 7, atol=1e-6)  # the second action
+
+
+def test_each_epoch_holds_every_record_once_in_its_own_order(shard_dir):
+    stream = take(loader(shard_dir / "32x64x9", batch_size=1), 21)
+    pictures = [batch["latents"].tobytes() for batch in stream]
+    epochs = [pictures[:7], pictures[7:14], pictures[14:]]
+    assert all(len(set(epoch)) == 7 and set(epoch) == set(epochs[0]) for epoch in epochs)
+    assert epochs[0] != epochs[1] and epochs[1] != epochs[2]
+    other = [batch["latents"].tobytes() for batch in take(loader(shard_dir / "32x64x9", batch_size=1, seed=6), 7)]
+    assert other != epochs[0]
+
+
+@pytest.mark.parametrize("position", [0, 1, 5, 12])
+def test_a_restored_iterator_goes_on_with_the_same_batches(shard_dir, position):
+    dataset = loader(shard_dir)
+    iterator = iter(dataset)
+    for _ in range(position):
+        next(iterator)
+    state = json.loads(json.dumps(iterator.get_state()))  # as a checkpoint stores it
+    ahead = list(itertools.islice(iterator, 9))
+    restored = iter(loader(shard_dir))
+    next(restored)
+    restored.set_state(state)
+    for left, right in zip(ahead, restored, strict=False):
+        same(left, right)
+
+
+def test_the_stream_does_not_depend_on_processes_or_batch_size(shard_dir):
+    folder, drop = shard_dir / "32x64x9", {"text_drop": 0.3, "audio_drop": 0.3, "both_drop": 0.2}
+    whole = by_index(take(loader(folder, batch_size=4, **drop), 9))
+    assert sorted(whole) == list(range(36))
+    for count in (2, 4):
+        parts = [
+            take(loader(folder, batch_size=4, process_index=p, process_count=count, **drop), 9) for p in range(count)
+        ]
+        for step, shares in enumerate(zip(*parts, strict=True)):
+            assert sorted(np.concatenate([share["index"] for share in shares])) == list(range(4 * step, 4 * step + 4))
+        merged = by_index(itertools.chain(*parts))
+        assert merged.keys() == whole.keys()
+        for index in whole:
+            same(merged[index], whole[index])
+    for index, sample in by_index(take(loader(folder, batch_size=3, **drop), 12)).items():
+        same(sample, whole[index])
+
+
+def test_buckets_mix_by_batch_and_by_number_of_records(shard_dir):
+    batches = take(loader(shard_dir, batch_size=2), 45)
+    shapes = [batch["latents"].shape[2:4] for batch in batches]
+    assert set(shapes) == {(2, 4), (4, 2)} and abs(shapes.count((4, 2)) - 45 * 2 / 9) <= 1
+    assert len(by_index(batches)) == 90  # no index twice, over both buckets
+    for process in range(2):  # all processes have the same bucket at the same step
+        part = take(loader(shard_dir, batch_size=2, process_index=process, process_count=2), 45)
+        assert [batch["latents"].shape[2:4] for batch in part] == shapes
+
+
+def test_one_pass_over_everything(shard_dir):
+    samples = [batch["latents"].shape[0] for batch in loader(shard_dir, repeat=False, shuffle=False)]
+    assert samples == [2, 2, 2, 1, 2]
+
+
+def test_dropout_is_one_draw_of_four_cases(shard_dir):
+    drop = {"text_drop": 0.1, "audio_drop": 0.2, "both_drop": 0.3}
+    empty = shards.open_dataset(shard_dir / "32x64x9").empty_prompt.embeds
+    cases = np.zeros((2, 2), int)
+    for sample in by_index(take(loader(shard_dir / "32x64x9", batch_size=50, **drop), 12)).values():
+        text_gone = bool(np.array_equal(sample["text"][: len(empty)], empty) and not sample["text"][len(empty) :].any())
+        audio_gone = not sample["audio"].any()
+        assert text_gone == (sample["phase_ids"].tolist() == [0] * len(empty) + [-1] * (16 - len(empty)))
+        assert not (text_gone and sample["phase_windows"].any())
+        cases[int(text_gone), int(audio_gone)] += 1
+    expected = 600 * np.array([[0.4, 0.2], [0.1, 0.3]])
+    assert (np.abs(cases - expected) < 4.5 * np.sqrt(expected)).all(), cases
+
+
+def test_shards_that_do_not_fit_are_refused(shard_dir, tmp_path):
+    fingerprint = FakeEncoders().fingerprint()
+    take(loader(shard_dir, fingerprint=fingerprint), 1)
+    with pytest.raises(InputError, match="the video that made them is fake, not other"):
+        loader(shard_dir, fingerprint=fingerprint | {"video": "other"})
+    for key, value in [("schema", 2), ("layout", "TCHW"), ("fps", 24)]:
+        copy = tmp_path / key
+        copy.mkdir()
+        for path in (shard_dir / "32x64x9").iterdir():
+            (copy / path.name).write_bytes(path.read_bytes())
+        metadata = json.loads((copy / "metadata.json").read_text()) | {key: value}
+        (copy / "metadata.json").write_text(json.dumps(metadata))
+        with pytest.raises(InputError, match=f"{key} is {value}"):
+            loader(copy)
+        with pytest.raises(InputError):
+            loader([shard_dir, copy])
+    with pytest.raises(InputError, match="no encoded clips"):
+        loader(tmp_path / "nothing")
+    with pytest.raises(InputError, match="evenly"):
+        loader(shard_dir, batch_size=3, process_count=2)
+    with pytest.raises(InputError, match="at most 1"):
+        loader(shard_dir, text_drop=0.9, both_drop=0.2)
+
+
+def test_synthetic_batches_have_the_form_of_real_ones(shard_dir):
+    real = take(loader(shard_dir / "32x64x9"), 1)[0]
+    source = SyntheticSource(Bucket(32, 64, 9), channels=3, text_dim=TEXT_DIM, audio_layers=2, audio_dim=3)
+    made = take(make_synthetic_loader(source, batch_size=2, seed=0, text_len=16), 1)[0]
+    assert {k: (v.shape, v.dtype) for k, v in made.items()} == {k: (v.shape, v.dtype) for k, v in real.items()}
+    same(made, take(make_synthetic_loader(source, batch_size=2, seed=0, text_len=16), 1)[0])

@@ -1,0 +1,122 @@
+"""A TI2V model folder written by diffusers gives the same film in both worlds: image + text -> frames, 8 UniPC steps."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from actavatar_jax import ActAvatarPipeline
+from actavatar_jax.models import functional
+from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models.wav2vec2 import Wav2Vec2
+from actavatar_jax.tokenizer import fit_tokenizer
+from actavatar_jax.weights import folder as folders
+
+torch = pytest.importorskip("torch")
+diffusers = pytest.importorskip("diffusers")
+transformers = pytest.importorskip("transformers")
+
+PROMPT = "A woman in business attire speaking professionally"
+NEGATIVE = "blurred, static"
+HEIGHT, WIDTH, FRAMES, STEPS, GUIDANCE = 64, 96, 9, 8, 5.0
+
+
+def randomise(model, seed: int):
+    """Every parameter random: gains around 1, the rest small enough for a flow that stays tame."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        gain = any(part in name for part in ("norm", "gamma")) and name.endswith(("weight", "gamma"))
+        fan_in = max(parameter[0].numel(), 1) if parameter.ndim > 1 else 1
+        spread = 0.1 if parameter.ndim == 1 or gain else fan_in**-0.5
+        parameter.data = noise * spread + (1.0 if gain else 0.0)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small random TI2V-5B-style folder, saved by diffusers itself; the speech encoder is ours (diffusers has none)."""
+    path = tmp_path_factory.mktemp("ti2v")
+    # The structure of TI2V-5B: per-token timesteps, 48 -> 8 channels, residual VAE.
+    transformer = diffusers.WanTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=24, in_channels=8, out_channels=8, text_dim=32,
+        freq_dim=32, ffn_dim=64, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads",
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKLWan(
+        base_dim=8, decoder_base_dim=8, z_dim=8, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+        temperal_downsample=[False, True, True], latents_mean=[0.1 * i for i in range(8)],
+        latents_std=[0.5 + 0.1 * i for i in range(8)], is_residual=True, in_channels=12, out_channels=12, patch_size=2,
+        scale_factor_temporal=4, scale_factor_spatial=16,
+    )  # fmt: skip
+    text_encoder = transformers.UMT5EncoderModel(
+        transformers.UMT5Config(
+            vocab_size=512, d_model=32, d_kv=8, num_heads=4, d_ff=48, num_layers=2, feed_forward_proj="gated-gelu"
+        )
+    )
+    pipeline = diffusers.WanImageToVideoPipeline(
+        tokenizer=fit_tokenizer([PROMPT, NEGATIVE], vocab_size=512),
+        text_encoder=randomise(text_encoder, 0),
+        vae=randomise(vae, 1),
+        transformer=randomise(transformer, 2),
+        scheduler=diffusers.UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0, num_train_timesteps=1000
+        ),
+        expand_timesteps=True,
+    )
+    pipeline.save_pretrained(path)
+    config = PRESETS["tiny"].audio_encoder
+    # The adapter of a plain folder has the published sizes: 12 layers of 768.
+    import dataclasses
+
+    import jax
+
+    config = dataclasses.replace(config, hidden=768, layers=12)
+    folders.save(path, "audio_encoder", config, functional.init(Wav2Vec2, config, jax.random.key(0)))
+    return path
+
+
+def test_same_frames_as_diffusers(folder):
+    theirs = diffusers.WanImageToVideoPipeline.from_pretrained(folder)
+    theirs.set_progress_bar_config(disable=True)
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    noise = rng.standard_normal((1, 8, (FRAMES - 1) // 4 + 1, HEIGHT // 16, WIDTH // 16)).astype(np.float32)
+    import PIL.Image
+
+    want = theirs(
+        image=PIL.Image.fromarray(image),
+        prompt=PROMPT,
+        negative_prompt=NEGATIVE,
+        height=HEIGHT,
+        width=WIDTH,
+        num_frames=FRAMES,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        latents=torch.from_numpy(noise),
+        output_type="np",
+    ).frames[0]
+
+    ours = ActAvatarPipeline.from_pretrained(folder)
+    latents = []
+    decode = ours.encoders.decode
+    ours.encoders.decode = lambda x: latents.append(x) or decode(x)  # the public result is rounded to 8 bits
+    video = ours(
+        image,
+        rng.standard_normal(FRAMES * 640).astype(np.float32),  # any speech: the adapter is at its identity
+        PROMPT,
+        negative_prompt=NEGATIVE,
+        height=HEIGHT,
+        width=WIDTH,
+        num_frames=FRAMES,
+        steps=STEPS,
+        text_guidance=GUIDANCE,
+        audio_guidance=GUIDANCE,
+        sigmas=theirs.scheduler.sigmas.numpy(),
+        initial_noise=noise,
+    )
+    part = ours.encoders.vae
+    pixels = functional.bind(part.module, part.config, part.params).decode(jnp.asarray(latents[0])[None])[0]
+    got = (np.asarray(pixels) + 1) / 2
+    assert want.std() > 0.05  # the films are not flat
+    assert np.abs(want[1:] - want[:1]).max() > 0.05  # and they move
+    assert np.abs(got - want).max() < 2e-3
+    assert np.abs(video.frames / 255 - want).max() < 2e-3 + 0.5 / 255

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from actavatar_jax import experiment
+from actavatar_jax.models import functional
+from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.training.stages import multipliers
+from configs import common, stage1, stage2
+
+STAGES = {"stage1": stage1, "stage2": stage2}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_holds_the_values_of_the_paper_and_fits_the_full_model(name):
+    config = experiment.in_steps(STAGES[name].get_config(), examples=100_000)
+    assert config.steps == {"stage1": 20_000, "stage2": 14_000}[name]
+    assert (config.data.batch_size, config.optim.learning_rate, config.optim.warmup) == (40, 5e-6, 500)
+    assert (config.data.text_drop, config.data.audio_drop, config.data.both_drop) == (0.1, 0.1, 0.05)
+    assert (config.time_law.shift, config.time_law.noisy_share, config.sample.every) == (5.0, 0.0, 0)
+    json.dumps(config.to_dict())  # as each checkpoint does
+
+    speeds = multipliers(functional.abstract(ActAvatarDiT, DiTConfig()), config.rules)
+    trained = {name for name, speed in speeds.items() if speed is not None}
+    assert trained == set(functional.split(speeds, ADAPTER)[0] if name == "stage1" else speeds)
+
+
+def test_a_small_model_from_scratch_gets_its_helps_in_stage_2():
+    config = stage2.get_config("preset=small")
+    assert config.model.preset == "small"
+    assert config.rules[0] == ("phase_embedding/.*|blocks/window_strength", 10.0)
+    assert config.time_law.noisy_share == 0.5
+    assert stage2.get_config().rules[0][1] == 1.0
+
+
+def test_the_argument_behind_the_colon():
+    parsed = common.parse_arg("runlocal,size=3,name=x", runlocal=False, size=1, name="", other=2.0)
+    assert parsed.to_dict() == {"runlocal": True, "size": 3, "name": "x", "other": 2.0}
+    assert not common.parse_arg("runlocal=false", runlocal=True).runlocal
+    for wrong, message in {
+        "huge": "there are: runlocal, size",
+        "size": "needs a value",
+        "runlocal=1": "a switch",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            common.parse_arg(wrong, runlocal=False, size=1)

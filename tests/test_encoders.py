@@ -1,0 +1,202 @@
+"""Encoders on tiny random parts: lengths, padding, time axis, silence, frames and fingerprints."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from actavatar_jax.encoders import Encoders
+from actavatar_jax.errors import InputError
+from actavatar_jax.models import functional
+from actavatar_jax.models.dit import ActAvatarDiT
+from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
+from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
+from actavatar_jax.models.vae import VAEConfig, WanVAE
+from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
+from actavatar_jax.prompt import Phase, StructuredPrompt
+from actavatar_jax.tokenizer import fit_tokenizer
+from actavatar_jax.weights.folder import Component, save
+
+PROMPTS = [
+    StructuredPrompt("A woman speaks.", (Phase(0, 2, "Waves a hand."), Phase(2, 4, "Points down."))),
+    StructuredPrompt(""),
+]
+TEXT = UMT5Config(vocab_size=512, width=16, heads=2, head_dim=8, ffn=24, layers=2)
+AUDIO = Wav2Vec2Config(hidden=16, layers=2, heads=2, ffn=24, conv_dim=(8,) * 7, pos_conv_kernel=8, pos_conv_groups=2)
+VAE = VAEConfig(
+    encoder_base=8, decoder_base=8, z_dim=4, multipliers=(1, 1, 1, 1), res_blocks=1,
+    latents_mean=(0.1,) * 4, latents_std=(0.9,) * 4,
+)  # fmt: skip
+
+
+def component(module, config, seed):
+    """Random parameters without compiling an initialiser."""
+    draw = np.random.default_rng(seed).standard_normal
+    shapes = functional.abstract(module, config)
+    params = jax.tree.map(lambda leaf: np.float32(draw(leaf.shape) * max(np.prod(leaf.shape[:-1]), 1) ** -0.5), shapes)
+    return Component(module, config, params)
+
+
+def build(text=TEXT, codec=8):
+    tokenizer = fit_tokenizer([prompt.render() for prompt in PROMPTS], 512)
+    parts = component(UMT5Encoder, text, 1), component(Wav2Vec2, AUDIO, 2)
+    return Encoders(tokenizer, *parts, component(PatchCodec, PatchCodecConfig(codec), 3), text_len=64)
+
+
+@pytest.fixture(scope="module")
+def encoders():
+    return build()
+
+
+def test_text_is_zero_beyond_the_end(encoders):
+    features, phase_ids = encoders.text(PROMPTS)
+    tokens = [prompt.tokenise(encoders.tokenizer, max_length=64) for prompt in PROMPTS]
+    assert features.shape == (2, 64, 16) and phase_ids.shape == (2, 64)
+    assert len(tokens[1].ids) == 1  # the empty prompt is its end token
+    for row, ids, token in zip(features, phase_ids, tokens, strict=True):
+        count = len(token.ids)
+        assert (row[count:] == 0).all() and (ids[count:] == -1).all()
+        assert (np.abs(row[:count]).max(axis=-1) > 0).all()
+        assert np.array_equal(ids[:count], token.phase_ids)
+        part = encoders.text_encoder
+        alone = functional.bind(UMT5Encoder, TEXT, part.params)(
+            jnp.asarray(token.ids)[None], jnp.ones((1, count), bool)
+        )
+        assert np.abs(row[:count] - alone[0]).max() / np.abs(alone).max() <= 1e-5
+
+
+def test_text_does_not_depend_on_the_batch(encoders):
+    np.testing.assert_array_equal(encoders.text(PROMPTS)[0][1:], encoders.text(PROMPTS[1:])[0])
+
+
+def test_too_long_text(encoders):
+    prompt = StructuredPrompt("word " * 60, PROMPTS[0].phases)
+    with pytest.raises(InputError, match="at most 64"):
+        encoders.text([prompt])
+    _, phase_ids = encoders.text([prompt], strict=False)
+    assert set(phase_ids[0]) == {0, 1, 2}
+
+
+def test_tokenizer_of_another_encoder_is_refused():
+    with pytest.raises(InputError, match="do not belong together"):
+        build(text=dataclasses.replace(TEXT, vocab_size=256))
+
+
+def test_audio_has_one_row_per_frame(encoders):
+    samples = np.random.default_rng(0).standard_normal(5 * 640).astype(np.float32)
+    features = encoders.audio(samples, 5)
+    assert features.shape == (5, 2, 16) and features.dtype == np.float32
+    wave = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
+    states = functional.bind(Wav2Vec2, AUDIO, encoders.audio_encoder.params)(jnp.asarray(wave)[None], frames=5)
+    assert np.abs(features - states[0, :, 1:]).max() / np.abs(states).max() <= 1e-5
+    # Loudness and offset are taken out.
+    np.testing.assert_allclose(encoders.audio(0.1 * samples + 0.2, 5), features, atol=1e-3)
+    assert np.isfinite(encoders.audio(np.zeros_like(samples), 5)).all()
+    with pytest.raises(InputError, match=r"3200 samples.*got 3199"):
+        encoders.audio(samples[:-1], 5)
+
+
+def test_video_through_an_orthonormal_codec():
+    """A codec whose basis spans everything gives the frames back, so scaling and rounding are each other's inverse."""
+    first, rest = np.eye(768, dtype=np.float32), np.zeros((3072, 768), np.float32)
+    rest[:768] = np.eye(768)
+    params = {
+        "first_mean": np.zeros(768, np.float32), "first_basis": first, "first_scale": np.ones(768, np.float32),
+        "rest_mean": np.zeros(3072, np.float32), "rest_basis": rest, "rest_scale": np.ones(768, np.float32),
+    }  # fmt: skip
+    encoders = build()
+    encoders = Encoders(
+        encoders.tokenizer, encoders.text_encoder, encoders.audio_encoder,
+        Component(PatchCodec, PatchCodecConfig(768), params),
+    )  # fmt: skip
+    frames = np.arange(768, dtype=np.uint8).reshape(1, 16, 16, 3)
+    latents = encoders.video(frames)
+    assert latents.shape == (1, 1, 1, 768) and latents.min() == -1 and latents.max() == 1
+    assert np.array_equal(encoders.decode(latents), frames)
+    assert np.array_equal(encoders.decode(300 * latents), np.where(frames > 127, 255, 0))
+
+
+@pytest.mark.parametrize(("module", "config"), [(PatchCodec, PatchCodecConfig(8)), (WanVAE, VAE)])
+def test_video_is_the_codec_on_scaled_pixels(encoders, module, config):
+    part = component(module, config, 4)
+    encoders = Encoders(encoders.tokenizer, encoders.text_encoder, encoders.audio_encoder, part)
+    frames = np.random.default_rng(5).integers(0, 256, (5, 32, 16, 3), np.uint8)
+    latents = encoders.video(frames)
+    vae = functional.bind(module, config, encoders.vae.params)
+    want = jax.jit(lambda x: vae.encode(x))(jnp.asarray(frames[None] / 127.5 - 1, jnp.float32))[0]
+    assert latents.shape == (2, 2, 1, latents.shape[-1])
+    assert np.abs(latents - want).max() / np.abs(want).max() <= 1e-5
+    decoded = encoders.decode(latents.astype(jnp.bfloat16))
+    want = jax.jit(lambda x: vae.decode(x))(jnp.asarray(latents.astype(jnp.bfloat16), jnp.float32)[None])[0]
+    assert decoded.shape == frames.shape
+    assert np.abs(decoded - (np.asarray(want) + 1) * 127.5).max() <= 0.51
+    with pytest.raises(InputError, match="4 frames"):
+        encoders.video(frames[:4])
+
+
+def test_fingerprint_tells_parts_apart(encoders):
+    mark = encoders.fingerprint()
+    assert set(mark) == {"tokenizer", "text_encoder", "audio_encoder", "vae"}
+    half = dataclasses.replace(
+        encoders.text_encoder,
+        config=dataclasses.replace(TEXT, dtype="bfloat16"),
+        params=functional.cast(encoders.text_encoder.params, jnp.bfloat16),
+    )
+    low = Encoders(encoders.tokenizer, half, encoders.audio_encoder, encoders.vae, text_len=64)
+    assert low.fingerprint() == mark
+
+    changed = jax.tree.map(np.array, encoders.vae.params)
+    changed["first_mean"][0] += 0.1
+    other_vae = dataclasses.replace(encoders.vae, params=changed)
+    eps = dataclasses.replace(AUDIO, eps=1e-6)
+    other_audio = dataclasses.replace(encoders.audio_encoder, config=eps)
+    words = fit_tokenizer(["other words altogether"], 512)
+    for part, made in {
+        "vae": Encoders(encoders.tokenizer, encoders.text_encoder, encoders.audio_encoder, other_vae),
+        "audio_encoder": Encoders(encoders.tokenizer, encoders.text_encoder, other_audio, encoders.vae),
+        "tokenizer": Encoders(words, encoders.text_encoder, encoders.audio_encoder, encoders.vae),
+    }.items():
+        assert {name for name, value in made.fingerprint().items() if value != mark[name]} == {part}
+
+
+@pytest.fixture(scope="module")
+def model_folder(encoders, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    encoders.save(folder)
+    transformer = component(ActAvatarDiT, dataclasses.replace(PRESETS["tiny"].transformer, text_len=64), 6)
+    save(folder, "transformer", transformer.config, transformer.params)
+    return folder
+
+
+def test_another_process_reads_the_folder_with_the_same_fingerprint(encoders, model_folder):
+    script = (
+        "import json, sys; from actavatar_jax.encoders import Encoders; "
+        "e = Encoders.from_folder(sys.argv[1], dtype='bfloat16'); print(json.dumps([e.fingerprint(), e.text_len]))"
+    )
+    out = subprocess.run([sys.executable, "-c", script, model_folder], capture_output=True, text=True, check=True)
+    assert json.loads(out.stdout.splitlines()[-1]) == [encoders.fingerprint(), 64]
+
+
+def test_folder_gives_the_same_features(encoders, model_folder):
+    again = Encoders.from_folder(model_folder)
+    for ours, theirs in zip(encoders.text(PROMPTS), again.text(PROMPTS), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    half = Encoders.from_folder(model_folder, dtype="bfloat16").text(PROMPTS)[0]
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - encoders.text(PROMPTS)[0]).max() < 0.2
+
+
+def test_audio_encoder_for_raw_speech_is_refused(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    (folder / "audio_encoder" / "preprocessor_config.json").write_text('{"do_normalize": false}')
+    with pytest.raises(InputError, match="do_normalize"):
+        Encoders.from_folder(folder)
+    (folder / "audio_encoder" / "preprocessor_config.json").write_text('{"do_normalize": true}')
+    Encoders.from_folder(folder)

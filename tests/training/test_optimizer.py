@@ -1,0 +1,68 @@
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.training.optimizer import make_optimizer, make_schedule, to_steps
+
+
+def settings(**changes):
+    base = {"learning_rate": 0.1, "schedule": "constant", "warmup": 1, "b1": 0.9, "b2": 0.999}
+    return SimpleNamespace(**(base | {"weight_decay": 0.0, "clip": 1.0} | changes))
+
+
+def test_warm_up_is_linear_and_moves_from_the_first_step():
+    rate = make_schedule(settings(warmup=4), steps=100)
+    np.testing.assert_allclose([rate(s) for s in range(6)], [0.025, 0.05, 0.075, 0.1, 0.1, 0.1], rtol=1e-6)
+
+
+def test_cosine_falls_to_zero_at_the_end_of_the_run():
+    rate = make_schedule(settings(schedule="cosine", warmup=10), steps=110)
+    np.testing.assert_allclose([rate(10), rate(60), rate(110)], [0.1, 0.05, 0.0], atol=1e-7)
+
+
+def test_unknown_schedule_is_refused():
+    with pytest.raises(InputError, match="linear"):
+        make_schedule(settings(schedule="linear"), steps=1)
+
+
+def test_multipliers_scale_the_update_of_their_parameters():
+    """Adam's first update is the learning rate times the gradient's sign."""
+    params = {"slow": {"bias": jnp.ones(2)}, "fast": {"bias": jnp.ones(2)}}
+    tx = make_optimizer(settings(), 10, {"slow/bias": 1.0, "fast/bias": 10.0, "frozen/bias": None})
+    updates, _ = tx.update({"slow": {"bias": jnp.ones(2)}, "fast": {"bias": -jnp.ones(2)}}, tx.init(params), params)
+    np.testing.assert_allclose(updates["slow"]["bias"], -0.1, rtol=1e-4)
+    np.testing.assert_allclose(updates["fast"]["bias"], 1.0, rtol=1e-4)
+
+
+def test_weight_decay_acts_on_kernels_only():
+    params = {"a": {"kernel": jnp.ones(2), "bias": jnp.ones(2), "scale": jnp.ones(2)}}
+    tx = make_optimizer(settings(weight_decay=0.5), 10, dict.fromkeys(["a/kernel", "a/bias", "a/scale"], 1.0))
+    updates, _ = tx.update({"a": dict.fromkeys(params["a"], jnp.zeros(2))}, tx.init(params), params)
+    np.testing.assert_allclose(updates["a"]["kernel"], -0.05, rtol=1e-5)
+    assert not updates["a"]["bias"].any()
+    assert not updates["a"]["scale"].any()
+
+
+def test_gradients_are_clipped_by_their_common_norm():
+    """Second moments remember the clipped gradient: (1 - b2) (g / norm)^2."""
+    params = {"a": {"bias": jnp.ones(2)}}
+    tx = make_optimizer(settings(), 10, {"a/bias": 1.0})
+    _, state = tx.update({"a": {"bias": jnp.array([30.0, 40.0])}}, tx.init(params), params)
+    np.testing.assert_allclose(state[1][0].nu["a"]["bias"], [0.001 * 0.36, 0.001 * 0.64], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("duration", "steps"),
+    [(7, 7), ("7", 7), ("1_000 steps", 1000), ("1 step", 1), ("81 examples", 21), ("2 epochs", 50), ("0.5 epochs", 13)],
+)
+def test_durations_become_steps(duration, steps):
+    assert to_steps(duration, batch_size=4, examples=100) == steps
+
+
+@pytest.mark.parametrize("duration", ["", "soon", "-1", "5 hours", "nan steps", "inf"])
+def test_other_durations_are_refused(duration):
+    with pytest.raises(InputError, match="is not a duration"):
+        to_steps(duration, batch_size=4, examples=100)

@@ -1,0 +1,173 @@
+"""torch -> ours -> torch is bitwise identity in both layouts."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.models import functional
+from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
+from actavatar_jax.weights import components, convert, files, folder, pth
+
+torch = pytest.importorskip("torch")
+
+STEMS = {
+    "transformer": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+    "audio_encoder": "model",
+}
+COMPONENTS = tuple(STEMS)
+
+
+def random_params(module, config):
+    rng = np.random.default_rng(0)
+    draw = lambda leaf: rng.normal(size=leaf.shape).astype(np.float32)  # noqa: E731
+    return jax.tree.map(draw, functional.abstract(module, config))
+
+
+def tensors(source):
+    return {name: (source.dtype(name), source.shape(name), source.read(name).tobytes()) for name in source.names()}
+
+
+def content(path, component):
+    return tensors(components.open_tensors(path / component, STEMS[component]))
+
+
+@pytest.fixture(scope="module")
+def complete(diffusers_folder, tmp_path_factory):
+    """The small folder with adapters that are not at their initial values, and defaults of its own."""
+    path = shutil.copytree(diffusers_folder, tmp_path_factory.mktemp("ours") / "complete")
+    part = folder.load(path, "transformer")
+    params = random_params(part.module, part.config)
+    folder.save(path, "transformer", part.config, params, max_shard_bytes=50_000)
+    folder.save_index(path, folder.Defaults(25, 4096, "blur"), shift=3.0)
+    return path
+
+
+@pytest.fixture(scope="module")
+def wan(complete, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "wan"
+    convert.to_torch(complete, out, layout="wan")
+    return out
+
+
+def test_diffusers_to_ours_to_diffusers(diffusers_folder, tmp_path):
+    convert.from_torch(diffusers_folder, tmp_path / "ours")
+    convert.to_torch(tmp_path / "ours", tmp_path / "back", layout="diffusers")
+    for component in COMPONENTS:
+        assert content(diffusers_folder, component) == content(tmp_path / "back", component)
+        config = (diffusers_folder / component / "config.json").read_text()
+        assert (tmp_path / "back" / component / "config.json").read_text() == config
+    for file in (
+        "audio_encoder/preprocessor_config.json",
+        "tokenizer/tokenizer.json",
+        "scheduler/scheduler_config.json",
+    ):
+        assert (tmp_path / "back" / file).read_bytes() == (diffusers_folder / file).read_bytes()
+
+
+def test_wan_layout_has_the_releases_files_and_names(wan):
+    assert {path.name for path in wan.iterdir()} == {
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+        "Wan2.2_VAE.pth",
+        "models_t5_umt5-xxl-enc-bf16.pth",
+        "audio_encoder",
+        "google",
+    }
+    assert (wan / "google" / "umt5-xxl" / "tokenizer.json").is_file()
+    transformer = files.Safetensors(wan / "diffusion_pytorch_model.safetensors").names()
+    assert {"head.modulation", "blocks.2.norm3.bias", "blocks.0.self_attn.o.weight", "audio_proj.proj1.bias"} <= {
+        *transformer
+    }
+    vae = torch.load(wan / "Wan2.2_VAE.pth", weights_only=True)
+    assert (
+        vae["encoder.conv1.weight"].dtype == torch.float32 and "decoder.upsamples.0.upsamples.0.residual.2.bias" in vae
+    )
+    text = torch.load(wan / "models_t5_umt5-xxl-enc-bf16.pth", weights_only=True)
+    assert text["blocks.1.ffn.gate.0.weight"].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_the_wan_layout_loads_as_it_is(complete, wan, component):
+    ours, theirs = folder.load(complete, component), folder.load(wan, component)
+    assert ours.config == theirs.config
+    same = jax.tree.map(lambda a, b: a.dtype == b.dtype and a.tobytes() == b.tobytes(), ours.params, theirs.params)
+    assert jax.tree.all(same)
+
+
+def test_wan_to_ours_to_wan(complete, wan, tmp_path):
+    convert.from_torch(wan, tmp_path / "ours")
+    for component in COMPONENTS:
+        want = content(complete, component)
+        want.pop("encoder.embed_tokens.weight", None)  # the copy of a tied tensor
+        assert content(tmp_path / "ours", component) == want
+        assert folder.load(tmp_path / "ours", component).config == folder.load(complete, component).config
+    assert folder.load_defaults(tmp_path / "ours") == folder.load_defaults(wan) == folder.Defaults(25, 4096, "blur")
+    assert (tmp_path / "ours" / "tokenizer" / "tokenizer.json").is_file()
+
+    convert.to_torch(tmp_path / "ours", tmp_path / "back", layout="wan")
+    assert json.loads((tmp_path / "back" / "config.json").read_text()) == json.loads((wan / "config.json").read_text())
+    for file in ("Wan2.2_VAE.pth", "models_t5_umt5-xxl-enc-bf16.pth"):
+        assert tensors(pth.Pth(wan / file)) == tensors(pth.Pth(tmp_path / "back" / file))
+    file = "diffusion_pytorch_model.safetensors"
+    assert tensors(files.Safetensors(wan / file)) == tensors(files.Safetensors(tmp_path / "back" / file))
+
+
+def test_plain_backbone_stays_plain(diffusers_folder, tmp_path):
+    plain = shutil.copytree(diffusers_folder, tmp_path / "plain", ignore=shutil.ignore_patterns("audio_encoder"))
+    convert.to_torch(plain, tmp_path / "wan", layout="wan")
+    convert.from_torch(tmp_path / "wan", tmp_path / "ours")
+    assert content(tmp_path / "ours", "transformer") == content(plain, "transformer")
+    assert not (tmp_path / "ours" / "audio_encoder").exists()
+
+
+def test_progress_reaches_the_end(complete, tmp_path):
+    seen = {}
+    convert.to_torch(
+        complete, tmp_path / "out", "wan", report=lambda part, done, total: seen.update({part: (done, total)})
+    )
+    assert set(seen) == set(COMPONENTS)
+    assert all(done == total for done, total in seen.values())
+
+
+def test_nothing_half_written(complete, tmp_path, monkeypatch):
+    source = shutil.copytree(complete, tmp_path / "source")
+    file = source / "text_encoder" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(InputError, match="is cut off"):
+        convert.to_torch(source, tmp_path / "out", layout="wan")
+
+    def fail(*_):
+        raise OSError("disk")
+
+    monkeypatch.setattr(convert, "write_pth", fail)
+    with pytest.raises(OSError, match="disk"):
+        convert.to_torch(complete, tmp_path / "out", layout="wan")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_wrong_input(complete, tmp_path):
+    with pytest.raises(InputError, match="is there already"):
+        convert.from_torch(complete, tmp_path)
+    with pytest.raises(InputError, match="no layout gguf; accepted are diffusers and wan"):
+        convert.to_torch(complete, tmp_path / "out", layout="gguf")
+    source = shutil.copytree(complete, tmp_path / "source")
+    safetensors = pytest.importorskip("safetensors.numpy")
+    file = source / "vae" / "diffusion_pytorch_model.safetensors"
+    safetensors.save_file({"stray": np.zeros(1)} | safetensors.load_file(file), file)
+    with pytest.raises(InputError, match=r"1 tensors do not fit the vae of .*source: unknown stray"):
+        convert.to_torch(source, tmp_path / "out")
+    config = PatchCodecConfig(channels=5)
+    folder.save(source, "vae", config, random_params(PatchCodec, config))
+    with pytest.raises(InputError, match="PatchCodec"):
+        convert.to_torch(source, tmp_path / "out", layout="wan")
+    convert.to_torch(source, tmp_path / "out", layout="diffusers")
+    shutil.rmtree(source / "vae")
+    with pytest.raises(InputError, match="holds no vae"):
+        convert.from_torch(source, tmp_path / "again")
+    assert not (tmp_path / "again").exists()

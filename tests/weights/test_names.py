@@ -1,0 +1,125 @@
+"""Name tables run in both directions and report everything that is wrong at once."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.weights import names
+from actavatar_jax.weights.names import Entry
+
+
+class Source:
+    def __init__(self, tensors):
+        self.tensors = tensors
+
+    def names(self):
+        return list(self.tensors)
+
+    def shape(self, name):
+        return self.tensors[name].shape
+
+    def read(self, name):
+        return self.tensors[name]
+
+
+TABLE = (
+    *names.linear("in", "first"),
+    *names.linear("block.0.out", "blocks/out", 0, bias=False),
+    *names.linear("block.1.out", "blocks/out", 1, bias=False),
+    Entry("block.0.gain", "blocks/gain", names.reshape((1,), ()), 0),
+    Entry("block.1.gain", "blocks/gain", names.reshape((1,), ()), 1),
+)
+
+
+def values(*shape, dtype=np.float32):
+    return np.random.default_rng(len(shape)).normal(size=shape).astype(dtype)
+
+
+def ours():
+    return {
+        "first": {"kernel": values(3, 4), "bias": values(4)},
+        "blocks": {"out": {"kernel": values(2, 4, 5)}, "gain": values(2)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("transform", "shape"),
+    [
+        (names.LINEAR, (2, 3)),
+        (names.CONV1D, (2, 3, 4)),
+        (names.CONV2D, (2, 3, 4, 5)),
+        (names.CONV3D, (2, 3, 4, 5, 6)),
+        (names.chain(names.reshape((2, 3, 1, 2, 2), (2, 12)), names.LINEAR), (2, 3, 1, 2, 2)),
+    ],
+)
+def test_transforms_invert_and_foretell_shapes(transform, shape):
+    theirs = values(*shape)
+    converted = transform.to_ours(theirs)
+    np.testing.assert_array_equal(transform.to_theirs(converted), theirs)
+    assert names.their_shape(Entry("a", "b", transform), converted.shape) == shape
+    assert names.their_shape(Entry("a", "b", transform, 1), (7, *converted.shape)) == shape
+
+
+def test_export_then_import_is_the_identity():
+    theirs = dict(names.export_params(TABLE, ours()))
+    np.testing.assert_array_equal(theirs["block.1.out.weight"], ours()["blocks"]["out"]["kernel"][1].T)
+    assert theirs["block.0.gain"].shape == (1,)
+    again = names.import_params(TABLE, ours(), Source(theirs))
+    for name, value in names.functional.flatten(ours()).items():
+        np.testing.assert_array_equal(names.functional.flatten(again)[name], value)
+
+
+def test_every_problem_is_in_one_error():
+    theirs = dict(names.export_params(TABLE, ours()))
+    theirs["stray"] = theirs.pop("in.bias")
+    theirs["block.1.out.weight"] = values(5, 5)
+    del theirs["block.0.gain"]
+    with pytest.raises(InputError) as error:
+        names.import_params(TABLE, ours(), Source(theirs), model="the toy")
+    text = str(error.value)
+    assert text.startswith("4 tensors do not fit the toy")
+    for part in ("missing in.bias", "missing block.0.gain", "unknown stray", "shape [5, 5], expected [5, 4]"):
+        assert part in text
+
+
+def test_optional_leaves_take_initial_values_only_when_wholly_absent():
+    theirs = dict(names.export_params(TABLE, ours()))
+    del theirs["block.0.gain"], theirs["block.1.gain"]
+    initial = {"blocks": {"gain": np.full(2, 7, np.float32)}}
+    settings = {"initial": initial, "may_miss": "blocks/gain", "dtype": ml_dtypes.bfloat16}
+    got = names.import_params(TABLE, ours(), Source(theirs), **settings)["blocks"]["gain"]
+    assert got.tolist() == [7, 7] and got.dtype == ml_dtypes.bfloat16
+    theirs["block.1.gain"] = values(1)
+    with pytest.raises(InputError, match=r"1 tensors .* missing block\.0\.gain"):
+        names.import_params(TABLE, ours(), Source(theirs), **settings)
+
+
+def test_layers_of_different_precision_are_widened():
+    theirs = dict(names.export_params(TABLE, ours()))
+    theirs["block.0.out.weight"] = theirs["block.0.out.weight"].astype(ml_dtypes.bfloat16)
+    kernel = names.import_params(TABLE, ours(), Source(theirs))["blocks"]["out"]["kernel"]
+    assert kernel.dtype == np.float32
+    np.testing.assert_array_equal(kernel[1], ours()["blocks"]["out"]["kernel"][1])
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        (TABLE[1:], "no entry for first/kernel"),
+        ((*TABLE, Entry("x", "y")), "entry for unknown y"),
+        (TABLE[:-1], "layers \\[0\\] of blocks/gain"),
+        ((*TABLE[:-1], Entry("block.0.gain", "blocks/gain", layer=1)), "stands twice"),
+    ],
+)
+def test_a_table_that_does_not_cover_the_model_is_refused(table, problem):
+    for run in (lambda: names.check_coverage(table, ours()), lambda: list(names.export_params(table, ours()))):
+        with pytest.raises(ValueError, match=problem):
+            run()
+
+
+def test_parameters_of_another_shape_are_refused():
+    other = ours()
+    other["first"]["bias"] = values(5)
+    with pytest.raises(ValueError, match=r"first/bias \(5,\), expected \(4,\)"):
+        names.check_shapes(other, ours())
