@@ -3,7 +3,8 @@
     python launch/train.py --config configs/stage1.py --workdir runs/stage1 \\
         --config.model.folder=Wan2.2-TI2V-5B-Diffusers --config.data.dirs="('shards/talking_heads',)"
 
-On a laptop, with a tiny random model and made-up clips:
+On a laptop, with a tiny random model and made-up clips (for the mechanics: a backbone whose head is still zero gives
+the adapter nothing to learn from):
 
     python launch/train.py --config configs/stage1.py:runlocal --workdir runs/local1
 """

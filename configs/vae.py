@@ -32,7 +32,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.steps = 20_000
     c.log_every = 50
     c.phases = ((0.35, 1, 64), (0.35, 5, 16), (0.3, 17, 4))  # share of the steps, frames per clip, clips per step
-    c.learning_rate = 2e-3
+    c.learning_rate = 3e-3  # flat for 40 % of the steps, then to zero
     c.kl_weight = 1e-6
     c.statistics_batches = 16  # batches of the last phase over which the latents are measured
     return shrink(c) if arg.runlocal else c
@@ -44,8 +44,9 @@ def shrink(config: ConfigDict) -> ConfigDict:
     config.model.z_dim = 8
     config.model.res_blocks = 1
     config.data.size = 32
-    config.steps = 40
+    config.steps = 60
     config.log_every = 5
+    config.learning_rate = 1e-2
     config.phases = ((0.6, 1, 8), (0.4, 5, 2))
-    config.statistics_batches = 2
+    config.statistics_batches = 4
     return config

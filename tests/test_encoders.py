@@ -31,7 +31,7 @@ PROMPTS = [
 TEXT = UMT5Config(vocab_size=512, width=16, heads=2, head_dim=8, ffn=24, layers=2)
 AUDIO = Wav2Vec2Config(hidden=16, layers=2, heads=2, ffn=24, conv_dim=(8,) * 7, pos_conv_kernel=8, pos_conv_groups=2)
 VAE = VAEConfig(
-    encoder_base=8, decoder_base=8, z_dim=4, multipliers=(1, 1, 1, 1), res_blocks=1,
+    encoder_base=8, decoder_base=8, z_dim=4, multipliers=(1, 1), temporal_down=(True,), res_blocks=1,
     latents_mean=(0.1,) * 4, latents_std=(0.9,) * 4,
 )  # fmt: skip
 
@@ -66,9 +66,8 @@ def test_text_is_zero_beyond_the_end(encoders):
         assert (np.abs(row[:count]).max(axis=-1) > 0).all()
         assert np.array_equal(ids[:count], token.phase_ids)
         part = encoders.text_encoder
-        alone = functional.bind(UMT5Encoder, TEXT, part.params)(
-            jnp.asarray(token.ids)[None], jnp.ones((1, count), bool)
-        )
+        encode = jax.jit(functional.bind(UMT5Encoder, TEXT, part.params))
+        alone = encode(jnp.asarray(token.ids)[None], jnp.ones((1, count), bool))
         assert np.abs(row[:count] - alone[0]).max() / np.abs(alone).max() <= 1e-5
 
 
@@ -94,7 +93,8 @@ def test_audio_has_one_row_per_frame(encoders):
     features = encoders.audio(samples, 5)
     assert features.shape == (5, 2, 16) and features.dtype == np.float32
     wave = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
-    states = functional.bind(Wav2Vec2, AUDIO, encoders.audio_encoder.params)(jnp.asarray(wave)[None], frames=5)
+    encode = jax.jit(functional.bind(Wav2Vec2, AUDIO, encoders.audio_encoder.params), static_argnames="frames")
+    states = encode(jnp.asarray(wave)[None], frames=5)
     assert np.abs(features - states[0, :, 1:]).max() / np.abs(states).max() <= 1e-5
     # Loudness and offset are taken out.
     np.testing.assert_allclose(encoders.audio(0.1 * samples + 0.2, 5), features, atol=1e-3)
@@ -118,7 +118,7 @@ def test_video_through_an_orthonormal_codec():
     )  # fmt: skip
     frames = np.arange(768, dtype=np.uint8).reshape(1, 16, 16, 3)
     latents = encoders.video(frames)
-    assert latents.shape == (1, 1, 1, 768) and latents.min() == -1 and latents.max() == 1
+    assert latents.shape == (1, 1, 1, 768) and abs(latents.min() + 1) < 1e-6 and abs(latents.max() - 1) < 1e-6
     assert np.array_equal(encoders.decode(latents), frames)
     assert np.array_equal(encoders.decode(300 * latents), np.where(frames > 127, 255, 0))
 
@@ -130,14 +130,14 @@ def test_video_is_the_codec_on_scaled_pixels(encoders, module, config):
     frames = np.random.default_rng(5).integers(0, 256, (5, 32, 16, 3), np.uint8)
     latents = encoders.video(frames)
     vae = functional.bind(module, config, encoders.vae.params)
-    want = jax.jit(lambda x: vae.encode(x))(jnp.asarray(frames[None] / 127.5 - 1, jnp.float32))[0]
-    assert latents.shape == (2, 2, 1, latents.shape[-1])
+    want = jax.jit(vae.encode)(jnp.asarray(frames[None] / 127.5 - 1, jnp.float32))[0]
+    assert latents.shape == want.shape
     assert np.abs(latents - want).max() / np.abs(want).max() <= 1e-5
     decoded = encoders.decode(latents.astype(jnp.bfloat16))
-    want = jax.jit(lambda x: vae.decode(x))(jnp.asarray(latents.astype(jnp.bfloat16), jnp.float32)[None])[0]
+    want = jax.jit(vae.decode)(jnp.asarray(latents.astype(jnp.bfloat16), jnp.float32)[None])[0]
     assert decoded.shape == frames.shape
     assert np.abs(decoded - (np.asarray(want) + 1) * 127.5).max() <= 0.51
-    with pytest.raises(InputError, match="4 frames"):
+    with pytest.raises(InputError, match=r"4 frames|got 4"):
         encoders.video(frames[:4])
 
 

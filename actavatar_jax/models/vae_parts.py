@@ -78,9 +78,7 @@ class CausalConv(nnx.Module):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         ).reshape(B, T, H, W, taps, O)
         # Tap j (0 is the oldest) of frame t belongs to output frame t + taps - 1 - j.
-        total = sum(
-            jnp.pad(parts[..., j, :], ((0, 0), (taps - 1 - j, j), (0, 0), (0, 0), (0, 0))) for j in range(taps)
-        )
+        total = sum(jnp.pad(parts[..., j, :], ((0, 0), (taps - 1 - j, j), (0, 0), (0, 0), (0, 0))) for j in range(taps))
         if not memory.first:
             total = total.at[:, : kt - 1].add(memory.recall())
         if not memory.whole:

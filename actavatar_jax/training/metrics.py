@@ -106,7 +106,7 @@ class TensorBoard:
         self.writer.flush()
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: str) -> int | float:
     """The step of a written record; infinity for a line that was cut off."""
     try:
         return json.loads(line)["step"]

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Key
 
@@ -20,7 +19,7 @@ from actavatar_jax.training.state import TrainState
 
 NOISE_BINS = 10  # of flow time, for the loss per noise level
 
-Batch = Mapping[str, Array | np.ndarray]
+Batch = Mapping[str, Array]
 Metrics = dict[str, Array]
 
 

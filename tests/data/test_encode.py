@@ -14,8 +14,10 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.media.video import load_video
 from actavatar_jax.prompt import StructuredPrompt
 from data_pipelines import shards
+from data_pipelines.buckets import Bucket
 from data_pipelines.encode import cut_windows, encode
 from data_pipelines.prepare import prepare
+from data_pipelines.synthetic import SyntheticSource
 
 CLIPS = {"a": (31, 64, 96), "b": (20, 96, 64), "c": (12, 64, 96)}
 SIZES = "32x64,64x32"
@@ -80,6 +82,16 @@ def test_records_are_the_windows_of_the_clips(clips, tmp_path):
     np.testing.assert_array_equal(
         dataset.empty_prompt.embeds, encoders.text([StructuredPrompt("")])[0][0, :1].astype(shards.BFLOAT16)
     )
+
+
+def test_a_record_is_always_the_same_bytes():
+    """Protobuf would order the fields differently in every process."""
+    source = SyntheticSource(Bucket(32, 64, 9), channels=2, text_dim=4, audio_layers=1, audio_dim=2)
+    data = shards.serialize(source[3])
+    names = sorted(name.encode() for name in source[3])
+    assert names == sorted(names, key=data.find) and all(name in data for name in names)
+    read = shards.deserialize(data)
+    assert all(np.array_equal(read[name], value) for name, value in source[3].items() if name != "clip")
 
 
 def test_windows_may_overlap_or_leave_gaps():

@@ -80,28 +80,27 @@ class World:
         return TrainState.create(*partition(self.params(), self.config(stage).rules), self.optimizer(stage), ema=True)
 
 
-@pytest.fixture(scope="package", autouse=True)
-def quick_compilation(tmp_path_factory):
-    """These tests compile much and compute little: no expensive passes, and nothing is compiled twice."""
-    changes = {
-        "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.5,
-    }
-    before = {name: jax.config.read(name) for name in changes}
-    for name, value in changes.items():
-        jax.config.update(name, value)
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def quick_compilation(compiled):
+    """Tests that compile much and compute little go without expensive passes, and compile nothing twice."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_compilation_cache_dir", str(compiled))
     yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_compilation_cache_dir", None)
 
 
-@pytest.fixture(scope="package")
-def world():
+@pytest.fixture(scope="module")
+def world(quick_compilation):
     return World()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def one_step(world):
     """For each stage: (weights before, state after one step, its metrics)."""
     batch = jax.device_put(next(world.batches()))

@@ -8,6 +8,8 @@ from actavatar_jax.models.presets import ADAPTER
 from actavatar_jax.weights import folder as model_folder
 from configs import stage1, stage2
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def short(stage, **model):
     config = stage.get_config("runlocal")
@@ -17,52 +19,60 @@ def short(stage, **model):
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    """The workdir of a stage 1 of two steps, to whose folder a file of another component was added."""
-    workdir = tmp_path_factory.mktemp("first")
-    experiment.run(short(stage1), workdir)
+def base(tmp_path_factory, quick_compilation):
+    """The model folder of a small backbone trained for two steps, with something beside the transformer."""
+    workdir = tmp_path_factory.mktemp("base")
+    experiment.run(short(stage2), workdir)
     (workdir / "model" / "vae").mkdir()
     (workdir / "model" / "vae" / "config.json").write_text("{}")
-    return workdir
+    assert {p.name for p in workdir.iterdir()} == {"checkpoints", "metrics.jsonl", "model", "tensorboard"}
+    return workdir / "model"
 
 
-def test_stage_2_goes_on_from_what_stage_1_wrote(first, tmp_path):
-    config, seen = short(stage2, folder=str(first / "model"), preset=""), []
-    config.adapter = str(first / "model")
-    config.sample.every = "1"
-    state = experiment.run(
-        config, tmp_path, sample=lambda model_config, params, step: seen.append((model_config, step))
-    )
-    assert [step for _, step in seen] == [1, 2]
-    assert seen[0][0].dtype == "bfloat16"
-    assert {p.name for p in tmp_path.iterdir()} == {"checkpoints", "metrics.jsonl", "model", "tensorboard"}
-    assert (tmp_path / "model" / "vae" / "config.json").read_text() == "{}"
+@pytest.fixture(scope="module")
+def first(base, tmp_path_factory):
+    """(final state, model folder) of stage 1 on that backbone."""
+    workdir = tmp_path_factory.mktemp("first")
+    return experiment.run(short(stage1, folder=str(base), preset=""), workdir), workdir / "model"
 
-    weights = functional.flatten(state.weights)
-    saved = functional.flatten(model_folder.load(tmp_path / "model", "transformer").params)
-    started = functional.flatten(model_folder.load(first / "model", "transformer").params)
-    assert saved.keys() == weights.keys() == started.keys()
-    for name, leaf in weights.items():
+
+def weights(folder):
+    return functional.flatten(model_folder.load(folder, "transformer").params)
+
+
+def test_the_result_is_a_whole_model_folder(base, first):
+    state, folder = first
+    trained, saved, started = functional.flatten(state.weights), weights(folder), weights(base)
+    assert saved.keys() == trained.keys()
+    for name, leaf in trained.items():
         np.testing.assert_array_equal(saved[name], leaf, err_msg=name)
-    assert not np.array_equal(saved["blocks/ffn/up/kernel"], started["blocks/ffn/up/kernel"])
+        assert bool(functional.split({name: 0}, ADAPTER)[0]) or np.array_equal(leaf, started[name]), name
+    assert (folder / "vae" / "config.json").read_text() == "{}"
+    assert (folder / "model_index.json").is_file()
 
 
-def test_the_adapter_comes_from_its_folder_and_the_rest_does_not(first):
-    config = short(stage2)
-    config.seed = 5
-    _, fresh = experiment.open_model(config)
-    config.adapter = str(first / "model")
-    _, mixed = experiment.open_model(config)
-    stage_1 = functional.flatten(model_folder.load(first / "model", "transformer").params)
-    adapter, rest = functional.split(functional.flatten(mixed), ADAPTER)
-    for name, leaf in adapter.items():
-        np.testing.assert_array_equal(leaf, stage_1[name], err_msg=name)
-    for name, leaf in rest.items():
-        np.testing.assert_array_equal(leaf, functional.flatten(fresh)[name], err_msg=name)
+def test_stage_2_takes_a_fresh_backbone_and_the_adapter_of_stage_1(base, first):
+    config = short(stage2, folder=str(base), preset="")
+    config.adapter = str(first[1])
+    model_config, params = experiment.open_model(config)
+    assert model_config.dtype == "bfloat16"
+    adapter, rest = functional.split(functional.flatten(params), ADAPTER)
+    for part, source in ((adapter, weights(first[1])), (rest, weights(base))):
+        for name, leaf in part.items():
+            np.testing.assert_array_equal(leaf, source[name], err_msg=name)
+    assert not np.array_equal(adapter["blocks/audio_attn/out/kernel"], weights(base)["blocks/audio_attn/out/kernel"])
 
 
-def test_a_help_can_be_switched_on_for_an_old_model_but_not_off(first):
-    folder = str(first / "model")
+def test_sample_videos_are_asked_for_with_the_model_as_it_is(tmp_path):
+    config, seen = short(stage2), []
+    config.sample.every = "1"
+    experiment.run(config, tmp_path, lambda model, params, step: seen.append((model.dtype, params.keys(), step)))
+    assert [(dtype, step) for dtype, _, step in seen] == [("bfloat16", 1), ("bfloat16", 2)]
+    assert "head" in seen[0][1]
+
+
+def test_a_help_can_be_switched_on_for_an_old_model_but_not_off(base):
+    folder = str(base)
     config, params = experiment.open_model(short(stage2, folder=folder, preset="", phase_bias="soft"))
     assert config.phase_bias == "soft"
     assert not functional.flatten(params)["blocks/window_strength"].any()

@@ -1,5 +1,6 @@
 import json
 
+import grain
 import jax
 import numpy as np
 import pytest
@@ -12,20 +13,30 @@ class Killed(BaseException):
     pass
 
 
-class Interrupted:
-    """A grain iterator that is killed instead of giving batch `at`."""
+class Interrupted(grain.DatasetIterator):
+    """Batches, with something else in the place of number `at` (from 1)."""
 
-    def __init__(self, batches, at):
-        self.batches, self.left = batches, at
+    def __init__(self, batches, at, instead):
+        self.batches, self.left, self.instead = batches, at, instead
 
     def __next__(self):
-        if not self.left:
-            raise Killed
         self.left -= 1
-        return next(self.batches)
+        batch = next(self.batches)
+        return batch if self.left else self.instead(batch)
 
-    def __getattr__(self, name):
-        return getattr(self.batches, name)
+    def get_state(self):
+        return self.batches.get_state()
+
+    def set_state(self, state):
+        self.batches.set_state(state)
+
+
+def kill(_):
+    raise Killed
+
+
+def poison(batch):
+    return {**batch, "latents": np.full_like(batch["latents"], np.nan)}
 
 
 def same(a, b):
@@ -60,7 +71,7 @@ def test_killed_and_restarted_equals_undisturbed_bit_for_bit(whole, world, tmp_p
     workdir, state, place, _, _ = whole
     config = world.config(stage=1)
     with pytest.raises(Killed):  # checkpoint at step 4, records up to step 4 or 6, then the end
-        train(config, world.model, world.params(), Interrupted(world.batches(), at=7), tmp_path)
+        train(config, world.model, world.params(), Interrupted(world.batches(), 8, kill), tmp_path)
     batches = world.batches()
     resumed = train(config, world.model, world.params(), batches, tmp_path)
     assert int(resumed.step) == 8
@@ -110,14 +121,8 @@ def test_checkpoints_of_another_run_are_refused(whole, world):
 
 
 def test_divergence_stops_the_run_before_it_is_stored(world, tmp_path):
-    class Poisoned(Interrupted):
-        def __next__(self):
-            batch = next(self.batches)
-            self.left -= 1
-            return batch if self.left else {**batch, "latents": np.full_like(batch["latents"], np.nan)}
-
     config = world.config(stage=1)
     config.checkpoint_every = 2
     with pytest.raises(FloatingPointError, match="loss is nan at step 4"):
-        train(config, world.model, world.params(), Poisoned(world.batches(), at=4), tmp_path)
+        train(config, world.model, world.params(), Interrupted(world.batches(), 4, poison), tmp_path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()] == ["2"]

@@ -1,11 +1,16 @@
 """A complete small model folder as diffusers and transformers write it, every parameter random."""
 
+import json
+
 import pytest
 
 
 @pytest.fixture(scope="session")
 def diffusers_folder(tmp_path_factory):
-    """transformer (float32, in shards), vae, text_encoder (bfloat16), audio_encoder, tokenizer, scheduler."""
+    """transformer (float32, in shards), vae, text_encoder (bfloat16), audio_encoder, tokenizer, scheduler.
+
+    The transformer has no tensors of ours; its config asks for a small audio adapter.
+    """
     torch = pytest.importorskip("torch")
     diffusers = pytest.importorskip("diffusers")
     import transformers
@@ -65,6 +70,10 @@ def diffusers_folder(tmp_path_factory):
     pipe.save_pretrained(folder)
     (folder / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
     transformer.save_pretrained(folder / "transformer", max_shard_size="60KB")
+    config = json.loads((folder / "transformer" / "config.json").read_text())
+    audio_adapter = {"feature_layers": 2, "feature_width": 16, "hidden": 10, "tokens": 4, "token_width": 14}
+    config["actavatar"] = {"audio": audio_adapter, "text_len": 24}
+    (folder / "transformer" / "config.json").write_text(json.dumps(config, indent=2))
     audio.save_pretrained(folder / "audio_encoder")
     (folder / "audio_encoder" / "preprocessor_config.json").write_text('{"do_normalize": true}')
     return folder
