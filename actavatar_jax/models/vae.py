@@ -57,7 +57,8 @@ class VAEConfig:
             )
         if (1, *self.multipliers)[-2] != self.multipliers[-1]:
             raise InputError(
-                f"the last two multipliers of a VAE must be equal (the last stage adds its input), got {self.multipliers}"
+                f"the last two multipliers of a VAE must be equal (the last stage adds its input), "
+                f"got {self.multipliers}"
             )
         if not len(self.latents_mean) == len(self.latents_std) == self.z_dim:
             raise InputError(

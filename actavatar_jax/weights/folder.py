@@ -4,8 +4,10 @@ Read: our own folders, a plain Wan2.2-TI2V-5B folder of diffusers, the original 
 """
 
 import dataclasses
+import functools
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +62,14 @@ def load(folder: str | Path, component: str, dtype: Any = None, **execution: Any
     """
     stored = find(Path(folder), component)
     kind, table = stored.kind, stored.table
-    config = stored.config
-    if dtype is not None and any(field.name == "dtype" for field in dataclasses.fields(config)):
+    if dtype is not None and any(field.name == "dtype" for field in dataclasses.fields(stored.config)):
         execution["dtype"] = np.dtype(dtype).name
-    config = dataclasses.replace(config, **execution)
+    config = dataclasses.replace(stored.config, **execution)
 
     may_miss = optional_leaves(kind, table, stored.tensors)
-    initial = initial_values(kind, config, may_miss) if may_miss != names.NOTHING else None
-    if initial:
+    initial = None
+    if may_miss != names.NOTHING:
+        initial = functional.unflatten(_initial_values(kind.module, stored.config, may_miss)(jax.random.key(0)))
         added = {re.sub(r"^(blocks/\w+|\w+).*", r"\1", leaf) for leaf in functional.flatten(initial)}
         log.info("%s has no %s for its %s: initial values", folder, ", ".join(sorted(added)), component)
     params = names.import_params(
@@ -89,15 +91,10 @@ def optional_leaves(kind: Kind, table: names.Table, tensors: names.TensorSource)
     return kind.may_miss if optional and not any(entry.theirs in present for entry in optional) else names.NOTHING
 
 
-def initial_values(kind: Kind, config: Any, leaves: str) -> functional.Params:
-    """Initial values of the leaves that match a regex; the compiler drops the drawing of all others."""
-
-    @jax.jit
-    def draw(key: jax.Array) -> dict[str, jax.Array]:
-        flat = functional.flatten(functional.init(kind.module, config, key))
-        return functional.split(flat, leaves)[0]
-
-    return functional.unflatten(draw(jax.random.key(0)))
+@functools.cache
+def _initial_values(module: type, config: Any, leaves: str) -> Callable[[jax.Array], dict[str, jax.Array]]:
+    """key -> initial values of the leaves that match a regex; the compiler drops the drawing of all others."""
+    return jax.jit(lambda key: functional.split(functional.flatten(functional.init(module, config, key)), leaves)[0])
 
 
 def save(folder: str | Path, component: str, config: Any, params: functional.Params, **limits: int) -> None:

@@ -158,11 +158,12 @@ def test_other_settings_and_other_clips_are_refused(clips, tmp_path):
 
 
 @pytest.mark.parametrize("scenario", ["fresh", "grown"])
-def test_killed_anywhere_it_ends_with_the_same_bytes(clips, tmp_path, scenario):
+def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path, scenario):
     """Kills the encoding before each of its writes and renames in turn; see kill_encode.py."""
+    clips = make_clips(tmp_path, {"a": (18, 32, 64), "b": (9, 32, 64)})  # 3 records in 2 shards
     here = Path(__file__).resolve().parent
     script = [sys.executable, str(here / "kill_encode.py"), str(clips), str(tmp_path / "killed"), scenario]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
     ended = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert int(ended.stdout.split()[-1]) > 20  # kills
+    assert int(ended.stdout.split()[-1]) > 15  # kills

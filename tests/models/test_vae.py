@@ -148,7 +148,7 @@ def test_config_file_round_trip_and_refusals():
     assert published["z_dim"] == 48
     assert round(sum(published["latents_mean"]), 4) == -0.5589
     assert round(sum(published["latents_std"]), 4) == 32.5360
-    with pytest.raises(InputError, match="Wan2.2"):
+    with pytest.raises(InputError, match=r"a Wan2.2 VAE"):
         tables.from_json({**published, "is_residual": False})
     with pytest.raises(InputError, match="lacks dim_mult"):
         tables.from_json({k: v for k, v in published.items() if k != "dim_mult"})
