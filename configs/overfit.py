@@ -17,11 +17,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.precision = "float32"  # bfloat16 is slower on CPUs
     config.model.remat = "none"
     config.data.batch_size = 8
-    config.steps = "4000 steps"
+    config.steps = "5000 steps"
     config.log_every = "100 steps"
     config.checkpoint_every = "500 steps"
     config.rules = (("phase_embedding/.*", 10.0), (".*", 1.0))
-    config.optim.learning_rate = 1e-3
+    config.optim.learning_rate = 1.5e-3
     config.optim.schedule = "cosine"
     config.optim.warmup = "100 steps"
     config.time_law.shift = 3.0
@@ -29,12 +29,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.clips = ConfigDict()
     config.clips.frames = 49
     config.clips.side = 128
-    config.clips.stride = 8  # frames from one training window to the next
+    config.clips.stride = 16  # frames from one training window to the next
     config.clips.channels = 96  # components of PatchCodec: at least 30 dB on each of the clips
     # File stem -> prompt, first frame of the scored window, and the mouth's box (left, top, right, bottom) at 128 px.
     config.clips.scored = ConfigDict(
         {
-            "v03_suit_man_vfr": ("A man in a suit speaking in front of a window.", 88, (60, 44, 86, 66)),
+            "v03_suit_man_vfr": ("A man in a suit speaking in front of a window.", 96, (60, 44, 86, 66)),
             "v04_blue_woman_30fps": ("A woman speaking in front of a blue wall.", 48, (56, 46, 84, 70)),
             "v11_older_man_head_25fps": ("An older man speaking in a hall.", 48, (48, 64, 80, 88)),
         }

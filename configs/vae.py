@@ -39,7 +39,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def shrink(config: ConfigDict) -> ConfigDict:
-    """The same run in about a minute on one CPU core."""
+    """The same run for a laptop: minutes on a CPU, most of them compiling."""
     config.model.encoder_base = config.model.decoder_base = 8
     config.model.z_dim = 8
     config.model.res_blocks = 1

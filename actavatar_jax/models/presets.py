@@ -52,7 +52,8 @@ def _small(width: int, layers: int, heads: int, channels: int) -> Preset:
 PRESETS = {
     "wan22_ti2v_5b": Preset(DiTConfig(), VAEConfig(), UMT5Config(), Wav2Vec2Config()),
     "tiny": _small(width=64, layers=2, heads=2, channels=8),
-    "small": _small(width=256, layers=6, heads=4, channels=48),
+    "demo": _small(width=128, layers=4, heads=4, channels=32),
+    "small": _small(width=192, layers=5, heads=4, channels=48),
 }
 
 

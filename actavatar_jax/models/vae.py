@@ -57,7 +57,7 @@ class VAEConfig:
             )
         if (1, *self.multipliers)[-2] != self.multipliers[-1]:
             raise InputError(
-                f"the last two multipliers of a VAE must be equal (the last stage adds its input), "
+                "the last two multipliers of a VAE must be equal, since the last stage adds its input: "
                 f"got {self.multipliers}"
             )
         if not len(self.latents_mean) == len(self.latents_std) == self.z_dim:

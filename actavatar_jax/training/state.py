@@ -30,7 +30,9 @@ class TrainState:
         """State before the first step. It takes over `params` and `frozen`: the first step reuses their memory."""
         params, frozen = jax.tree.map(jnp.asarray, (params, frozen))
         average = jax.tree.map(jnp.copy, params) if ema else None
-        return cls(jnp.zeros((), jnp.int32), params, frozen, tx.init(params), average)
+        state = cls(jnp.zeros((), jnp.int32), params, frozen, tx.init(params), average)
+        # Tied to a device from the start, as restored arrays are: else the step is compiled twice more on a restart.
+        return jax.device_put(state, jax.sharding.SingleDeviceSharding(jax.devices()[0]))
 
     @property
     def weights(self) -> Params:

@@ -82,7 +82,7 @@ def speech(samples):
     return np.random.default_rng(samples).standard_normal((2, samples)).astype(np.float32)
 
 
-@pytest.mark.parametrize("samples", [400, 16_000, 20_479])
+@pytest.mark.parametrize("samples", [400, 20_479])
 def test_native_rate(pair, samples):
     theirs, config, params = pair
     wave = speech(samples)
@@ -96,7 +96,7 @@ def test_native_rate(pair, samples):
         assert relative_error(got[:, :, index], want[:, :, index]) <= 1e-5
 
 
-@pytest.mark.parametrize(("samples", "frames"), [(13 * 640, 13), (640, 1), (6000, 40)])
+@pytest.mark.parametrize(("samples", "frames"), [(13 * 640, 13), (6000, 40)])
 def test_interpolated(pair, samples, frames):
     theirs, config, params = pair
     wave = speech(samples)

@@ -17,6 +17,7 @@ class Interrupted(grain.DatasetIterator):
     """Batches, with something else in the place of number `at` (from 1)."""
 
     def __init__(self, batches, at, instead):
+        super().__init__()
         self.batches, self.left, self.instead = batches, at, instead
 
     def __next__(self):

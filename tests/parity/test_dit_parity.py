@@ -1,0 +1,102 @@
+"""`ActAvatarDiT` with its adapter at the identity against diffusers' `WanTransformer3DModel`, float32."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from actavatar_jax.models import functional
+from actavatar_jax.models.audio_adapter import AudioAdapterConfig
+from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.weights import names
+from actavatar_jax.weights.tables import dit as tables
+
+torch = pytest.importorskip("torch")
+diffusers = pytest.importorskip("diffusers")
+
+CONFIG = DiTConfig(
+    width=72,
+    heads=3,
+    head_dim=24,
+    ffn=96,
+    layers=3,
+    in_channels=6,
+    out_channels=6,
+    text_dim=20,
+    text_len=16,
+    freq_dim=32,
+    audio=AudioAdapterConfig(feature_layers=2, feature_width=4, hidden=8, tokens=3, token_width=8),
+)
+GRID = (3, 6, 8)
+
+
+@dataclasses.dataclass
+class Tensors:
+    """A torch state dict as a source of tensors."""
+
+    state: dict[str, np.ndarray]
+
+    def names(self):
+        return list(self.state)
+
+    def shape(self, name):
+        return self.state[name].shape
+
+    def read(self, name):
+        return self.state[name]
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    """diffusers' model, every parameter random, biases, gains and the zero-initialised head included."""
+    torch.manual_seed(0)
+    model = diffusers.WanTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=3, attention_head_dim=24, in_channels=6, out_channels=6, text_dim=20,
+        freq_dim=32, ffn_dim=96, num_layers=3, cross_attn_norm=True, qk_norm="rms_norm_across_heads",
+    )  # fmt: skip
+    for name, parameter in model.named_parameters():
+        gain = "norm" in name and name.endswith("weight")
+        spread = 0.2 if parameter.ndim == 1 or "table" in name else parameter[0].numel() ** -0.5
+        parameter.data = torch.randn(parameter.shape) * spread + (1.0 if gain else 0.0)
+    return model.eval()
+
+
+@pytest.mark.parametrize("bias", ["none", "soft"])  # soft starts at strength zero, but takes another attention path
+@pytest.mark.parametrize("attention", ["xla", "chunked"])
+def test_velocity(theirs, bias, attention):
+    config = dataclasses.replace(CONFIG, phase_bias=bias, attention=attention)
+    params = names.import_params(
+        tables.diffusers(config),
+        functional.abstract(ActAvatarDiT, config),
+        Tensors({name: value.detach().numpy() for name, value in theirs.state_dict().items()}),
+        initial=functional.init(ActAvatarDiT, config, jax.random.key(0)),
+        may_miss=tables.ADDED,
+    )
+    rng = np.random.default_rng(0)
+    latents = rng.standard_normal((2, *GRID, 6)).astype(np.float32)
+    text = rng.standard_normal((2, 16, 20)).astype(np.float32)
+    text[:, 11:] = 0  # padding takes part in attention
+    times = np.asarray([[0, 700, 700], [0, 45, 45]], np.float32)
+
+    conditions = {
+        "text": text,
+        "phase_ids": np.tile(np.asarray([0] * 4 + [1] * 4 + [2] * 3 + [-1] * 5, np.int32), (2, 1)),
+        "phase_windows": np.tile(np.asarray([[0.0, 0.1], [0.1, 0.3]] + [[0, 0]] * 6, np.float32), (2, 1, 1)),
+        "audio": rng.standard_normal((2, 9, 2, 4)).astype(np.float32),
+    }
+
+    @jax.jit
+    def ours(params, latents, times, conditions):
+        model = functional.bind(ActAvatarDiT, config, params)
+        return model(latents, times, model.cache(model.condition(**conditions, grid=GRID)))
+
+    tokens_per_frame = GRID[1] * GRID[2] // 4
+    with torch.no_grad():
+        want = theirs(
+            hidden_states=torch.from_numpy(latents).permute(0, 4, 1, 2, 3),
+            timestep=torch.from_numpy(np.repeat(times, tokens_per_frame, axis=1)),
+            encoder_hidden_states=torch.from_numpy(text),
+        ).sample.permute(0, 2, 3, 4, 1)
+    got, want = np.asarray(ours(params, latents, times, conditions)), want.numpy()
+    assert np.abs(got - want).max() / np.abs(want).max() < 1e-5
