@@ -1,0 +1,162 @@
+"""The command line from raw videos to a talking video, and one sentence for whatever does not fit."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from actavatar_jax import cli
+from actavatar_jax.media import load_video, probe
+from data_pipelines.puppets.clips import write_clips
+
+SAMPLE = ("--steps", "2", "--solver", "euler", "--frames", "9", "--height", "64", "--width", "64")
+
+
+def actavatar(*arguments) -> int:
+    """Runs a command in this process and returns its exit code."""
+    sys.argv = ["actavatar", *map(str, arguments)]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return stop.code or 0
+    return 0
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Drawn clips and everything that the commands make of them, up to a model trained for two steps."""
+    root = tmp_path_factory.mktemp("world")
+    write_clips(root / "videos", range(3), frames=13, side=64)
+    (root / "videos" / "broken.mp4").write_bytes(b"not a video")
+    assert actavatar("prepare", root / "videos", root / "clips", "--min-frames", 9, "--min-side", 64) == 0
+    size = ("--height", 64, "--width", 64, "--frames", 9)
+    assert actavatar("init", root / "clips", root / "base", "--preset", "tiny", *size) == 0
+    encode = ("--model", root / "base", "--frames", 9, "--buckets", "64x64")
+    assert actavatar("encode", root / "clips", root / "shards", *encode) == 0
+    overrides = (
+        f"--config.model.folder={root / 'base'}", "--config.model.preset=", "--config.data.source=shards",
+        f"--config.data.dirs=('{root / 'shards'}',)", "--config.steps=2", "--config.data.batch_size=2",
+    )  # fmt: skip
+    assert actavatar("train", "--config", "configs/stage2.py:runlocal", "--workdir", root / "run", *overrides) == 0
+    Image.fromarray(load_video(root / "videos" / "puppet_000000.mp4").frames[0]).save(root / "face.png")
+    return root
+
+
+def inputs(world) -> list:
+    return ["--model", world / "run" / "model", "--image", world / "face.png"]
+
+
+def test_prepare_reports_what_it_skipped(world):
+    report = json.loads((world / "clips" / "report.json").read_text())
+    assert report["counts"] == {"made": 3, "skipped: unreadable": 1} or sum(report["counts"].values()) == 4
+    assert "broken.mp4" in json.dumps(report["skipped"])
+
+
+def test_sample_writes_picture_and_sound_of_equal_length(world, tmp_path):
+    out = tmp_path / "talk.mp4"
+    speech = world / "videos" / "puppet_000001.mp4"
+    prompt = "A presenter. [0-0.2s] Waves."
+    assert actavatar("sample", *inputs(world), "--audio", speech, "--prompt", prompt, "--out", out, *SAMPLE) == 0
+    video = load_video(out)
+    assert video.frames.shape == (9, 64, 64, 3)
+    assert len(video.audio) == 9 * 640
+    assert probe(out).has_audio
+    assert [p.name for p in tmp_path.iterdir()] == ["talk.mp4"]
+
+
+def test_jobs_skip_finished_and_go_on_after_a_failure(world, tmp_path, capsys):
+    audio = str(world / "videos" / "puppet_000001.mp4")
+    face = str(world / "face.png")
+    row = {"image": face, "audio": audio, "prompt": "A presenter."}
+    rows = [
+        row | {"out": str(tmp_path / "a.mp4")},
+        row | {"out": str(tmp_path / "b.mp4"), "image": str(tmp_path / "absent.png")},
+        row | {"out": str(tmp_path / "c.mp4"), "seed": 7},
+    ]
+    (tmp_path / "a.mp4").write_bytes(b"finished earlier")
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    assert actavatar("sample", "--model", world / "run" / "model", "--jobs", jobs, *SAMPLE) == 2
+    assert "absent.png" in capsys.readouterr().err
+    assert (tmp_path / "a.mp4").read_bytes() == b"finished earlier"
+    assert not (tmp_path / "b.mp4").exists()
+    assert load_video(tmp_path / "c.mp4").frames.shape == (9, 64, 64, 3)
+
+
+def portrait(tmp_path, kind):
+    path = tmp_path / "portrait.png"
+    if kind == "text":
+        path.write_text("hello")
+    elif kind == "truncated":
+        Image.fromarray(np.zeros((256, 256, 3), np.uint8)).save(path)
+        path.write_bytes(path.read_bytes()[:60])
+    else:
+        Image.new("RGB", {"tiny": (8, 8), "strip": (20_000, 50)}[kind]).save(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["text", "truncated", "tiny", "strip"])
+def test_portraits_that_do_not_fit(world, tmp_path, capsys, kind):
+    out = tmp_path / "o" / "x.mp4"
+    audio = world / "videos" / "puppet_000001.mp4"
+    model = world / "run" / "model"
+    refused(
+        capsys, "portrait.png", "sample", "--model", model, "--image", portrait(tmp_path, kind), "--audio", audio,
+        "--prompt", "A presenter.", "--out", out, *SAMPLE,
+    )  # fmt: skip
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--prompt", "A man. [2-1s] Waves."], "2-1"),
+        (["--prompt", "A man. [0-9s] Waves."], "9"),
+        (["--prompt", "A man.", "--frames", "10"], "4k + 1"),
+        (["--prompt", "A man.", "--height", "60"], "multiples of 32"),
+        (["--prompt", "A man.", "--solver", "magic"], "magic"),
+        (["--prompt", "A man.", "--guidance", "loud"], "loud"),
+        (["--prompt", "A man.", "--out", "x.avi"], ".mp4"),
+    ],
+)
+def test_options_that_do_not_fit(world, tmp_path, capsys, options, words):
+    audio = world / "videos" / "puppet_000001.mp4"
+    refused(capsys, words, "sample", *inputs(world), "--audio", audio, "--out", tmp_path / "x.mp4", *SAMPLE, *options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_parts_are_named(tmp_path, capsys):
+    refused(capsys, "--prompt", "sample", "--model", tmp_path, "--image", "a.png", "--audio", "b.wav", "--out", "c.mp4")
+    everything = ("--image", "a.png", "--audio", "b.wav", "--prompt", "A man.", "--out", tmp_path / "c.mp4")
+    refused(capsys, "no model folder", "sample", "--model", tmp_path / "absent", *everything)
+    refused(capsys, "no video", "prepare", tmp_path, tmp_path / "clips")
+
+
+def test_prompt_check_shows_the_timeline_or_all_problems(capsys):
+    text = "A woman in business attire. [0-2s] Gestures outward. [2-4s] Points down."
+    assert actavatar("prompt", "check", text, "--seconds", 5) == 0
+    shown = capsys.readouterr().out
+    assert "Phase-1 [0-2s]: Gestures outward." in shown
+    refused(capsys, "7", "prompt", "check", "A woman. [3-2s] Waves. [4-7s] ", "--seconds", 5)
+
+
+def test_convert_there_and_back(world, tmp_path):
+    out = tmp_path / "again"
+    assert actavatar("convert", "to-torch", world / "run" / "model", out, "--layout", "diffusers") == 0
+    names = [p.relative_to(out) for p in sorted(out.rglob("*.safetensors"))]
+    assert names
+    for name in names:
+        assert (out / name).read_bytes() == (world / "run" / "model" / name).read_bytes()
+
+
+def refused(capsys, words, *arguments):
+    """Exit code 2, and one line on standard error that holds `words`."""
+    capsys.readouterr()
+    assert actavatar(*arguments) == 2
+    error = capsys.readouterr().err.strip()
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, error
+    assert words in lines[0], error
+    assert "Traceback" not in error
