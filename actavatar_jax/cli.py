@@ -1,6 +1,5 @@
 """`actavatar ...`: argument parsing and printing only; every command calls one function of the library."""
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -79,6 +78,7 @@ def sample(
     negative_prompt: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     attention: Annotated[str, typer.Option(help="xla, chunked, cudnn or splash.")] = "xla",
+    audio_encoder: Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")] = None,
 ) -> None:
     """Makes a talking video, or one for each line of a jobs file (those that exist are skipped)."""
     from actavatar_jax.jobs import Job, read_jobs, run_jobs
@@ -95,7 +95,8 @@ def sample(
     if jobs is None and missing:
         raise InputError(f"A single video needs {', '.join(single)}; {', '.join(missing)} is not given.")
     rows = read_jobs(jobs, shared) if jobs else [Job(str(image), str(audio), prompt, str(out), shared)]
-    failed = run_jobs(model, rows, dtype=dtype, attention=attention, skip_finished=jobs is not None)
+    loading = {"dtype": dtype, "attention": attention, "audio_encoder": audio_encoder}
+    failed = run_jobs(model, rows, skip_finished=jobs is not None, **loading)
     if failed:
         sys.exit(2)
 
@@ -143,13 +144,14 @@ def encode(
     buckets: Annotated[str | None, typer.Option(help="Sizes HEIGHTxWIDTH, separated by commas.")] = None,
     stride: Annotated[int | None, typer.Option(help="Frames from window to window; default: end to end.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    audio_encoder: Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")] = None,
 ) -> None:
     """Clips -> encoded shards, resumable; says what was skipped and why."""
     from actavatar_jax.encoders import Encoders
     from data_pipelines.buckets import DEFAULT_SIZES
     from data_pipelines.encode import encode
 
-    encoders = Encoders.from_folder(model, dtype=dtype)
+    encoders = Encoders.from_folder(model, dtype=dtype, audio_encoder=audio_encoder)
     sizes = buckets or DEFAULT_SIZES
     print(encode(clip_dir, shard_dir, encoders, frames=frames, buckets=sizes, stride_frames=stride))
 

@@ -53,24 +53,32 @@ class Encoders:
         self.text_len = text_len
 
     @classmethod
-    def from_folder(cls, folder: str | Path, dtype: str = "float32") -> "Encoders":
+    def from_folder(
+        cls, folder: str | Path, dtype: str = "float32", audio_encoder: str | Path | None = None
+    ) -> "Encoders":
         """The parts of a model folder, which also says how many text tokens its transformer takes.
 
         Args:
           folder: a model folder, in the diffusers layout or an original Wan release with an `audio_encoder` beside it.
           dtype: of the text encoder's weights and compute. Speech and pixels are float32, as in the reference.
+          audio_encoder: a Wav2Vec2 folder of transformers, for model folders that have none of their own.
 
         Raises:
           InputError: a part is missing or does not fit its configuration.
         """
         folder = Path(folder)
-        _check_standardised(folder / "audio_encoder" / "preprocessor_config.json")
+        speech = Path(audio_encoder) if audio_encoder else folder / "audio_encoder"
+        if not speech.is_dir():
+            raise InputError(
+                f"There is no audio encoder {speech}; put a Wav2Vec2 folder there or name one as audio_encoder."
+            )
+        _check_standardised(speech / "preprocessor_config.json")
         text_len = find(folder, "transformer").config.text_len
         tokenizer = next((place for place in _TOKENIZER_PLACES if (folder / place).is_dir()), _TOKENIZER_PLACES[0])
         return cls(
             load_tokenizer(folder / tokenizer),
             load(folder, "text_encoder", dtype),
-            load(folder, "audio_encoder", "float32"),
+            load(speech, "audio_encoder", "float32"),
             load(folder, "vae", "float32"),
             text_len,
         )

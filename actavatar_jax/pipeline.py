@@ -38,17 +38,24 @@ class ActAvatarPipeline:
         self.defaults = defaults
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, dtype: str = "float32", attention: str = "xla") -> "ActAvatarPipeline":
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        dtype: str = "float32",
+        attention: str = "xla",
+        audio_encoder: str | Path | None = None,
+    ) -> "ActAvatarPipeline":
         """Loads a model folder (diffusers layout, ours or a plain Wan2.2-TI2V-5B one) or an original Wan folder.
 
         Args:
           folder: path on disk; nothing is downloaded.
           dtype: of the transformer's and text encoder's weights and matrix products; `bfloat16` on accelerators.
           attention: kernel, see `models.attention`.
+          audio_encoder: a Wav2Vec2 folder of transformers, for a plain folder that has none.
         """
         return cls(
             folders.load(folder, "transformer", dtype=dtype, attention=attention),
-            Encoders.from_folder(folder, dtype=dtype),
+            Encoders.from_folder(folder, dtype=dtype, audio_encoder=audio_encoder),
             folders.load_defaults(folder),
         )
 

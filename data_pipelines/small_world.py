@@ -11,7 +11,7 @@ from actavatar_jax.media import load_video
 from actavatar_jax.media.clock import floor_frames
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, fit_patch_codec
+from actavatar_jax.models.patch_codec import PatchCodecConfig, fit_patch_codec
 from actavatar_jax.models.presets import PRESETS
 from actavatar_jax.models.umt5 import UMT5Encoder
 from actavatar_jax.models.wav2vec2 import Wav2Vec2

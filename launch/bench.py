@@ -1,4 +1,4 @@
-"""Benchmarks: ratios against a peer, measured in one run: `python launch/bench.py dit --tokens 7040 --against diffusers`.
+"""Ratios against a peer, measured in one run: `python launch/bench.py dit --tokens 7040 --against diffusers`.
 
 The peer and ours take turns on the same weights and input, and the last line is the median of the pairwise ratios.
 """

@@ -1,8 +1,8 @@
-"""Three real clips, from their files to scored samples: `python launch/overfit.py --config ... --workdir ... --videos ...`.
+"""Three real clips, from their files to scored samples; launch command in configs/overfit.py.
 
 Prepares the clips, makes a small model folder, encodes, trains (all resumable), samples each scored window from its
 first frame, speech and prompt, and again with the other clips' speech, and prints what was reached. Pictures and
-videos go to WORKDIR/samples. See configs/overfit.py.
+videos go to WORKDIR/samples.
 """
 
 import json

@@ -7,7 +7,7 @@ line: `--config.optim.learning_rate=1e-5`. The result is the model folder `WORKD
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +21,7 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every step it takes
     from actavatar_jax import experiment
     from actavatar_jax.errors import InputError
 

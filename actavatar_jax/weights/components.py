@@ -138,11 +138,14 @@ def find(folder: Path, component: str) -> Stored:
     """
     if not folder.is_dir():
         raise InputError(f"There is no model folder {folder}.")
-    if (folder / component / "config.json").is_file():
-        values = read_json(folder / component / "config.json")
+    place = folder / component
+    if component == "audio_encoder" and not place.is_dir() and (folder / "config.json").is_file():
+        place = folder  # the encoder's own folder, as its publisher has it
+    if (place / "config.json").is_file():
+        values = read_json(place / "config.json")
         kind = kind_named(component, values.get("_class_name"))
         config = kind.from_json(values)
-        files = open_tensors(folder / component, kind.stem)
+        files = open_tensors(place, kind.stem)
         return _stored(kind, config, kind.table(config), files, "diffusers")
     kind = COMPONENTS[component][0]
     if kind.wan_table is not None and is_wan_layout(folder):

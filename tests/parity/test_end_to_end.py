@@ -1,15 +1,13 @@
-"""A TI2V model folder written by diffusers gives the same film in both worlds: image + text -> frames, 8 UniPC steps."""
+"""A TI2V model folder written by diffusers gives the same film here and there: 8 UniPC steps."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from actavatar_jax import ActAvatarPipeline
 from actavatar_jax.models import functional
-from actavatar_jax.models.presets import PRESETS
-from actavatar_jax.models.wav2vec2 import Wav2Vec2
 from actavatar_jax.tokenizer import fit_tokenizer
-from actavatar_jax.weights import folder as folders
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
@@ -34,7 +32,7 @@ def randomise(model, seed: int):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A small random TI2V-5B-style folder, saved by diffusers itself; the speech encoder is ours (diffusers has none)."""
+    """A small random TI2V-5B-style folder, saved by diffusers itself."""
     path = tmp_path_factory.mktemp("ti2v")
     # The structure of TI2V-5B: per-token timesteps, 48 -> 8 channels, residual VAE.
     transformer = diffusers.WanTransformer3DModel(
@@ -63,27 +61,27 @@ def folder(tmp_path_factory):
         expand_timesteps=True,
     )
     pipeline.save_pretrained(path)
-    config = PRESETS["tiny"].audio_encoder
-    # The adapter of a plain folder has the published sizes: 12 layers of 768.
-    import dataclasses
-
-    import jax
-
-    config = dataclasses.replace(config, hidden=768, layers=12)
-    folders.save(path, "audio_encoder", config, functional.init(Wav2Vec2, config, jax.random.key(0)))
     return path
 
 
-def test_same_frames_as_diffusers(folder):
+@pytest.fixture(scope="module")
+def speech_encoder(tmp_path_factory):
+    """A random Wav2Vec2 of the size that the adapter of a plain folder expects, in a folder of its own."""
+    path = tmp_path_factory.mktemp("wav2vec2")
+    sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 4, "intermediate_size": 32}
+    model = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(conv_dim=(16,) * 7, **sizes))
+    model.save_pretrained(path)
+    return path
+
+
+def test_same_frames_as_diffusers(folder, speech_encoder):
     theirs = diffusers.WanImageToVideoPipeline.from_pretrained(folder)
     theirs.set_progress_bar_config(disable=True)
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     noise = rng.standard_normal((1, 8, (FRAMES - 1) // 4 + 1, HEIGHT // 16, WIDTH // 16)).astype(np.float32)
-    import PIL.Image
-
     want = theirs(
-        image=PIL.Image.fromarray(image),
+        image=Image.fromarray(image),
         prompt=PROMPT,
         negative_prompt=NEGATIVE,
         height=HEIGHT,
@@ -95,7 +93,7 @@ def test_same_frames_as_diffusers(folder):
         output_type="np",
     ).frames[0]
 
-    ours = ActAvatarPipeline.from_pretrained(folder)
+    ours = ActAvatarPipeline.from_pretrained(folder, audio_encoder=speech_encoder)
     latents = []
     decode = ours.encoders.decode
     ours.encoders.decode = lambda x: latents.append(x) or decode(x)  # the public result is rounded to 8 bits
