@@ -185,10 +185,13 @@ def train(
     workdir: Annotated[Path, typer.Option(help="Checkpoints, logs, samples and the trained model folder.")],
 ) -> None:
     """Trains as launch/train.py does; goes on from the last checkpoint in the work folder."""
-    from actavatar_jax.jobs import train_with_samples
+    from absl import logging as absl_logging
+
+    from actavatar_jax import experiment
     from actavatar_jax.training.settings import read_config
 
-    train_with_samples(read_config(config, context.args), workdir)
+    absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
+    experiment.run(read_config(config, context.args), workdir)
 
 
 @convert.command("from-torch", epilog="Example: actavatar convert from-torch Wan2.2-TI2V-5B model/")

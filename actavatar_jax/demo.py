@@ -12,7 +12,8 @@ from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.training import settings
 from data_pipelines.encode import encode
 from data_pipelines.prepare import prepare
-from data_pipelines.puppets import make_clip, mouth_box, write_clips
+from data_pipelines.puppets.clips import make_clip, write_clips
+from data_pipelines.puppets.draw import mouth_box
 from data_pipelines.small_world import init_model
 
 FRAMES, SIDE = 49, 64

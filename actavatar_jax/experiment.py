@@ -10,30 +10,32 @@ import jax
 import ml_collections
 import numpy as np
 
+from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
+from actavatar_jax.jobs import read_jobs, run_jobs
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.functional import Params
 from actavatar_jax.models.presets import ADAPTER, PRESETS
+from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.training.loop import train
 from actavatar_jax.training.optimizer import to_steps
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import folder as model_folder
 from actavatar_jax.weights.components import is_wan_layout
 from actavatar_jax.weights.files import replaced_folder
+from actavatar_jax.weights.folder import Component
 from data_pipelines import loader, shards, synthetic
 from data_pipelines.buckets import Bucket
 
 DURATIONS = ("steps", "log_every", "checkpoint_every", "sample.every", "optim.warmup")
 
-Sampler = Callable[[DiTConfig, Params, int], None]  # model config, parameters, steps done -> sample videos
 
+def run(config: ml_collections.ConfigDict, workdir: Path) -> TrainState:
+    """Trains as `config` (see `training/settings.py`) says; the result is the model folder `workdir/model`.
 
-def run(config: ml_collections.ConfigDict, workdir: Path, sample: Sampler | None = None) -> TrainState:
-    """Trains as `config` (see `configs/common.py`) says; the result is the model folder `workdir/model`.
-
-    Run again on the same `workdir`, it goes on from the last checkpoint. `sample` is called every
-    `config.sample.every` steps with the model as it is. Raises InputError for settings that do not fit together.
+    Run again on the same `workdir`, it goes on from the last checkpoint. Sample videos of `config.sample` go to
+    `workdir/samples/<steps done>`. Raises InputError for settings that do not fit together.
     """
     model_config, params = open_model(config)
     dataset, examples = open_data(config, model_config)
@@ -44,9 +46,33 @@ def run(config: ml_collections.ConfigDict, workdir: Path, sample: Sampler | None
         params,
         iter(dataset),
         workdir,
-        sample=sample and (lambda params, step: sample(model_config, params, step)),
+        sample=make_sampler(config, model_config, workdir),
         finish=lambda params, _: write_model(workdir / "model", config.model.folder, model_config, params),
     )
+
+
+def make_sampler(
+    config: ml_collections.ConfigDict, model_config: DiTConfig, workdir: Path
+) -> Callable[[Params, int], None] | None:
+    """Makes the videos of `config.sample` from parameters; None where the settings ask for none."""
+    c = config.sample
+    if not c.every:
+        return None
+    if not (c.jobs and config.model.folder):
+        raise InputError(
+            "Sample videos need sample.jobs and, for the encoders, model.folder; else set sample.every to 0."
+        )
+    options = {"steps": c.steps, "text_guidance": c.text_guidance, "audio_guidance": c.audio_guidance}
+    jobs = read_jobs(Path(c.jobs), options)
+    encoders = Encoders.from_folder(config.model.folder)
+    defaults = model_folder.load_defaults(config.model.folder)
+
+    def sample(params: Params, step: int) -> None:
+        pipeline = ActAvatarPipeline(Component(ActAvatarDiT, model_config, params), encoders, defaults)
+        folder = workdir / "samples" / f"{step:07d}"
+        run_jobs(pipeline, [dataclasses.replace(job, out=str(folder / Path(job.out).name)) for job in jobs])
+
+    return sample
 
 
 def open_model(config: ml_collections.ConfigDict) -> tuple[DiTConfig, Params]:
@@ -126,7 +152,8 @@ def open_data(config: ml_collections.ConfigDict, model_config: DiTConfig) -> tup
             f'data.source is "{d.source}" with data.dirs {list(d.dirs)}; give shards and folders, or synthetic.'
         )
     dropout = {"text_drop": d.text_drop, "audio_drop": d.audio_drop, "both_drop": d.both_drop}
-    dataset = loader.make_loader(d.dirs, **common, **dropout)
+    fingerprint = Encoders.from_folder(config.model.folder).fingerprint() if config.model.folder else None
+    dataset = loader.make_loader(d.dirs, **common, **dropout, fingerprint=fingerprint)
     _check_fit(next(iter(dataset)), m)
     folders = shards.find_datasets([Path(folder) for folder in d.dirs])
     return dataset, sum(len(shards.open_dataset(folder).source) for folder in folders)

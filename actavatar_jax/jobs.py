@@ -15,6 +15,10 @@ from actavatar_jax.pipeline import ActAvatarPipeline
 log = logging.getLogger(__name__)
 
 REQUIRED = ("image", "audio", "prompt", "out")
+OPTIONS = (  # of ActAvatarPipeline.__call__ that a job may set
+    "num_frames", "height", "width", "steps", "solver", "shift", "text_guidance", "audio_guidance", "guidance", "seed",
+    "negative_prompt",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +77,10 @@ def read_jobs(path: Path, shared: dict[str, Any]) -> list[Job]:
             problems.append(f"line {number} is not a JSON object")
             continue
         missing = [key for key in REQUIRED if not row.get(key)]
-        unknown = sorted(set(row) - set(REQUIRED) - set(shared))
+        unknown = sorted(set(row) - set(REQUIRED) - set(OPTIONS))
         problems += [f"line {number} lacks {', '.join(missing)}"] * bool(missing)
         problems += [f"line {number} has unknown {', '.join(unknown)}"] * bool(unknown)
-        options = shared | {key: value for key, value in row.items() if key in shared}
+        options = shared | {key: value for key, value in row.items() if key in OPTIONS}
         jobs.append(Job(*(row.get(key) for key in REQUIRED), options))
     if problems:
         raise InputError(f"The jobs file {path} has problems: {'; '.join(problems)}.")

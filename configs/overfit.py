@@ -8,20 +8,20 @@ the clips; everything is trained at once. `:runlocal` runs the same path in a mi
 
 from ml_collections import ConfigDict
 
-from configs import common
+from actavatar_jax.training import settings
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    arg = common.parse_arg(arg, runlocal=False)
-    config = common.training()
+    arg = settings.parse_arg(arg, runlocal=False)
+    config = settings.training()
     config.precision = "float32"  # bfloat16 is slower on CPUs
     config.model.remat = "none"
     config.data.batch_size = 8
-    config.steps = "5000 steps"
+    config.steps = "2400 steps"
     config.log_every = "100 steps"
     config.checkpoint_every = "500 steps"
-    config.rules = (("phase_embedding/.*", 10.0), (".*", 1.0))
-    config.optim.learning_rate = 1.5e-3
+    config.rules = settings.FROM_SCRATCH
+    config.optim.learning_rate = 2e-3
     config.optim.schedule = "cosine"
     config.optim.warmup = "100 steps"
     config.time_law.shift = 3.0

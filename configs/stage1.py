@@ -11,15 +11,15 @@ the adapter nothing to learn from):
 
 from ml_collections import ConfigDict
 
-from configs import common
+from actavatar_jax.training import settings
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    arg = common.parse_arg(arg, runlocal=False, preset="")
-    config = common.training(arg.preset)
+    arg = settings.parse_arg(arg, runlocal=False, preset="")
+    config = settings.training(arg.preset)
     config.steps = "20_000 steps"
     config.rules = (
         (r"(audio_projection|blocks/audio_(norm|attn))/.*", 1.0),
         (r".*", None),
     )
-    return common.shrink(config) if arg.runlocal else config
+    return settings.shrink(config) if arg.runlocal else config

@@ -18,19 +18,16 @@ On a laptop, with a tiny random model and made-up clips:
 
 from ml_collections import ConfigDict
 
-from configs import common
+from actavatar_jax.training import settings
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    arg = common.parse_arg(arg, runlocal=False, preset="")
+    arg = settings.parse_arg(arg, runlocal=False, preset="")
     from_scratch = bool(arg.preset) or arg.runlocal
-    config = common.training(arg.preset)
+    config = settings.training(arg.preset)
     config.steps = "14_000 steps"
-    config.rules = (
-        (r"phase_embedding/.*|blocks/window_strength", 10.0 if from_scratch else 1.0),
-        (r".*", 1.0),
-    )
     if from_scratch:
+        config.rules = settings.FROM_SCRATCH
         config.optim.learning_rate = 1e-3
         config.time_law.noisy_share = 0.5
-    return common.shrink(config) if arg.runlocal else config
+    return settings.shrink(config) if arg.runlocal else config

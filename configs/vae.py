@@ -9,11 +9,11 @@ This wants an accelerator. On a CPU it does not reach useful quality; what can b
 
 from ml_collections import ConfigDict
 
-from configs import common
+from actavatar_jax.training import settings
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    arg = common.parse_arg(arg, runlocal=False)
+    arg = settings.parse_arg(arg, runlocal=False)
     c = ConfigDict()
     c.seed = 0
 

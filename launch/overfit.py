@@ -7,7 +7,6 @@ videos go to WORKDIR/samples.
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from ml_collections import config_flags
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # config files import `configs.common`
 
 CONFIG = config_flags.DEFINE_config_file("config", str(ROOT / "configs" / "overfit.py"), "Config file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run.", required=True)

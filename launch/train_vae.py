@@ -10,9 +10,6 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # config files import `configs.common`
-
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with its argument: FILE.py[:ARG].")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run: logs, and in the end the model.")
 flags.mark_flags_as_required(["config", "workdir"])

@@ -35,17 +35,25 @@ def world(tmp_path_factory):
     assert actavatar("init", root / "clips", root / "base", "--preset", "tiny", *size) == 0
     encode = ("--model", root / "base", "--frames", 9, "--buckets", "64x64")
     assert actavatar("encode", root / "clips", root / "shards", *encode) == 0
+    Image.fromarray(load_video(root / "videos" / "puppet_000000.mp4").frames[0]).save(root / "face.png")
+    job = {"image": root / "face.png", "audio": root / "videos" / "puppet_000001.mp4", "out": "first.mp4"}
+    job = {key: str(value) for key, value in job.items()} | {"prompt": "A presenter.", "num_frames": 9}
+    (root / "jobs.jsonl").write_text(json.dumps(job))
     overrides = (
         f"--config.model.folder={root / 'base'}", "--config.model.preset=", "--config.data.source=shards",
         f"--config.data.dirs=('{root / 'shards'}',)", "--config.steps=2", "--config.data.batch_size=2",
+        f"--config.sample.jobs={root / 'jobs.jsonl'}", "--config.sample.every=2", "--config.sample.steps=2",
     )  # fmt: skip
     assert actavatar("train", "--config", "configs/stage2.py:runlocal", "--workdir", root / "run", *overrides) == 0
-    Image.fromarray(load_video(root / "videos" / "puppet_000000.mp4").frames[0]).save(root / "face.png")
     return root
 
 
 def inputs(world) -> list:
     return ["--model", world / "run" / "model", "--image", world / "face.png"]
+
+
+def test_training_makes_sample_videos(world):
+    assert load_video(world / "run" / "samples" / "0000002" / "first.mp4").frames.shape == (9, 64, 64, 3)
 
 
 def test_prepare_reports_what_it_skipped(world):

@@ -6,8 +6,9 @@ from actavatar_jax import experiment
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.training import settings
 from actavatar_jax.training.stages import multipliers
-from configs import common, stage1, stage2
+from configs import stage1, stage2
 
 STAGES = {"stage1": stage1, "stage2": stage2}
 
@@ -35,13 +36,13 @@ def test_a_small_model_from_scratch_gets_its_helps_in_stage_2():
 
 
 def test_the_argument_behind_the_colon():
-    parsed = common.parse_arg("runlocal,size=3,name=x", runlocal=False, size=1, name="", other=2.0)
+    parsed = settings.parse_arg("runlocal,size=3,name=x", runlocal=False, size=1, name="", other=2.0)
     assert parsed.to_dict() == {"runlocal": True, "size": 3, "name": "x", "other": 2.0}
-    assert not common.parse_arg("runlocal=false", runlocal=True).runlocal
+    assert not settings.parse_arg("runlocal=false", runlocal=True).runlocal
     for wrong, message in {
         "huge": "there are: runlocal, size",
         "size": "needs a value",
         "runlocal=1": "a switch",
     }.items():
         with pytest.raises(ValueError, match=message):
-            common.parse_arg(wrong, runlocal=False, size=1)
+            settings.parse_arg(wrong, runlocal=False, size=1)

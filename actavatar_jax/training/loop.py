@@ -34,7 +34,7 @@ def train(
     """Trains to `config.steps`, from the last checkpoint in `workdir` if there is one, and returns the final state.
 
     Args:
-      config: settings as `configs/common.py` describes them, durations already in steps (`optimizer.to_steps`).
+      config: settings as `training/settings.py` describes them, durations already in steps (`optimizer.to_steps`).
       model_config: of the transformer; its `dtype` is the precision of the computation.
       params: the whole transformer in float32; taken over, so do not use them afterwards.
       batches: see `make_train_step`; an iterator of grain, whose place is stored with each checkpoint.

@@ -41,7 +41,11 @@ def trained(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("vae")
     config = config_file.get_config("runlocal")
     config.model.update(TINY)
-    config, params = training.train_vae(config, moving_squares(), workdir)
+    jax.config.update("jax_disable_most_optimizations", True)  # compiling is most of the time here
+    try:
+        config, params = training.train_vae(config, moving_squares(), workdir)
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
     return config, params, workdir
 
 

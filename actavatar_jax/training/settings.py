@@ -1,12 +1,39 @@
-"""What the training configs share: the short argument behind the colon, and every setting with its meaning.
+"""Training settings: their defaults with their meaning, the short argument behind the colon, and config files.
 
 A duration is a string: "20_000 steps", "800_000 examples" or "2 epochs"; a bare number counts steps.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from ml_collections import ConfigDict
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
+
+from actavatar_jax.errors import InputError
+
+# A backbone without a past learns timing faster when its phase embeddings move faster (`configs/stage2.py`).
+FROM_SCRATCH = ((r"phase_embedding/.*|blocks/window_strength", 10.0), (r".*", 1.0))
+
+
+def read_config(file: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """The config of `FILE.py[:ARG]`, changed by arguments such as `--config.optim.learning_rate=1e-5`.
+
+    Raises InputError for a file that cannot be read and for arguments that it has no place for.
+    """
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    try:
+        rest = values(["config", f"--config={file}", *overrides])
+        if rest[1:]:
+            raise InputError(
+                f"Unexpected arguments: {' '.join(rest[1:])}; settings are changed by --config.NAME=VALUE."
+            )
+        return values.config
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"The config {file} cannot be used: {' '.join(str(error).split())}") from error
 
 
 def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
