@@ -22,8 +22,6 @@ convert = typer.Typer(help="Weights between this library and PyTorch layouts.", 
 app.add_typer(prompts, name="prompt")
 app.add_typer(convert, name="convert")
 
-Overrides = {"allow_extra_args": True, "ignore_unknown_options": True}
-
 
 def main() -> None:
     """Runs a command; wrong input is one sentence on standard error and exit code 2."""
@@ -176,13 +174,13 @@ def init(
 
 
 @app.command(
-    context_settings=Overrides,
+    context_settings={"ignore_unknown_options": True},  # --config.NAME=VALUE
     epilog="Example: actavatar train --config configs/stage1.py:runlocal --workdir runs/s1 --config.seed=1",
 )
 def train(
-    context: typer.Context,
     config: Annotated[str, typer.Option(help="Config file, with its argument behind a colon.")],
     workdir: Annotated[Path, typer.Option(help="Checkpoints, logs, samples and the trained model folder.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Changed settings: --config.NAME=VALUE ...")] = None,
 ) -> None:
     """Trains as launch/train.py does; goes on from the last checkpoint in the work folder."""
     from absl import logging as absl_logging
@@ -191,7 +189,7 @@ def train(
     from actavatar_jax.training.settings import read_config
 
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
-    experiment.run(read_config(config, context.args), workdir)
+    experiment.run(read_config(config, overrides or []), workdir)
 
 
 @convert.command("from-torch", epilog="Example: actavatar convert from-torch Wan2.2-TI2V-5B model/")
