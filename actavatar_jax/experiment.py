@@ -1,6 +1,7 @@
 """One training run from its config: opens the model and the data, trains, and writes the model folder."""
 
 import dataclasses
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -109,7 +110,8 @@ def complete(model_config: DiTConfig, params: Params, key: jax.Array) -> Params:
     if surplus := sorted(set(flat) - set(wanted)):
         raise InputError(f"The model folder has {', '.join(surplus)}, which config.model switches off.")
 
-    @jax.jit  # parameters that nobody asks for are never drawn
+    # Compiled as a whole: parameters that nobody asks for are never drawn.
+    @functools.partial(jax.jit, compiler_options=functional.RUN_ONCE)
     def fresh(key):
         drawn = functional.flatten(functional.init(ActAvatarDiT, model_config, key))
         return {name: drawn[name] for name in wanted if name not in flat}

@@ -62,7 +62,8 @@ def init_model(
         "audio_encoder": (Wav2Vec2, parts.audio_encoder, keys[2]),
     }
     for name, (module, config, key) in fresh.items():
-        params = jax.jit(functional.init, static_argnums=(0, 1))(module, config, key)
+        draw = jax.jit(functional.init, static_argnums=(0, 1), compiler_options=functional.RUN_ONCE)
+        params = draw(module, config, key)
         folders.save(model_dir, name, config, params)
     folders.save_index(model_dir, folders.Defaults(num_frames=num_frames, area=size[0] * size[1], negative_prompt=""))
 

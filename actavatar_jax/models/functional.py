@@ -15,6 +15,10 @@ from flax import nnx, traverse_util
 
 Params = dict[str, Any]
 
+# Compiler options for programs that run once, such as drawing initial values: compiling them well takes ten times
+# as long as running them.
+RUN_ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
 
 def init(module_class: type, config: Any, key: jax.Array) -> Params:
     """Draws the parameters of `module_class(config)`; jit it to draw them sharded."""

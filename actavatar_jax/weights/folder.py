@@ -94,7 +94,10 @@ def optional_leaves(kind: Kind, table: names.Table, tensors: names.TensorSource)
 @functools.cache
 def _initial_values(module: type, config: Any, leaves: str) -> Callable[[jax.Array], dict[str, jax.Array]]:
     """key -> initial values of the leaves that match a regex; the compiler drops the drawing of all others."""
-    return jax.jit(lambda key: functional.split(functional.flatten(functional.init(module, config, key)), leaves)[0])
+    return jax.jit(
+        lambda key: functional.split(functional.flatten(functional.init(module, config, key)), leaves)[0],
+        compiler_options=functional.RUN_ONCE,
+    )
 
 
 def save(folder: str | Path, component: str, config: Any, params: functional.Params, **limits: int) -> None:

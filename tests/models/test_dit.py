@@ -46,6 +46,12 @@ def randomised(config: DiTConfig, seed: int = 0):
     return functional.unflatten({n: v + 1 if n.endswith("scale") else v for n, v in draw.items()})
 
 
+def initial(config: DiTConfig):
+    """Flat initial values."""
+    draw = jax.jit(functional.init, static_argnums=(0, 1), compiler_options=functional.RUN_ONCE)
+    return functional.flatten(draw(ActAvatarDiT, config, jax.random.key(0)))
+
+
 def run(config, params, latents=LATENTS, times=TIMES, cached=False, **changed):
     def forward(params, inputs, latents):
         model = functional.bind(ActAvatarDiT, config, params)
@@ -74,7 +80,7 @@ def test_identity_at_step_zero():
     plain = run(CONFIG, params)
     other = run(CONFIG, params, audio=INPUTS["audio"] * 3, phase_ids=jnp.zeros((2, 10), int))
     assert np.array_equal(plain, other)
-    fresh = functional.flatten(functional.init(ActAvatarDiT, CONFIG, jax.random.key(0)))
+    fresh = initial(CONFIG)
     assert not np.any(fresh["phase_embedding/embedding"])
     assert not np.any(fresh["blocks/audio_attn/out/kernel"])
     assert not np.any(fresh["blocks/audio_attn/out/bias"])
@@ -142,7 +148,7 @@ def test_optional_helps_start_as_the_identity():
     params = randomised(CONFIG)
     plain = run(CONFIG, params)
     for config in (dataclasses.replace(CONFIG, phase_bias="soft"), dataclasses.replace(CONFIG, frame_time=True)):
-        fresh = functional.flatten(functional.init(ActAvatarDiT, config, jax.random.key(0)))
+        fresh = initial(config)
         grown = functional.unflatten({**fresh, **functional.flatten(params)})
         np.testing.assert_allclose(run(config, grown), plain, rtol=1e-5, atol=1e-5)
         extra = [n for n in fresh if n not in functional.flatten(params)]

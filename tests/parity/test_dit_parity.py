@@ -66,11 +66,12 @@ def theirs():
 @pytest.mark.parametrize("attention", ["xla", "chunked"])
 def test_velocity(theirs, bias, attention):
     config = dataclasses.replace(CONFIG, phase_bias=bias, attention=attention)
+    draw = jax.jit(functional.init, static_argnums=(0, 1), compiler_options=functional.RUN_ONCE)
     params = names.import_params(
         tables.diffusers(config),
         functional.abstract(ActAvatarDiT, config),
         Tensors({name: value.detach().numpy() for name, value in theirs.state_dict().items()}),
-        initial=functional.init(ActAvatarDiT, config, jax.random.key(0)),
+        initial=draw(ActAvatarDiT, config, jax.random.key(0)),
         may_miss=tables.ADDED,
     )
     rng = np.random.default_rng(0)
