@@ -32,16 +32,15 @@ CORE = [
     "tqdm>=4.67",
     "tensorboardX>=2.6",
 ]
-TORCH = ["torch==2.13.0"]
 EXTRAS = {
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
-    "torch": TORCH,  # reading .pth, parity tests
-    "data": [],
-    "eval": [],
+    "torch": ["torch>=2.6"],  # reading and writing .pth
+    "data": [],  # corpus filters and annotation will bring theirs
+    "eval": [],  # so will the scorers
     "notebook": ["jupyterlab", "matplotlib"],
     "test": [
-        *TORCH,
+        "torch==2.13.0",  # pinned so that every machine tests the same original
         "diffusers>=0.36",
         "accelerate>=1",
         "beartype>=0.22",
@@ -50,6 +49,7 @@ EXTRAS = {
         "pytest>=9",
         "pytest-xdist>=3.8",
         "ruff>=0.14",
+        "sentencepiece>=0.2",
     ],
 }
 

@@ -6,7 +6,6 @@ videos go to WORKDIR/samples.
 """
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ def main(argv: list[str]) -> None:
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     clips, side = config.clips, config.clips.side
-    collect(Path(VIDEOS.value), workdir / "videos", clips.scored)
+    collect(Path(VIDEOS.value), workdir / "videos", clips)
     print(prepare(workdir / "videos", workdir / "clips", min_frames=clips.frames, min_side=side))
     if not (workdir / "base" / "model_index.json").exists():
         init_model(
@@ -46,7 +45,7 @@ def main(argv: list[str]) -> None:
             encoders,
             frames=clips.frames,
             buckets=sizes,
-            stride_frames=clips.stride,
+            stride_frames=clips.margin,
         )
     )
     with config.unlocked():
@@ -56,13 +55,21 @@ def main(argv: list[str]) -> None:
     score(config, workdir)
 
 
-def collect(videos: Path, folder: Path, scored) -> None:
-    """Copies the named videos, each with its prompt beside it."""
+def collect(videos: Path, folder: Path, clips) -> None:
+    """Cuts each scored window with its margins out of the named video, with the prompt beside it."""
+    from actavatar_jax.media import load_video, write_video
+    from actavatar_jax.media.clock import SAMPLES_PER_FRAME
+
     folder.mkdir(parents=True, exist_ok=True)
-    for stem, (prompt, _, _) in scored.items():
-        (source,) = videos.glob(f"{stem}.*")
-        shutil.copyfile(source, folder / source.name)
+    for stem, (prompt, start, _) in clips.scored.items():
+        if (folder / f"{stem}.mp4").exists():
+            continue
         (folder / f"{stem}.txt").write_text(prompt)
+        (source,) = videos.glob(f"{stem}.*")
+        video = load_video(source)
+        first, last = start - clips.margin, start + clips.frames + clips.margin
+        speech = video.audio[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME]
+        write_video(folder / f"{stem}.mp4", video.frames[first:last], speech)
 
 
 def score(config, workdir: Path) -> None:
@@ -76,10 +83,10 @@ def score(config, workdir: Path) -> None:
     out = workdir / "samples"
     out.mkdir(exist_ok=True)
     windows = {}
-    for stem, (prompt, start, mouth) in clips.scored.items():
+    for stem, (prompt, _, mouth) in clips.scored.items():
         (path,) = (workdir / "clips" / "clips").glob(f"{stem}*.mp4")
         video = load_video(path, size=(clips.side, clips.side))
-        end = start + clips.frames
+        start, end = clips.margin, clips.margin + clips.frames
         speech = video.audio[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
         windows[stem] = (video.frames[start:end], speech, prompt, mouth)
 

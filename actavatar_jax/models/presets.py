@@ -26,12 +26,14 @@ class Preset:
 
 def _small(width: int, layers: int, heads: int, channels: int) -> Preset:
     text, audio = 64, 64
+    # A token's velocity holds its noise, 4 x channels independent numbers: a narrower stream cannot carry them.
+    assert width > 4 * channels
     return Preset(
         transformer=DiTConfig(
             width=width,
             heads=heads,
             head_dim=width // heads,
-            ffn=4 * width,
+            ffn=2 * width,
             layers=layers,
             in_channels=channels,
             out_channels=channels,
@@ -52,8 +54,8 @@ def _small(width: int, layers: int, heads: int, channels: int) -> Preset:
 PRESETS = {
     "wan22_ti2v_5b": Preset(DiTConfig(), VAEConfig(), UMT5Config(), Wav2Vec2Config()),
     "tiny": _small(width=64, layers=2, heads=2, channels=8),
-    "demo": _small(width=128, layers=4, heads=4, channels=32),
-    "small": _small(width=192, layers=5, heads=4, channels=48),
+    "demo": _small(width=256, layers=3, heads=4, channels=24),
+    "small": _small(width=384, layers=3, heads=6, channels=80),
 }
 
 
