@@ -1,23 +1,27 @@
 """ActAvatar in JAX: a portrait, speech and a structured prompt become a talking video."""
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from actavatar_jax.models import presets as presets
     from actavatar_jax.pipeline import ActAvatarPipeline as ActAvatarPipeline
     from actavatar_jax.prompt import StructuredPrompt as StructuredPrompt
 
 __version__ = "0.1.0"
-__all__ = ["ActAvatarPipeline", "StructuredPrompt", "__version__"]
+__all__ = ["ActAvatarPipeline", "StructuredPrompt", "__version__", "presets"]
+
+_HOMES = {  # public name -> (module, attribute; None: the module itself)
+    "ActAvatarPipeline": ("actavatar_jax.pipeline", "ActAvatarPipeline"),
+    "StructuredPrompt": ("actavatar_jax.prompt", "StructuredPrompt"),
+    "presets": ("actavatar_jax.models.presets", None),
+}
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     # Lazy: `import actavatar_jax` and `actavatar --help` stay fast; jax loads with the first use.
-    if name == "ActAvatarPipeline":
-        from actavatar_jax.pipeline import ActAvatarPipeline
-
-        return ActAvatarPipeline
-    if name == "StructuredPrompt":
-        from actavatar_jax.prompt import StructuredPrompt
-
-        return StructuredPrompt
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, attribute = _HOMES[name]
+    module = importlib.import_module(home)
+    return getattr(module, attribute) if attribute else module

@@ -44,6 +44,11 @@ def init_model(
         raise InputError(f"{clip_dir}: the manifest has no usable clip; run `actavatar prepare` first.")
     parts = PRESETS[preset]
     channels = channels or parts.transformer.in_channels
+    if parts.transformer.width <= 4 * channels:
+        raise InputError(
+            f"{channels} channels are too many for the preset {preset}: a token's noise is 4 x channels numbers, and "
+            f"the transformer is {parts.transformer.width} wide; at most {(parts.transformer.width - 1) // 4} fit."
+        )
     keys = jax.random.split(jax.random.key(seed), 3)
 
     clips = [clip_dir / "clips" / f"{row.id}.mp4" for row in rows[:max_clips]]
