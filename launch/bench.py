@@ -3,7 +3,6 @@
 The peer and ours take turns on the same weights and input, and the last line is the median of the pairwise ratios.
 """
 
-import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -60,7 +59,7 @@ def dit(
         attention=attention,
     )
     params = functional.init(ActAvatarDiT, config, jax.random.key(0))  # the adapter stays at its identity
-    source = Tensors({name: value.detach().numpy() for name, value in peer.state_dict().items()})
+    source = names.Arrays({name: value.detach().numpy() for name, value in peer.state_dict().items()})
     params = names.import_params(
         tables.diffusers(config),
         functional.abstract(ActAvatarDiT, config),
@@ -118,22 +117,6 @@ def seconds(run: Callable) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-@dataclasses.dataclass
-class Tensors:
-    """A PyTorch state as a source of tensors."""
-
-    state: dict[str, np.ndarray]
-
-    def names(self) -> list[str]:
-        return list(self.state)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self.state[name].shape
-
-    def read(self, name: str) -> np.ndarray:
-        return self.state[name]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ has one tensor per layer, `layer` says which row an entry fills.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -76,6 +76,28 @@ class TensorSource(Protocol):
     def shape(self, name: str) -> tuple[int, ...]: ...
 
     def read(self, name: str) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """A source of tensors that are in memory already, such as a PyTorch state dict as NumPy arrays."""
+
+    arrays: Mapping[str, np.ndarray]
+
+    def names(self) -> list[str]:
+        return list(self.arrays)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.arrays[name].shape
+
+    def dtype(self, name: str) -> np.dtype:
+        return self.arrays[name].dtype
+
+    def view(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    def read(self, name: str) -> np.ndarray:
+        return np.array(self.arrays[name])
 
 
 def import_params(

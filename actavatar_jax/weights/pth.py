@@ -9,12 +9,13 @@ import numpy as np
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.weights.files import Renamed, Safetensors, replaced_file
+from actavatar_jax.weights.names import Arrays
 
 # dtypes that numpy does not have travel as integers of the same width.
 _CARRIERS = {"bfloat16": (np.int16, ml_dtypes.bfloat16), "float8_e4m3fn": (np.uint8, ml_dtypes.float8_e4m3fn)}
 
 
-class Pth:
+class Pth(Arrays):
     """The tensors of a PyTorch file, mapped into memory and not unpickled beyond tensors.
 
     Raises:
@@ -32,22 +33,7 @@ class Pth:
             raise InputError(f"{path} is no PyTorch file of tensors, or is cut off: {reason}") from error
         if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
             raise InputError(f"{path} holds no flat dict of tensors.")
-        self._state = {str(name): _to_numpy(value) for name, value in state.items()}
-
-    def names(self) -> list[str]:
-        return list(self._state)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._state[name].shape
-
-    def dtype(self, name: str) -> np.dtype:
-        return self._state[name].dtype
-
-    def view(self, name: str) -> np.ndarray:
-        return self._state[name]
-
-    def read(self, name: str) -> np.ndarray:
-        return np.array(self._state[name])
+        super().__init__({str(name): _to_numpy(value) for name, value in state.items()})
 
 
 def write_pth(path: Path, tensors: Safetensors | Pth | Renamed) -> None:

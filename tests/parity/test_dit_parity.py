@@ -31,22 +31,6 @@ CONFIG = DiTConfig(
 GRID = (3, 6, 8)
 
 
-@dataclasses.dataclass
-class Tensors:
-    """A torch state dict as a source of tensors."""
-
-    state: dict[str, np.ndarray]
-
-    def names(self):
-        return list(self.state)
-
-    def shape(self, name):
-        return self.state[name].shape
-
-    def read(self, name):
-        return self.state[name]
-
-
 @pytest.fixture(scope="module")
 def theirs():
     """diffusers' model, every parameter random, biases, gains and the zero-initialised head included."""
@@ -70,7 +54,7 @@ def test_velocity(theirs, bias, attention):
     params = names.import_params(
         tables.diffusers(config),
         functional.abstract(ActAvatarDiT, config),
-        Tensors({name: value.detach().numpy() for name, value in theirs.state_dict().items()}),
+        names.Arrays({name: value.detach().numpy() for name, value in theirs.state_dict().items()}),
         initial=draw(ActAvatarDiT, config, jax.random.key(0)),
         may_miss=tables.ADDED,
     )

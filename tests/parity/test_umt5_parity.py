@@ -10,24 +10,13 @@ from transformers import UMT5EncoderModel
 
 from actavatar_jax.models import functional
 from actavatar_jax.models.umt5 import UMT5Encoder
-from actavatar_jax.weights.names import export_params, import_params
+from actavatar_jax.weights.names import Arrays, export_params, import_params
 from actavatar_jax.weights.tables import umt5 as table
 
 
-class Source:
-    """A state dict under the table's names."""
-
-    def __init__(self, state):
-        self.tensors = {table.canonical(name): value.numpy() for name, value in state.items() if table.canonical(name)}
-
-    def names(self):
-        return list(self.tensors)
-
-    def shape(self, name):
-        return self.tensors[name].shape
-
-    def read(self, name):
-        return self.tensors[name]
+def source(state):
+    """A torch state dict under the table's names."""
+    return Arrays({table.canonical(name): value.numpy() for name, value in state.items() if table.canonical(name)})
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +38,7 @@ def theirs():
 def ours(theirs):
     config = table.from_json(theirs.config.to_dict())
     params = import_params(
-        table.diffusers(config), functional.abstract(UMT5Encoder, config), Source(theirs.state_dict())
+        table.diffusers(config), functional.abstract(UMT5Encoder, config), source(theirs.state_dict())
     )
     return config, params
 
@@ -87,13 +76,13 @@ def test_out_and_in_again_is_bitwise(theirs, ours, layout):
     config, params = ours
     exported = dict(export_params(layout(config), params))
     if layout is table.diffusers:
-        want = Source(theirs.state_dict()).tensors
+        want = source(theirs.state_dict()).arrays
         assert exported.keys() == want.keys()
         assert all(np.array_equal(exported[name], want[name]) for name in want)
     again = import_params(
         layout(config),
         functional.abstract(UMT5Encoder, config),
-        Source({name: torch.from_numpy(value) for name, value in exported.items()}),
+        source({name: torch.from_numpy(value) for name, value in exported.items()}),
     )
     same = jax.tree.map(lambda a, b: a.dtype == b.dtype and np.array_equal(a, b), params, again)
     assert all(jax.tree.leaves(same))

@@ -1,6 +1,5 @@
 """`WanVAE` against diffusers' `AutoencoderKLWan`: same random weights, same video, float32."""
 
-import dataclasses
 import functools
 
 import jax
@@ -26,22 +25,6 @@ HEIGHT, WIDTH = 32, 48
 TOLERANCE = 1e-5
 
 
-@dataclasses.dataclass
-class Tensors:
-    """A torch state dict as a source of tensors."""
-
-    state: dict[str, np.ndarray]
-
-    def names(self):
-        return list(self.state)
-
-    def shape(self, name):
-        return self.state[name].shape
-
-    def read(self, name):
-        return self.state[name]
-
-
 @pytest.fixture(scope="module")
 def theirs():
     """diffusers' model, every parameter random, biases and gains included."""
@@ -63,7 +46,7 @@ def state(theirs):
 
 @pytest.fixture(scope="module")
 def params(state):
-    return names.import_params(tables.diffusers(CONFIG), functional.abstract(WanVAE, CONFIG), Tensors(state))
+    return names.import_params(tables.diffusers(CONFIG), functional.abstract(WanVAE, CONFIG), names.Arrays(state))
 
 
 # Compiled without optimisation: these models are tiny, and compiling is all the time there is.
@@ -117,7 +100,7 @@ def test_decode(theirs, params, latent_frames, forms):
 def test_torch_to_ours_to_torch_is_bitwise_identity(state, params, layout):
     table = getattr(tables, layout)(CONFIG)
     written = dict(names.export_params(table, params))
-    again = names.import_params(table, functional.abstract(WanVAE, CONFIG), Tensors(written))
+    again = names.import_params(table, functional.abstract(WanVAE, CONFIG), names.Arrays(written))
     back = dict(names.export_params(tables.diffusers(CONFIG), again))
     assert set(back) == set(state)
     for name, tensor in state.items():

@@ -13,7 +13,7 @@ from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, Wav2Vec2Model
 
 from actavatar_jax.models import functional
 from actavatar_jax.models.wav2vec2 import Wav2Vec2, standardise
-from actavatar_jax.weights.names import export_params, import_params
+from actavatar_jax.weights.names import Arrays, export_params, import_params
 from actavatar_jax.weights.tables import wav2vec2 as table
 
 SIZES = {
@@ -26,20 +26,9 @@ VARIANTS = {
 }
 
 
-class Source:
-    """A state dict under the table's names."""
-
-    def __init__(self, state):
-        self.tensors = {table.canonical(name): value.numpy() for name, value in state.items() if table.canonical(name)}
-
-    def names(self):
-        return list(self.tensors)
-
-    def shape(self, name):
-        return self.tensors[name].shape
-
-    def read(self, name):
-        return self.tensors[name]
+def source(state):
+    """A torch state dict under the table's names."""
+    return Arrays({table.canonical(name): value.numpy() for name, value in state.items() if table.canonical(name)})
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -55,7 +44,7 @@ def pair(request):
             else:
                 value.normal_(0, value[0].numel() ** -0.5 if value.ndim > 1 else 0.3)
     config = table.from_json(model.config.to_dict())
-    params = import_params(table.hf(config), functional.abstract(Wav2Vec2, config), Source(model.state_dict()))
+    params = import_params(table.hf(config), functional.abstract(Wav2Vec2, config), source(model.state_dict()))
     return model.wav2vec2, config, params
 
 
@@ -118,7 +107,7 @@ def test_standardise():
 def test_out_and_in_again_is_bitwise(pair):
     theirs, config, params = pair
     exported = dict(export_params(table.hf(config), params))
-    want = Source(theirs.state_dict()).tensors
+    want = source(theirs.state_dict()).arrays
     assert exported.keys() == want.keys()
     assert all(np.array_equal(exported[name], want[name]) for name in want)
 
