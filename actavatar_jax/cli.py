@@ -43,7 +43,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 @app.command(epilog="Example: actavatar demo --out runs/demo")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("runs/demo"),
-    steps: Annotated[int, typer.Option(help="Training steps; more look better.")] = 1500,
+    steps: Annotated[int, typer.Option(help="Training steps; more look better.")] = 1200,
     seed: Annotated[int, typer.Option(help="Of the clips, the weights and the samples.")] = 0,
 ) -> None:
     """Draws a small world, trains a small model on it, and samples a talking video: minutes on two cores."""

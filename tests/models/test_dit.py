@@ -58,7 +58,7 @@ def run(config, params, latents=LATENTS, times=TIMES, cached=False, **changed):
         conditions = model.condition(**inputs, grid=latents.shape[1:4])
         return model(latents, times, model.cache(conditions) if cached else conditions)
 
-    return jax.jit(forward)(params, INPUTS | changed, latents)
+    return jax.jit(forward, compiler_options=functional.RUN_ONCE)(params, INPUTS | changed, latents)
 
 
 def test_full_size_has_the_published_parameters():
@@ -116,7 +116,7 @@ def test_rematerialisation_changes_no_gradient(remat):
         model = functional.bind(ActAvatarDiT, dataclasses.replace(CONFIG, remat=remat), params)
         return jnp.sum(jnp.square(model(LATENTS, TIMES, model.condition(**INPUTS, grid=GRID))))
 
-    grad = jax.jit(jax.grad(loss), static_argnums=1)
+    grad = jax.jit(jax.grad(loss), static_argnums=1, compiler_options=functional.RUN_ONCE)
     want, got = grad(params, "none"), grad(params, remat)
     for a, b in zip(jax.tree.leaves(want), jax.tree.leaves(got), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(a).max())
