@@ -1,7 +1,8 @@
 """Three real clips, from their files to scored samples; launch command in configs/overfit.py.
 
-Prepares the clips, makes a small model folder, encodes, trains (all resumable), samples each scored window from its
-first frame, speech and prompt, and again with the other clips' speech, and prints what was reached. Pictures and
+Prepares the clips, makes a small model folder, encodes, trains the backbone and then the adapter (all resumable),
+samples each scored window from its first frame, speech and prompt, and again with the other clips' speech, and prints
+what was reached. Pictures and
 videos go to WORKDIR/samples.
 """
 
@@ -49,8 +50,12 @@ def main(argv: list[str]) -> None:
         )
     )
     with config.unlocked():
-        config.model.folder = str(workdir / "base")
         config.data.dirs = (str(workdir / "shards"),)
+        deaf = config.copy_and_resolve_references()
+        deaf.model.folder, deaf.steps, deaf.rules = str(workdir / "base"), config.backbone_steps, config.backbone_rules
+        deaf.data.text_drop, deaf.data.audio_drop, deaf.data.both_drop = 0.0, 0.9, 0.1
+        config.model.folder = str(workdir / "backbone" / "model")
+    experiment.run(deaf, workdir / "backbone")
     experiment.run(config, workdir)
     score(config, workdir)
 
