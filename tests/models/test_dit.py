@@ -10,7 +10,7 @@ from flax import nnx
 
 from actavatar_jax.media.clock import latent_times
 from actavatar_jax.models import functional
-from actavatar_jax.models.audio_adapter import AudioAdapterConfig, AudioCrossAttention
+from actavatar_jax.models.audio_adapter import AudioAdapterConfig, AudioCrossAttention, depth_scale
 from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig, patchify, unpatchify
 from actavatar_jax.models.window import window_penalty
 
@@ -132,6 +132,19 @@ def test_bf16_compute_stays_near_fp32():
     params = randomised(CONFIG)
     exact, rounded = run(CONFIG, params), run(dataclasses.replace(CONFIG, dtype="bfloat16"), params)
     assert np.abs(rounded - exact).max() / np.abs(exact).max() < 0.03
+
+
+def test_depth_scale_multiplies_what_each_block_hears():
+    """gamma 1.5 equals gamma 0 with every block's audio output weights scaled by f(l)."""
+    params = functional.flatten(randomised(CONFIG))
+    flat = dataclasses.replace(CONFIG, audio=dataclasses.replace(CONFIG.audio, gamma=0.0))
+    scale = depth_scale(CONFIG.layers, 1.5)
+    scaled = dict(params)
+    for name, shape in (("kernel", (-1, 1, 1)), ("bias", (-1, 1))):
+        scaled[f"blocks/audio_attn/out/{name}"] *= scale.reshape(shape)
+    want = run(CONFIG, functional.unflatten(params))
+    np.testing.assert_allclose(run(flat, functional.unflatten(scaled)), want, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(run(flat, functional.unflatten(params)), want, rtol=1e-2)
 
 
 def test_audio_of_one_latent_frame_never_reaches_another():
