@@ -1,5 +1,6 @@
 """`actavatar demo`: draws a small world, trains a small model on it, and makes a talking video of someone new in it."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.training import settings
 from data_pipelines.encode import encode
 from data_pipelines.prepare import prepare
-from data_pipelines.puppets.clips import make_clip, write_clips
+from data_pipelines.puppets.clips import PuppetClip, make_clip, write_clips
 from data_pipelines.puppets.draw import mouth_box
 from data_pipelines.small_world import init_model
 
@@ -33,7 +34,8 @@ def run(out: Path, *, steps: int, clips: int = 192, seed: int = 0) -> str:
         init_model(out / "clips", out / "base", preset="demo", size=(SIDE, SIDE), num_frames=FRAMES, seed=seed)
     encode(out / "clips", out / "shards", Encoders.from_folder(out / "base"), frames=FRAMES, buckets=f"{SIDE}x{SIDE}")
     experiment.run(training_config(out, steps, seed), out)
-    return sample(out, seed + clips)
+    unseen = (make_clip(number, FRAMES, SIDE) for number in itertools.count(seed + clips))
+    return sample(out, next(clip for clip in unseen if len(clip.prompt.phases) == 2))
 
 
 def training_config(out: Path, steps: int, seed: int):
@@ -56,13 +58,10 @@ def training_config(out: Path, steps: int, seed: int):
     return config
 
 
-def sample(out: Path, seed: int) -> str:
-    """A presenter, voice and prompt that were never drawn before -> mp4, contact sheet, score line."""
-    truth = make_clip(seed, FRAMES, SIDE)
+def sample(out: Path, truth: PuppetClip) -> str:
+    """The presenter, voice and prompt of a clip that was never trained on -> mp4, contact sheet, score line."""
     pipeline = ActAvatarPipeline.from_pretrained(out / "model")
-    video = pipeline(
-        truth.frames[0], truth.audio, truth.prompt, steps=24, text_guidance=2.0, audio_guidance=2.0, seed=seed
-    )
+    video = pipeline(truth.frames[0], truth.audio, truth.prompt, steps=24, text_guidance=1.5, audio_guidance=1.5)
     video.save(out / "demo.mp4")
 
     every = range(0, FRAMES, 6)
