@@ -2,10 +2,12 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from tqdm import tqdm
 
 from actavatar_jax import __version__
 from actavatar_jax.errors import InputError
@@ -197,7 +199,8 @@ def from_torch(source: Path, folder: Path) -> None:
     """Original Wan or diffusers folder -> model folder."""
     from actavatar_jax.weights.convert import from_torch
 
-    from_torch(source, folder)
+    with tqdm(unit="B", unit_scale=True) as bar:
+        from_torch(source, folder, report=partial(_show, bar))
 
 
 @convert.command("to-torch", epilog="Example: actavatar convert to-torch model/ out/ --layout wan")
@@ -207,7 +210,15 @@ def to_torch(
     """Model folder -> a folder for PyTorch programs."""
     from actavatar_jax.weights.convert import to_torch
 
-    to_torch(folder, out, layout=layout)
+    with tqdm(unit="B", unit_scale=True) as bar:
+        to_torch(folder, out, layout=layout, report=partial(_show, bar))
+
+
+def _show(bar: tqdm, component: str, done: int, total: int) -> None:
+    """Sets a progress bar to the bytes done of one component."""
+    bar.set_description(component, refresh=False)
+    bar.total, bar.n = total, done
+    bar.refresh()
 
 
 if __name__ == "__main__":
