@@ -20,7 +20,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.precision = "float32"  # bfloat16 is slower on CPUs
     config.model.remat = "none"
     config.data.batch_size = 4
-    config.steps = "1000 steps"
+    config.steps = "400 steps"
     config.backbone_steps = "900 steps"
     config.log_every = "100 steps"
     config.checkpoint_every = "500 steps"
@@ -40,7 +40,7 @@ def get_config(arg: str = "") -> ConfigDict:
     # File stem -> prompt, first frame of the scored window, and the mouth's box (left, top, right, bottom) at 128 px.
     config.clips.scored = ConfigDict(
         {
-            "v03_suit_man_vfr": ("A man in a suit speaking in front of a window.", 95, (60, 44, 86, 66)),
+            "v03_suit_man_vfr": ("A man in a suit speaking in front of a window.", 12, (58, 46, 84, 68)),
             "v04_blue_woman_30fps": ("A woman speaking in front of a blue wall.", 48, (56, 46, 84, 70)),
             "v11_older_man_head_25fps": ("An older man speaking in a hall.", 12, (48, 64, 80, 88)),
         }
