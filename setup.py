@@ -38,12 +38,14 @@ EXTRAS = {
     "torch": ["torch>=2.6"],  # reading and writing .pth
     "data": [],  # corpus filters and annotation will bring theirs
     "eval": [],  # so will the scorers
+    "puppets": ["espeakng-loader>=0.2.4"],  # speech with phoneme times; GPL, so never a dependency of the core
     "notebook": ["jupyterlab", "matplotlib"],
     "test": [
         "torch==2.13.0",  # pinned so that every machine tests the same original
         "diffusers>=0.36",
         "accelerate>=1",
         "beartype>=0.22",
+        "espeakng-loader>=0.2.4",  # as in `puppets`
         "hypothesis>=6",
         "import-linter>=2.5",
         "pytest>=9",

@@ -28,6 +28,8 @@ from actavatar_jax.weights.files import replaced_folder
 from actavatar_jax.weights.folder import Component
 from data_pipelines import loader, shards, synthetic
 from data_pipelines.buckets import Bucket
+from data_pipelines.puppets import dataset
+from data_pipelines.puppets.clips import World
 
 DURATIONS = ("steps", "log_every", "checkpoint_every", "sample.every", "optim.warmup")
 
@@ -39,13 +41,13 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> TrainState:
     `workdir/samples/<steps done>`. Raises InputError for settings that do not fit together.
     """
     model_config, params = open_model(config)
-    dataset, examples = open_data(config, model_config)
+    batches, examples = open_data(config, model_config)
     config = in_steps(config, examples)
     return train(
         config,
         model_config,
         params,
-        iter(dataset),
+        iter(batches),
         workdir,
         sample=make_sampler(config, model_config, workdir),
         finish=lambda params, _: write_model(workdir / "model", config.model.folder, model_config, params),
@@ -149,16 +151,20 @@ def open_data(config: ml_collections.ConfigDict, model_config: DiTConfig) -> tup
             audio_dim=m.audio.feature_width,
         )
         return synthetic.make_synthetic_loader(source, **common), len(source)
+    dropout = {"text_drop": d.text_drop, "audio_drop": d.audio_drop, "both_drop": d.both_drop}
+    if d.source == "puppets":
+        encoders, world = Encoders.from_folder(config.model.folder), World(**d.world)
+        drawn = dataset.PuppetSource(encoders, world, dataset.TRAIN_SEEDS, d.wording)
+        return dataset.make_puppet_loader(drawn, **common, **dropout), len(drawn)
     if d.source != "shards" or not d.dirs:
         raise InputError(
-            f'data.source is "{d.source}" with data.dirs {list(d.dirs)}; give shards and folders, or synthetic.'
+            f'data.source is "{d.source}" with data.dirs {list(d.dirs)}; give shards and folders, puppets or synthetic.'
         )
-    dropout = {"text_drop": d.text_drop, "audio_drop": d.audio_drop, "both_drop": d.both_drop}
     fingerprint = Encoders.from_folder(config.model.folder).fingerprint() if config.model.folder else None
-    dataset = loader.make_loader(d.dirs, **common, **dropout, fingerprint=fingerprint)
-    _check_fit(next(iter(dataset)), m)
+    batches = loader.make_loader(d.dirs, **common, **dropout, fingerprint=fingerprint)
+    _check_fit(next(iter(batches)), m)
     folders = shards.find_datasets([Path(folder) for folder in d.dirs])
-    return dataset, sum(len(shards.open_dataset(folder).source) for folder in folders)
+    return batches, sum(len(shards.open_dataset(folder).source) for folder in folders)
 
 
 def _check_fit(batch: loader.Batch, m: DiTConfig) -> None:

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -20,26 +20,15 @@ from actavatar_jax.media.audio import decode_audio, fit_audio
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from actavatar_jax.media.video import probe, read_frames
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines import shards
+from data_pipelines import records, shards
 from data_pipelines.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
 from data_pipelines.files import digest
 from data_pipelines.manifest import Row, read_manifest
+from data_pipelines.records import FrozenEncoders, RecordMaker
 from data_pipelines.report import Report, Skip
 from data_pipelines.staging import Entry, Staging
 
 BRIEF_PROMPT = StructuredPrompt("A person speaking")  # for clips that nobody described
-
-
-@runtime_checkable
-class FrozenEncoders(Protocol):
-    """What is used of `actavatar_jax.encoders.Encoders`; shapes are given there."""
-
-    tokenizer: Any
-
-    def fingerprint(self) -> dict[str, str]: ...
-    def text(self, prompts: list[StructuredPrompt]) -> tuple[np.ndarray, np.ndarray]: ...
-    def audio(self, samples: np.ndarray, num_frames: int) -> np.ndarray: ...
-    def video(self, frames: np.ndarray) -> np.ndarray: ...
 
 
 def encode(
@@ -85,7 +74,7 @@ def encode(
         except Skip as skip:
             report.add(row.source, "skipped", skip.reason, skip.detail)
     for bucket in sorted(contents):
-        staging.commit(bucket, contents[bucket], worker.empty_prompt())
+        staging.commit(bucket, contents[bucket], worker.make_record.empty_prompt())
     staging.close(keep=contents)
     report.save(shard_dir / "report.json")
     return report
@@ -97,17 +86,11 @@ def _settings(
     """What all records of a shard folder share."""
     if stride_frames < 1 or records_per_shard < 1:
         raise InputError("stride_frames and records_per_shard must be at least 1")
-    return {
-        "schema": shards.SCHEMA,
-        "layout": shards.LAYOUT,
-        "latents": "normalised posterior mean",
-        "fps": FPS,
+    return records.settings(encoders, buckets[0].frames) | {
         "sample_rate": SAMPLE_RATE,
-        "frames": buckets[0].frames,
         "buckets": [[bucket.height, bucket.width] for bucket in buckets],
         "stride_frames": stride_frames,
         "records_per_shard": records_per_shard,
-        "encoders": encoders.fingerprint(),
     }
 
 
@@ -118,8 +101,8 @@ class _Encoder:
     """Turns one clip into serialized records."""
 
     def __init__(self, clip_dir: Path, encoders: FrozenEncoders, frames: int, stride_frames: int):
-        self.clip_dir, self.encoders, self.frames, self.stride = clip_dir, encoders, frames, stride_frames
-        self.encode_text = functools.lru_cache(maxsize=64)(self._encode_text)
+        self.clip_dir, self.frames, self.stride = clip_dir, frames, stride_frames
+        self.make_record = RecordMaker(encoders)
 
     def files(self, row: Row) -> list[Path]:
         """The clip, and the prompt beside it if there is one."""
@@ -141,41 +124,23 @@ class _Encoder:
                 end = start + self.frames
                 samples = fit_audio(audio[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME], self.frames)
                 part = prompt.window(start / FPS, end / FPS)
-                yield shards.serialize({"clip": row.id, "start": start} | self._encode(window, samples, part))
+                yield shards.serialize(self._record(row.id, start, window, samples, part))
         except InputError as error:
             raise Skip("unreadable", str(error)) from error
         if start is None:
             raise Skip("too short", f"the clip has {row.frames} frames, a window needs {self.frames}")
 
-    def _encode(self, frames: np.ndarray, samples: np.ndarray, prompt: StructuredPrompt) -> shards.Record:
-        tokens, phase_ids, embeds = self.encode_text(prompt)
-        record = {
-            "latents": np.asarray(self.encoders.video(frames)).astype(shards.BFLOAT16),
-            "text_tokens": tokens,
-            "phase_ids": phase_ids.astype(np.int8),
-            "text_embeds": embeds.astype(shards.BFLOAT16),
-            "phase_windows": prompt.windows()[: len(prompt.phases)],
-            "audio_feats": np.asarray(self.encoders.audio(samples, self.frames)).astype(np.float16),
-        }
-        for name in ("latents", "text_embeds", "audio_feats"):
-            if not np.isfinite(record[name].astype(np.float32)).all():
-                raise Skip("not finite", f"its {name} hold values that are not finite")
-        return record
-
-    def _encode_text(self, prompt: StructuredPrompt) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Tokens, phase ids and embeddings of the real tokens."""
+    def _record(
+        self, clip: str, start: int, frames: np.ndarray, samples: np.ndarray, prompt: StructuredPrompt
+    ) -> shards.Record:
         try:
-            embeds, phase_ids = (np.asarray(value)[0] for value in self.encoders.text([prompt]))
-            tokens = prompt.tokenise(self.encoders.tokenizer, len(embeds))
+            self.make_record.text(prompt)
         except InputError as error:
             raise Skip("invalid prompt", str(error)) from error
-        real = len(tokens.ids)
-        assert np.array_equal(phase_ids[:real], tokens.phase_ids), "text encoder and prompt disagree on phase ids"
-        return tokens.ids, phase_ids[:real], embeds[:real]
-
-    def empty_prompt(self) -> shards.EmptyPrompt:
-        tokens, _, embeds = self.encode_text(StructuredPrompt(""))
-        return shards.EmptyPrompt(tokens, embeds.astype(shards.BFLOAT16))
+        try:
+            return self.make_record(clip, start, frames, samples, prompt)
+        except FloatingPointError as error:
+            raise Skip("not finite", str(error)) from error
 
 
 def cut_windows(frames: Iterable[np.ndarray], length: int, stride: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -97,14 +97,16 @@ class Stream:
         if self.batch_size < 1 or self.batch_size % self.process_count:
             raise InputError(f"batch size {self.batch_size} cannot be split evenly over {self.process_count} processes")
 
-    def batches(self, sources: Sequence[Any], fit: Sequence["Fit"]) -> grain.IterDataset:
+    def batches(
+        self, sources: Sequence[Any], fit: Sequence["Fit"], read: grain.ReadOptions = READ
+    ) -> grain.IterDataset:
         """Mixes the sources (one per bucket) batch by batch, weighted by their number of records."""
         buckets = [self._bucket(k, len(sources), source, fit[k]) for k, source in enumerate(sources)]
         if self.repeat:
             batches = grain.MapDataset.mix(buckets, weights=[len(source) for source in sources])
         else:
             batches = grain.MapDataset.concatenate(buckets)
-        return batches.to_iter_dataset(READ)
+        return batches.to_iter_dataset(read)
 
     def _bucket(self, bucket: int, bucket_count: int, source: Any, fit: "Fit") -> grain.MapDataset:
         # Own seed and own numbers per bucket: equal positions of two buckets share neither dropout nor index.

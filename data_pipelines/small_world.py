@@ -1,10 +1,12 @@
 """A fresh model folder for a small world: random transformer and encoders, tokenizer and codec fitted on its clips."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import Float32, UInt8
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import load_video
@@ -34,14 +36,38 @@ def init_model(
 ) -> None:
     """Writes a model folder for training from scratch on the clips of a finished `prepare`.
 
-    The text and audio encoders are random and stay so (frozen random features are enough for a world with a few dozen
-    words and voices); PatchCodec is fitted on at most `max_clips` clips resized to `size` (height, width), with
-    `channels` components (None: the preset's own). `size` and `num_frames` become the folder's defaults for sampling.
+    The codec is fitted on at most `max_clips` clips resized to `size` (height, width), the tokenizer on all prompts;
+    the rest is `make_model`'s.
     """
     clip_dir = Path(clip_dir)
     rows = [row for row in read_manifest(clip_dir) if row.status == "ok"]
     if not rows:
         raise InputError(f"{clip_dir}: the manifest has no usable clip; run `actavatar prepare` first.")
+    clips = (load_video(clip_dir / "clips" / f"{row.id}.mp4", size=size).frames for row in rows[:max_clips])
+    prompts = [StructuredPrompt.load(p) for p in sorted((clip_dir / "clips").glob("*.json"))]
+    texts = [prompt.render() for prompt in prompts] or ["A person speaking"]
+    make_model(model_dir, clips, texts, preset=preset, channels=channels, size=size, num_frames=num_frames, seed=seed)
+
+
+def make_model(
+    model_dir: str | Path,
+    clips: Iterable[UInt8[np.ndarray, "F h w 3"]],
+    texts: Iterable[str],
+    *,
+    preset: str,
+    channels: int | None = None,
+    places: tuple[int, int] = (1, 1),
+    size: tuple[int, int],
+    num_frames: int,
+    seed: int = 0,
+) -> None:
+    """Writes a model folder for training from scratch: PatchCodec (see there for `places`) fitted on `clips`, a
+    tokenizer on `texts`.
+
+    The text and audio encoders are random and stay so (frozen random features are enough for a world with a few dozen
+    words and voices); the transformer is the preset's, with `channels` latent channels (None: its own). `size` and
+    `num_frames` become the folder's defaults for sampling.
+    """
     parts = PRESETS[preset]
     channels = channels or parts.transformer.in_channels
     if parts.transformer.width <= 4 * channels:
@@ -51,12 +77,8 @@ def init_model(
         )
     keys = jax.random.split(jax.random.key(seed), 3)
 
-    clips = [clip_dir / "clips" / f"{row.id}.mp4" for row in rows[:max_clips]]
-    codec = fit_patch_codec([_pixels(clip, size) for clip in clips], channels)
-    folders.save(model_dir, "vae", PatchCodecConfig(channels), codec)
-
-    prompts = [StructuredPrompt.load(p) for p in sorted((clip_dir / "clips").glob("*.json"))]
-    texts = [prompt.render() for prompt in prompts] or ["A person speaking"]
+    codec = fit_patch_codec([_pixels(clip) for clip in clips], channels, places)
+    folders.save(model_dir, "vae", PatchCodecConfig(channels, places), codec)
     tokenizer = fit_tokenizer(texts, vocab_size=parts.text_encoder.vocab_size)
     tokenizer.save_pretrained(Path(model_dir) / "tokenizer")
 
@@ -73,7 +95,5 @@ def init_model(
     folders.save_index(model_dir, folders.Defaults(num_frames=num_frames, area=size[0] * size[1], negative_prompt=""))
 
 
-def _pixels(clip: Path, size: tuple[int, int]) -> np.ndarray:
-    frames = load_video(clip, size=size).frames
-    frames = frames[: floor_frames(len(frames))]
-    return frames.astype(np.float32) / 127.5 - 1
+def _pixels(frames: UInt8[np.ndarray, "F h w 3"]) -> Float32[np.ndarray, "F h w 3"]:
+    return frames[: floor_frames(len(frames))].astype(np.float32) / 127.5 - 1

@@ -1,6 +1,7 @@
 """Sizes of complete systems: one frozen config per part."""
 
 import dataclasses
+from typing import Any
 
 from actavatar_jax.models import functional
 from actavatar_jax.models.audio_adapter import AudioAdapterConfig
@@ -24,7 +25,7 @@ class Preset:
     audio_encoder: Wav2Vec2Config
 
 
-def _small(width: int, layers: int, heads: int, channels: int) -> Preset:
+def _small(width: int, layers: int, heads: int, channels: int, **other: Any) -> Preset:
     text, audio = 64, 64
     # A token's velocity holds its noise, 4 x channels independent numbers: a narrower stream cannot carry them.
     assert width > 4 * channels
@@ -38,7 +39,7 @@ def _small(width: int, layers: int, heads: int, channels: int) -> Preset:
             in_channels=channels,
             out_channels=channels,
             text_dim=text,
-            text_len=96,
+            text_len=other.get("text_len", 96),
             freq_dim=64,
             audio=AudioAdapterConfig(feature_layers=2, feature_width=audio, hidden=96, tokens=8, token_width=64),
             frame_time=True,
@@ -46,7 +47,13 @@ def _small(width: int, layers: int, heads: int, channels: int) -> Preset:
         vae=PatchCodecConfig(channels=channels),
         text_encoder=UMT5Config(vocab_size=1024, width=text, heads=4, head_dim=16, ffn=128, layers=2),
         audio_encoder=Wav2Vec2Config(
-            hidden=audio, layers=2, heads=4, ffn=128, conv_dim=(64,) * 7, pos_conv_kernel=16, pos_conv_groups=4
+            hidden=audio,
+            layers=2,
+            heads=4,
+            ffn=128,
+            conv_dim=other.get("conv_dim", (64,) * 7),
+            pos_conv_kernel=16,
+            pos_conv_groups=4,
         ),
     )
 
@@ -56,6 +63,7 @@ PRESETS = {
     "tiny": _small(width=64, layers=2, heads=2, channels=8),
     "demo": _small(width=256, layers=3, heads=4, channels=24),
     "small": _small(width=384, layers=3, heads=6, channels=80),
+    "puppets": _small(width=256, layers=4, heads=4, channels=48, text_len=112, conv_dim=(32, 32, 48, 64, 64, 64, 64)),
 }
 
 

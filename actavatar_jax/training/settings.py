@@ -73,13 +73,15 @@ def training(preset: str = "") -> ConfigDict:
     c.adapter = ""  # model folder whose audio adapter replaces the model's own: the result of stage 1
 
     c.data = ConfigDict()
-    c.data.source = "shards"  # shards | synthetic
+    c.data.source = "shards"  # shards | synthetic | puppets (drawn for every batch)
     c.data.dirs = ()  # folders of encoded shards
     c.data.batch_size = 40  # over all devices
     c.data.text_drop = 0.1  # share of samples that lose their text,
     c.data.audio_drop = 0.1  # their speech,
     c.data.both_drop = 0.05  # or both, so that guidance can be used
     c.data.bucket = (704, 1280, 125)  # height, width and frames of synthetic clips
+    c.data.world = ConfigDict()  # settings of `data_pipelines.puppets.clips.World`, of puppets
+    c.data.wording = "structured"  # of their prompts: structured | global | brief
 
     c.steps = "20_000 steps"  # length of the run
     c.log_every = "50 steps"  # metrics are averages over so many steps

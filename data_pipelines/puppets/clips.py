@@ -1,167 +1,177 @@
-"""Clips of the drawn world: a presenter speaks and does what its structured prompt says, when it says so."""
+"""Clips of the drawn world: a presenter speaks and does what the structured prompt says, when it says so.
 
-import json
-import os
+Everything comes from a seed, in streams of their own for looks, speech, script, wording and idle motion: what is given
+in place of one of them leaves the others as they are.
+"""
+
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 
-from actavatar_jax.media.clock import FPS
+from actavatar_jax.errors import InputError
+from actavatar_jax.media.clock import FPS, SAMPLES_PER_FRAME
 from actavatar_jax.media.video import write_video
-from actavatar_jax.prompt import OVERHANG, Phase, StructuredPrompt
-from data_pipelines.puppets.draw import Arm, Identity, Pose, draw
-from data_pipelines.puppets.voice import make_voice
+from actavatar_jax.prompt import StructuredPrompt
+from data_pipelines.files import write_json
+from data_pipelines.puppets import speech
+from data_pipelines.puppets.actions import ACTIONS
+from data_pipelines.puppets.draw import draw
+from data_pipelines.puppets.identity import Identity, Number
+from data_pipelines.puppets.idle import idle_poses
+from data_pipelines.puppets.pose import JOINTS, Pose, joints
+from data_pipelines.puppets.script import Cue, make_prompt, make_script, read_prompt, tell_in_order
 
-GRID = 0.5  # seconds: where windows begin and end
-EASE = 0.35  # seconds from rest to the gesture and back, inside the window
+__all__ = ["ACTIONS", "JOINTS", "Cue", "PuppetClip", "World", "make_clip", "write_clip", "write_clips"]
 
 
 @dataclass(frozen=True)
-class Gesture:
-    """Where the arms go (None: stay at rest), how far a waving forearm swings in degrees, and ways to say it."""
+class World:
+    """What all clips have in common: the picture's side in pixels, frames, the grid of windows in seconds."""
 
-    wordings: tuple[str, ...]
-    left: Arm | None = None
-    right: Arm | None = None
-    swing: float = 0.0
-    finger: bool = False
+    side: int = 64
+    frames: int = 77
+    grid: Number = 0.5
+    max_phases: int = 4
+    languages: tuple[str, ...] = ("en", "de")
 
-
-def _one_armed(side: str, arm: Arm, verbs: tuple[str, ...], swing: float = 0.0) -> Gesture:
-    return Gesture(tuple(verb.format(side=side) for verb in verbs), **{side: arm}, swing=swing)
-
-
-_IDLE = Arm(14.0, -74.0)  # how far the arms sway from rest
-_RAISED, _WAVING = Arm(140.0, -188.0), Arm(118.0, -180.0)  # forearms come up inward: the hand stays in view
-_RAISES = ("Raises the {side} arm.", "Lifts the {side} hand up.", "Puts the {side} arm up.")
-_WAVES = ("Waves with the {side} hand.", "Waves the {side} arm.", "Greets with a wave of the {side} hand.")
-GESTURES = {
-    "raise left": _one_armed("left", _RAISED, _RAISES),
-    "raise right": _one_armed("right", _RAISED, _RAISES),
-    "wave left": _one_armed("left", _WAVING, _WAVES, swing=24.0),
-    "wave right": _one_armed("right", _WAVING, _WAVES, swing=24.0),
-    "point down": Gesture(("Points down.", "Points downward with one hand."), right=Arm(100.0, 2.0), finger=True),
-    "open both": Gesture(
-        ("Opens both arms.", "Spreads both arms wide."), left=Arm(38.0, 142.0), right=Arm(38.0, 142.0)
-    ),
-}
-_BASES = (
-    "A presenter with {hair} hair and a {shirt} shirt speaks in front of a {wall} wall.",
-    "A person in a {shirt} shirt talks to the camera. The wall is {wall}.",
-    "A speaker with {hair} hair, dressed in {shirt}.",
-)
+    def __post_init__(self):
+        spoken = {voice.language for voice in speech.VOICES.values()}
+        sizes = self.side >= 16 and self.frames >= 1 and self.grid > 0 and 1 <= self.max_phases <= 4
+        if not (sizes and self.languages and spoken.issuperset(self.languages)):
+            raise InputError(
+                f"{self} is no world of puppets: accepted are a side of 16 pixels or more, one frame or more, a grid "
+                f"above 0 s, 1 to 4 phases and languages of {', '.join(sorted(spoken))}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class PuppetClip:
-    """A drawn clip at 25 frames per second and 16 kHz, with what made it: useful truth for measuring."""
+    """A drawn clip at 25 frames per second and 16 kHz, its prompts, and the truth that they are measured against."""
 
     frames: UInt8[np.ndarray, "F side side 3"]
-    audio: Float[np.ndarray, " samples"]
+    audio: Float32[np.ndarray, " samples"]
     prompt: StructuredPrompt
-    mouth_opening: Float[np.ndarray, " F"]  # 0 closed to 1
-    arm_angle: Float[np.ndarray, "F 2"]  # degrees of the upper arms from straight down: left, right
+    brief: StructuredPrompt  # the base alone
+    global_prompt: StructuredPrompt  # the actions told in order, without times
+    sentence: str
+    voice: str
+    cues: tuple[Cue, ...]
+    phonemes: tuple[speech.Phoneme, ...]
+    opening: Float[np.ndarray, " F"]  # of the mouth: 0 closed to 1
+    width: Float[np.ndarray, " F"]  # of the mouth: 0 rounded to 1 spread
+    joints: Float32[np.ndarray, "F J"]  # see JOINTS
     identity: Identity
 
 
-def make_clip(seed: int, frames: int = 49, side: int = 64) -> PuppetClip:
-    """The clip of a seed: the same bytes every time, and at another length the same presenter and voice."""
-    identity = Identity.from_seed(seed)
-    voice = make_voice(seed, frames)
-    rng = np.random.default_rng([seed, 3])
-    script = _script(rng, frames)
-    prompt = _prompt(rng, identity, script)
-    poses = _poses(rng, voice.opening, script)
-    angles = np.array([(pose.left.shoulder, pose.right.shoulder) for pose in poses], np.float32)
-    return PuppetClip(draw(identity, poses, side), voice.samples, prompt, voice.opening, angles, identity)
+def make_clip(
+    seed: int,
+    world: World = World(),
+    *,
+    identity: Identity | None = None,
+    sentence: str | None = None,
+    prompt: StructuredPrompt | None = None,
+    voice: str | None = None,
+) -> PuppetClip:
+    """The clip of a seed: the same bytes every time. What is given replaces what the seed would choose.
+
+    Refused with an InputError: a prompt with an action that puppets do not know or a window outside the clip, an
+    unknown voice, and a sentence that the voice cannot speak or that lasts longer than the clip.
+    """
+    identity = identity or Identity.from_seed(seed)
+    if prompt is None:
+        cues = make_script(np.random.default_rng([seed, 3]), world.frames, world.grid, world.max_phases)
+        words = np.random.default_rng([seed, 4])
+        prompt = make_prompt(words, identity.describe(words), cues)
+    else:
+        cues = read_prompt(prompt, world.frames)
+    sentence, voice, utterance = _speech(seed, world, sentence, voice)
+    mouth = speech.visemes(utterance.phonemes, world.frames)
+    poses = [_act(pose, cues, k / FPS) for k, pose in enumerate(_idle(seed, mouth))]
+    return PuppetClip(
+        frames=draw(identity, poses, world.side),
+        audio=utterance.samples,
+        prompt=prompt,
+        brief=StructuredPrompt(prompt.base),
+        global_prompt=tell_in_order(prompt),
+        sentence=sentence,
+        voice=voice,
+        cues=cues,
+        phonemes=utterance.phonemes,
+        opening=mouth.opening,
+        width=mouth.width,
+        joints=np.stack([joints(identity, pose) for pose in poses]),
+        identity=identity,
+    )
 
 
-def write_clips(folder: str | Path, seeds: Iterable[int], frames: int = 49, side: int = 64) -> list[Path]:
-    """Write `puppet_<seed>.mp4` with sound and its structured prompt as `.json` beside it; the videos' paths."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+def write_clips(folder: str | Path, seeds: Iterable[int], world: World = World()) -> list[Path]:
+    """Write `puppet_<seed>.mp4` of every seed with its prompt and truth beside it; the videos' paths."""
     paths = []
     for seed in seeds:
-        clip = make_clip(seed, frames, side)
-        path = folder / f"puppet_{seed:06d}.mp4"
-        write_video(path, clip.frames, clip.audio)
-        part = path.with_suffix(".json.part")
-        part.write_text(json.dumps(clip.prompt.to_dict(), indent=1) + "\n", encoding="utf-8")
-        os.replace(part, path.with_suffix(".json"))
-        paths.append(path)
+        paths.append(Path(folder) / f"puppet_{seed:06d}.mp4")
+        write_clip(paths[-1], make_clip(seed, world))
     return paths
 
 
-# ---- what happens
+def write_clip(path: str | Path, clip: PuppetClip) -> None:
+    """Write a video with sound to `path`, its prompt to `.json` and what only the maker knows to `.truth.json`."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, clip.frames, clip.audio)
+        write_json(path.with_suffix(".json"), clip.prompt.to_dict())
+        write_json(path.with_suffix(".truth.json"), truth(clip))
+    except OSError as error:
+        raise InputError(f"The clip {path} cannot be written ({error.strerror}).") from error
 
 
-@dataclass(frozen=True)
-class _Cue:
-    """A gesture in its window of seconds."""
-
-    start: float
-    end: float
-    gesture: Gesture
-
-    def strength(self, time: float) -> float:
-        """How far the gesture is taken up: eases from 0 at the window's start to 1 and back to 0 at its end."""
-        ease = min(EASE, (self.end - self.start) / 3)
-        ramp = min(max(min(time - self.start, self.end - time) / ease, 0.0), 1.0)
-        return ramp * ramp * (3 - 2 * ramp)
-
-
-def _script(rng: np.random.Generator, frames: int) -> list[_Cue]:
-    """One or two different gestures in windows that do not overlap, each at least a second where the clip allows it."""
-    slots = int((frames / FPS + OVERHANG) / GRID)
-    count = min(slots, 1) if slots < 4 else int(rng.integers(1, 3))
-    edges = [0, slots] if count < 2 else [0, int(rng.integers(2, slots - 1)), slots]
-    names = rng.permutation(list(GESTURES))[:count]
-    cues = []
-    for name, low, high in zip(names, edges, edges[1:], strict=False):
-        length = int(rng.integers(min(2, high - low), high - low + 1))
-        start = int(rng.integers(low, high - length + 1))
-        cues.append(_Cue(start * GRID, (start + length) * GRID, GESTURES[str(name)]))
-    return cues
+def truth(clip: PuppetClip) -> dict:
+    """What is true of a clip beside its prompt, ready for JSON: times in seconds, one row per frame."""
+    return {
+        "sentence": clip.sentence,
+        "voice": clip.voice,
+        "global_prompt": clip.global_prompt.base,
+        "cues": [asdict(cue) for cue in clip.cues],
+        "phonemes": [asdict(phoneme) for phoneme in clip.phonemes],
+        "opening": np.round(clip.opening, 4).tolist(),
+        "width": np.round(clip.width, 4).tolist(),
+        "joint_names": list(JOINTS),
+        "joints": np.round(clip.joints, 4).tolist(),
+        "identity": asdict(clip.identity),
+    }
 
 
-def _prompt(rng: np.random.Generator, identity: Identity, script: list[_Cue]) -> StructuredPrompt:
-    base = str(rng.choice(_BASES))
-    base = base.format(hair=identity.hair_name, shirt=identity.shirt_name, wall=identity.wall_name)
-    return StructuredPrompt(
-        base, tuple(Phase(cue.start, cue.end, str(rng.choice(cue.gesture.wordings))) for cue in script)
-    )
+# ---- parts
 
 
-def _poses(rng: np.random.Generator, opening: Float[np.ndarray, " F"], script: list[_Cue]) -> list[Pose]:
-    """The pose of every frame: gestures over rest, an idle sway of head and arms, a blink every two to four seconds."""
-    sway_rate, sway_start, blink_start, blink_gap = rng.uniform([0.25, 0, 0, 2], [0.45, 6.28, 2, 4])
-    poses = []
-    for frame, mouth in enumerate(opening):
-        time = frame / FPS
-        idle = np.sin(2 * np.pi * sway_rate * time + sway_start)
-        pose = Pose(mouth=float(mouth), sway=float(idle), blink=bool((time + blink_start) % blink_gap < 0.12))
-        pose = replace(pose, left=_toward(Arm(), _IDLE, idle), right=_toward(Arm(), _IDLE, -idle))
-        for cue in script:
-            pose = _gesture(pose, cue, time)
-        poses.append(pose)
-    return poses
+def _speech(seed: int, world: World, sentence: str | None, voice: str | None) -> tuple[str, str, speech.Utterance]:
+    """The text, its voice, and the sound that fills the clip; own sentences go on until it is full."""
+    rng = np.random.default_rng([seed, 2])
+    known = [name for name, one in speech.VOICES.items() if one.language in world.languages]
+    chosen, rate, pitch = str(rng.choice(known)), int(rng.integers(150, 200)), int(rng.integers(30, 70))
+    voice = voice or chosen
+    if sentence is not None:
+        utterance = speech.speak(sentence, voice, rate, pitch, max_seconds=world.frames / FPS)
+        return sentence, voice, speech.fit(utterance, world.frames, rng)
+    words = np.random.default_rng([seed, 6])
+    language = speech.VOICES[voice].language if voice in speech.VOICES else world.languages[0]
+    sentence = speech.make_sentence(words, language)
+    utterance = speech.speak(sentence, voice, rate, pitch)
+    while len(utterance.samples) < world.frames * SAMPLES_PER_FRAME:
+        sentence = f"{sentence} {speech.make_sentence(words, language)}"
+        utterance = speech.speak(sentence, voice, rate, pitch)
+    return sentence, voice, speech.fit(utterance, world.frames, rng)
 
 
-def _gesture(pose: Pose, cue: _Cue, time: float) -> Pose:
-    strength, gesture = cue.strength(time), cue.gesture
-    swing = gesture.swing * np.sin(2 * np.pi * 2.0 * (time - cue.start))  # two swings a second
-    arms = {}
-    for name in ("left", "right"):
-        if target := getattr(gesture, name):
-            arms[name] = _toward(getattr(pose, name), replace(target, forearm=target.forearm + swing), strength)
-    return replace(pose, **arms, finger=pose.finger or (gesture.finger and strength > 0.5))
+def _idle(seed: int, mouth: speech.Visemes) -> list[Pose]:
+    return idle_poses(np.random.default_rng([seed, 5]), mouth.opening, mouth.width)
 
 
-def _toward(arm: Arm, target: Arm, share: float) -> Arm:
-    return Arm(
-        float(arm.shoulder + share * (target.shoulder - arm.shoulder)),
-        float(arm.forearm + share * (target.forearm - arm.forearm)),
-    )
+def _act(pose: Pose, cues: tuple[Cue, ...], time: Number) -> Pose:
+    for cue in cues:
+        if (strength := cue.strength(time)) > 0:
+            pose = ACTIONS[cue.action].apply(pose, time - cue.start, cue.end - cue.start, strength)
+    return pose

@@ -1,244 +1,169 @@
 """A presenter drawn with Pillow: who it is (`Identity`), how it stands (`Pose`), and the frames (`draw`).
 
-Lengths are fractions of the picture's side, x to the right and y down. Everything is drawn four times too large and
-averaged. Left and right are the presenter's own: the left arm is on the viewer's right.
+Everything is drawn four times too large and averaged.
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw
+from PIL import Image
 
-Colour = tuple[int, int, int]
-Point = tuple[float | int, float | int]
+from data_pipelines.puppets.head import draw_hair_behind, draw_head
+from data_pipelines.puppets.identity import Colour, Identity, Number, blend, shade
+from data_pipelines.puppets.pen import WHITE, Palette, Pen
+from data_pipelines.puppets.pose import (
+    HAND,
+    SHOULDER_Y,
+    SHRUG,
+    SIDES,
+    Point,
+    Pose,
+    arm_points,
+    hand_position,
+    mouth_position,
+    place_body,
+    place_head,
+)
+
+__all__ = ["draw", "hand_position", "mouth_box", "mouth_position"]
 
 SUPERSAMPLING = 4
-HEAD, HEAD_RADII = (0.5, 0.31), (0.165, 0.2)
-MOUTH_TOP, MOUTH_WIDTH, MOUTH_HEIGHTS = 0.385, 0.18, (0.02, 0.11)  # closed and fully open
-LIP = 0.013
-SHOULDER_X, SHOULDER_Y = 0.2, 0.645  # x: distance from the middle
-UPPER_ARM, FOREARM, HAND = 0.17, 0.18, 0.062
-SWAY = 0.012  # how far the head moves sideways at most
-
-SKINS = ((246, 214, 190), (232, 190, 152), (208, 158, 118), (172, 120, 84), (134, 90, 62))
-HAIRS = {
-    "black": (44, 38, 40),
-    "brown": (104, 66, 40),
-    "blonde": (222, 184, 104),
-    "red": (168, 74, 38),
-    "grey": (158, 156, 158),
-}
-SHIRTS = {
-    "red": (196, 52, 58),
-    "blue": (52, 92, 184),
-    "green": (58, 138, 84),
-    "yellow": (232, 188, 60),
-    "purple": (122, 72, 158),
-}
-WALLS = {
-    "grey": (186, 190, 196),
-    "cream": (238, 226, 200),
-    "teal": (120, 178, 176),
-    "pink": (234, 190, 192),
-    "navy": (70, 84, 124),
-}
-
-
-@dataclass(frozen=True)
-class Identity:
-    """How a presenter looks. Hair, shirt and wall are named (for the prompt) and vary a little within the name."""
-
-    hair_name: str
-    shirt_name: str
-    wall_name: str
-    skin: Colour
-    hair: Colour
-    shirt: Colour
-    wall: Colour
-    long_hair: bool
-
-    @classmethod
-    def from_seed(cls, seed: int) -> "Identity":
-        rng = np.random.default_rng([seed, 1])
-        names = [str(rng.choice(list(palette))) for palette in (HAIRS, SHIRTS, WALLS)]
-        bases = [SKINS[rng.integers(len(SKINS))], HAIRS[names[0]], SHIRTS[names[1]], WALLS[names[2]]]
-        colours = [_shade(base, rng.uniform(0.93, 1.07)) for base in bases]
-        return cls(*names, *colours, long_hair=bool(rng.integers(2)))
-
-
-@dataclass(frozen=True)
-class Arm:
-    """Directions in degrees from straight down, outward positive, 180 is up: of the upper arm and of the forearm."""
-
-    shoulder: float = 12.0
-    forearm: float = -78.0
-
-
-@dataclass(frozen=True)
-class Pose:
-    """One moment: `mouth` from 0 closed to 1 open, arms at rest before the belly, head `sway` from -1 to 1."""
-
-    mouth: float = 0.0
-    left: Arm = Arm()
-    right: Arm = Arm()
-    sway: float = 0.0
-    blink: bool = False
-    finger: bool = False  # the right hand points
+MOUTH_BOX = (0.012, 0.072, 0.065)  # above and below the upper lip, and to both sides: always skin around the lips
 
 
 def draw(identity: Identity, poses: Iterable[Pose], side: int = 64) -> UInt8[np.ndarray, "F side side 3"]:
     """One picture of `side` by `side` pixels for every pose."""
-    scene = _Canvas(side)
-    _draw_wall(scene, identity)
+    palette = Palette.of(identity)
+    wall = Image.new("RGB", (side * SUPERSAMPLING, side * SUPERSAMPLING))
+    _draw_wall(Pen(wall), identity, palette)
     frames = []
     for pose in poses:
-        canvas = _Canvas(side, scene.image.copy())
-        lean = pose.sway * SWAY
-        _draw_body(canvas, identity, lean)
-        _draw_head(canvas, identity, pose, lean)
-        _draw_arm(canvas, identity, pose.left, 1, lean)
-        _draw_arm(canvas, identity, pose.right, -1, lean, pose.finger)
-        frames.append(np.asarray(canvas.image.reduce(SUPERSAMPLING)))
+        image = wall.copy()
+        body, head = Pen(image, place_body(identity, pose)), Pen(image, place_head(identity, pose))
+        draw_hair_behind(head, identity, palette, pose)
+        _draw_body(body, identity, palette, pose)
+        draw_head(head, identity, palette, pose)
+        for name in SIDES:
+            _draw_arm(body, identity, palette, pose, name)
+        frames.append(np.asarray(image.reduce(SUPERSAMPLING)))
     return np.stack(frames)
 
 
-def mouth_box(side: int) -> tuple[slice, slice]:
-    """Rows and columns of a frame that hold the mouth, open or closed, wherever the head sways."""
-    half = MOUTH_WIDTH / 2 + SWAY
-    rows = slice(math.floor((MOUTH_TOP - LIP) * side), math.ceil((MOUTH_TOP + MOUTH_HEIGHTS[1] + LIP) * side))
-    return rows, slice(math.floor((HEAD[0] - half) * side), math.ceil((HEAD[0] + half) * side))
+def mouth_box(identity: Identity, side: int) -> tuple[slice, slice]:
+    """Rows and columns of a frame that the mouth changes as it opens, within the resting face: for measuring it.
 
-
-def hand_position(arm: Arm, outward: int) -> Point:
-    """Where the hand is; `outward` is 1 for the left arm (drawn on the right) and -1 for the right one."""
-    return _arm_points(arm, outward)[2]
+    Idle swaying keeps the mouth there; nods, shakes, tilts and leans take it out, `mouth_position` follows them.
+    """
+    middle = mouth_position(identity, Pose())
+    top, bottom, half = (length * identity.scale for length in MOUTH_BOX)
+    rows = slice(math.floor((middle.imag - top) * side), math.ceil((middle.imag + bottom) * side))
+    return rows, slice(math.floor((middle.real - half) * side), math.ceil((middle.real + half) * side))
 
 
 # ---- parts, back to front
 
 
-def _draw_wall(canvas: "_Canvas", identity: Identity) -> None:
-    canvas.rectangle((0, 0), (1, 1), identity.wall)
-    canvas.rectangle((0, 0.84), (1, 1), _shade(identity.wall, 0.8))
-    canvas.rectangle((0.06, 0.08), (0.24, 0.3), _shade(identity.wall, 1.25))
-    canvas.rectangle((0.085, 0.105), (0.215, 0.275), _shade(identity.wall, 0.88))
+def _draw_wall(pen: Pen, identity: Identity, palette: Palette) -> None:
+    wall = palette.wall
+    dark, light = shade(wall, 0.8), blend(wall, WHITE, 0.4)
+
+    def box(left: Number, top: Number, right: Number, bottom: Number, colour: Colour) -> None:
+        pen.polygon([left + 1j * top, right + 1j * top, right + 1j * bottom, left + 1j * bottom], colour)
+
+    box(0, 0, 1, 1, wall)
+    match identity.wall:
+        case "picture":
+            box(0.05, 0.08, 0.24, 0.3, dark)
+            box(0.075, 0.105, 0.215, 0.275, light)
+        case "window":
+            box(0.74, 0.04, 0.97, 0.4, light)
+            box(0.76, 0.06, 0.95, 0.38, (206, 228, 246))
+            box(0.845, 0.04, 0.865, 0.4, light)
+        case "shelf":
+            for y in (0.2, 0.42):
+                box(0, y, 0.26, y + 0.025, dark)
+                for x, colour in ((0.03, dark), (0.08, light), (0.13, (170, 90, 80)), (0.19, (80, 100, 150))):
+                    box(x, y - 0.11 - x / 8, x + 0.035, y, colour)
+        case "striped":
+            for k in range(7):
+                box(k / 7, 0, (k + 0.5) / 7, 1, light)
+        case "panelled":
+            box(0, 0.62, 1, 1, dark)
+            for k in range(1, 6):
+                box(k / 6 - 0.006, 0.62, k / 6 + 0.006, 1, shade(wall, 0.65))
 
 
-def _draw_body(canvas: "_Canvas", identity: Identity, lean: float) -> None:
-    x = HEAD[0]
-    if identity.long_hair:
-        canvas.ellipse((x + lean, 0.4), (0.215, 0.25), _shade(identity.hair, 0.85))
-    canvas.limb((x + lean, 0.45), (x, 0.6), 0.1, _shade(identity.skin, 0.85))
-    canvas.ellipse((x, 0.7), (SHOULDER_X + 0.03, 0.13), identity.shirt)
-    canvas.polygon([(x - 0.21, 0.68), (x + 0.21, 0.68), (x + 0.2, 1.0), (x - 0.2, 1.0)], identity.shirt)
-    canvas.polygon([(x - 0.055, 0.56), (x + 0.055, 0.56), (x, 0.68)], _shade(identity.skin, 0.85))
+def _draw_body(pen: Pen, identity: Identity, palette: Palette, pose: Pose) -> None:
+    x, y = identity.shoulder, SHOULDER_Y - SHRUG * pose.shrug
+    waist = x - 0.012
+    half = [0.05 + 1j * (y - 0.07), x + 1j * (y - 0.045), x + 0.035 + 1j * y, x + 0.012 + 0.72j, waist + 1.1j]
+    pen.line([0.4j, 0.53j], 0.1, palette.skin_shadow)
+    pen.polygon(half + [-point.conjugate() for point in reversed(half)], palette.clothes)
+    _draw_pattern(pen, identity, palette, x)
+    match identity.clothes:
+        case "T-shirt" | "sweater":
+            depth = 0.56 if identity.clothes == "T-shirt" else 0.535
+            pen.oval(1j * (depth - 0.04), 0.065, 0.05, palette.clothes_shadow)
+            pen.oval(1j * (depth - 0.055), 0.05, 0.045, palette.skin_shadow)
+        case "shirt":
+            pen.polygon([-0.05 + 0.5j, 0.05 + 0.5j, 0.58j], palette.skin_shadow)
+            pen.line([-0.055 + 0.505j, 0.59j, 0.055 + 0.505j], 0.025, palette.pattern)
+            for row in range(5):
+                pen.disc(1j * (0.64 + 0.08 * row), 0.011, palette.clothes_edge)
+        case "jacket":
+            pen.polygon([-0.055 + 0.5j, 0.055 + 0.5j, 0.85j], WHITE)
+            pen.polygon([-0.014 + 0.55j, 0.014 + 0.55j, 0.022 + 0.72j, 0.78j, -0.022 + 0.72j], palette.clothes_edge)
+            pen.line([-0.06 + 0.505j, 0.86j, 0.06 + 0.505j], 0.03, palette.clothes_shadow)
 
 
-def _draw_head(canvas: "_Canvas", identity: Identity, pose: Pose, lean: float) -> None:
-    x, y = HEAD[0] + lean, HEAD[1]
-    width, height = HEAD_RADII
-    canvas.ellipse((x, y - 0.045), (width + 0.03, height - 0.005), identity.hair)
-    for ear in (-1, 1):
-        canvas.ellipse((x + ear * width, y + 0.02), (0.03, 0.04), _shade(identity.skin, 0.9))
-    canvas.ellipse((x, y), (width, height), identity.skin)
-    canvas.ellipse((x, y + 0.06 + 0.03 * pose.mouth), (0.13, 0.14), identity.skin)  # the jaw
-    for cheek in (-0.115, 0.115):
-        canvas.ellipse((x + cheek, y + 0.06), (0.032, 0.024), _blend(identity.skin, (226, 84, 84), 0.22))
-    canvas.chord((x, y - 0.055), (width + 0.005, height - 0.045), identity.hair)
-    for eye in (-0.07, 0.07):
-        _draw_eye(canvas, identity, (x + eye, y - 0.005), pose.blink)
-    canvas.limb((x, y + 0.025), (x, y + 0.055), 0.022, _shade(identity.skin, 0.86))
-    _draw_mouth(canvas, identity, x, pose.mouth)
+def _draw_pattern(pen: Pen, identity: Identity, palette: Palette, x: Number) -> None:
+    rows = [0.64 + 0.075 * k for k in range(6)]
+    if identity.pattern in ("striped", "checked"):
+        width = 0.03 if identity.pattern == "striped" else 0.014
+        for y in rows:
+            pen.line([-x + 0.01 + 1j * y, x - 0.01 + 1j * y], width, palette.pattern)
+    if identity.pattern == "checked":
+        for k in (-2, -1, 1, 2):
+            pen.line([k * 0.06 + 0.58j, k * 0.06 + 1.1j], 0.014, palette.pattern)
+    if identity.pattern == "dotted":
+        for row, y in enumerate(rows):
+            for k in range(-2, 2):
+                pen.disc((k + 0.25 + 0.5 * (row % 2)) * 0.075 + 1j * y, 0.013, palette.pattern)
 
 
-def _draw_eye(canvas: "_Canvas", identity: Identity, centre: Point, closed: bool) -> None:
-    x, y = centre
-    canvas.limb((x - 0.03, y - 0.052), (x + 0.03, y - 0.052), 0.013, _shade(identity.hair, 0.75))
-    if closed:
-        canvas.limb((x - 0.026, y), (x + 0.026, y), 0.012, _shade(identity.skin, 0.6))
+def _draw_arm(pen: Pen, identity: Identity, palette: Palette, pose: Pose, name: str) -> None:
+    shoulder, elbow, hand = arm_points(identity, pose, name)
+    bare = identity.clothes == "T-shirt"
+    cuff = elbow + 0.82 * (hand - elbow)
+    pen.line([shoulder, elbow, cuff], 0.098, palette.clothes_edge)
+    if bare:
+        pen.line([elbow, cuff], 0.07, palette.skin)
+        pen.line([shoulder, elbow], 0.078, palette.clothes_shadow)
     else:
-        canvas.ellipse(centre, (0.035, 0.028), (250, 250, 250))
-        canvas.ellipse(centre, (0.022, 0.026), (46, 38, 44))
-        canvas.ellipse((x + 0.007, y - 0.009), (0.007, 0.007), (250, 250, 250))
+        pen.line([shoulder, elbow, cuff], 0.078, palette.clothes_shadow)
+    along = (hand - elbow) / abs(hand - elbow)
+    _draw_hand(pen, palette, hand, along, getattr(pose, name).fingers, SIDES[name])
 
 
-def _draw_mouth(canvas: "_Canvas", identity: Identity, x: float, opening: float) -> None:
-    """Lips around a dark interior. The upper lip stays, the lower one falls, as a jaw does."""
-    closed, wide = MOUTH_HEIGHTS
-    height = closed + (wide - closed) * opening
-    centre = (x, MOUTH_TOP + height / 2)
-    lips = _blend(identity.skin, (170, 40, 56), 0.4)
-    canvas.ellipse(centre, (MOUTH_WIDTH / 2, height / 2 + LIP), lips)
-    canvas.ellipse(centre, (MOUTH_WIDTH / 2 - 0.014, max(height / 2 - 0.004, 0.005)), (52, 14, 22))
+# Degrees from the forearm's direction, towards the thumb: index, middle, ring and little finger, thumb; their lengths.
+_FINGERS = ((14, 0.066), (-6, 0.072), (-26, 0.066), (-46, 0.056), (58, 0.05))
 
 
-def _draw_arm(canvas: "_Canvas", identity: Identity, arm: Arm, outward: int, lean: float, finger: bool = False) -> None:
-    shoulder, elbow, hand = _arm_points(arm, outward)
-    sleeve = _shade(identity.shirt, 0.84)
-    canvas.limb(shoulder, elbow, 0.1, sleeve)
-    canvas.limb(elbow, hand, 0.08, sleeve)
-    if finger:
-        (ex, ey), (hx, hy) = elbow, hand
-        tip = (hx + (hx - ex) * 0.7, hy + (hy - ey) * 0.7)
-        canvas.limb(hand, tip, 0.045, _shade(identity.skin, 0.72))
-        canvas.limb(hand, tip, 0.03, identity.skin)
-    canvas.ellipse(hand, (HAND + 0.008, HAND + 0.008), _shade(identity.skin, 0.72))
-    canvas.ellipse(hand, (HAND, HAND), identity.skin)
-
-
-def _arm_points(arm: Arm, outward: int) -> tuple[Point, Point, Point]:
-    points = [(HEAD[0] + outward * SHOULDER_X, SHOULDER_Y)]
-    for length, degrees in ((UPPER_ARM, arm.shoulder), (FOREARM, arm.forearm)):
-        x, y = points[-1]
-        angle = math.radians(degrees)
-        points.append((x + outward * length * math.sin(angle), y + length * math.cos(angle)))
-    return tuple(points)
-
-
-# ---- tools
-
-
-def _shade(colour: Colour, factor: float) -> Colour:
-    return tuple(min(255, int(channel * factor)) for channel in colour)
-
-
-def _blend(colour: Colour, other: Colour, share: float) -> Colour:
-    return tuple(int((1 - share) * a + share * b) for a, b in zip(colour, other, strict=True))
-
-
-class _Canvas:
-    """Pillow's shapes in fractions of the side."""
-
-    def __init__(self, side: int, image: Image.Image | None = None):
-        self.scale = side * SUPERSAMPLING
-        self.image = image or Image.new("RGB", (self.scale, self.scale))
-        self.pen = ImageDraw.Draw(self.image)
-
-    def _scaled(self, points: Iterable[Point]) -> list[Point]:
-        return [(x * self.scale, y * self.scale) for x, y in points]
-
-    def _around(self, centre: Point, radii: Point) -> list[Point]:
-        (x, y), (a, b) = centre, radii
-        return self._scaled([(x - a, y - b), (x + a, y + b)])
-
-    def ellipse(self, centre: Point, radii: Point, colour: Colour) -> None:
-        self.pen.ellipse(self._around(centre, radii), fill=colour)
-
-    def chord(self, centre: Point, radii: Point, colour: Colour) -> None:
-        """The upper cap of an ellipse."""
-        self.pen.chord(self._around(centre, radii), 195, 345, fill=colour)
-
-    def rectangle(self, low: Point, high: Point, colour: Colour) -> None:
-        self.pen.rectangle(self._scaled([low, high]), fill=colour)
-
-    def polygon(self, points: list[Point], colour: Colour) -> None:
-        self.pen.polygon(self._scaled(points), fill=colour)
-
-    def limb(self, start: Point, end: Point, width: float, colour: Colour) -> None:
-        """A line with round ends."""
-        self.pen.line(self._scaled([start, end]), fill=colour, width=round(width * self.scale))
-        for point in (start, end):
-            self.ellipse(point, (width / 2, width / 2), colour)
+def _draw_hand(pen: Pen, palette: Palette, hand: Point, along: Point, fingers: Number, outward: int) -> None:
+    """A palm with as many fingers as are stretched. Edges first, so that fingers and palm flow into one another."""
+    tips = []
+    for k, (degrees, length) in enumerate(_FINGERS):
+        stretched = min(max(fingers - k, 0.0), 1.0)
+        if stretched > 0.05:
+            angle = -outward * math.radians(degrees if fingers > 1.5 else 0)
+            if fingers <= 1.5:
+                length *= 1.6  # the pointing finger is what there is to see
+            tips.append(hand + along * complex(math.cos(angle), math.sin(angle)) * (HAND * 0.7 + length * stretched))
+    for tip in tips:
+        pen.line([hand, tip], 0.044, palette.skin_edge)
+    pen.disc(hand, HAND, palette.skin_edge)
+    for tip in tips:
+        pen.line([hand, tip], 0.026, palette.skin)
+    pen.disc(hand, HAND - 0.01, palette.skin)

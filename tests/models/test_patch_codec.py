@@ -21,10 +21,14 @@ def moving_disc(seed: int, frames: int = 9, side: int = 64) -> np.ndarray:
     return (picture * 2 - 1).astype(np.float32)
 
 
+def fitted(clips, channels: int, places=(1, 1)):
+    params = fit_patch_codec(clips, channels, places)
+    return functional.bind(PatchCodec, PatchCodecConfig(channels, places), jax.tree.map(jnp.asarray, params))
+
+
 @pytest.fixture(scope="module")
 def codec():
-    params = fit_patch_codec([moving_disc(i) for i in range(12)], channels=64)
-    return functional.bind(PatchCodec, PatchCodecConfig(64), jax.tree.map(jnp.asarray, params))
+    return fitted([moving_disc(i) for i in range(12)], channels=64)
 
 
 def psnr(a, b) -> float:
@@ -61,3 +65,18 @@ def test_causal_and_first_frame_alone(codec):
 def test_wrong_shapes_are_refused(codec, shape):
     with pytest.raises(InputError, match="4k\\+1 frames"):
         codec.encode(jnp.zeros(shape))
+
+
+def test_bases_of_every_place_are_sharper_where_everything_has_its_place():
+    """Pictures whose left half is always stripes and whose right half is always a ramp, of random brightness."""
+    y, x = np.mgrid[:16, :32]
+    pattern = np.where(x < 16, np.sign(np.sin(y * 1.3)), (x - 24) / 8)[None, ..., None]
+    strengths = np.random.default_rng(0).uniform(-0.8, 0.8, (24, 2)).repeat(16, axis=1)[:, None, None, :, None]
+    clips = [np.tile(pattern * strength, (5, 1, 1, 3)).astype(np.float32) for strength in strengths]
+    own, shared = fitted(clips[:16], 1, (1, 2)), fitted(clips[:16], 1)
+    unseen = jnp.asarray(np.stack(clips[16:]))
+    assert psnr(own.decode(own.encode(unseen)), unseen) > 50
+    assert psnr(shared.decode(shared.encode(unseen)), unseen) < 25
+    assert float(own.encode(unseen).var()) == pytest.approx(1, rel=0.3)
+    with pytest.raises(InputError, match="16x32"):
+        own.encode(jnp.zeros((1, 5, 32, 32, 3)))

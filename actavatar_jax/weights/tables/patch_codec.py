@@ -14,13 +14,14 @@ def ours(config: PatchCodecConfig) -> Table:
 
 
 def to_json(config: PatchCodecConfig) -> dict[str, Any]:
-    return {"_class_name": "PatchCodec", "channels": config.channels}
+    return {"_class_name": "PatchCodec", "channels": config.channels, "places": list(config.places)}
 
 
 def from_json(values: dict[str, Any]) -> PatchCodecConfig:
-    """Inverse of `to_json`; `InputError` without the number of channels."""
-    if not isinstance(values.get("channels"), int):
-        raise InputError(
-            f"the PatchCodec's config.json needs a whole number of channels, got {values.get('channels')}."
-        )
-    return PatchCodecConfig(channels=values["channels"])
+    """Inverse of `to_json`; `InputError` for a number of channels or places that is missing or no whole number."""
+    channels, places = values.get("channels"), values.get("places", [1, 1])
+    if not isinstance(channels, int):
+        raise InputError(f"the PatchCodec's config.json needs a whole number of channels, got {channels}.")
+    if not (isinstance(places, list) and len(places) == 2 and all(isinstance(n, int) and n > 0 for n in places)):
+        raise InputError(f"the PatchCodec's config.json needs two positive numbers of places, got {places}.")
+    return PatchCodecConfig(channels, (places[0], places[1]))

@@ -1,0 +1,175 @@
+"""Scores of many clips: every figure with a bootstrap interval, and every timing figure also against wrong windows.
+
+A model that knows what actions look like but nothing of time can hit most windows. So each timing score is computed
+again with the windows of other clips that have the same number of phases (`shuffled`), and with the actions of a clip
+exchanged among its own windows (`swapped`). Only the distance from those says that timing was followed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.evaluation.measures import (
+    LipCorrelation,
+    Window,
+    accuracy,
+    centre,
+    centre_correlation,
+    hit,
+    identity_drift,
+    lip_correlation,
+    psnr,
+    temporal_correctness,
+    temporal_iou,
+)
+from actavatar_jax.evaluation.report import Report, correlations, mean_figure, median_figure
+
+__all__ = [
+    "Judgement",
+    "LipCorrelation",
+    "Report",
+    "Truth",
+    "accuracy",
+    "centre",
+    "centre_correlation",
+    "hit",
+    "identity_drift",
+    "lip_correlation",
+    "psnr",
+    "score_clips",
+    "temporal_correctness",
+    "temporal_iou",
+]
+
+
+Video = UInt8[np.ndarray, "frames h w 3"]
+
+
+@runtime_checkable
+class Cue(Protocol):
+    """What was asked for: an action by name, from `start` to `end` seconds."""
+
+    start: float
+    end: float
+    action: str
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What a judge saw in one clip."""
+
+    names: tuple[str, ...]  # of the A actions
+    actions: Float[np.ndarray, "F A"]  # how clearly each is seen, 0 to 1
+    opening: Float[np.ndarray, " F"]  # of the mouth, 0 to 1
+    width: Float[np.ndarray, " F"]
+    hands: Float[np.ndarray, "F 2 2"]  # left and right hand; x, y as fractions of the side
+    embeddings: Float[np.ndarray, "F E"]  # of the appearance
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What the clip should show. With `pictures`, (the judged frames, the true ones), PSNR is scored too."""
+
+    cues: Sequence[Cue]
+    opening: Float[np.ndarray, " F"]
+    pictures: tuple[Video, Video] | None = None
+
+
+TIMED = ("hit", "accuracy", "iou", "correctness")
+_Rows = list[Float[np.ndarray, " 4"] | None]  # per clip: sums over phases in the order of TIMED
+
+
+def score_clips(judgements: Sequence[Judgement], truths: Sequence[Truth]) -> Report:
+    """Every figure of a set of clips; judgement i is of clip i.
+
+    Phase figures are means over all phases of all clips, the others means over clips; intervals are bootstrapped over
+    clips. A clip without a phase counts in the lip figures, the drift and PSNR alone.
+
+    Raises:
+      InputError: no clips, numbers that differ, an action unknown to the judge, or a window outside its clip.
+    """
+    if not truths or len(judgements) != len(truths):
+        raise InputError(f"Got {len(judgements)} judgements of {len(truths)} clips; accepted is one of each clip.")
+    names = [[cue.action for cue in truth.cues] for truth in truths]
+    windows = [[(float(cue.start), float(cue.end)) for cue in truth.cues] for truth in truths]
+    others = [[j for j, w in enumerate(windows) if j != i and len(w) == len(own)] for i, own in enumerate(windows)]
+    phases = np.array([len(own) for own in windows], float)
+
+    plain: _Rows = [_phases(*clip) if clip[1] else None for clip in zip(judgements, names, windows, strict=True)]
+    shuffled: _Rows = [
+        np.mean([_phases(judgement, names[i], windows[j]) for j in others[i]], axis=0)
+        if windows[i] and others[i]
+        else None
+        for i, judgement in enumerate(judgements)
+    ]
+    swapped: _Rows = [
+        _phases(judgement, names[i][1:] + names[i][:1], windows[i]) if len(windows[i]) > 1 else None
+        for i, judgement in enumerate(judgements)
+    ]
+    lips = [lip_correlation(j.opening, truth.opening) for j, truth in zip(judgements, truths, strict=True)]
+    figures = {}
+    for column, name in enumerate(TIMED):
+        figures[name] = mean_figure([row[column] if row is not None else None for row in plain], phases)
+        for word, rows in (("shuffled", shuffled), ("swapped", swapped)):
+            figures[f"{name}_{word}"] = mean_figure([row[column] if row is not None else None for row in rows], phases)
+    iou = TIMED.index("iou")
+    pairs = zip(plain, shuffled, strict=True)
+    gap = [a[iou] - b[iou] if a is not None and b is not None else None for a, b in pairs]
+    figures["iou_gap"] = mean_figure(gap, phases)
+    figures |= correlations(*_centres(judgements, names, windows))
+    figures |= _lip_figures(judgements, truths, lips)
+    figures["drift"] = mean_figure([identity_drift(judgement.embeddings) for judgement in judgements])
+    figures["psnr"] = mean_figure([psnr(*truth.pictures) if truth.pictures else None for truth in truths])
+    return Report(len(truths), {name: figure for name, figure in figures.items() if figure.clips})
+
+
+def _phases(judgement: Judgement, names: Sequence[str], windows: Sequence[Window]) -> Float[np.ndarray, " 4"]:
+    """The figures of TIMED, mean over the phases of one clip."""
+    rows = []
+    for name, window in zip(names, windows, strict=True):
+        column = _column(judgement, name)
+        curve = judgement.actions[:, column]
+        rows.append(
+            (
+                hit(curve, window),
+                accuracy(judgement.actions, column, window),
+                temporal_iou(curve, window),
+                temporal_correctness(curve, window),
+            )
+        )
+    return np.array(rows, float).mean(axis=0)
+
+
+def _column(judgement: Judgement, name: str) -> int:
+    if name not in judgement.names:
+        raise InputError(f"The judge does not know the action '{name}'; it knows {', '.join(judgement.names)}.")
+    return judgement.names.index(name)
+
+
+def _centres(
+    judgements: Sequence[Judgement], names: list[list[str]], windows: list[list[Window]]
+) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """Seconds of what was seen and of what was asked for, of the single-phase clips."""
+    single = [i for i, own in enumerate(windows) if len(own) == 1]
+    seen = [centre(judgements[i].actions[:, _column(judgements[i], names[i][0])]) for i in single]
+    return np.array(seen, float), np.array([sum(windows[i][0]) / 2 for i in single], float)
+
+
+def _lip_figures(judgements: Sequence[Judgement], truths: Sequence[Truth], lips: list[LipCorrelation]) -> dict:
+    """`lip_shuffled` is the best lag's correlation with other clips' speech: what chance gives."""
+    chance = []
+    for i, judgement in enumerate(judgements):
+        others = [t.opening for j, t in enumerate(truths) if j != i and len(t.opening) == len(judgement.opening)]
+        values = [lip_correlation(judgement.opening, opening).best for opening in others]
+        chance.append(float(np.mean(values)) if values else None)
+    return {
+        "lip": mean_figure([lip.best for lip in lips]),
+        "lip_at_zero": mean_figure([lip.at_zero for lip in lips]),
+        "lip_shuffled": mean_figure(chance),
+        "lag": median_figure([float(lip.lag) for lip in lips]),
+        "lag_within_1": mean_figure([float(abs(lip.lag) <= 1 and lip.best > 0) for lip in lips]),
+    }

@@ -1,0 +1,55 @@
+"""Trains the judge of puppet clips and puts it to the test: `python launch/train_judge.py --workdir runs/judge`.
+
+About ten minutes on two CPU cores. The judge is `WORKDIR/judge`; copied to `actavatar_jax/evaluation/judge` it is the
+one that ships. Its scores on unseen clips, and on the same clips spoilt on purpose, are printed and stored in
+`WORKDIR/scores.json`; losses go to `WORKDIR/metrics.jsonl`.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the network is too small to gain from an accelerator
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run.", required=True)
+STEPS = flags.DEFINE_integer("steps", 1600, "Training steps.")
+SIDE = flags.DEFINE_integer("side", 64, "Pixels along each side of the clips drawn for it; 64 or more.")
+CLIPS = flags.DEFINE_integer("clips", 64, "Unseen clips to score it on.")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    from actavatar_jax.errors import InputError
+    from actavatar_jax.evaluation import load_judge, save_judge
+    from actavatar_jax.training.metrics import JsonLines
+    from data_pipelines.puppets.actions import ACTIONS
+    from data_pipelines.puppets.clips import World
+    from data_pipelines.puppets.dataset import draw
+    from data_pipelines.puppets.judge_examples import JUDGE_SEEDS, controls, puppet_examples
+    from data_pipelines.puppets.judge_training import Settings, train_judge
+
+    workdir, world = Path(WORKDIR.value), World(side=SIDE.value)
+    workdir.mkdir(parents=True, exist_ok=True)
+    training, unseen = JUDGE_SEEDS[: -CLIPS.value], JUDGE_SEEDS[-CLIPS.value :]
+    try:
+        write = JsonLines(workdir / "metrics.jsonl", resumed_at=0)
+        config, params = train_judge(
+            tuple(ACTIONS), puppet_examples(world, training), Settings(steps=STEPS.value), write
+        )
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    save_judge(workdir / "judge", config, params)
+
+    reports = controls(load_judge(workdir / "judge"), list(draw(world, unseen)))
+    for name, report in reports.items():
+        print(f"{name}\n{report.table()}\n")
+    scores = {name: report.to_dict() for name, report in reports.items()}
+    (workdir / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
