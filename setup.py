@@ -64,6 +64,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["actavatar_jax*", "data_pipelines*"]),
+    package_data={"actavatar_jax": ["assets/**/*", "evaluation/judge/*"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["actavatar = actavatar_jax.cli:main"]},

@@ -5,6 +5,7 @@ The steps of `launch/puppets.py` and what the demo and the ablation share; a con
 
 import json
 import logging
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,14 @@ from tqdm import tqdm
 
 from actavatar_jax import experiment
 from actavatar_jax.encoders import Encoders
+from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.puppet_judge import load_judge
 from actavatar_jax.evaluation.scores import Report, Truth, score_clips
 from actavatar_jax.media import Video
 from actavatar_jax.pipeline import ActAvatarPipeline
+from actavatar_jax.weights import folder as folders
+from actavatar_jax.weights.components import COMPONENTS
+from actavatar_jax.weights.files import replaced_folder
 from data_pipelines.puppets import dataset
 from data_pipelines.puppets.clips import PuppetClip, World
 from data_pipelines.puppets.hearing import train_hearing
@@ -26,6 +31,8 @@ from data_pipelines.small_world import make_model
 log = logging.getLogger(__name__)
 
 STAGES = ("backbone", "stage1", "stage2")
+SHIPPED = Path(__file__).with_name("assets") / "puppets"
+MOST_BYTES = 40_000_000  # of the shipped folder; of a single file half
 
 
 def make_base(config: ConfigDict, folder: Path) -> None:
@@ -85,6 +92,18 @@ def ceiling(encoders: Encoders, world: World, seeds: Iterable[int]) -> Report:
         judged.append(judge(frames))
         truths.append(Truth(clip.cues, clip.opening, (frames, clip.frames)))
     return score_clips(judged, truths)
+
+
+def ship(model: Path) -> None:
+    """Puts a model folder, in bfloat16, where `actavatar demo` and its users find it: `SHIPPED` of this package."""
+    with replaced_folder(SHIPPED) as partial:
+        shutil.copytree(model, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("ready"))
+        for name in COMPONENTS:
+            part = folders.load(model, name, dtype="bfloat16")
+            folders.save(partial, name, part.config, part.params)
+        sizes = [path.stat().st_size for path in partial.rglob("*") if path.is_file()]
+        if sum(sizes) > MOST_BYTES or max(sizes) > MOST_BYTES // 2:
+            raise InputError(f"{model} has {sum(sizes) / 1e6:.0f} MB in bfloat16; a shipped model has at most 40 MB.")
 
 
 def save_report(report: Report, path: Path) -> None:

@@ -133,20 +133,7 @@ class ActAvatarDiT(nnx.Module):
         self, latents: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"], conditions: Conditions
     ) -> Float[Array, "B T H W C"]:
         """Velocity. `timesteps` are 1000 t per latent frame: 0 where the frame is clean."""
-        c = self.config
-        x = self.patch_embedding(patchify(latents, c.patch)).astype(c.dtype)
-        if conditions.frame_time is not None:
-            x = x + conditions.frame_time[None, :, None].astype(c.dtype)
-        time = self.time_embedding(sinusoid(timesteps, c.freq_dim))
-        modulation = self.time_projection(nnx.silu(time)).reshape(*timesteps.shape, 6, c.width)
-
-        # Per-layer keys and values ride along as scanned inputs; None where they are computed inside the block.
-        scanned = (
-            self.blocks,
-            jnp.asarray(depth_scale(c.layers, c.audio.gamma)),
-            conditions.text_keys_values,
-            conditions.audio_keys_values,
-        )
+        x, time, modulation = self._embed(latents, timesteps, conditions)
 
         def body(x, layer):
             block, audio_scale, text_kv, audio_kv = layer
@@ -154,8 +141,40 @@ class ActAvatarDiT(nnx.Module):
                 text_kv, audio_kv = block.keys_values(conditions)
             return block(x, modulation, conditions, text_kv, audio_kv, audio_scale), None
 
-        x, _ = jax.lax.scan(rematerialised(body, c.remat), x, scanned)
-        return unpatchify(self.head(x, time), latents.shape, c.patch)
+        x, _ = jax.lax.scan(rematerialised(body, self.config.remat), x, self._layers(conditions))
+        return unpatchify(self.head(x, time), latents.shape, self.config.patch)
+
+    def text_attention(
+        self, latents: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"], conditions: Conditions
+    ) -> Float[Array, "layers B T S"]:
+        """How every block's text cross-attention is spread over the text tokens, padding included: rows sum to 1.
+
+        Mean over heads and over the tokens of a latent frame. A diagnostic: each self-attention runs twice.
+        """
+        x, _, modulation = self._embed(latents, timesteps, conditions)
+
+        def body(x, layer):
+            block, audio_scale, text_kv, audio_kv = layer
+            if text_kv is None:
+                text_kv, audio_kv = block.keys_values(conditions)
+            weights = block.text_weights(x, modulation, conditions, text_kv)
+            return block(x, modulation, conditions, text_kv, audio_kv, audio_scale), weights
+
+        return jax.lax.scan(body, x, self._layers(conditions))[1]
+
+    def _embed(self, latents: Array, timesteps: Array, conditions: Conditions) -> tuple[Array, Array, Array]:
+        """Video tokens [B, T, P, D], time embedding [B, T, D] and the blocks' modulation [B, T, 6, D]."""
+        c = self.config
+        x = self.patch_embedding(patchify(latents, c.patch)).astype(c.dtype)
+        if conditions.frame_time is not None:
+            x = x + conditions.frame_time[None, :, None].astype(c.dtype)
+        time = self.time_embedding(sinusoid(timesteps, c.freq_dim))
+        return x, time, self.time_projection(nnx.silu(time)).reshape(*timesteps.shape, 6, c.width)
+
+    def _layers(self, conditions: Conditions) -> tuple:
+        """What a scan over the blocks reads: per-layer keys and values are None where the block computes them."""
+        scales = jnp.asarray(depth_scale(self.config.layers, self.config.audio.gamma))
+        return self.blocks, scales, conditions.text_keys_values, conditions.audio_keys_values
 
 
 class Block(nnx.Module):
@@ -203,12 +222,33 @@ class Block(nnx.Module):
         self, x: Float[Array, "B T P D"], kv: Float[Array, "2 B S N K"], penalty: Float[Array, "B T S"] | None
     ) -> Float[Array, "B T P D"]:
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])
-        bias = None
-        if penalty is not None:
-            strength = self.window_strength[...] if self.config.phase_bias == "soft" else 1.0
-            bias = -strength * jnp.repeat(penalty, x.shape[2], axis=1)[:, None]
+        bias = self.window_bias(penalty, x.shape[2])
         out = attention(self.cross_attn.queries(tokens), *kv, bias=bias, backend=self.config.attention)
         return self.cross_attn.output(checkpoint_name(out, "attention")).reshape(x.shape)
+
+    def window_bias(self, penalty: Float[Array, "B T S"] | None, tokens: int) -> Float[Array, "B 1 L S"] | None:
+        """What is added to the text scores, the same for all `tokens` of a latent frame."""
+        if penalty is None:
+            return None
+        strength = self.window_strength[...] if self.config.phase_bias == "soft" else 1.0
+        return -strength * jnp.repeat(penalty, tokens, axis=1)[:, None]
+
+    def text_weights(
+        self,
+        x: Float[Array, "B T P D"],
+        modulation: Float[Array, "B T 6 D"],
+        conditions: Conditions,
+        text_kv: Float[Array, "2 B S N K"],
+    ) -> Float[Array, "B T S"]:
+        """The softmax that `attend_text` takes, mean over heads and over the tokens of a latent frame."""
+        modulation = self.modulation[...][None, None] + modulation
+        shift, scale, gate = (modulation[:, :, i, None] for i in range(3))
+        x = add(x, gate * self.attend_self(self.self_norm(x) * (1 + scale) + shift, conditions.rope))
+        q = self.cross_attn.queries(self.cross_norm(x).reshape(x.shape[0], -1, x.shape[-1]))
+        scores = jnp.einsum("BLNK,BSNK->BNLS", q, text_kv[0], preferred_element_type=jnp.float32) / q.shape[-1] ** 0.5
+        bias = self.window_bias(conditions.window_penalty, x.shape[2])
+        weights = jax.nn.softmax(scores if bias is None else scores + bias, axis=-1)
+        return weights.reshape(*weights.shape[:2], *x.shape[1:3], -1).mean(axis=(1, 3))
 
     def keys_values(self, conditions: Conditions) -> tuple[Array, Array]:
         """Text keys and values [2, B, S, N, K], audio keys and values [2, B, T, A, N, K]."""

@@ -34,6 +34,13 @@ class PuppetSource:
         self.make_record = RecordMaker(encoders)
         self.pool = _pool()
 
+    def __enter__(self) -> "PuppetSource":
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Ends the drawing processes."""
+        self.pool.shutdown(cancel_futures=True)
+
     def __len__(self) -> int:
         return len(self.seeds)
 
