@@ -21,8 +21,10 @@ app = typer.Typer(
 )
 prompts = typer.Typer(help="Structured prompts.", no_args_is_help=True)
 convert = typer.Typer(help="Weights between this library and PyTorch layouts.", no_args_is_help=True)
+evaluate = typer.Typer(help="Scores of a model.", no_args_is_help=True)
 app.add_typer(prompts, name="prompt")
 app.add_typer(convert, name="convert")
+app.add_typer(evaluate, name="evaluate")
 
 
 def main() -> None:
@@ -42,16 +44,21 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
         print(__version__)
 
 
-@app.command(epilog="Example: actavatar demo --out runs/demo")
+@app.command(epilog='Example: actavatar demo --say "Good morning." --prompt "[0-1s] Nods. [1.5-3s] Waves the left arm."')
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("runs/demo"),
-    steps: Annotated[int, typer.Option(help="Training steps; more look better.")] = 1200,
-    seed: Annotated[int, typer.Option(help="Of the clips, the weights and the samples.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the video and the pictures.")] = Path("runs/demo"),
+    say: Annotated[str | None, typer.Option(help="What is said, as long as the clip; default: made up.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Text, or a .json, .yaml or .txt file; default: two actions of the seed.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the presenter and whatever is not given.")] = 0,
+    voice: Annotated[str | None, typer.Option(help="english-us, german-woman, ...; a wrong one lists all.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model folder of puppets; default: the shipped one.")] = None,
 ) -> None:
-    """Draws a small world, trains a small model on it, and samples a talking video: minutes on two cores."""
-    from actavatar_jax.demo import run
+    """A puppet that the shipped model never saw talks and acts on cue: mp4, pictures and a score, in about a minute."""
+    from actavatar_jax.demo import SHIPPED, run
 
-    print(run(out, steps=steps, seed=seed))
+    print(run(out, say=say, prompt=prompt, seed=seed, voice=voice, model=model or SHIPPED))
 
 
 @app.command(
@@ -212,6 +219,24 @@ def to_torch(
 
     with tqdm(unit="B", unit_scale=True) as bar:
         to_torch(folder, out, layout=layout, report=partial(_show, bar))
+
+
+@evaluate.command("puppets", epilog="Example: actavatar evaluate puppets --model runs/puppets/stage2/model")
+def evaluate_puppets(
+    model: Annotated[Path, typer.Option(help="Model folder of puppets.")],
+    items: Annotated[int, typer.Option(min=1, max=10_000, help="Clips to sample; no training draws them.")] = 64,
+    out: Annotated[Path, typer.Option(help="The report, with intervals.")] = Path("report.json"),
+) -> None:
+    """Samples drawn clips that no training saw, and judges them from their pixels: lips, actions, timing."""
+    from actavatar_jax import demo, puppets
+    from actavatar_jax.pipeline import ActAvatarPipeline
+
+    with demo.delivered(out.parent) as folder:
+        world = demo.world_of(model)
+        pipeline = ActAvatarPipeline.from_pretrained(model)
+        report = puppets.evaluate(pipeline, world, demo.UNSEEN[:items], demo.SAMPLING)
+        puppets.save_report(report, folder / out.name)
+    print(report.table())
 
 
 def _show(bar: tqdm, component: str, done: int, total: int) -> None:

@@ -1,87 +1,149 @@
-"""`actavatar demo`: draws a small world, trains a small model on it, and makes a talking video of someone new in it."""
+"""`actavatar demo`: with the shipped weights, someone they never saw says a sentence and acts on cue."""
 
-import itertools
+import contextlib
+import dataclasses
+import logging
+import math
+import tempfile
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from actavatar_jax import experiment
-from actavatar_jax.encoders import Encoders
-from actavatar_jax.media import contact_sheet
+from actavatar_jax.demo_pictures import draw_attention, draw_sheet
+from actavatar_jax.errors import InputError
+from actavatar_jax.evaluation.attention import text_attention
+from actavatar_jax.evaluation.measures import window_frames
+from actavatar_jax.evaluation.puppet_judge import load_judge
+from actavatar_jax.evaluation.scores import Truth, score_clips
+from actavatar_jax.media import FPS, Video
 from actavatar_jax.pipeline import ActAvatarPipeline
-from actavatar_jax.training import settings
-from data_pipelines.encode import encode
-from data_pipelines.prepare import prepare
-from data_pipelines.puppets.clips import PuppetClip, make_clip, write_clips
-from data_pipelines.puppets.draw import mouth_box
-from data_pipelines.small_world import init_model
+from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.puppets import SHIPPED, sample_clip
+from actavatar_jax.weights.folder import load_defaults
+from data_pipelines.puppets.clips import PuppetClip, World, make_clip
+from data_pipelines.puppets.dataset import TEST_SEED, TRAIN_SEEDS
+from data_pipelines.puppets.identity import Identity
+from data_pipelines.puppets.script import SHORTEST
 
-FRAMES, SIDE = 49, 64
+log = logging.getLogger(__name__)
+
+SAMPLING = {"steps": 24, "solver": "unipc", "text_guidance": 3.0, "audio_guidance": 2.0}
+OWN_VOICE = "english-us"  # of sentences given without a voice
+LEVEL = 0.9  # flow time at which attention is read
+VIDEO_SIDE = 256  # pixels to which the video is enlarged, for players that show a smaller one as a stamp
+UNSEEN = range(TEST_SEED, TRAIN_SEEDS.start)  # seeds of presenters, sentences and prompts that no training draws
 
 
-def run(out: Path, *, steps: int, clips: int = 192, seed: int = 0) -> str:
-    """Makes everything below `out` and returns the score line; run again, it goes on where it stopped.
+def run(
+    out: Path,
+    *,
+    say: str | None = None,
+    prompt: Any = None,
+    seed: int = 0,
+    voice: str | None = None,
+    model: Path = SHIPPED,
+) -> str:
+    """Puts demo.mp4, demo.png and attention.png into `out`; returns the timeline and the score line.
 
-    The model has never seen the person, the sentence or the prompt of the sample. Its weights are random before the
-    `steps` of training, so expect a blurred puppet whose mouth and arms follow, not a film.
+    The presenter is that of `seed`, and so are sentence and prompt where they are not given; without a prompt, seeds
+    are counted up to one with two phases. `prompt` is whatever `StructuredPrompt.coerce` takes; where it has no base
+    text, the presenter's description is put there.
+
+    Raises InputError, with nothing left behind, for an `out` that cannot be written, a missing model, a sentence that
+    the voice cannot speak within the clip, actions that puppets do not know, windows outside the clip.
     """
-    if not (out / "videos").exists():
-        write_clips(out / "videos.partial", range(seed, seed + clips), FRAMES, SIDE)
-        (out / "videos.partial").rename(out / "videos")
-    prepare(out / "videos", out / "clips", min_frames=FRAMES, min_side=SIDE)
-    if not (out / "base" / "model_index.json").exists():
-        init_model(out / "clips", out / "base", preset="demo", size=(SIDE, SIDE), num_frames=FRAMES, seed=seed)
-    encode(out / "clips", out / "shards", Encoders.from_folder(out / "base"), frames=FRAMES, buckets=f"{SIDE}x{SIDE}")
-    experiment.run(training_config(out, steps, seed), out)
-    unseen = (make_clip(number, FRAMES, SIDE) for number in itertools.count(seed + clips))
-    return sample(out, next(clip for clip in unseen if len(clip.prompt.phases) == 2))
+    with delivered(out) as folder:
+        clip = choose_clip(world_of(model), seed, say, prompt, voice)
+        judge = load_judge()
+        log.info("sampling %d frames in %d steps: about a minute on two cores", len(clip.frames), SAMPLING["steps"])
+        pipeline = ActAvatarPipeline.from_pretrained(model)
+        video = sample_clip(pipeline, clip, "structured", SAMPLING)
+        shares = text_attention(pipeline, video, clip.prompt, LEVEL)
+        judged = judge(video.frames)
 
-
-def training_config(out: Path, steps: int, seed: int):
-    """Everything is trained at once, with the helps that a backbone without a past needs."""
-    config = settings.training()
-    config.seed = seed
-    config.precision = "float32"  # bfloat16 is slower on CPUs
-    config.model.folder = str(out / "base")
-    config.model.remat = "none"
-    config.data.dirs = (str(out / "shards"),)
-    config.data.batch_size = 16
-    config.steps = f"{steps} steps"
-    config.log_every = "50 steps"
-    config.checkpoint_every = f"{max(steps // 4, 1)} steps"
-    config.rules = settings.FROM_SCRATCH
-    config.optim.learning_rate = 1.5e-3
-    config.optim.schedule = "cosine"
-    config.optim.warmup = f"{min(100, steps // 2)} steps"
-    config.time_law.noisy_share = 0.5
-    return config
-
-
-def sample(out: Path, truth: PuppetClip) -> str:
-    """The presenter, voice and prompt of a clip that was never trained on -> mp4, contact sheet, score line."""
-    pipeline = ActAvatarPipeline.from_pretrained(out / "model")
-    video = pipeline(truth.frames[0], truth.audio, truth.prompt, steps=24, text_guidance=1.5, audio_guidance=1.5)
-    video.save(out / "demo.mp4")
-
-    every = range(0, FRAMES, 6)
-    rows = np.concatenate([truth.frames[every], video.frames[every]])
-    labels = [f"{kind} {i / 25:.2f}s" for kind in ("drawn", "sampled") for i in every]
-    enlarged = rows.repeat(3, axis=1).repeat(3, axis=2)
-    Image.fromarray(contact_sheet(enlarged, columns=len(every), labels=labels)).save(out / "demo.png")
-
-    box = (slice(None), *mouth_box(SIDE))
-    darkness = -video.frames[box].astype(np.float32).mean(axis=(1, 2, 3))
-    lips = np.corrcoef(darkness, truth.mouth_opening)[0, 1]
-    frozen = np.repeat(truth.frames[:1], FRAMES, axis=0)
+        seen = [judged.actions[:, judged.names.index(cue.action)] for cue in clip.cues]
+        mouths = clip.opening, judged.opening
+        Video(enlarged(video.frames), video.audio).save(folder / "demo.mp4")
+        draw_sheet(folder / "demo.png", clip.frames, video.frames, clip.prompt, clip.sentence, seen, mouths)
+        draw_attention(folder / "attention.png", shares, clip.prompt, len(clip.frames) / FPS, LEVEL)
+    report = score_clips([judged], [Truth(clip.cues, clip.opening, (video.frames, clip.frames))])
     return (
-        f"{truth.prompt.timeline(FRAMES / 25)}\n\n"
-        f"{out / 'demo.mp4'}, {out / 'demo.png'}\n"
-        f"score: mouth follows speech {lips:.2f} (correlation), PSNR {psnr(video.frames, truth.frames):.1f} dB "
-        f"(frozen first frame {psnr(frozen, truth.frames):.1f} dB)"
+        f"{clip.prompt.timeline(len(clip.frames) / FPS)}\n"
+        f"says ({clip.voice}): {clip.sentence}\n\n"
+        f"{out / 'demo.mp4'}, {out / 'demo.png'}, {out / 'attention.png'}\n"
+        f"score: {report.line()}"
     )
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Decibels between uint8 videos."""
-    return float(-10 * np.log10(np.mean((a.astype(np.float32) - b) ** 2) / 255**2))
+def world_of(model: Path) -> World:
+    """The world whose clips a model folder was made for; InputError if there is none."""
+    if not (model / "model_index.json").is_file():
+        raise InputError(
+            f"There is no puppet model {model}; train one and put it there with "
+            "`python launch/puppets.py --config configs/puppets.py --workdir runs/puppets --ship`."
+        )
+    defaults = load_defaults(model)
+    side = math.isqrt(defaults.area)
+    if side * side != defaults.area:
+        raise InputError(f"{model} makes videos of {defaults.area} pixels; a model of puppets makes square ones.")
+    return World(side=side, frames=defaults.num_frames)
+
+
+def choose_clip(world: World, seed: int, say: str | None, prompt: Any, voice: str | None) -> PuppetClip:
+    """The drawn clip that the model has to match, without having seen its presenter; see `run`."""
+    if seed not in UNSEEN:
+        raise InputError(f"The seed is {seed}; accepted is {UNSEEN.start} to {UNSEEN.stop - 1}, others are trained on.")
+    voice = OWN_VOICE if voice is None and say is not None else voice
+    if prompt is not None:
+        return make_clip(seed, world, sentence=say, prompt=read_prompt(world, prompt, seed), voice=voice)
+    phases = min(2, int(world.frames / FPS / SHORTEST))
+    clips = (make_clip(n, world, sentence=say, voice=voice) for n in chain(range(seed, UNSEEN.stop), range(seed)))
+    return next(clip for clip in clips if len(clip.cues) == phases)
+
+
+def read_prompt(world: World, prompt: Any, seed: int) -> StructuredPrompt:
+    """A prompt from outside, with a base; what of it does not fit the clip beyond this is for `make_clip` to refuse."""
+    prompt = StructuredPrompt.coerce(prompt)
+    if len(prompt.phases) > world.max_phases:
+        raise InputError(f"The prompt has {len(prompt.phases)} phases; puppets take 1 to {world.max_phases}.")
+    if prompt.phases and not prompt.base:
+        described = Identity.from_seed(seed).describe(np.random.default_rng(seed))
+        prompt = dataclasses.replace(prompt, base=described)
+    prompt.check(duration=world.frames / FPS)
+    for phase in prompt.phases:
+        window_frames((phase.start, phase.end), world.frames)
+    return prompt
+
+
+def enlarged(frames: np.ndarray) -> np.ndarray:
+    """uint8 [F, h, w, 3], every pixel repeated so that the sides reach about VIDEO_SIDE."""
+    times = max(1, VIDEO_SIDE // frames.shape[1])
+    return frames.repeat(times, axis=1).repeat(times, axis=2)
+
+
+@contextlib.contextmanager
+def delivered(out: Path) -> Iterator[Path]:
+    """A temporary folder, made before any work; its files move into `out` when the block ends without an error.
+
+    InputError if `out` cannot be written; neither then nor after another error is anything left behind.
+    """
+    with contextlib.ExitStack() as stack:
+        with _writing(out):
+            place = next(path for path in (out, *out.absolute().parents) if path.exists())
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".partial-", dir=place)))
+        yield folder
+        with _writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+            for file in folder.iterdir():
+                file.replace(out / file.name)
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"Nothing can be written to {out} ({error.strerror}); give a folder that can be.") from error

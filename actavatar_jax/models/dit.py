@@ -151,12 +151,11 @@ class ActAvatarDiT(nnx.Module):
 
         Mean over heads and over the tokens of a latent frame. A diagnostic: each self-attention runs twice.
         """
+        conditions = conditions if conditions.text is None else self.cache(conditions)
         x, _, modulation = self._embed(latents, timesteps, conditions)
 
         def body(x, layer):
             block, audio_scale, text_kv, audio_kv = layer
-            if text_kv is None:
-                text_kv, audio_kv = block.keys_values(conditions)
             weights = block.text_weights(x, modulation, conditions, text_kv)
             return block(x, modulation, conditions, text_kv, audio_kv, audio_scale), weights
 

@@ -83,6 +83,8 @@ def test_the_pool_replaces_the_oldest_and_cuts_picture_and_truth_alike():
     assert all(np.array_equal(clip.frames, squares(s).frames) for clip, s in zip(pool.clips, expected, strict=True))
     batch = pool.sample(np.random.default_rng(0), 4, 9)
     assert batch.frames.shape == (4, 9, 64, 64, 3) and batch.hands.shape == (4, 9, 2, 2)
+    starts = [batch.mouth[i, 0, 0] == clip.mouth[0, 0] for i in range(4) for clip in pool.clips]
+    assert sum(starts) < 4  # windows lie anywhere
     height = (batch.frames[:, :, 30:40, 30, 0] == 10).sum(axis=2)
     np.testing.assert_array_equal(height, 1 + np.round(8 * batch.mouth[..., 0]))
 

