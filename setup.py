@@ -39,7 +39,7 @@ EXTRAS = {
     "data": [],  # corpus filters and annotation will bring theirs
     "eval": [],  # so will the scorers
     "puppets": ["espeakng-loader>=0.2.4"],  # speech with phoneme times; GPL, so never a dependency of the core
-    "notebook": ["jupyterlab", "matplotlib"],
+    "notebook": ["jupyterlab", "ipykernel", "matplotlib", "nbclient", "nbformat"],
     "test": [
         "torch==2.13.0",  # pinned so that every machine tests the same original
         "diffusers>=0.36",
@@ -48,6 +48,10 @@ EXTRAS = {
         "espeakng-loader>=0.2.4",  # as in `puppets`
         "hypothesis>=6",
         "import-linter>=2.5",
+        "ipykernel",  # as in `notebook`, down to nbformat
+        "matplotlib",
+        "nbclient",
+        "nbformat",
         "pytest>=9",
         "pytest-xdist>=3.8",
         "ruff>=0.14",

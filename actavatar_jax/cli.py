@@ -44,7 +44,9 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
         print(__version__)
 
 
-@app.command(epilog='Example: actavatar demo --say "Good morning." --prompt "[0-1s] Nods. [1.5-3s] Waves the left arm."')
+@app.command(
+    epilog='Example: actavatar demo --say "Good morning." --prompt "[0-1s] Nods. [1.5-3s] Waves the left arm."'
+)
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the video and the pictures.")] = Path("runs/demo"),
     say: Annotated[str | None, typer.Option(help="What is said, as long as the clip; default: made up.")] = None,

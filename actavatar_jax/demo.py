@@ -146,4 +146,4 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"Nothing can be written to {out} ({error.strerror}); give a folder that can be.") from error
+        raise InputError(f"The folder {out} cannot be written ({error.strerror}); give one that can be.") from error

@@ -1,9 +1,10 @@
 """The demo's pictures, drawn with Pillow alone: frames over a timeline, and attention over time.
 
-F video frames, T latent frames, P phases.
+F video frames, T latent frames; parts of a prompt are its base and its phases.
 """
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from actavatar_jax.evaluation.attention import early_and_late
 from actavatar_jax.media import FPS
 from actavatar_jax.media.clock import latent_times
 from actavatar_jax.prompt import StructuredPrompt
+
+Number = float | int | np.floating
+Point = tuple[Number, Number]
 
 PHASE_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#785ef0", "#8b4513")
 BASE_COLOUR, GREY, PALE_GREY = "#777777", "#555555", "#dddddd"
@@ -40,13 +44,13 @@ def draw_sheet(
     cell, margin, lane, head = side * scale, 140, 56, 34
     pitch = cell + 4
 
-    def x(seconds: float) -> float:
+    def x(seconds: Number) -> Number:
         return margin + cell / 2 + seconds * FPS / stride * pitch
 
     right, top = x(count / FPS), 52
     bottom = top + 2 * pitch + 34
     page = Page(math.ceil(right) + 40, bottom + (len(seen) + 1) * (head + lane) + 50)
-    page.text(margin, 14, prompt.base, SIZE)
+    page.text(margin, 14, textwrap.shorten(prompt.base, 200), SIZE)
     for row, (label, frames) in enumerate((("drawn", drawn), ("sampled", sampled))):
         page.text(margin - 14, top + row * pitch + cell / 2, label, SIZE, anchor="rm")
         for frame in range(0, count, stride):
@@ -55,7 +59,7 @@ def draw_sheet(
         page.text(x(frame / FPS), top + 2 * pitch + 4, f"{frame / FPS:.2f} s", SIZE - 4, GREY, "ma")
         page.line([(x(frame / FPS), bottom - 4), (x(frame / FPS), page.height - 48)], PALE_GREY)
 
-    def draw_lane(number: int, label: str, text: str, start: float, colour: str) -> float:
+    def draw_lane(number: int, label: str, text: str, start: Number, colour: str) -> Number:
         """Label, heading and floor of a lane; the floor's height."""
         floor = bottom + (number + 1) * (head + lane)
         page.text(margin - 14, floor - lane / 2, label, SIZE, colour, "rm")
@@ -63,12 +67,12 @@ def draw_sheet(
         page.line([(x(0), floor), (right, floor)], GREY)
         return floor
 
-    def points(curve: Float[np.ndarray, " F"], floor: float) -> list[tuple[float, float]]:
+    def points(curve: Float[np.ndarray, " F"], floor: Number) -> list[Point]:
         return [(x(i / FPS), floor - lane * float(np.clip(value, 0, 1))) for i, value in enumerate(curve)]
 
     for k, (phase, curve) in enumerate(zip(prompt.phases, seen, strict=True)):
         colour, start = PHASE_COLOURS[k], x(phase.start)
-        floor = draw_lane(k, f"phase {k + 1}", f"{phase.stamp} {phase.action}", start, colour)
+        floor = draw_lane(k, f"phase {k + 1}", f"{phase.stamp} {textwrap.shorten(phase.action, 100)}", start, colour)
         page.box(start, floor - lane, min(x(phase.end), right), floor, pale(colour))
         page.line(points(curve, floor), colour, 3)
     floor = draw_lane(len(seen), "mouth", f"\u201c{sentence}\u201d", x(0), GREY)
@@ -81,14 +85,15 @@ def draw_sheet(
 
 
 def draw_attention(
-    path: Path, shares: Float[np.ndarray, "layers T P+1"], prompt: StructuredPrompt, duration: float, level: float
+    path: Path, shares: Float[np.ndarray, "layers T parts"], prompt: StructuredPrompt, duration: Number, level: Number
 ) -> None:
     """Each block's share of attention for base and phases over time, at an early and a late block, windows shaded."""
-    layers, frames, columns = shares.shape
-    labels = ["base text", *(f"phase {k} {p.stamp}: {p.action}" for k, p in enumerate(prompt.phases, start=1))]
-    colours = (BASE_COLOUR, *PHASE_COLOURS)[:columns]
+    layers, frames, parts = shares.shape
+    labels = ["base text"]
+    labels += [f"phase {k} {p.stamp}: {textwrap.shorten(p.action, 100)}" for k, p in enumerate(prompt.phases, start=1)]
+    colours = (BASE_COLOUR, *PHASE_COLOURS)[:parts]
     width, height, margin = 460, 260, 64
-    page = Page(2 * (width + margin) + 30, height + 136 + 22 * columns)
+    page = Page(2 * (width + margin) + 30, height + 136 + 22 * parts)
     page.text(margin, 12, "Text attention over time", 17)
     about = f"share of each part of the prompt; mean over heads and places, at flow time {level:g}"
     page.text(margin, 34, about, 13, GREY)
@@ -98,10 +103,10 @@ def draw_attention(
     for panel, (block, word) in enumerate(zip(early_and_late(layers), ("early", "late"), strict=True)):
         left = margin + panel * (width + margin)
 
-        def x(seconds: float, left: float = left) -> float:
+        def x(seconds: Number, left: Number = left) -> Number:
             return left + width * seconds / duration
 
-        def y(share: float) -> float:
+        def y(share: Number) -> Number:
             return floor - height * share / highest
 
         for colour, phase in zip(colours[1:], prompt.phases, strict=True):
@@ -114,8 +119,8 @@ def draw_attention(
             page.text(x(tick), floor + 8, f"{tick:g}", 13, GREY, "ma")
         page.text(left + width / 2, floor + 26, "seconds", 13, GREY, "ma")
         page.text(left, top - 22, f"block {block + 1} of {layers} ({word})", 14)
-        for column, colour in enumerate(colours):
-            points = [(x(t), y(v)) for t, v in zip(latent_times(frames), shares[block, :, column], strict=True)]
+        for part, colour in enumerate(colours):
+            points = [(x(t), y(v)) for t, v in zip(latent_times(frames), shares[block, :, part], strict=True)]
             page.line(points, colour, 3)
             for px, py in points:
                 page.dot(px, py, colour)
@@ -140,25 +145,25 @@ class Page:
         self._image = Image.new("RGB", (2 * width, 2 * height), "white")
         self._draw = ImageDraw.Draw(self._image)
 
-    def text(self, x: float, y: float, text: str, size: int, colour: str = "black", anchor: str = "la") -> None:
+    def text(self, x: Number, y: Number, text: str, size: int, colour: str = "black", anchor: str = "la") -> None:
         self._draw.text((2 * x, 2 * y), text, colour, ImageFont.load_default(2 * size), anchor=anchor)
 
-    def width_of(self, text: str, size: int) -> float:
+    def width_of(self, text: str, size: int) -> Number:
         return self._draw.textlength(text, ImageFont.load_default(2 * size)) / 2
 
-    def line(self, points: Sequence[tuple[float, float]], colour: str, width: int = 1) -> None:
+    def line(self, points: Sequence[Point], colour: str, width: int = 1) -> None:
         self._draw.line([(2 * x, 2 * y) for x, y in points], colour, 2 * width, joint="curve")
 
-    def dot(self, x: float, y: float, colour: str) -> None:
+    def dot(self, x: Number, y: Number, colour: str) -> None:
         self._draw.circle((2 * x, 2 * y), 6, colour)
 
-    def box(self, left: float, top: float, right: float, bottom: float, colour: str) -> None:
+    def box(self, left: Number, top: Number, right: Number, bottom: Number, colour: str) -> None:
         self._draw.rectangle((2 * left, 2 * top, 2 * right, 2 * bottom), colour)
 
-    def area(self, points: Sequence[tuple[float, float]], colour: str) -> None:
+    def area(self, points: Sequence[Point], colour: str) -> None:
         self._draw.polygon([(2 * x, 2 * y) for x, y in points], colour)
 
-    def paste(self, frame: UInt8[np.ndarray, "h w 3"], x: float, y: float, scale: int) -> None:
+    def paste(self, frame: UInt8[np.ndarray, "h w 3"], x: Number, y: Number, scale: int) -> None:
         """A frame with every pixel `scale` pixels wide."""
         large = Image.fromarray(frame.repeat(2 * scale, axis=0).repeat(2 * scale, axis=1))
         self._image.paste(large, (round(2 * x), round(2 * y)))

@@ -96,6 +96,8 @@ def open_model(config: ml_collections.ConfigDict) -> tuple[DiTConfig, Params]:
         raise InputError(f'There is no preset "{m.preset}"; there are: {", ".join(PRESETS)}.')
 
     overrides = {name: m[name] for name in ("remat", "attention", "phase_bias", "frame_time") if m[name] is not None}
+    if m.gamma is not None:
+        overrides["audio"] = dataclasses.replace(model_config.audio, gamma=m.gamma)
     model_config = dataclasses.replace(model_config, dtype=config.precision, **overrides)
     params = complete(model_config, params, key)
     if config.adapter:

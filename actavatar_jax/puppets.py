@@ -103,7 +103,8 @@ def ship(model: Path) -> None:
             folders.save(partial, name, part.config, part.params)
         sizes = [path.stat().st_size for path in partial.rglob("*") if path.is_file()]
         if sum(sizes) > MOST_BYTES or max(sizes) > MOST_BYTES // 2:
-            raise InputError(f"{model} has {sum(sizes) / 1e6:.0f} MB in bfloat16; a shipped model has at most 40 MB.")
+            limit = f"a shipped model has at most {MOST_BYTES / 1e6:.0f} MB, half of it in one file"
+            raise InputError(f"{model} has {sum(sizes) / 1e6:.0f} MB in bfloat16; {limit}.")
 
 
 def save_report(report: Report, path: Path) -> None:

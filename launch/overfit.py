@@ -7,6 +7,7 @@ videos go to WORKDIR/samples.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
             encoders,
             frames=clips.frames,
             buckets=sizes,
-            stride_frames=clips.margin,
+            stride_frames=clips.stride,
         )
     )
     with config.unlocked():
@@ -61,20 +62,12 @@ def main(argv: list[str]) -> None:
 
 
 def collect(videos: Path, folder: Path, clips) -> None:
-    """Cuts each scored window with its margins out of the named video, with the prompt beside it."""
-    from actavatar_jax.media import load_video, write_video
-    from actavatar_jax.media.clock import SAMPLES_PER_FRAME
-
+    """Copies the named videos, each with its prompt beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for stem, (prompt, start, _) in clips.scored.items():
-        if (folder / f"{stem}.mp4").exists():
-            continue
-        (folder / f"{stem}.txt").write_text(prompt)
+    for stem, (prompt, _, _) in clips.scored.items():
         (source,) = videos.glob(f"{stem}.*")
-        video = load_video(source)
-        first, last = start - clips.margin, start + clips.frames + clips.margin
-        speech = video.audio[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME]
-        write_video(folder / f"{stem}.mp4", video.frames[first:last], speech)
+        shutil.copy(source, folder)
+        (folder / f"{stem}.txt").write_text(prompt)
 
 
 def score(config, workdir: Path) -> None:
@@ -88,10 +81,10 @@ def score(config, workdir: Path) -> None:
     out = workdir / "samples"
     out.mkdir(exist_ok=True)
     windows = {}
-    for stem, (prompt, _, mouth) in clips.scored.items():
+    for stem, (prompt, start, mouth) in clips.scored.items():
         (path,) = (workdir / "clips" / "clips").glob(f"{stem}*.mp4")
         video = load_video(path, size=(clips.side, clips.side))
-        start, end = clips.margin, clips.margin + clips.frames
+        end = start + clips.frames
         speech = video.audio[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
         windows[stem] = (video.frames[start:end], speech, prompt, mouth)
 

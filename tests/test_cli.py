@@ -9,7 +9,7 @@ from PIL import Image
 
 from actavatar_jax import cli
 from actavatar_jax.media import load_video, probe
-from data_pipelines.puppets.clips import write_clips
+from data_pipelines.puppets.clips import World, write_clips
 
 SAMPLE = ("--steps", "2", "--solver", "euler", "--frames", "9", "--height", "64", "--width", "64")
 
@@ -28,7 +28,7 @@ def actavatar(*arguments) -> int:
 def world(tmp_path_factory):
     """Drawn clips and everything that the commands make of them, up to a model trained for two steps."""
     root = tmp_path_factory.mktemp("world")
-    write_clips(root / "videos", range(3), frames=13, side=64)
+    write_clips(root / "videos", range(3), World(side=64, frames=13))
     (root / "videos" / "broken.mp4").write_bytes(b"not a video")
     assert actavatar("prepare", root / "videos", root / "clips", "--min-frames", 9, "--min-side", 64) == 0
     size = ("--height", 64, "--width", 64, "--frames", 9)

@@ -1,11 +1,12 @@
 """Which part of the prompt a block looks at, moment by moment: the paper's Figure 4 for any model and prompt.
 
-T latent frames, S text tokens, P phases of the prompt, C latent channels.
+T latent frames, S text tokens, C latent channels; parts of a prompt are its base and its phases.
 """
 
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -20,14 +21,14 @@ from actavatar_jax.prompt import StructuredPrompt
 
 def text_attention(
     pipeline: ActAvatarPipeline, video: Video, prompt: StructuredPrompt, level: float = 0.9, seed: int = 0
-) -> Float[np.ndarray, "layers T P+1"]:
+) -> Float[np.ndarray, "layers T parts"]:
     """Share of text attention that goes to the base (column 0) and to each phase, per block and latent frame.
 
     Mean over heads and over the places of a picture. The blocks read `video` (4k+1 frames with sound, sampled or real)
     mixed with noise as it is at flow time `level`: timing is decided near 1, where hardly anything but the prompt is
     known. See `phase_shares` for what counts.
     """
-    latents = pipeline.encoders.video(video.frames)[None]
+    latents = jnp.asarray(pipeline.encoders.video(video.frames)[None])
     text, phase_ids = pipeline.encoders.text([prompt], strict=False)
     audio = pipeline.encoders.audio(video.audio, len(video.frames))[None]
     config, params = pipeline.transformer.config, pipeline.transformer.params
@@ -35,7 +36,7 @@ def text_attention(
     conditions = embed_conditions(config, params, text, phase_ids, windows, audio, latents.shape[1:4])
 
     noise = sample_noise(seed, np.arange(1), latents.shape[1:])
-    times = np.full(1, level, np.float32)
+    times = jnp.full(1, level)
     noised = keep_first_frame(interpolate(latents, noise, times), latents[:, :1])
     weights = _weights(config, params, noised, frame_times(times, latents.shape[1]), conditions)
     return phase_shares(np.asarray(weights)[:, 0], phase_ids[0], len(prompt.phases))
@@ -44,7 +45,7 @@ def text_attention(
 def phase_shares(
     weights: Float[np.ndarray, "layers T S"], phase_ids: Int[np.ndarray, " S"], phases: int
 ) -> Float[np.ndarray, "layers T {phases}+1"]:
-    """Sums the weights by phase. Padding and the end token, which say nothing, are left out, and what is left sums to 1.
+    """The weights summed by phase. Padding and the end token, which say nothing, are left out; the rest sums to 1.
 
     A phase's anchor (`Phase-1 [0-2s]:`) belongs to its phase.
     """

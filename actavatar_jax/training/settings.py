@@ -70,6 +70,7 @@ def training(preset: str = "") -> ConfigDict:
     c.model.attention = "xla"  # xla | chunked | cudnn | splash
     c.model.phase_bias = placeholder(str)  # none | soft | hard window bias; unset: as the folder or preset has it
     c.model.frame_time = placeholder(bool)  # absolute frame time; unset: as the folder or preset has it
+    c.model.gamma = placeholder(float)  # of the audio adapter's depth scale; unset: as the folder or preset has it
     c.adapter = ""  # model folder whose audio adapter replaces the model's own: the result of stage 1
 
     c.data = ConfigDict()

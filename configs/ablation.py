@@ -1,0 +1,45 @@
+"""What makes timing and lips right in the puppet world: the rows of Table 4, gamma, phases, window bias, the helps.
+
+    python launch/ablation.py --config configs/ablation.py --workdir runs/ablation --base runs/puppets
+
+Trains from the backbone of a finished `launch/puppets.py`; `--dry_run` tells how long it will take. The groups, seeds
+and steps of a run are chosen behind the colon: `configs/ablation.py:groups=table4+bias,seeds=3,steps=3000`.
+"""
+
+from ml_collections import ConfigDict
+
+from actavatar_jax.training import settings
+from configs import puppets
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    arg = settings.parse_arg(
+        arg,
+        groups="table4+gamma+phases+bias+helps",
+        seeds=3,
+        steps=3000,  # of a row, from the backbone on
+        test_clips=64,
+        side=64,
+        frames=77,
+        fresh=False,
+        runlocal=False,
+    )
+    config = puppets.get_config(f"side={arg.side},frames={arg.frames},fresh={arg.fresh},runlocal={arg.runlocal}")
+    config.groups = tuple(arg.groups.split("+"))
+    config.seeds = arg.seeds
+    config.test_clips = arg.test_clips  # that every run is scored on, none of them seen in training
+    config.most_phases = config.world.max_phases
+    if arg.runlocal:
+        arg.steps, config.test_clips = 6, 3
+        config.most_phases = 2  # of clips of one second
+
+    # The paper's two stages in the shares of configs/puppets.py, or all at once in as many steps.
+    config.joint = config.stage2.copy_and_resolve_references()
+    first = arg.steps // 6
+    config.stage1.steps = f"{first} steps"
+    config.stage2.steps = f"{arg.steps - first} steps"
+    config.joint.steps = f"{arg.steps} steps"
+    for stage in (config.stage1, config.stage2, config.joint):
+        stage.model.gamma = 1.5
+        stage.model.phase_bias = "none"
+    return config

@@ -1,0 +1,96 @@
+"""The recipe of the puppet world at its smallest: every step leaves what the next one needs, and can be repeated."""
+
+import re
+
+import numpy as np
+import pytest
+
+from actavatar_jax import ActAvatarPipeline, puppets
+from actavatar_jax.encoders import Encoders
+from actavatar_jax.errors import InputError
+from actavatar_jax.models import functional
+from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.training import settings
+from actavatar_jax.weights import folder as folders
+from data_pipelines.puppets import dataset
+from data_pipelines.puppets.clips import World
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """(config, folder) after all three trainings of four steps each."""
+    config, folder = settings.read_config("configs/puppets.py:runlocal"), tmp_path_factory.mktemp("puppets")
+    puppets.make_base(config, folder / "base")
+    puppets.make_data(config, folder / "base", folder / "shards")
+    model = folder / "base"
+    for stage in puppets.STAGES:
+        model = puppets.run_stage(config[stage], model, folder / "shards", folder / stage)
+    return config, folder
+
+
+def weights(folder):
+    return functional.flatten(folders.load(folder, "transformer", dtype="float32").params)
+
+
+def changed(a, b) -> set[str]:
+    return {name for name in a if not np.array_equal(a[name], b[name])}
+
+
+def test_each_training_moves_what_it_is_for(world):
+    _, folder = world
+    base = weights(folder / "base")
+    backbone, stage1, stage2 = (weights(folder / stage / "model") for stage in puppets.STAGES)
+    is_adapter = re.compile(ADAPTER).fullmatch
+    assert (moved := changed(base, backbone)) and not any(map(is_adapter, moved))
+    assert (moved := changed(backbone, stage1)) and all(map(is_adapter, moved))
+    assert "phase_embedding/embedding" in changed(stage1, stage2)
+    assert any(map(is_adapter, changed(stage1, stage2)))
+
+
+def test_encoders_stay_those_of_the_base(world):
+    _, folder = world
+    base, last = (Encoders.from_folder(folder / name).fingerprint() for name in ("base", "stage2/model"))
+    assert base == last
+
+
+def test_a_finished_step_is_not_repeated(world):
+    config, folder = world
+    model = folder / "stage1" / "model"
+    before = weights(model)
+    puppets.run_stage(config.stage1, folder / "backbone" / "model", folder / "shards", folder / "stage1")
+    assert not changed(before, weights(model))
+
+
+def test_items_are_sampled_and_judged_from_their_pixels(world):
+    config, folder = world
+    pipeline = ActAvatarPipeline.from_pretrained(folder / "stage2" / "model")
+    report = puppets.evaluate(pipeline, World(**config.world), range(config.items), config.sample)
+    assert report.clips == config.items
+    assert {"hit", "iou", "lip", "drift", "psnr"} <= report.figures.keys()
+
+
+def test_the_codec_is_a_ceiling_above_a_model_of_four_steps(world):
+    config, folder = world
+    items = World(**config.world), range(config.items)
+    ceiling = puppets.ceiling(Encoders.from_folder(folder / "base"), *items)
+    pipeline = ActAvatarPipeline.from_pretrained(folder / "stage2" / "model")
+    assert ceiling["psnr"].value > puppets.evaluate(pipeline, *items, config.sample)["psnr"].value
+
+
+def test_a_shipped_model_is_the_trained_one_in_bfloat16(world, tmp_path, monkeypatch):
+    config, folder = world
+    monkeypatch.setattr(puppets, "SHIPPED", tmp_path / "assets")
+    puppets.ship(folder / "stage2" / "model")
+    stored = folders.load(tmp_path / "assets", "transformer").params
+    assert {str(leaf.dtype) for leaf in functional.flatten(stored).values()} == {"bfloat16"}
+    clip = next(dataset.draw(World(**config.world), range(1)))
+    pipeline = ActAvatarPipeline.from_pretrained(tmp_path / "assets")
+    assert puppets.sample_clip(pipeline, clip, "structured", {"steps": 2}).frames.shape == clip.frames.shape
+
+
+def test_a_model_that_is_too_large_is_not_shipped(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(puppets, "SHIPPED", tmp_path / "assets")
+    monkeypatch.setattr(puppets, "MOST_BYTES", 100_000)
+    with pytest.raises(InputError, match="at most"):
+        puppets.ship(world[1] / "base")
+    assert not (tmp_path / "assets").exists()
