@@ -39,7 +39,7 @@ EXTRAS = {
     "data": [],  # corpus filters and annotation will bring theirs
     "eval": [],  # so will the scorers
     "puppets": ["espeakng-loader>=0.2.4"],  # speech with phoneme times; GPL, so never a dependency of the core
-    "notebook": ["jupyterlab", "ipykernel", "matplotlib", "nbclient", "nbformat"],
+    "notebook": ["jupyterlab", "ipykernel", "ipywidgets", "matplotlib", "nbclient", "nbformat"],
     "test": [
         "torch==2.13.0",  # pinned so that every machine tests the same original
         "diffusers>=0.36",

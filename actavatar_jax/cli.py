@@ -49,7 +49,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 )
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the video and the pictures.")] = Path("runs/demo"),
-    say: Annotated[str | None, typer.Option(help="What is said, as long as the clip; default: made up.")] = None,
+    say: Annotated[str | None, typer.Option(help="What is said, no longer than the clip; default: made up.")] = None,
     prompt: Annotated[
         str | None, typer.Option(help="Text, or a .json, .yaml or .txt file; default: two actions of the seed.")
     ] = None,
@@ -227,7 +227,7 @@ def to_torch(
 def evaluate_puppets(
     model: Annotated[Path, typer.Option(help="Model folder of puppets.")],
     items: Annotated[int, typer.Option(min=1, max=10_000, help="Clips to sample; no training draws them.")] = 64,
-    out: Annotated[Path, typer.Option(help="The report, with intervals.")] = Path("report.json"),
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The report, with intervals.")] = Path("report.json"),
 ) -> None:
     """Samples drawn clips that no training saw, and judges them from their pixels: lips, actions, timing."""
     from actavatar_jax import demo, puppets

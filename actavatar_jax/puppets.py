@@ -36,14 +36,18 @@ MOST_BYTES = 40_000_000  # of the shipped folder; of a single file half
 
 
 def make_base(config: ConfigDict, folder: Path) -> None:
-    """The model folder everything starts from: codec and tokenizer of drawn clips, an audio encoder that tells
-    phonemes apart, a random text encoder, a random transformer."""
+    """The model folder everything starts from.
+
+    Codec (or the VAE of `config.vae`) and tokenizer of drawn clips, an audio encoder that tells phonemes apart, a
+    random text encoder, a random transformer.
+    """
     world = World(**config.world)
     clips = list(tqdm(dataset.draw(world, dataset.TRAIN_SEEDS[: config.codec_clips]), "drawing", config.codec_clips))
     texts = [dataset.prompt_of(clip, wording).render() for clip in clips for wording in dataset.WORDINGS]
     frames = (clip.frames for clip in clips)
     size, places = (world.side, world.side), (world.side // 16, world.side // 16)
-    make_model(folder, frames, texts, preset=config.preset, places=places, size=size, num_frames=world.frames)
+    vae = folders.load(config.vae, "vae", dtype="float32") if config.vae else None
+    make_model(folder, frames, texts, preset=config.preset, places=places, vae=vae, size=size, num_frames=world.frames)
     right = train_hearing(folder, frames=world.frames, **config.hearing)
     log.info("the audio encoder tells %.0f %% of unheard phonemes", 100 * right)
 

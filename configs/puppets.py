@@ -3,9 +3,11 @@
     python launch/puppets.py --config configs/puppets.py --workdir runs/puppets
 
 About two hours on two CPU cores at 64 px. `:runlocal` runs the same path in a few minutes and reaches nothing. On a
-GPU, clips can be drawn anew for every batch, at 128 px:
+GPU, clips can be drawn anew for every batch, at 128 px, with a VAE that was trained there:
 
-    python launch/puppets.py --config configs/puppets.py:side=128,fresh --workdir runs/puppets128
+    python launch/train_vae.py --config configs/vae.py:puppets --workdir runs/puppet_vae
+    python launch/puppets.py --config configs/puppets.py:side=128,fresh --workdir runs/puppets128 \\
+        --config.vae=runs/puppet_vae/model
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +23,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.preset = "puppets"
     config.fresh = arg.fresh  # draw clips on the fly; else `clips` are drawn and encoded once
     config.clips = 5120
-    config.codec_clips = 256
+    config.vae = ""  # model folder of a trained VAE (configs/vae.py:puppets); else PatchCodec is fitted on
+    config.codec_clips = 256  # so many clips
     config.hearing = ConfigDict({"utterances": 1536, "steps": 600})
 
     # Image to video by what is seen and told, without times and without sound.

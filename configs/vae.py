@@ -1,6 +1,7 @@
-"""A small Wan2.2-type VAE from random weights, on clips made by `actavatar prepare`.
+"""A small Wan2.2-type VAE from random weights, on clips made by `actavatar prepare`, or on puppets drawn as it goes.
 
     python launch/train_vae.py --config configs/vae.py --workdir runs/vae --config.data.dir=clips
+    python launch/train_vae.py --config configs/vae.py:puppets --workdir runs/puppet_vae
 
 This wants an accelerator. On a CPU it does not reach useful quality; what can be done there is to look at the wiring:
 
@@ -13,7 +14,7 @@ from actavatar_jax.training import settings
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    arg = settings.parse_arg(arg, runlocal=False)
+    arg = settings.parse_arg(arg, runlocal=False, puppets=False)
     c = ConfigDict()
     c.seed = 0
 
@@ -25,7 +26,8 @@ def get_config(arg: str = "") -> ConfigDict:
     c.model.dtype = "float32"
 
     c.data = ConfigDict()
-    c.data.dir = ""  # clip folder: holds clips/*.mp4
+    c.data.source = "puppets" if arg.puppets else "clips"
+    c.data.dir = ""  # clip folder of the source clips: holds clips/*.mp4
     c.data.size = 128  # pixels along each side of the centred square; a multiple of 16
     c.data.windows_per_visit = 4  # random windows cut from a clip each time it is read
 

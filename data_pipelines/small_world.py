@@ -13,7 +13,7 @@ from actavatar_jax.media import load_video
 from actavatar_jax.media.clock import floor_frames
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT
-from actavatar_jax.models.patch_codec import PatchCodecConfig, fit_patch_codec
+from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, fit_patch_codec
 from actavatar_jax.models.presets import PRESETS
 from actavatar_jax.models.umt5 import UMT5Encoder
 from actavatar_jax.models.wav2vec2 import Wav2Vec2
@@ -57,19 +57,20 @@ def make_model(
     preset: str,
     channels: int | None = None,
     places: tuple[int, int] = (1, 1),
+    vae: folders.Component | None = None,
     size: tuple[int, int],
     num_frames: int,
     seed: int = 0,
 ) -> None:
-    """Writes a model folder for training from scratch: PatchCodec (see there for `places`) fitted on `clips`, a
-    tokenizer on `texts`.
+    """Writes a model folder for training from scratch: PatchCodec (see there for `places`) fitted on `clips`, or the
+    given `vae` in its place; a tokenizer fitted on `texts`.
 
     The text and audio encoders are random and stay so (frozen random features are enough for a world with a few dozen
     words and voices); the transformer is the preset's, with `channels` latent channels (None: its own). `size` and
     `num_frames` become the folder's defaults for sampling.
     """
     parts = PRESETS[preset]
-    channels = channels or parts.transformer.in_channels
+    channels = channels or (vae.config.z_dim if vae else parts.transformer.in_channels)
     if parts.transformer.width <= 4 * channels:
         raise InputError(
             f"{channels} channels are too many for the preset {preset}: a token's noise is 4 x channels numbers, and "
@@ -77,8 +78,10 @@ def make_model(
         )
     keys = jax.random.split(jax.random.key(seed), 3)
 
-    codec = fit_patch_codec([_pixels(clip) for clip in clips], channels, places)
-    folders.save(model_dir, "vae", PatchCodecConfig(channels, places), codec)
+    if vae is None:
+        codec = fit_patch_codec([_pixels(clip) for clip in clips], channels, places)
+        vae = folders.Component(PatchCodec, PatchCodecConfig(channels, places), codec)
+    folders.save(model_dir, "vae", vae.config, vae.params)
     tokenizer = fit_tokenizer(texts, vocab_size=parts.text_encoder.vocab_size)
     tokenizer.save_pretrained(Path(model_dir) / "tokenizer")
 

@@ -1,7 +1,7 @@
 """Trains a small VAE: `python launch/train_vae.py --config configs/vae.py --workdir runs/vae --config.data.dir=clips`.
 
-The clips are those of `actavatar prepare`. The result is `WORKDIR/model/vae`. This wants an accelerator: on a CPU the
-loss falls, but useful quality is not reached.
+The clips are those of `actavatar prepare`, or puppets with `configs/vae.py:puppets`. The result is
+`WORKDIR/model/vae`. This wants an accelerator: on a CPU the loss falls, but useful quality is not reached.
 """
 
 import sys
@@ -21,13 +21,16 @@ def main(argv: list[str]) -> None:
     from actavatar_jax.errors import InputError
     from actavatar_jax.training.vae import train_vae
     from data_pipelines.pixels import pixel_windows
+    from data_pipelines.puppets.clips import World
+    from data_pipelines.puppets.dataset import drawn_windows
 
-    config = CONFIG.value
+    config, data = CONFIG.value, CONFIG.value.data
     frames = max(frames for _, frames, _ in config.phases)
     try:
-        clips = pixel_windows(
-            Path(config.data.dir), config.data.size, frames, config.data.windows_per_visit, seed=config.seed
-        )
+        if data.source == "puppets":
+            clips = drawn_windows(World(side=data.size), frames, data.windows_per_visit, seed=config.seed)
+        else:
+            clips = pixel_windows(Path(data.dir), data.size, frames, data.windows_per_visit, seed=config.seed)
         train_vae(config, clips, Path(WORKDIR.value))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

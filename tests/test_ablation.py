@@ -1,6 +1,7 @@
 """The ablation: rows are what their names say, the rule decides as it was fixed, runs are made once."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -18,7 +19,9 @@ from actavatar_jax.models.presets import ADAPTER
 from actavatar_jax.weights import folder as folders
 from configs.ablation import get_config
 from configs.stage2 import get_config as stage2
+from data_pipelines.puppets import dataset
 from data_pipelines.puppets.clips import ACTIONS, World, make_clip
+from data_pipelines.small_world import make_model
 
 # ---- rows
 
@@ -194,16 +197,26 @@ def fake_judge():
     return judge
 
 
-def test_rows_are_trained_scored_and_not_made_again(tmp_path, quickly, monkeypatch):
-    config = get_config("groups=phases,seeds=1,runlocal")
-    config.groups = ("phases",)
-    base = tmp_path / "base"
-    with pytest.raises(InputError, match="no trained backbone; make it: python launch/puppets.py"):
-        ablation.run(config, base, tmp_path / "runs")
-    puppets.make_base(config, base / "base")
-    puppets.make_data(config, base / "base", base / "shards")
-    puppets.run_stage(config.backbone, base / "base", base / "shards", base / "backbone")
+@pytest.fixture
+def base(tmp_path, quickly, monkeypatch):
+    """(config, folder) of a world of half a second with a backbone of four steps."""
+    monkeypatch.setattr(dataset, "_pool", lambda: ThreadPoolExecutor(2))  # processes take seconds to start
+    config, folder = get_config("groups=helps,seeds=1,runlocal"), tmp_path / "base"
+    config.world.update({"side": 32, "frames": 13})
+    clips = [make_clip(seed, World(**config.world)) for seed in (1, 2)]
+    texts = [clip.prompt.render() for clip in clips]
+    make_model(
+        folder / "base", [c.frames for c in clips], texts, preset="tiny", places=(2, 2), size=(32, 32), num_frames=13
+    )
+    puppets.make_data(config, folder / "base", folder / "shards")
+    puppets.run_stage(config.backbone, folder / "base", folder / "shards", folder / "backbone")
+    return config, folder
 
+
+def test_rows_are_trained_scored_and_not_made_again(base, tmp_path, monkeypatch):
+    config, base = base
+    with pytest.raises(InputError, match="has no trained backbone; make it"):
+        ablation.run(config, tmp_path, tmp_path / "runs")
     monkeypatch.setattr(puppets, "load_judge", fake_judge)
     monkeypatch.setitem(GROUPS, "some", {"one phase": "phases-1", "bare": "bare"})
     config.groups = ("some",)
@@ -222,6 +235,6 @@ def test_rows_are_trained_scored_and_not_made_again(tmp_path, quickly, monkeypat
     with pytest.raises(InputError, match=r"trained for 4 steps .* give --config.backbone.steps=4"):
         ablation.run(config, base, tmp_path / "runs")
     config.world = config.world.copy_and_resolve_references()
-    config.world.side = 32
-    with pytest.raises(InputError, match="side=64.*side=32"):
+    config.world.side = 16
+    with pytest.raises(InputError, match=r"side=32.*side=16"):
         ablation.run(config, base, tmp_path / "runs")

@@ -137,6 +137,7 @@ def test_evaluate_prints_the_table_and_keeps_the_report(model, tmp_path, capsys,
     assert "temporal IoU" in capsys.readouterr().out
     assert json.loads(out.read_text())["clips"] == 2
     assert [path.name for path in out.parent.iterdir()] == ["report.json"]
+    assert actavatar("evaluate", "puppets", "--model", model, "--out", tmp_path) == 2  # a folder is in the way
 
 
 def refused(capsys, words, *arguments):

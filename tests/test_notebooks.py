@@ -47,7 +47,6 @@ def test_it_runs_from_top_to_bottom(path, environment, tmp_path):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
-    assert not [output for output in outputs if "Error" in output.get("text", "")]
 
 
 def test_they_are_stored_small_without_results_and_begin_alike():

@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 import grain
+import numpy as np
+from jaxtyping import UInt8
 from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
@@ -100,6 +102,16 @@ def draw(world: World, seeds: Iterable[int]) -> Iterator[PuppetClip]:
     """The clips of `seeds` in order, drawn in as many processes as there are cores."""
     with _pool() as pool:
         yield from _in_order(pool, world, seeds)
+
+
+def drawn_windows(
+    world: World, frames: int, per_clip: int, seed: int
+) -> Iterator[UInt8[np.ndarray, "{frames} side side 3"]]:
+    """`per_clip` windows of `frames` frames out of one new clip after the other: what a VAE is trained on."""
+    rng = np.random.default_rng(seed)
+    for clip in draw(world, TRAIN_SEEDS):
+        for start in rng.integers(0, len(clip.frames) - frames + 1, per_clip):
+            yield clip.frames[start : start + frames]
 
 
 # ---- parts

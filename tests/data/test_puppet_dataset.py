@@ -104,3 +104,12 @@ def test_batches_on_the_fly_are_those_of_shards_and_their_place_is_exact(folder,
     again = iter(dataset.make_puppet_loader(source, **LOADING, **SIZES))
     again.set_state(place)
     assert_same(next(again), following)
+
+
+def test_windows_for_an_autoencoder_are_cut_from_clips_of_training_seeds():
+    windows = dataset.drawn_windows(WORLD, 9, per_clip=2, seed=0)
+    first, second, other = (next(windows) for _ in range(3))
+    clip = make_clip(dataset.TRAIN_SEEDS[0], WORLD).frames
+    cuts = [clip[start : start + 9] for start in range(len(clip) - 8)]
+    assert all(any(np.array_equal(window, cut) for cut in cuts) for window in (first, second))
+    assert not any(np.array_equal(other, cut) for cut in cuts)

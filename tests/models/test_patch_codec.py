@@ -8,6 +8,7 @@ import pytest
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, fit_patch_codec
+from actavatar_jax.weights import folder
 
 
 def moving_disc(seed: int, frames: int = 9, side: int = 64) -> np.ndarray:
@@ -80,3 +81,13 @@ def test_bases_of_every_place_are_sharper_where_everything_has_its_place():
     assert float(own.encode(unseen).var()) == pytest.approx(1, rel=0.3)
     with pytest.raises(InputError, match="16x32"):
         own.encode(jnp.zeros((1, 5, 32, 32, 3)))
+
+
+@pytest.mark.parametrize("places", [(1, 1), (2, 3)])
+def test_a_model_folder_gives_it_back(tmp_path, places):
+    config = PatchCodecConfig(5, places)
+    params = jax.device_get(functional.init(PatchCodec, config, jax.random.key(0)))
+    folder.save(tmp_path, "vae", config, params)
+    stored = folder.load(tmp_path, "vae")
+    assert stored.config == config
+    jax.tree.map(np.testing.assert_array_equal, stored.params, params)
