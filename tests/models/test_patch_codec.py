@@ -78,7 +78,7 @@ def test_bases_of_every_place_are_sharper_where_everything_has_its_place():
     unseen = jnp.asarray(np.stack(clips[16:]))
     assert psnr(own.decode(own.encode(unseen)), unseen) > 50
     assert psnr(shared.decode(shared.encode(unseen)), unseen) < 25
-    assert float(own.encode(unseen).var()) == pytest.approx(1, rel=0.3)
+    assert float(own.encode(jnp.asarray(np.stack(clips[:16]))).var()) == pytest.approx(1, rel=0.01)
     with pytest.raises(InputError, match="16x32"):
         own.encode(jnp.zeros((1, 5, 32, 32, 3)))
 
