@@ -38,13 +38,13 @@ def get_config(arg: str = "") -> ConfigDict:
 
     # Speech moves the lips of the frozen backbone (eq. 8).
     config.stage1 = training(config, wording="global")
-    config.stage1.steps = "600 steps"
+    config.stage1.steps = "1000 steps"
     config.stage1.time_law.noisy_share = 0.0  # lips are decided at middle levels
     config.stage1.rules = ((ADAPTER, 1.0), (".*", None))
 
     # Everything learns to act on cue (eq. 10).
     config.stage2 = training(config, wording="structured")
-    config.stage2.steps = "4400 steps"
+    config.stage2.steps = "5600 steps"
 
     config.sample = ConfigDict(
         {"steps": 24, "solver": "unipc", "shift": 3.0, "text_guidance": 3.0, "audio_guidance": 2.0}
