@@ -19,6 +19,8 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.puppet_judge import load_judge
 from actavatar_jax.evaluation.scores import Report, Truth, score_clips
 from actavatar_jax.media import Video
+from actavatar_jax.models.patch_codec import PatchCodecConfig
+from actavatar_jax.models.presets import PRESETS
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.weights import folder as folders
 from actavatar_jax.weights.components import COMPONENTS
@@ -46,8 +48,9 @@ def make_base(config: ConfigDict, folder: Path) -> None:
     texts = [dataset.prompt_of(clip, wording).render() for clip in clips for wording in dataset.WORDINGS]
     frames = (clip.frames for clip in clips)
     size, places = (world.side, world.side), (world.side // 16, world.side // 16)
+    codec = PatchCodecConfig(PRESETS[config.preset].transformer.in_channels, places, differences=True)
     vae = folders.load(config.vae, "vae", dtype="float32") if config.vae else None
-    make_model(folder, frames, texts, preset=config.preset, places=places, vae=vae, size=size, num_frames=world.frames)
+    make_model(folder, frames, texts, preset=config.preset, codec=codec, vae=vae, size=size, num_frames=world.frames)
     right = train_hearing(folder, frames=world.frames, **config.hearing)
     log.info("the audio encoder tells %.0f %% of unheard phonemes", 100 * right)
 

@@ -46,7 +46,8 @@ def init_model(
     clips = (load_video(clip_dir / "clips" / f"{row.id}.mp4", size=size).frames for row in rows[:max_clips])
     prompts = [StructuredPrompt.load(p) for p in sorted((clip_dir / "clips").glob("*.json"))]
     texts = [prompt.render() for prompt in prompts] or ["A person speaking"]
-    make_model(model_dir, clips, texts, preset=preset, channels=channels, size=size, num_frames=num_frames, seed=seed)
+    codec = PatchCodecConfig(channels or PRESETS[preset].transformer.in_channels)
+    make_model(model_dir, clips, texts, preset=preset, codec=codec, size=size, num_frames=num_frames, seed=seed)
 
 
 def make_model(
@@ -55,22 +56,22 @@ def make_model(
     texts: Iterable[str],
     *,
     preset: str,
-    channels: int | None = None,
-    places: tuple[int, int] = (1, 1),
+    codec: PatchCodecConfig | None = None,
     vae: folders.Component | None = None,
     size: tuple[int, int],
     num_frames: int,
     seed: int = 0,
 ) -> None:
-    """Writes a model folder for training from scratch: PatchCodec (see there for `places`) fitted on `clips`, or the
-    given `vae` in its place; a tokenizer fitted on `texts`.
+    """Writes a model folder for training from scratch: a PatchCodec (plain if `codec` does not say otherwise) fitted on
+    `clips`, or the given `vae` in its place; a tokenizer fitted on `texts`.
 
     The text and audio encoders are random and stay so (frozen random features are enough for a world with a few dozen
-    words and voices); the transformer is the preset's, with `channels` latent channels (None: its own). `size` and
+    words and voices); the transformer is the preset's, with the codec's latent channels. `size` and
     `num_frames` become the folder's defaults for sampling.
     """
     parts = PRESETS[preset]
-    channels = channels or (vae.config.z_dim if vae else parts.transformer.in_channels)
+    codec = codec or PatchCodecConfig(parts.transformer.in_channels)
+    channels = vae.config.z_dim if vae else codec.channels
     if parts.transformer.width <= 4 * channels:
         raise InputError(
             f"{channels} channels are too many for the preset {preset}: a token's noise is 4 x channels numbers, and "
@@ -79,8 +80,7 @@ def make_model(
     keys = jax.random.split(jax.random.key(seed), 3)
 
     if vae is None:
-        codec = fit_patch_codec([_pixels(clip) for clip in clips], channels, places)
-        vae = folders.Component(PatchCodec, PatchCodecConfig(channels, places), codec)
+        vae = folders.Component(PatchCodec, codec, fit_patch_codec([_pixels(clip) for clip in clips], codec))
     folders.save(model_dir, "vae", vae.config, vae.params)
     tokenizer = fit_tokenizer(texts, vocab_size=parts.text_encoder.vocab_size)
     tokenizer.save_pretrained(Path(model_dir) / "tokenizer")

@@ -1,7 +1,7 @@
 """The ablation: rows are what their names say, the rule decides as it was fixed, runs are made once."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 
 import jax
 import numpy as np
@@ -21,7 +21,6 @@ from configs.ablation import get_config
 from configs.stage2 import get_config as stage2
 from data_pipelines.puppets import dataset
 from data_pipelines.puppets.clips import ACTIONS, World, make_clip
-from data_pipelines.small_world import make_model
 
 # ---- rows
 
@@ -197,17 +196,29 @@ def fake_judge():
     return judge
 
 
+class Here(ProcessPoolExecutor):
+    """Draws in this process: others take seconds to start."""
+
+    def __init__(self):
+        pass
+
+    def submit(self, draw, *args):
+        done = Future()
+        done.set_result(draw(*args))
+        return done
+
+    def shutdown(self, *_, **__):
+        pass
+
+
 @pytest.fixture
 def base(tmp_path, quickly, monkeypatch):
     """(config, folder) of a world of half a second with a backbone of four steps."""
-    monkeypatch.setattr(dataset, "_pool", lambda: ThreadPoolExecutor(2))  # processes take seconds to start
+    monkeypatch.setattr(dataset, "_pool", Here)
+    monkeypatch.setattr(puppets, "train_hearing", lambda *_, **__: 0.0)
     config, folder = get_config("groups=helps,seeds=1,runlocal"), tmp_path / "base"
     config.world.update({"side": 32, "frames": 13})
-    clips = [make_clip(seed, World(**config.world)) for seed in (1, 2)]
-    texts = [clip.prompt.render() for clip in clips]
-    make_model(
-        folder / "base", [c.frames for c in clips], texts, preset="tiny", places=(2, 2), size=(32, 32), num_frames=13
-    )
+    puppets.make_base(config, folder / "base")
     puppets.make_data(config, folder / "base", folder / "shards")
     puppets.run_stage(config.backbone, folder / "base", folder / "shards", folder / "backbone")
     return config, folder

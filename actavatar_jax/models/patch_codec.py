@@ -23,10 +23,15 @@ FRAME_VALUES = SIDE * SIDE * 3  # values in a patch of one frame
 
 @dataclasses.dataclass(frozen=True)
 class PatchCodecConfig:
-    """`places` are the rows and columns of patches with bases of their own; (1, 1): all patches share one."""
+    """`places` are the rows and columns of patches with bases of their own; (1, 1): all patches share one.
+
+    With `differences` the groups are coded as what they add to frame 0: still parts have the code 0, so that a model
+    that knows frame 0 has only motion to learn.
+    """
 
     channels: int = 48
     places: tuple[int, int] = (1, 1)
+    differences: bool = False
 
 
 class PatchCodec(nnx.Module):
@@ -42,7 +47,7 @@ class PatchCodec(nnx.Module):
             raise InputError(f"PatchCodec got {c} channels; a 16x16 patch allows at most {FRAME_VALUES}.")
         self.first = Basis(FRAME_VALUES, c, places, rngs=rngs)
         self.rest = Basis(GROUP * FRAME_VALUES, c, places, rngs=rngs)
-        self.places = places
+        self.places, self.differences = places, config.differences
 
     def encode(self, pixels: Float[Array, "B F h w 3"]) -> Float[Array, "B T H W C"]:
         """Pixels in [-1, 1] -> latents; F = 4k+1, sides multiples of 16."""
@@ -57,13 +62,16 @@ class PatchCodec(nnx.Module):
                 f"PatchCodec got pictures of {height}x{width}; its bases are those of every place in "
                 f"{self.places[0] * SIDE}x{self.places[1] * SIDE} and take no other size."
             )
-        return jnp.concatenate(
-            [self.first.encode(patches(pixels[:, :1])), self.rest.encode(patches(pixels[:, 1:]))], axis=1
-        )
+        first, rest = patches(pixels[:, :1]), patches(pixels[:, 1:])
+        if self.differences:
+            rest = rest - still(first)
+        return jnp.concatenate([self.first.encode(first), self.rest.encode(rest)], axis=1)
 
     def decode(self, latents: Float[Array, "B T H W C"]) -> Float[Array, "B F h w 3"]:
         """Latents -> pixels clamped to [-1, 1]."""
         first, rest = self.first.decode(latents[:, :1]), self.rest.decode(latents[:, 1:])
+        if self.differences:
+            rest = rest + still(first)
         return jnp.clip(jnp.concatenate([unpatches(first), unpatches(rest)], axis=1), -1, 1)
 
 
@@ -90,43 +98,55 @@ class Basis(nnx.Module):
         return jnp.einsum("bthwi,hwio->bthwo", x, matrix)
 
 
-def fit_patch_codec(
-    clips: Sequence[Float[np.ndarray, "F h w 3"]], channels: int, places: tuple[int, int] = (1, 1)
-) -> functional.Params:
-    """Parameters of a `PatchCodec` with that many components, from clips of 4k+1 frames in [-1, 1].
+def fit_patch_codec(clips: Sequence[Float[np.ndarray, "F h w 3"]], config: PatchCodecConfig) -> functional.Params:
+    """Parameters of a `PatchCodec`, from clips of 4k+1 frames in [-1, 1].
 
     Scales are half-whitened (the square root of each component's deviation) and their overall size makes the mean
     variance of the latents 1: fully white codes give invisible detail the weight of the picture, raw ones drown the
     detail in noise.
     """
+    places = config.places
     first = np.concatenate([patches(clip[None, i : i + 1])[0] for clip in clips for i in range(len(clip))])
-    rest = np.concatenate([patches(clip[None, 1:])[0] for clip in clips])
+    rest = np.concatenate([_rest(clip, config.differences) for clip in clips])
     if places == (1, 1):
         first, rest = first.reshape(-1, 1, 1, FRAME_VALUES), rest.reshape(-1, 1, 1, GROUP * FRAME_VALUES)
-    fitted = [_fit_place(first[:, i, j], rest[:, i, j], channels) for i, j in np.ndindex(places)]
+    fitted = [_fit_place(first[:, i, j], rest[:, i, j], config) for i, j in np.ndindex(places)]
     params = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*places, *leaves[0].shape), *fitted)
-    deviation = params["rest"]["scale"]  # of the coefficients, so far
-    half_white = np.sqrt(deviation) * np.sqrt(np.mean(deviation))
-    # A still group of four frames has twice the norm of one frame.
-    params["first"]["scale"], params["rest"]["scale"] = half_white / np.float32(np.sqrt(GROUP)), half_white
+    for part in params.values():
+        deviation = part["scale"]  # of the coefficients, so far
+        part["scale"] = np.sqrt(deviation) * np.sqrt(np.mean(deviation))
+    if not config.differences:  # a still group of four frames has twice the norm of one frame
+        params["first"]["scale"] = params["rest"]["scale"] / np.float32(np.sqrt(GROUP))
     return params
 
 
-def _fit_place(first: np.ndarray, rest: np.ndarray, channels: int) -> functional.Params:
+def _rest(clip: Float[np.ndarray, "F h w 3"], differences: bool) -> Float[np.ndarray, "T H W V"]:
+    """The patches of a clip's groups of four."""
+    rest = patches(clip[None, 1:])[0]
+    return rest - np.tile(patches(clip[None, :1])[0], GROUP) if differences else rest
+
+
+def _fit_place(first: np.ndarray, rest: np.ndarray, config: PatchCodecConfig) -> functional.Params:
     """Bases of one place; `scale` is the deviation of the coefficients.
 
-    Frame 0's components are rotated so that a still patch has nearly the same code in frame 0 and in a later group:
-    the transformer then sees one space, and copying the first frame is close to the identity.
+    Where groups are coded as they are, frame 0's components are rotated so that a still patch has nearly the same code
+    in frame 0 and in a later group: the transformer then sees one space, and copying the first frame is close to the
+    identity.
     """
-    first_mean, first_basis = _components(first, channels)
-    rest_mean, rest_basis = _components(rest, channels)
-    still = np.tile(first - first_mean, GROUP) @ rest_basis
-    left, _, right = np.linalg.svd(((first - first_mean) @ first_basis).T @ still)
-    deviation = ((rest - rest_mean) @ rest_basis).std(axis=0)
+    first_mean, first_basis = _components(first, config.channels)
+    rest_mean, rest_basis = _components(rest, config.channels)
+    if not config.differences:
+        coded_still = np.tile(first - first_mean, GROUP) @ rest_basis
+        left, _, right = np.linalg.svd(((first - first_mean) @ first_basis).T @ coded_still)
+        first_basis = first_basis @ (left @ right)
     return {
-        "first": {"mean": first_mean, "directions": first_basis @ (left @ right), "scale": deviation},
-        "rest": {"mean": rest_mean, "directions": rest_basis, "scale": deviation},
+        "first": _basis(first, first_mean, first_basis),
+        "rest": _basis(rest, rest_mean, rest_basis),
     }
+
+
+def _basis(rows: np.ndarray, mean: np.ndarray, directions: np.ndarray) -> functional.Params:
+    return {"mean": mean, "directions": directions, "scale": ((rows - mean) @ directions).std(axis=0)}
 
 
 def _components(rows: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,6 +156,11 @@ def _components(rows: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray
     size = len(covariance)
     _, vectors = scipy.linalg.eigh(covariance, subset_by_index=(size - channels, size - 1))
     return mean.astype(np.float32), np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32)
+
+
+def still(first: Float[Array, "B one H W V"]) -> Float[Array, "B one H W values"]:
+    """The group of four frames that repeats frame 0."""
+    return jnp.concatenate([first] * GROUP, axis=-1)
 
 
 def patches(pixels):

@@ -118,7 +118,7 @@ class Pool:
 def fit_codec(pool: Pool, channels: int, clips: int = 16) -> Params:
     """The linear code of the pool's clips."""
     frames = [clip.frames[: floor_frames(len(clip.frames))] for clip in pool.clips[:clips]]
-    return fit_patch_codec([f.astype(np.float32) / 127.5 - 1 for f in frames], channels)
+    return fit_patch_codec([f.astype(np.float32) / 127.5 - 1 for f in frames], PatchCodecConfig(channels))
 
 
 def make_optimizer(settings: Settings) -> optax.GradientTransformation:

@@ -22,9 +22,10 @@ def moving_disc(seed: int, frames: int = 9, side: int = 64) -> np.ndarray:
     return (picture * 2 - 1).astype(np.float32)
 
 
-def fitted(clips, channels: int, places=(1, 1)):
-    params = fit_patch_codec(clips, channels, places)
-    return functional.bind(PatchCodec, PatchCodecConfig(channels, places), jax.tree.map(jnp.asarray, params))
+def fitted(clips, channels: int, places=(1, 1), differences=False):
+    config = PatchCodecConfig(channels, places, differences)
+    params = fit_patch_codec(clips, config)
+    return functional.bind(PatchCodec, config, jax.tree.map(jnp.asarray, params))
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +86,20 @@ def test_bases_of_every_place_are_sharper_where_everything_has_its_place():
 
 @pytest.mark.parametrize("places", [(1, 1), (2, 3)])
 def test_a_model_folder_gives_it_back(tmp_path, places):
-    config = PatchCodecConfig(5, places)
+    config = PatchCodecConfig(5, places, differences=places != (1, 1))
     params = jax.device_get(functional.init(PatchCodec, config, jax.random.key(0)))
     folder.save(tmp_path, "vae", config, params)
     stored = folder.load(tmp_path, "vae")
     assert stored.config == config
     jax.tree.map(np.testing.assert_array_equal, stored.params, params)
+
+
+def test_differences_code_still_parts_as_zero_and_moving_ones_as_well_as_before(codec):
+    differing = fitted([moving_disc(i) for i in range(12)], channels=64, differences=True)
+    clip = jnp.asarray(moving_disc(99))[None]
+    still = jnp.repeat(clip[:, :1], 9, axis=1)
+    mean = differing.encode(still)[:, 1:]
+    np.testing.assert_allclose(mean, jnp.broadcast_to(mean[:, :1, :1, :1], mean.shape), atol=1e-5)
+    assert np.abs(mean).mean() < 0.1 * np.abs(codec.encode(still)[:, 1:]).mean()
+    assert psnr(differing.decode(differing.encode(clip)), clip) > 26
+    np.testing.assert_allclose(differing.encode(clip[:, :5]), differing.encode(clip)[:, :2], atol=1e-5)

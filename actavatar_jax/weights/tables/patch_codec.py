@@ -1,5 +1,6 @@
 """`PatchCodec` has no other layout: its tensors are stored under our own names."""
 
+import dataclasses
 from typing import Any
 
 from actavatar_jax.errors import InputError
@@ -14,14 +15,14 @@ def ours(config: PatchCodecConfig) -> Table:
 
 
 def to_json(config: PatchCodecConfig) -> dict[str, Any]:
-    return {"_class_name": "PatchCodec", "channels": config.channels, "places": list(config.places)}
+    return {"_class_name": "PatchCodec"} | dataclasses.asdict(config) | {"places": list(config.places)}
 
 
 def from_json(values: dict[str, Any]) -> PatchCodecConfig:
-    """Inverse of `to_json`; `InputError` for a number of channels or places that is missing or no whole number."""
-    channels, places = values.get("channels"), values.get("places", [1, 1])
+    """Inverse of `to_json`; `InputError` for values that are missing or of the wrong kind."""
+    channels, places, differences = values.get("channels"), values.get("places", [1, 1]), values.get("differences")
     if not isinstance(channels, int):
         raise InputError(f"the PatchCodec's config.json needs a whole number of channels, got {channels}.")
     if not (isinstance(places, list) and len(places) == 2 and all(isinstance(n, int) and n > 0 for n in places)):
         raise InputError(f"the PatchCodec's config.json needs two positive numbers of places, got {places}.")
-    return PatchCodecConfig(channels, (places[0], places[1]))
+    return PatchCodecConfig(channels, (places[0], places[1]), bool(differences))
