@@ -217,7 +217,7 @@ def base(tmp_path, quickly, monkeypatch):
     monkeypatch.setattr(dataset, "_pool", Here)
     monkeypatch.setattr(puppets, "train_hearing", lambda *_, **__: 0.0)
     config, folder = get_config("groups=helps,seeds=1,runlocal"), tmp_path / "base"
-    config.world.update({"side": 32, "frames": 13})
+    config.world.frames = 13
     puppets.make_base(config, folder / "base")
     puppets.make_data(config, folder / "base", folder / "shards")
     puppets.run_stage(config.backbone, folder / "base", folder / "shards", folder / "backbone")
@@ -246,6 +246,6 @@ def test_rows_are_trained_scored_and_not_made_again(base, tmp_path, monkeypatch)
     with pytest.raises(InputError, match=r"trained for 4 steps .* give --config.backbone.steps=4"):
         ablation.run(config, base, tmp_path / "runs")
     config.world = config.world.copy_and_resolve_references()
-    config.world.side = 16
-    with pytest.raises(InputError, match=r"side=32.*side=16"):
+    config.world.side = 32
+    with pytest.raises(InputError, match=r"side=64.*side=32"):
         ablation.run(config, base, tmp_path / "runs")

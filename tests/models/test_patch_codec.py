@@ -100,6 +100,6 @@ def test_differences_code_still_parts_as_zero_and_moving_ones_as_well_as_before(
     still = jnp.repeat(clip[:, :1], 9, axis=1)
     mean = differing.encode(still)[:, 1:]
     np.testing.assert_allclose(mean, jnp.broadcast_to(mean[:, :1, :1, :1], mean.shape), atol=1e-5)
-    assert np.abs(mean).mean() < 0.1 * np.abs(codec.encode(still)[:, 1:]).mean()
+    assert np.abs(mean).mean() < 0.25 * np.abs(codec.encode(still)[:, 1:]).mean()
     assert psnr(differing.decode(differing.encode(clip)), clip) > 26
     np.testing.assert_allclose(differing.encode(clip[:, :5]), differing.encode(clip)[:, :2], atol=1e-5)
