@@ -236,7 +236,7 @@ def evaluate_puppets(
     with demo.delivered(out.parent) as folder:
         world = demo.world_of(model)
         pipeline = ActAvatarPipeline.from_pretrained(model)
-        report = puppets.evaluate(pipeline, world, demo.UNSEEN[:items], demo.SAMPLING)
+        report = puppets.evaluate(pipeline, world, demo.UNSEEN[:items], puppets.SAMPLING)
         puppets.save_report(report, folder / out.name)
     print(report.table())
 

@@ -21,7 +21,7 @@ from actavatar_jax.evaluation.scores import Truth, score_clips
 from actavatar_jax.media import FPS, Video
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.puppets import SHIPPED, sample_clip
+from actavatar_jax.puppets import SAMPLING, SHIPPED, sample_clip
 from actavatar_jax.weights.folder import load_defaults
 from data_pipelines.puppets.clips import PuppetClip, World, make_clip
 from data_pipelines.puppets.dataset import TEST_SEED, TRAIN_SEEDS
@@ -30,7 +30,6 @@ from data_pipelines.puppets.script import SHORTEST
 
 log = logging.getLogger(__name__)
 
-SAMPLING = {"steps": 24, "solver": "unipc", "text_guidance": 3.0, "audio_guidance": 2.0}
 OWN_VOICE = "english-us"  # of sentences given without a voice
 LEVEL = 0.9  # flow time at which attention is read
 VIDEO_SIDE = 256  # pixels to which the video is enlarged, for players that show a smaller one as a stamp

@@ -13,6 +13,7 @@ GPU, clips can be drawn anew for every batch, at 128 px, with a VAE that was tra
 from ml_collections import ConfigDict
 
 from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.puppets import SAMPLING
 from actavatar_jax.training import settings
 
 

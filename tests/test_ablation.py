@@ -213,11 +213,10 @@ class Here(ProcessPoolExecutor):
 
 @pytest.fixture
 def base(tmp_path, quickly, monkeypatch):
-    """(config, folder) of a world of half a second with a backbone of four steps."""
+    """(config, folder) of a small world with a backbone of four steps."""
     monkeypatch.setattr(dataset, "_pool", Here)
     monkeypatch.setattr(puppets, "train_hearing", lambda *_, **__: 0.0)
     config, folder = get_config("groups=helps,seeds=1,runlocal"), tmp_path / "base"
-    config.world.frames = 13
     puppets.make_base(config, folder / "base")
     puppets.make_data(config, folder / "base", folder / "shards")
     puppets.run_stage(config.backbone, folder / "base", folder / "shards", folder / "backbone")
