@@ -47,9 +47,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.stage2 = training(config, wording="structured")
     config.stage2.steps = "4300 steps"
 
-    config.sample = ConfigDict(
-        {"steps": 24, "solver": "unipc", "shift": 3.0, "text_guidance": 3.0, "audio_guidance": 2.0}
-    )
+    config.sample = ConfigDict(SAMPLING)
     config.items = 64  # clips that are sampled and judged, none of them seen in training
     return shrink(config) if arg.runlocal else config
 
