@@ -9,6 +9,7 @@ and steps of a run are chosen behind the colon: `configs/ablation.py:groups=tabl
 from ml_collections import ConfigDict
 
 from actavatar_jax.training import settings
+from actavatar_jax.training.optimizer import to_steps
 from configs import puppets
 
 
@@ -33,9 +34,10 @@ def get_config(arg: str = "") -> ConfigDict:
         arg.steps, config.test_clips = 6, 3
         config.most_phases = 2  # of clips of one second
 
-    # The paper's two stages in the shares of configs/puppets.py, or all at once in as many steps.
+    # Two stages in the shares of configs/puppets.py, or all at once in as many steps.
     config.joint = config.stage2.copy_and_resolve_references()
-    first = arg.steps // 6
+    shares = [to_steps(stage.steps, stage.data.batch_size, None) for stage in (config.stage1, config.stage2)]
+    first = round(arg.steps * shares[0] / sum(shares))
     config.stage1.steps = f"{first} steps"
     config.stage2.steps = f"{arg.steps - first} steps"
     config.joint.steps = f"{arg.steps} steps"

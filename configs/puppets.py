@@ -30,7 +30,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
     # Image to video by what is seen and told, without times and without sound.
     config.backbone = training(config, wording="global")
-    config.backbone.steps = "1400 steps"
+    config.backbone.steps = "800 steps"
     config.backbone.optim.learning_rate = 1.5e-3
     config.backbone.time_law.noisy_share = 0.3
     config.backbone.rules = ((ADAPTER, None), *settings.FROM_SCRATCH)
@@ -39,13 +39,13 @@ def get_config(arg: str = "") -> ConfigDict:
 
     # Speech moves the lips of the frozen backbone (eq. 8).
     config.stage1 = training(config, wording="global")
-    config.stage1.steps = "500 steps"
+    config.stage1.steps = "250 steps"
     config.stage1.time_law.noisy_share = 0.0  # lips are decided at middle levels
     config.stage1.rules = ((ADAPTER, 1.0), (".*", None))
 
     # Everything learns to act on cue (eq. 10).
     config.stage2 = training(config, wording="structured")
-    config.stage2.steps = "4300 steps"
+    config.stage2.steps = "2000 steps"
 
     config.sample = ConfigDict(SAMPLING)
     config.items = 64  # clips that are sampled and judged, none of them seen in training

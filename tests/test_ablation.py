@@ -21,6 +21,7 @@ from configs.ablation import get_config
 from configs.stage2 import get_config as stage2
 from data_pipelines.puppets import dataset
 from data_pipelines.puppets.clips import ACTIONS, World, make_clip
+from data_pipelines.small_world import make_model
 
 # ---- rows
 
@@ -215,9 +216,12 @@ class Here(ProcessPoolExecutor):
 def base(tmp_path, quickly, monkeypatch):
     """(config, folder) of a small world with a backbone of four steps."""
     monkeypatch.setattr(dataset, "_pool", Here)
-    monkeypatch.setattr(puppets, "train_hearing", lambda *_, **__: 0.0)
     config, folder = get_config("groups=helps,seeds=1,runlocal"), tmp_path / "base"
-    puppets.make_base(config, folder / "base")
+    world = World(**config.world)
+    clips = list(dataset.draw(world, dataset.TRAIN_SEEDS[:8]))
+    texts = [dataset.prompt_of(clip, wording).render() for clip in clips for wording in dataset.WORDINGS]
+    frames, size = [clip.frames for clip in clips], (world.side, world.side)
+    make_model(folder / "base", frames, texts, preset="tiny", size=size, num_frames=world.frames)
     puppets.make_data(config, folder / "base", folder / "shards")
     puppets.run_stage(config.backbone, folder / "base", folder / "shards", folder / "backbone")
     return config, folder

@@ -43,6 +43,7 @@ def _small(width: int, layers: int, heads: int, channels: int, **other: Any) -> 
             freq_dim=64,
             audio=AudioAdapterConfig(feature_layers=2, feature_width=audio, hidden=96, tokens=8, token_width=64),
             frame_time=True,
+            predicts_data=other.get("predicts_data", False),
         ),
         vae=PatchCodecConfig(channels=channels),
         text_encoder=UMT5Config(vocab_size=1024, width=text, heads=4, head_dim=16, ffn=128, layers=2),
@@ -63,7 +64,15 @@ PRESETS = {
     "tiny": _small(width=64, layers=2, heads=2, channels=8),
     "demo": _small(width=256, layers=3, heads=4, channels=24),
     "small": _small(width=384, layers=3, heads=6, channels=80),
-    "puppets": _small(width=256, layers=4, heads=4, channels=48, text_len=112, conv_dim=(32, 32, 48, 64, 64, 64, 64)),
+    "puppets": _small(
+        width=256,
+        layers=4,
+        heads=4,
+        channels=48,
+        text_len=112,
+        conv_dim=(32, 32, 48, 64, 64, 64, 64),
+        predicts_data=True,
+    ),
 }
 
 

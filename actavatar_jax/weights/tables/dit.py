@@ -81,7 +81,7 @@ _WAN_CONFIG = {
     "patch_size": "patch",
 }
 _WAN_OPTIONAL = {"text_dim", "text_len", "patch_size"}  # the release leaves them to the defaults of the class
-_SETTINGS = ("max_phases", "phase_bias", "frame_time", "text_len")  # ours, beside the audio adapter's
+_SETTINGS = ("max_phases", "phase_bias", "frame_time", "predicts_data", "text_len")  # ours, beside the audio adapter's
 
 
 def diffusers(config: DiTConfig) -> Table:
