@@ -334,7 +334,7 @@ def add(x: Array, update: Array) -> Array:
 def velocity_from(
     data: Float[Array, "B T H W C"], noisy: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"]
 ) -> Float[Array, "B T H W C"]:
-    """`(noisy - data) / t`, by eq. 6 and 7; divided by at least LEAST_TIME: nearly clean frames must not rule the loss."""
+    """`(noisy - data) / t`, by eq. 6 and 7; `t` at least LEAST_TIME: nearly clean frames must not rule the loss."""
     t = jnp.maximum(timesteps / 1000, LEAST_TIME)[..., None, None, None]
     return (noisy.astype(jnp.float32) - data) / t
 
