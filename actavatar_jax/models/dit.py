@@ -46,6 +46,7 @@ class DiTConfig:
     # Two helps that the paper does not have; both start as the identity.
     phase_bias: str = "none"  # none | soft (learnable strength from zero) | hard: window bias on phase tokens
     frame_time: bool = False  # absolute time added to video tokens, for backbones trained from scratch
+    place: bool = False  # absolute row and column likewise, for codes whose bases differ from place to place
     # Whether the head gives the clean latents, from which the velocity follows. A narrow transformer cannot carry the
     # noise of a token besides what it has to think; clean latents have few dimensions (as in arXiv 2511.13720).
     predicts_data: bool = False
@@ -96,6 +97,8 @@ class ActAvatarDiT(nnx.Module):
         self.head = Head(c, rngs=rngs)
         if c.frame_time:
             self.frame_time = linear(c.freq_dim, c.width, "float32", rngs, nnx.initializers.zeros)
+        if c.place:
+            self.place = linear(2 * c.freq_dim, c.width, "float32", rngs, nnx.initializers.zeros)
 
     def condition(
         self,
@@ -174,6 +177,11 @@ class ActAvatarDiT(nnx.Module):
         x = self.patch_embedding(patchify(latents, c.patch)).astype(c.dtype)
         if conditions.frame_time is not None:
             x = x + conditions.frame_time[None, :, None].astype(c.dtype)
+        if c.place:
+            rows, columns = np.mgrid[: latents.shape[2] // c.patch[1], : latents.shape[3] // c.patch[2]].reshape(2, -1)
+            # Times 100: rows a few radians apart at the sinusoid's middle frequencies.
+            places = [sinusoid(jnp.asarray(100.0 * axis), c.freq_dim) for axis in (rows, columns)]
+            x = x + self.place(jnp.concatenate(places, axis=-1))[None, None].astype(c.dtype)
         time = self.time_embedding(sinusoid(timesteps, c.freq_dim))
         return x, time, self.time_projection(nnx.silu(time)).reshape(*timesteps.shape, 6, c.width)
 

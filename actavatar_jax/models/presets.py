@@ -43,7 +43,7 @@ def _small(width: int, layers: int, heads: int, channels: int, **other: Any) -> 
             freq_dim=64,
             audio=AudioAdapterConfig(feature_layers=2, feature_width=audio, hidden=96, tokens=8, token_width=64),
             frame_time=True,
-            predicts_data=other.get("predicts_data", False),
+            place=other.get("place", False),
         ),
         vae=PatchCodecConfig(channels=channels),
         text_encoder=UMT5Config(vocab_size=1024, width=text, heads=4, head_dim=16, ffn=128, layers=2),
@@ -71,7 +71,7 @@ PRESETS = {
         channels=48,
         text_len=112,
         conv_dim=(32, 32, 48, 64, 64, 64, 64),
-        predicts_data=True,
+        place=True,
     ),
 }
 

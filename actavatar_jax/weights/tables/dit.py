@@ -52,7 +52,9 @@ _MODULATION = ("scale_shift_table", "modulation")
 _AUDIO_PROJECTION = (("first", "proj1"), ("rest", "proj1_vf"), ("hidden", "proj2"), ("tokens", "proj3"))
 
 # Ours that a plain backbone file lacks; as initialised they leave the backbone's output as it is.
-ADDED = r"audio_projection/.*|blocks/audio_(norm|attn)/.*|phase_embedding/.*|blocks/window_strength|frame_time/.*"
+ADDED = (
+    r"audio_projection/.*|blocks/audio_(norm|attn)/.*|phase_embedding/.*|blocks/window_strength|(frame_time|place)/.*"
+)
 
 # key of diffusers' config.json -> ours, and the original's key -> ours
 _CONFIG = {
@@ -81,7 +83,8 @@ _WAN_CONFIG = {
     "patch_size": "patch",
 }
 _WAN_OPTIONAL = {"text_dim", "text_len", "patch_size"}  # the release leaves them to the defaults of the class
-_SETTINGS = ("max_phases", "phase_bias", "frame_time", "predicts_data", "text_len")  # ours, beside the audio adapter's
+# Ours, beside the audio adapter's.
+_SETTINGS = ("max_phases", "phase_bias", "frame_time", "place", "predicts_data", "text_len")
 
 
 def diffusers(config: DiTConfig) -> Table:
@@ -114,6 +117,8 @@ def _table(config: DiTConfig, side: int) -> Table:
         entries += linear(f"audio_proj.{theirs}", f"audio_projection/{ours}")
     if config.frame_time:
         entries += linear("frame_time", "frame_time")
+    if config.place:
+        entries += linear("place", "place")
 
     modulation = reshape((1, 6, width), (6, width))
     for i in range(config.layers):
