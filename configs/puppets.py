@@ -48,7 +48,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.stage2.steps = "2000 steps"
 
     config.sample = ConfigDict(SAMPLING)
-    config.items = 64  # clips that are sampled and judged, none of them seen in training
+    config.test_clips = 64  # clips that are sampled and judged, none of them seen in training
     return shrink(config) if arg.runlocal else config
 
 
@@ -75,7 +75,7 @@ def training(config: ConfigDict, wording: str) -> ConfigDict:
 def shrink(config: ConfigDict) -> ConfigDict:
     config.world.update({"side": 64, "frames": 25})
     config.preset = "tiny"
-    config.clips, config.codec_clips, config.items = 16, 8, 3
+    config.clips, config.codec_clips, config.test_clips = 16, 8, 3
     config.hearing.update({"utterances": 16, "steps": 4})
     for stage in (config.backbone, config.stage1, config.stage2):
         stage.data.world = config.world

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     for stage in puppets.STAGES:
         model = puppets.run_stage(config[stage], model, workdir / "shards", workdir / stage)
 
-    world, items = World(**config.world), range(TEST_SEED, TEST_SEED + config.items)
+    world, items = World(**config.world), range(TEST_SEED, TEST_SEED + config.test_clips)
     reports = {"codec": puppets.ceiling(Encoders.from_folder(base), world, items)}
     reports["model"] = puppets.evaluate(ActAvatarPipeline.from_pretrained(model), world, items, config.sample)
     for name, report in reports.items():

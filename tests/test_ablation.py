@@ -9,9 +9,9 @@ import pytest
 
 from actavatar_jax import ablation, experiment, puppets
 from actavatar_jax.ablation import runs
-from actavatar_jax.ablation.plan import Run, stages_of, total_steps
+from actavatar_jax.ablation.planning import Run, stages_of, total_steps
+from actavatar_jax.ablation.results import Scores, spread
 from actavatar_jax.ablation.rows import GROUPS, ROWS
-from actavatar_jax.ablation.table import Scores, spread
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.scores import Judgement
 from actavatar_jax.models import functional

@@ -61,17 +61,17 @@ def test_a_finished_step_is_not_repeated(world):
     assert not changed(before, weights(model))
 
 
-def test_items_are_sampled_and_judged_from_their_pixels(world):
+def test_clips_are_sampled_and_judged_from_their_pixels(world):
     config, folder = world
     pipeline = ActAvatarPipeline.from_pretrained(folder / "stage2" / "model")
-    report = puppets.evaluate(pipeline, World(**config.world), range(config.items), config.sample)
-    assert report.clips == config.items
+    report = puppets.evaluate(pipeline, World(**config.world), range(config.test_clips), config.sample)
+    assert report.clips == config.test_clips
     assert {"hit", "iou", "lip", "drift", "psnr"} <= report.figures.keys()
 
 
 def test_the_codec_is_a_ceiling_above_a_model_of_four_steps(world):
     config, folder = world
-    items = World(**config.world), range(config.items)
+    items = World(**config.world), range(config.test_clips)
     ceiling = puppets.ceiling(Encoders.from_folder(folder / "base"), *items)
     pipeline = ActAvatarPipeline.from_pretrained(folder / "stage2" / "model")
     assert ceiling["psnr"].value > puppets.evaluate(pipeline, *items, config.sample)["psnr"].value

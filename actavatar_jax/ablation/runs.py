@@ -14,8 +14,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from actavatar_jax import experiment, puppets
-from actavatar_jax.ablation.plan import Run, plan, stages_of, steps
-from actavatar_jax.ablation.table import table
+from actavatar_jax.ablation.planning import Run, plan, stages_of, steps
+from actavatar_jax.ablation.results import table
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
 from actavatar_jax.models.presets import ADAPTER

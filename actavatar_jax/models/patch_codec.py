@@ -19,6 +19,7 @@ from actavatar_jax.models import functional
 
 SIDE, GROUP = 16, 4
 FRAME_VALUES = SIDE * SIDE * 3  # values in a patch of one frame
+STILLEST = 0.02  # of the mean deviation: what hardly moves in the clips at hand may move in others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +115,7 @@ def fit_patch_codec(clips: Sequence[Float[np.ndarray, "F h w 3"]], config: Patch
     params = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*places, *leaves[0].shape), *fitted)
     for part in params.values():
         deviation = part["scale"]  # of the coefficients, so far
+        deviation = np.maximum(deviation, STILLEST * deviation.mean())
         part["scale"] = np.sqrt(deviation) * np.sqrt(np.mean(deviation))
     if not config.differences:  # a still group of four frames has twice the norm of one frame
         params["first"]["scale"] = params["rest"]["scale"] / np.float32(np.sqrt(GROUP))
@@ -152,6 +154,9 @@ def _basis(rows: np.ndarray, mean: np.ndarray, directions: np.ndarray) -> functi
 def _components(rows: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and leading principal directions (as columns)."""
     mean = rows.mean(axis=0)
+    if channels <= len(rows) < len(mean):  # much faster for few patches
+        vectors = np.linalg.svd(rows - mean, full_matrices=False)[2][:channels].T
+        return mean.astype(np.float32), np.ascontiguousarray(vectors, dtype=np.float32)
     covariance = np.cov(rows - mean, rowvar=False, bias=True, dtype=np.float32)
     size = len(covariance)
     _, vectors = scipy.linalg.eigh(covariance, subset_by_index=(size - channels, size - 1))

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy import stats
 
-from actavatar_jax.ablation.plan import Run, rows_of, total_steps
+from actavatar_jax.ablation.planning import Run, rows_of, total_steps
 from actavatar_jax.ablation.rows import GROUPS, LEAST_GAP, QUESTION, RULE
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from actavatar_jax.ablation.plan import Run, plan, rows_of, steps, total_steps
+from actavatar_jax.ablation.planning import Run, plan, rows_of, steps, total_steps
 from actavatar_jax.errors import InputError
 
 
