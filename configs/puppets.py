@@ -2,8 +2,9 @@
 
     python launch/puppets.py --config configs/puppets.py --workdir runs/puppets
 
-About two hours on two CPU cores at 64 px. `:runlocal` runs the same path in a few minutes and reaches nothing. On a
-GPU, clips can be drawn anew for every batch, at 128 px, with a VAE that was trained there:
+About two and a half hours on two CPU cores at 64 px (a full run has not been made yet: see docs/puppets.md).
+`:runlocal` runs the same path in a few minutes and reaches nothing. On a GPU, clips can be drawn anew for every batch,
+at 128 px, with a VAE that was trained there:
 
     python launch/train_vae.py --config configs/vae.py:puppets --workdir runs/puppet_vae
     python launch/puppets.py --config configs/puppets.py:side=128,fresh --workdir runs/puppets128 \\
@@ -30,7 +31,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
     # Image to video by what is seen and told, without times and without sound.
     config.backbone = training(config, wording="global")
-    config.backbone.steps = "800 steps"
+    config.backbone.steps = "3000 steps"
     config.backbone.optim.learning_rate = 1.5e-3
     config.backbone.time_law.noisy_share = 0.3
     config.backbone.rules = ((ADAPTER, None), *settings.FROM_SCRATCH)
@@ -39,13 +40,13 @@ def get_config(arg: str = "") -> ConfigDict:
 
     # Speech moves the lips of the frozen backbone (eq. 8).
     config.stage1 = training(config, wording="global")
-    config.stage1.steps = "250 steps"
+    config.stage1.steps = "1000 steps"
     config.stage1.time_law.noisy_share = 0.0  # lips are decided at middle levels
     config.stage1.rules = ((ADAPTER, 1.0), (".*", None))
 
     # Everything learns to act on cue (eq. 10).
     config.stage2 = training(config, wording="structured")
-    config.stage2.steps = "2000 steps"
+    config.stage2.steps = "9000 steps"
 
     config.sample = ConfigDict(SAMPLING)
     config.test_clips = 64  # clips that are sampled and judged, none of them seen in training

@@ -111,9 +111,13 @@ def test_video_through_an_orthonormal_codec():
     first, rest = np.eye(768, dtype=np.float32), np.zeros((3072, 768), np.float32)
     rest[:768] = np.eye(768)
     params = {
-        "first_mean": np.zeros(768, np.float32), "first_basis": first, "first_scale": np.ones(768, np.float32),
-        "rest_mean": np.zeros(3072, np.float32), "rest_basis": rest, "rest_scale": np.ones(768, np.float32),
-    }  # fmt: skip
+        part: {
+            "mean": np.zeros((1, 1, len(directions)), np.float32),
+            "directions": directions[None, None],
+            "scale": np.ones((1, 1, 768), np.float32),
+        }
+        for part, directions in (("first", first), ("rest", rest))
+    }
     encoders = build()
     encoders = Encoders(
         encoders.tokenizer, encoders.text_encoder, encoders.audio_encoder,
@@ -156,7 +160,7 @@ def test_fingerprint_tells_parts_apart(encoders):
     assert low.fingerprint() == mark
 
     changed = jax.tree.map(np.array, encoders.vae.params)
-    changed["first_mean"][0] += 0.1
+    changed["first"]["mean"][0] += 0.1
     other_vae = dataclasses.replace(encoders.vae, params=changed)
     eps = dataclasses.replace(AUDIO, eps=1e-6)
     other_audio = dataclasses.replace(encoders.audio_encoder, config=eps)

@@ -70,8 +70,8 @@ def test_the_linear_code_is_fitted_on_whole_groups_of_frames(monkeypatch):
     seen = []
     monkeypatch.setattr(judge_training, "fit_patch_codec", lambda *given: seen.append(given) or {})
     judge_training.fit_codec(Pool(squares(seed, frames=20) for seed in range(3)), 5, clips=2)
-    ((clips, channels),) = seen
-    assert [clip.shape[0] for clip in clips] == [17, 17] and channels == 5
+    ((clips, config),) = seen
+    assert [clip.shape[0] for clip in clips] == [17, 17] and config == PatchCodecConfig(5)
     assert min(clip.min() for clip in clips) >= -1 and max(clip.max() for clip in clips) <= 1
 
 

@@ -164,8 +164,9 @@ def test_patch_codec(tmp_path):
     config = PatchCodecConfig(channels=5)
     params = random_params(PatchCodec, config)
     folder.save(tmp_path, "vae", config, params)
-    assert json.loads((tmp_path / "vae" / "config.json").read_text()) == {"_class_name": "PatchCodec", "channels": 5}
-    assert set(theirs(tmp_path / "vae")) == set(params)
+    stored = {"_class_name": "PatchCodec", "channels": 5, "places": [1, 1], "differences": False}
+    assert json.loads((tmp_path / "vae" / "config.json").read_text()) == stored
+    assert set(theirs(tmp_path / "vae")) == {f"{part}.{name}" for part in params for name in params[part]}
     part = folder.load(tmp_path, "vae", dtype="bfloat16")
     assert (part.module, part.config) == (PatchCodec, config)
     equal(folder.load(tmp_path, "vae").params, params)
