@@ -43,20 +43,14 @@ class DiTConfig:
     patch: tuple[int, int, int] = (1, 2, 2)
     max_phases: int = 8
     audio: AudioAdapterConfig = dataclasses.field(default_factory=AudioAdapterConfig)
-    # Two helps that the paper does not have; both start as the identity.
+    # Helps that the paper does not have; each starts as the identity.
     phase_bias: str = "none"  # none | soft (learnable strength from zero) | hard: window bias on phase tokens
     frame_time: bool = False  # absolute time added to video tokens, for backbones trained from scratch
     place: bool = False  # absolute row and column likewise, for codes whose bases differ from place to place
-    # Whether the head gives the clean latents, from which the velocity follows. A narrow transformer cannot carry the
-    # noise of a token besides what it has to think; clean latents have few dimensions (as in arXiv 2511.13720).
-    predicts_data: bool = False
     # How to execute; never stored with weights.
     dtype: str = "float32"  # of matrix products and of the residual stream
     attention: str = "xla"  # xla | chunked | cudnn | splash
     remat: str = "none"  # none | full | attention (keep attention outputs, recompute the rest)
-
-
-LEAST_TIME = 0.2  # of flow; see `velocity_from`
 
 
 @jax.tree_util.register_dataclass
@@ -151,8 +145,7 @@ class ActAvatarDiT(nnx.Module):
             return block(x, modulation, conditions, text_kv, audio_kv, audio_scale), None
 
         x, _ = jax.lax.scan(rematerialised(body, self.config.remat), x, self._layers(conditions))
-        out = unpatchify(self.head(x, time), latents.shape, self.config.patch)
-        return velocity_from(out, latents, timesteps) if self.config.predicts_data else out
+        return unpatchify(self.head(x, time), latents.shape, self.config.patch)
 
     def text_attention(
         self, latents: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"], conditions: Conditions
@@ -337,14 +330,6 @@ class Head(nnx.Module):
 def add(x: Array, update: Array) -> Array:
     """Residual addition in float32, kept in the dtype of the stream."""
     return (x.astype(jnp.float32) + update.astype(jnp.float32)).astype(x.dtype)
-
-
-def velocity_from(
-    data: Float[Array, "B T H W C"], noisy: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"]
-) -> Float[Array, "B T H W C"]:
-    """`(noisy - data) / t`, by eq. 6 and 7; `t` at least LEAST_TIME: nearly clean frames must not rule the loss."""
-    t = jnp.maximum(timesteps / 1000, LEAST_TIME)[..., None, None, None]
-    return (noisy.astype(jnp.float32) - data) / t
 
 
 def sinusoid(t: Float[Array, "*rest"], width: int) -> Float[Array, "*rest width"]:

@@ -160,17 +160,31 @@ def test_audio_of_one_latent_frame_never_reaches_another():
 def test_optional_helps_start_as_the_identity():
     params = randomised(CONFIG)
     plain = run(CONFIG, params)
-    for config in (dataclasses.replace(CONFIG, phase_bias="soft"), dataclasses.replace(CONFIG, frame_time=True)):
+    for option in ({"phase_bias": "soft"}, {"frame_time": True}, {"place": True}):
+        config = dataclasses.replace(CONFIG, **option)
         fresh = initial(config)
         grown = functional.unflatten({**fresh, **functional.flatten(params)})
         np.testing.assert_allclose(run(config, grown), plain, rtol=1e-5, atol=1e-5)
         extra = [n for n in fresh if n not in functional.flatten(params)]
-        direction = jax.random.normal(jax.random.key(5), (1024,))
+        direction = jax.random.normal(jax.random.key(5), (2048,))
         moved = functional.unflatten(
             {**fresh, **functional.flatten(params)}
             | {n: fresh[n] + direction[: fresh[n].size].reshape(fresh[n].shape) for n in extra}
         )
         assert not np.allclose(run(config, moved), plain, rtol=1e-3)
+
+
+def test_place_tells_rows_and_columns_apart():
+    """With everything else alike, the tokens of a frame differ by their learned places alone."""
+    config = dataclasses.replace(CONFIG, place=True)
+    flat = initial(config)
+    flat["place/kernel"] = 0.1 * jax.random.normal(jax.random.key(3), flat["place/kernel"].shape)
+    model = functional.bind(ActAvatarDiT, config, functional.unflatten(flat))
+    same = jnp.ones_like(LATENTS)
+    tokens, *_ = model._embed(same, TIMES, model.condition(**INPUTS, grid=same.shape[1:4]))
+    first = np.asarray(tokens[0, 0])
+    apart = np.abs(first[:, None] - first[None]).max(-1)
+    assert (apart[~np.eye(len(first), dtype=bool)] > 1e-2).all()
 
 
 def test_window_penalty_is_zero_inside_and_for_base_and_padding():

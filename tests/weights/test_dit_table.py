@@ -87,19 +87,19 @@ def test_our_tensors_have_multitalks_names():
 
 
 @pytest.mark.parametrize("phase_bias", ["none", "soft", "hard"])
-@pytest.mark.parametrize("frame_time", [False, True])
-def test_options_have_tensors_only_where_they_are_on(phase_bias, frame_time):
-    config = dataclasses.replace(SMALL, phase_bias=phase_bias, frame_time=frame_time)
+@pytest.mark.parametrize("where", [False, True])
+def test_options_have_tensors_only_where_they_are_on(phase_bias, where):
+    config = dataclasses.replace(SMALL, phase_bias=phase_bias, frame_time=where, place=where)
     for layout in (dit.diffusers, dit.wan):
         names.check_coverage(layout(config), functional.abstract(ActAvatarDiT, config))
         sizes = shapes(layout(config), config)
         assert (sizes.get("blocks.1.window_strength") == (1,)) == (phase_bias == "soft")
-        assert ("frame_time.weight" in sizes) == frame_time
+        assert ("frame_time.weight" in sizes) == ("place.weight" in sizes) == where
 
 
 @pytest.mark.parametrize("layout", [dit.diffusers, dit.wan])
 def test_out_and_in_again_is_bitwise(layout):
-    config = dataclasses.replace(SMALL, phase_bias="soft", frame_time=True)
+    config = dataclasses.replace(SMALL, phase_bias="soft", frame_time=True, place=True)
     rng = np.random.default_rng(0)
     abstract = functional.abstract(ActAvatarDiT, config)
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), abstract)

@@ -84,7 +84,7 @@ _WAN_CONFIG = {
 }
 _WAN_OPTIONAL = {"text_dim", "text_len", "patch_size"}  # the release leaves them to the defaults of the class
 # Ours, beside the audio adapter's.
-_SETTINGS = ("max_phases", "phase_bias", "frame_time", "place", "predicts_data", "text_len")
+_SETTINGS = ("max_phases", "phase_bias", "frame_time", "place", "text_len")
 
 
 def diffusers(config: DiTConfig) -> Table:
