@@ -39,7 +39,7 @@ def main(argv: list[str]) -> None:
 
     world, items = World(**config.world), range(TEST_SEED, TEST_SEED + config.test_clips)
     reports = {"codec": puppets.ceiling(Encoders.from_folder(base), world, items)}
-    reports["model"] = puppets.evaluate(ActAvatarPipeline.from_pretrained(model), world, items, config.sample)
+    reports["model"] = puppets.evaluate(ActAvatarPipeline.from_pretrained(model), world, items, config.sample.to_dict())
     for name, report in reports.items():
         print(f"\n{name}\n{report.table()}")
         puppets.save_report(report, workdir / f"scores_{name}.json")

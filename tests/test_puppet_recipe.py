@@ -64,7 +64,7 @@ def test_a_finished_step_is_not_repeated(world):
 def test_clips_are_sampled_and_judged_from_their_pixels(world):
     config, folder = world
     pipeline = ActAvatarPipeline.from_pretrained(folder / "stage2" / "model")
-    report = puppets.evaluate(pipeline, World(**config.world), range(config.test_clips), config.sample)
+    report = puppets.evaluate(pipeline, World(**config.world), range(config.test_clips), config.sample.to_dict())
     assert report.clips == config.test_clips
     assert {"hit", "iou", "lip", "drift", "psnr"} <= report.figures.keys()
 
@@ -74,7 +74,7 @@ def test_the_codec_is_a_ceiling_above_a_model_of_four_steps(world):
     items = World(**config.world), range(config.test_clips)
     ceiling = puppets.ceiling(Encoders.from_folder(folder / "base"), *items)
     pipeline = ActAvatarPipeline.from_pretrained(folder / "stage2" / "model")
-    assert ceiling["psnr"].value > puppets.evaluate(pipeline, *items, config.sample)["psnr"].value
+    assert ceiling["psnr"].value > puppets.evaluate(pipeline, *items, config.sample.to_dict())["psnr"].value
 
 
 def test_a_shipped_model_is_the_trained_one_in_bfloat16(world, tmp_path, monkeypatch):
