@@ -1,27 +1,16 @@
 """The command line from raw videos to a talking video, and one sentence for whatever does not fit."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
+from commands import actavatar
 from PIL import Image
 
-from actavatar_jax import cli
 from actavatar_jax.media import load_video, probe
 from data_pipelines.puppets.clips import World, write_clips
 
 SAMPLE = ("--steps", "2", "--solver", "euler", "--frames", "9", "--height", "64", "--width", "64")
-
-
-def actavatar(*arguments) -> int:
-    """Runs a command in this process and returns its exit code."""
-    sys.argv = ["actavatar", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return stop.code or 0
-    return 0
 
 
 @pytest.fixture(scope="module")

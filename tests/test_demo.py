@@ -2,14 +2,14 @@
 
 import functools
 import json
-import sys
 
 import jax
 import numpy as np
 import pytest
+from commands import actavatar
 from PIL import Image
 
-from actavatar_jax import cli, demo, puppets
+from actavatar_jax import demo, puppets
 from actavatar_jax.evaluation import Judge, JudgeConfig
 from actavatar_jax.evaluation.puppet_judge import PuppetJudge
 from actavatar_jax.media import load_video, probe
@@ -41,16 +41,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(demo, "load_judge", random_judge)
     monkeypatch.setattr(puppets, "load_judge", random_judge)
     monkeypatch.setitem(demo.SAMPLING, "steps", 2)
-
-
-def actavatar(*arguments) -> int:
-    """Runs a command in this process and returns its exit code."""
-    sys.argv = ["actavatar", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return stop.code or 0
-    return 0
 
 
 def test_a_video_with_sound_two_pictures_and_a_score(model, tmp_path, capsys):

@@ -146,6 +146,9 @@ def test_unused_embedding_of_the_audio_encoder_may_be_absent(copy):
     safetensors.save_file(tensors, copy / "audio_encoder" / "model.safetensors")
     part = folder.load(copy, "audio_encoder")
     functional.bind(Wav2Vec2, part.config, part.params)
+    stored = theirs(copy / "audio_encoder", "model")
+    assert "masked_spec_embed" not in stored and "masked_spec_embed" in part.params
+    np.testing.assert_array_equal(part.params["projection"]["kernel"], stored["feature_projection.projection.weight"].T)
 
 
 def test_old_torch_file_of_the_audio_encoder(copy):
