@@ -51,8 +51,10 @@ def make_base(config: ConfigDict, folder: Path) -> None:
     size, places = (world.side, world.side), (world.side // 16, world.side // 16)
     codec = PatchCodecConfig(PRESETS[config.preset].transformer.in_channels, places, differences=True)
     vae = folders.load(config.vae, "vae", dtype="float32") if config.vae else None
-    make_model(folder, frames, texts, preset=config.preset, codec=codec, vae=vae, size=size, num_frames=world.frames)
-    right = train_hearing(folder, frames=world.frames, **config.hearing)
+    sizes = {"size": size, "num_frames": world.frames}
+    with replaced_folder(folder) as partial:
+        make_model(partial, frames, texts, preset=config.preset, codec=codec, vae=vae, **sizes)
+        right = train_hearing(partial, frames=world.frames, **config.hearing)
     log.info("the audio encoder tells %.0f %% of unheard phonemes", 100 * right)
 
 
@@ -105,7 +107,7 @@ def ceiling(encoders: Encoders, world: World, seeds: Iterable[int]) -> Report:
 def ship(model: Path) -> None:
     """Puts a model folder, in bfloat16, where `actavatar demo` and its users find it: `SHIPPED` of this package."""
     with replaced_folder(SHIPPED) as partial:
-        shutil.copytree(model, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("ready"))
+        shutil.copytree(model, partial, dirs_exist_ok=True)
         for name in COMPONENTS:
             part = folders.load(model, name, dtype="bfloat16")
             folders.save(partial, name, part.config, part.params)

@@ -30,9 +30,8 @@ def main(argv: list[str]) -> None:
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
     base, model = workdir / "base", workdir / "base"
-    if not (base / "ready").exists():
+    if not base.exists():
         puppets.make_base(config, base)
-        (base / "ready").touch()
     puppets.make_data(config, base, workdir / "shards")
     for stage in puppets.STAGES:
         model = puppets.run_stage(config[stage], model, workdir / "shards", workdir / stage)

@@ -2,18 +2,21 @@
 
 import re
 
+import jax
 import numpy as np
 import pytest
 
-from actavatar_jax import ActAvatarPipeline, puppets
+from actavatar_jax import ActAvatarPipeline, experiment, puppets
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
 from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.models.vae import VAEConfig, WanVAE
 from actavatar_jax.training import settings
 from actavatar_jax.weights import folder as folders
 from data_pipelines.puppets import dataset
 from data_pipelines.puppets.clips import World
+from data_pipelines.small_world import make_model
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,29 @@ def test_a_finished_step_is_not_repeated(world):
     before = weights(model)
     puppets.run_stage(config.stage1, folder / "backbone" / "model", folder / "shards", folder / "stage1")
     assert not changed(before, weights(model))
+
+
+def test_clips_drawn_on_the_fly_make_batches_of_the_same_form(world):
+    config, folder = world
+    forms = []
+    for source in ("puppets", "shards"):
+        stage = config.stage2.copy_and_resolve_references()
+        with stage.unlocked():
+            stage.model.folder, stage.data.source = str(folder / "base"), source
+            stage.data.dirs = (str(folder / "shards" / "structured"),)
+        model_config, _ = experiment.open_model(stage)
+        batches, _ = experiment.open_data(stage, model_config)
+        forms.append({name: (value.shape, value.dtype) for name, value in next(iter(batches)).items()})
+    assert forms[0] == forms[1]
+
+
+def test_a_trained_vae_takes_the_codecs_place(tmp_path):
+    config = VAEConfig(encoder_base=4, decoder_base=4, z_dim=6, latents_mean=(0.0,) * 6, latents_std=(1.0,) * 6)
+    params = jax.device_get(jax.jit(functional.init, static_argnums=(0, 1))(WanVAE, config, jax.random.key(0)))
+    vae = folders.Component(WanVAE, config, params)
+    make_model(tmp_path, [], ["a person speaks"], preset="tiny", vae=vae, size=(32, 32), num_frames=9)
+    assert folders.load(tmp_path, "vae").config == config
+    assert folders.load(tmp_path, "transformer").config.in_channels == 6
 
 
 def test_clips_are_sampled_and_judged_from_their_pixels(world):
