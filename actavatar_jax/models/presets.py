@@ -1,7 +1,6 @@
 """Sizes of complete systems: one frozen config per part."""
 
 import dataclasses
-from typing import Any
 
 from actavatar_jax.models import functional
 from actavatar_jax.models.audio_adapter import AudioAdapterConfig
@@ -25,7 +24,9 @@ class Preset:
     audio_encoder: Wav2Vec2Config
 
 
-def _small(width: int, layers: int, heads: int, channels: int, **other: Any) -> Preset:
+def _small(
+    width: int, layers: int, heads: int, channels: int, text_len: int = 96, conv_dim=(64,) * 7, place=False
+) -> Preset:
     text, audio = 64, 64
     # A token's velocity holds its noise, 4 x channels independent numbers: a narrower stream cannot carry them.
     assert width > 4 * channels
@@ -39,11 +40,11 @@ def _small(width: int, layers: int, heads: int, channels: int, **other: Any) -> 
             in_channels=channels,
             out_channels=channels,
             text_dim=text,
-            text_len=other.get("text_len", 96),
+            text_len=text_len,
             freq_dim=64,
             audio=AudioAdapterConfig(feature_layers=2, feature_width=audio, hidden=96, tokens=8, token_width=64),
             frame_time=True,
-            place=other.get("place", False),
+            place=place,
         ),
         vae=PatchCodecConfig(channels=channels),
         text_encoder=UMT5Config(vocab_size=1024, width=text, heads=4, head_dim=16, ffn=128, layers=2),
@@ -52,7 +53,7 @@ def _small(width: int, layers: int, heads: int, channels: int, **other: Any) -> 
             layers=2,
             heads=4,
             ffn=128,
-            conv_dim=other.get("conv_dim", (64,) * 7),
+            conv_dim=conv_dim,
             pos_conv_kernel=16,
             pos_conv_groups=4,
         ),
