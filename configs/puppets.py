@@ -24,14 +24,14 @@ def get_config(arg: str = "") -> ConfigDict:
     config.world = ConfigDict({"side": arg.side, "frames": arg.frames, "grid": 0.5, "max_phases": 4})
     config.preset = "puppets"
     config.fresh = arg.fresh  # draw clips on the fly; else `clips` are drawn and encoded once
-    config.clips = 5120
+    config.clips = 8192
     config.vae = ""  # model folder of a trained VAE (configs/vae.py:puppets); else PatchCodec is fitted on
     config.codec_clips = 256  # so many clips
     config.hearing = ConfigDict({"utterances": 1536, "steps": 600})
 
     # Image to video by what is seen and told, without times and without sound.
     config.backbone = training(config, wording="global")
-    config.backbone.steps = "3000 steps"
+    config.backbone.steps = "1500 steps"
     config.backbone.optim.learning_rate = 1.5e-3
     config.backbone.time_law.noisy_share = 0.3
     config.backbone.rules = ((ADAPTER, None), *settings.FROM_SCRATCH)
@@ -40,13 +40,13 @@ def get_config(arg: str = "") -> ConfigDict:
 
     # Speech moves the lips of the frozen backbone (eq. 8).
     config.stage1 = training(config, wording="global")
-    config.stage1.steps = "1000 steps"
+    config.stage1.steps = "500 steps"
     config.stage1.time_law.noisy_share = 0.0  # lips are decided at middle levels
     config.stage1.rules = ((ADAPTER, 1.0), (".*", None))
 
     # Everything learns to act on cue (eq. 10).
     config.stage2 = training(config, wording="structured")
-    config.stage2.steps = "9000 steps"
+    config.stage2.steps = "11_000 steps"
 
     config.sample = ConfigDict(SAMPLING)
     config.test_clips = 64  # clips that are sampled and judged, none of them seen in training

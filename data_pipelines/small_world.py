@@ -72,7 +72,7 @@ def make_model(
     parts = PRESETS[preset]
     codec = codec or PatchCodecConfig(parts.transformer.in_channels)
     channels = vae.config.z_dim if vae else codec.channels
-    if parts.transformer.width <= 4 * channels:
+    if parts.transformer.width <= 4 * channels and not parts.transformer.precondition:
         raise InputError(
             f"{channels} channels are too many for the preset {preset}: a token's noise is 4 x channels numbers, and "
             f"the transformer is {parts.transformer.width} wide; at most {(parts.transformer.width - 1) // 4} fit."

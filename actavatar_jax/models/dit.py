@@ -43,10 +43,11 @@ class DiTConfig:
     patch: tuple[int, int, int] = (1, 2, 2)
     max_phases: int = 8
     audio: AudioAdapterConfig = dataclasses.field(default_factory=AudioAdapterConfig)
-    # Helps that the paper does not have; each starts as the identity.
+    # Helps that the paper does not have; each but the last starts as the identity.
     phase_bias: str = "none"  # none | soft (learnable strength from zero) | hard: window bias on phase tokens
     frame_time: bool = False  # absolute time added to video tokens, for backbones trained from scratch
     place: bool = False  # absolute row and column likewise, for codes whose bases differ from place to place
+    precondition: bool = False  # learn only what `gaussian_velocity` misses, for backbones trained from scratch
     # How to execute; never stored with weights.
     dtype: str = "float32"  # of matrix products and of the residual stream
     attention: str = "xla"  # xla | chunked | cudnn | splash
@@ -93,6 +94,8 @@ class ActAvatarDiT(nnx.Module):
             self.frame_time = linear(c.freq_dim, c.width, "float32", rngs, nnx.initializers.zeros)
         if c.place:
             self.place = linear(2 * c.freq_dim, c.width, "float32", rngs, nnx.initializers.zeros)
+        if c.precondition:
+            self.latent_log_variance = nnx.Param(jnp.zeros(c.out_channels))
 
     def condition(
         self,
@@ -145,7 +148,11 @@ class ActAvatarDiT(nnx.Module):
             return block(x, modulation, conditions, text_kv, audio_kv, audio_scale), None
 
         x, _ = jax.lax.scan(rematerialised(body, self.config.remat), x, self._layers(conditions))
-        return unpatchify(self.head(x, time), latents.shape, self.config.patch)
+        velocity = unpatchify(self.head(x, time), latents.shape, self.config.patch)
+        if not self.config.precondition:
+            return velocity
+        known, deviation = gaussian_velocity(latents, timesteps / 1000, jnp.exp(self.latent_log_variance[...]))
+        return known + deviation * velocity
 
     def text_attention(
         self, latents: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"], conditions: Conditions
@@ -330,6 +337,19 @@ class Head(nnx.Module):
 def add(x: Array, update: Array) -> Array:
     """Residual addition in float32, kept in the dtype of the stream."""
     return (x.astype(jnp.float32) + update.astype(jnp.float32)).astype(x.dtype)
+
+
+def gaussian_velocity(
+    latents: Float[Array, "B T H W C"], times: Float[Array, "B T"], variance: Float[Array, "C"]
+) -> tuple[Float[Array, "B T H W C"], Float[Array, "B T 1 1 C"]]:
+    """Mean and deviation of the velocity, knowing the noisy latents alone, if data were N(0, variance) (eq. 6, 7).
+
+    What a network adds to the mean in units of the deviation is of size 1 at every flow time, and noise need not pass
+    through its tokens: the preconditioning of Karras et al. (arXiv 2206.00364, table 1) for straight paths.
+    """
+    t, variance = times[:, :, None, None, None], variance[None, None, None, None]
+    total = (1 - t) ** 2 * variance + t**2
+    return (t - (1 - t) * variance) / total * latents, jnp.sqrt(variance / total)
 
 
 def sinusoid(t: Float[Array, "*rest"], width: int) -> Float[Array, "*rest width"]:

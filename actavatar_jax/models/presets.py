@@ -25,11 +25,9 @@ class Preset:
 
 
 def _small(
-    width: int, layers: int, heads: int, channels: int, text_len: int = 96, conv_dim=(64,) * 7, place=False
+    width: int, layers: int, heads: int, channels: int, text_len: int = 96, conv_dim=(64,) * 7, **helps: bool
 ) -> Preset:
     text, audio = 64, 64
-    # A token's velocity holds its noise, 4 x channels independent numbers: a narrower stream cannot carry them.
-    assert width > 4 * channels
     return Preset(
         transformer=DiTConfig(
             width=width,
@@ -44,7 +42,7 @@ def _small(
             freq_dim=64,
             audio=AudioAdapterConfig(feature_layers=2, feature_width=audio, hidden=96, tokens=8, token_width=64),
             frame_time=True,
-            place=place,
+            **helps,
         ),
         vae=PatchCodecConfig(channels=channels),
         text_encoder=UMT5Config(vocab_size=1024, width=text, heads=4, head_dim=16, ffn=128, layers=2),
@@ -69,10 +67,11 @@ PRESETS = {
         width=256,
         layers=4,
         heads=4,
-        channels=48,
+        channels=64,
         text_len=112,
         conv_dim=(32, 32, 48, 64, 64, 64, 64),
         place=True,
+        precondition=True,
     ),
 }
 

@@ -13,7 +13,7 @@ from ml_collections.config_dict import placeholder
 from actavatar_jax.errors import InputError
 
 # A backbone without a past learns timing faster when its phase embeddings move faster (`configs/stage2.py`).
-FROM_SCRATCH = ((r"phase_embedding/.*|blocks/window_strength", 10.0), (r".*", 1.0))
+FROM_SCRATCH = ((r"phase_embedding/.*|blocks/window_strength|latent_log_variance", 10.0), (r".*", 1.0))
 
 
 def read_config(file: str, overrides: Sequence[str] = ()) -> ConfigDict:

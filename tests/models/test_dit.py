@@ -11,7 +11,7 @@ from flax import nnx
 from actavatar_jax.media.clock import latent_times
 from actavatar_jax.models import functional
 from actavatar_jax.models.audio_adapter import AudioAdapterConfig, AudioCrossAttention, depth_scale
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig, patchify, unpatchify
+from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig, gaussian_velocity, patchify, unpatchify
 from actavatar_jax.models.window import window_penalty
 
 CONFIG = DiTConfig(
@@ -185,6 +185,26 @@ def test_place_tells_rows_and_columns_apart():
     first = np.asarray(tokens[0, 0])
     apart = np.abs(first[:, None] - first[None]).max(-1)
     assert (apart[~np.eye(len(first), dtype=bool)] > 1e-2).all()
+
+
+@pytest.mark.parametrize("time", [0.05, 0.5, 0.9, 1.0])
+def test_gaussian_velocity_is_the_best_linear_guess(time):
+    """Against a regression of velocities on noisy latents, for data of two very different variances."""
+    variance, count = np.array([0.1, 4.0]), 1_000_000
+    rng = np.random.default_rng(0)
+    data, noise = rng.normal(size=(count, 2)) * np.sqrt(variance), rng.normal(size=(count, 2))
+    noisy, velocity = (1 - time) * data + time * noise, noise - data
+    slope = (noisy * velocity).mean(0) / (noisy**2).mean(0)
+    mean, deviation = gaussian_velocity(jnp.ones((1, 1, 1, 1, 2)), jnp.full((1, 1), time), jnp.asarray(variance))
+    np.testing.assert_allclose(np.ravel(mean), slope, atol=0.012)  # 3.5 of its standard errors
+    np.testing.assert_allclose(np.ravel(deviation), (velocity - slope * noisy).std(0), rtol=0.01)
+
+
+def test_preconditioned_model_starts_as_the_gaussian_guess_and_learns_its_variance():
+    config = dataclasses.replace(CONFIG, precondition=True)
+    flat = initial(config) | {"latent_log_variance": jnp.log(jnp.asarray([0.1, 0.5, 1.0, 4.0]))}
+    expected, _ = gaussian_velocity(LATENTS, TIMES / 1000, jnp.asarray([0.1, 0.5, 1.0, 4.0]))
+    np.testing.assert_allclose(run(config, functional.unflatten(flat)), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_window_penalty_is_zero_inside_and_for_base_and_padding():

@@ -84,7 +84,7 @@ _WAN_CONFIG = {
 }
 _WAN_OPTIONAL = {"text_dim", "text_len", "patch_size"}  # the release leaves them to the defaults of the class
 # Ours, beside the audio adapter's.
-_SETTINGS = ("max_phases", "phase_bias", "frame_time", "place", "text_len")
+_SETTINGS = ("max_phases", "phase_bias", "frame_time", "place", "precondition", "text_len")
 
 
 def diffusers(config: DiTConfig) -> Table:
@@ -119,6 +119,8 @@ def _table(config: DiTConfig, side: int) -> Table:
         entries += linear("frame_time", "frame_time")
     if config.place:
         entries += linear("place", "place")
+    if config.precondition:
+        entries.append(Entry("latent_log_variance", "latent_log_variance"))
 
     modulation = reshape((1, 6, width), (6, width))
     for i in range(config.layers):
