@@ -63,10 +63,13 @@ def training(preset: str = "") -> ConfigDict:
     c.seed = 0  # of initial weights (where there is no folder), data order, noise and times
     c.precision = "bfloat16"  # of the computation; weights, moments, norms, modulation and loss stay float32
 
+    c.mesh = "1,1,1"  # devices along data, fsdp and seq; one may be -1: all that are left
+    c.micro_batches = 1  # parts in which a batch is computed one after the other, to save memory
+
     c.model = ConfigDict()
     c.model.folder = ""  # model folder to start from (a plain Wan2.2-TI2V-5B folder will do), or
     c.model.preset = preset  # name of a preset to start from random weights
-    c.model.remat = "full"  # none | full | attention (keeps attention outputs: faster, more memory)
+    c.model.remat = "full"  # none | full | attention (keeps attention outputs: faster, more memory) | offload (keeps them on the host)
     c.model.attention = "xla"  # xla | chunked | cudnn | splash
     c.model.phase_bias = placeholder(str)  # none | soft | hard window bias; unset: as the folder or preset has it
     c.model.frame_time = placeholder(bool)  # absolute frame time; unset: as the folder or preset has it
@@ -87,6 +90,9 @@ def training(preset: str = "") -> ConfigDict:
     c.steps = "20_000 steps"  # length of the run
     c.log_every = "50 steps"  # metrics are averages over so many steps
     c.checkpoint_every = "500 steps"  # and at the end; 0: never
+    c.bad_steps = 10  # steps in a row without a finite gradient, each skipped, after which a run stops
+    c.explode = 0.0  # a gradient norm above this multiple of its running mean is skipped likewise; 0: off
+    c.stall_minutes = 30.0  # without a step, after which a run dumps its stacks and exits, to be started again; 0: off
     c.rules = (
         (".*", 1.0),
     )  # (regex of parameter names, multiple of the learning rate or None: frozen); first match wins
@@ -99,6 +105,7 @@ def training(preset: str = "") -> ConfigDict:
     c.optim.b2 = 0.999
     c.optim.weight_decay = 0.01  # of kernels only
     c.optim.clip = 1.0  # global norm of the gradient
+    c.optim.moments = "float32"  # of Adam's first moment: float32 | bfloat16
     c.optim.ema_decay = 0.0  # of averaged weights, which are then the ones sampled and saved; 0: off
 
     c.time_law = ConfigDict()
