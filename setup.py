@@ -35,7 +35,7 @@ CORE = [
 EXTRAS = {
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
-    "torch": ["torch>=2.6"],  # reading and writing .pth
+    "torch": ["torch>=2.6", "diffusers>=0.36"],  # reading and writing .pth, the PyTorch twin
     "data": [],  # corpus filters and annotation will bring theirs
     "eval": [],  # so will the scorers
     "puppets": ["espeakng-loader>=0.2.4"],  # speech with phoneme times; GPL, so never a dependency of the core

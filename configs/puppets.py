@@ -46,7 +46,9 @@ def get_config(arg: str = "") -> ConfigDict:
 
     # Everything learns to act on cue (eq. 10).
     config.stage2 = training(config, wording="structured")
-    config.stage2.steps = "11_000 steps"
+    config.stage2.steps = "8000 steps"
+    config.stage2.optim.learning_rate = 1.5e-3
+    config.stage2.model.phase_bias = "hard"  # without it timing takes far longer (docs/puppets.md)
 
     config.sample = ConfigDict(SAMPLING)
     config.test_clips = 64  # clips that are sampled and judged, none of them seen in training
