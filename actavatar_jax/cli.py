@@ -203,6 +203,45 @@ def train(
     experiment.run(read_config(config, overrides or []), workdir)
 
 
+@app.command(
+    context_settings={"ignore_unknown_options": True},  # --config.NAME=VALUE
+    epilog="Example: actavatar plan --config configs/stage2.py --topology v5p:2x2x2 --mesh 1,8,1",
+)
+def plan(
+    config: Annotated[str, typer.Option(help="Config file, with its argument behind a colon.")],
+    topology: Annotated[str, typer.Option(help="v5e:4x4, v5p:2x2x2, tpu7x:2x2x1, h200:8, 2xv5p:4x4x4, ...")],
+    mesh: Annotated[str | None, typer.Option(help="Devices along data, fsdp and seq; default: the config's.")] = None,
+    search: Annotated[bool, typer.Option("--search", help="Every mesh that divides, the fastest first.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File for all figures of all plans.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="Changed settings: --config.NAME=VALUE ...")] = None,
+) -> None:
+    """Compiles the training step for a cluster that is not here: memory, collectives, time; what to change to fit."""
+    import jax
+
+    from actavatar_jax import planning
+    from actavatar_jax.training.settings import read_config
+
+    if search and mesh:
+        raise InputError("Give either --mesh or --search, which tries every mesh, not both.")
+    jax.config.update("jax_platforms", "cpu")  # accelerators of this machine are left alone
+    settings = read_config(config, overrides or [])
+    if search:
+        with tqdm(unit="mesh", desc="planning") as bar:
+            plans = planning.search(settings, topology, report=partial(_show, bar, topology))
+        print(planning.compare(plans))
+    else:
+        plans = [planning.plan(settings, topology, mesh or settings.mesh)]
+        print(planning.describe(plans[0]))
+        if not plans[0].fits:
+            for tried in tqdm(planning.advise(settings, plans[0]), unit="plan", desc="looking for what fits"):
+                plans.append(tried)
+            print(f"\n{planning.compare(plans)}\n\n{planning.verdict(plans)}")
+    if json:
+        planning.save(json, plans)
+    if not plans[0].fits:  # of the given mesh, or the best one
+        sys.exit(1)
+
+
 @convert.command("from-torch", epilog="Example: actavatar convert from-torch Wan2.2-TI2V-5B model/")
 def from_torch(source: Path, folder: Path) -> None:
     """Original Wan or diffusers folder -> model folder."""

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32, UInt8
 from transformers import PreTrainedTokenizerBase
 
@@ -23,6 +24,8 @@ from actavatar_jax.media.clock import SAMPLES_PER_FRAME
 from actavatar_jax.models import functional
 from actavatar_jax.models.vae import WanVAE
 from actavatar_jax.models.wav2vec2 import standardise
+from actavatar_jax.parallel.mesh import use_mesh
+from actavatar_jax.parallel.rules import TEXT_ENCODER_RULES, WHOLE, param_shardings
 from actavatar_jax.prompt import MAX_TOKENS, StructuredPrompt
 from actavatar_jax.tokenizer import load_tokenizer
 from actavatar_jax.weights.components import find
@@ -42,6 +45,7 @@ class Encoders:
         audio_encoder: Component,
         vae: Component,
         text_len: int = MAX_TOKENS,
+        mesh: Mesh | None = None,
     ):
         if len(tokenizer) > text_encoder.config.vocab_size:
             raise InputError(
@@ -50,11 +54,15 @@ class Encoders:
             )
         self.tokenizer = tokenizer
         self.text_encoder, self.audio_encoder, self.vae = map(_on_device, (text_encoder, audio_encoder, vae))
-        self.text_len = text_len
+        self.text_len, self.mesh = text_len, mesh
 
     @classmethod
     def from_folder(
-        cls, folder: str | Path, dtype: str = "float32", audio_encoder: str | Path | None = None
+        cls,
+        folder: str | Path,
+        dtype: str = "float32",
+        audio_encoder: str | Path | None = None,
+        mesh: Mesh | None = None,
     ) -> "Encoders":
         """The parts of a model folder, which also says how many text tokens its transformer takes.
 
@@ -62,6 +70,7 @@ class Encoders:
           folder: a model folder, in the diffusers layout or an original Wan release with an `audio_encoder` beside it.
           dtype: of the text encoder's weights and compute. Speech and pixels are float32, as in the reference.
           audio_encoder: a Wav2Vec2 folder of transformers, for model folders that have none of their own.
+          mesh: of many devices. The text encoder's weights are cut over it, and pictures when they are decoded.
 
         Raises:
           InputError: a part is missing or does not fit its configuration.
@@ -75,12 +84,17 @@ class Encoders:
         _check_standardised(speech / "preprocessor_config.json")
         text_len = find(folder, "transformer").config.text_len
         tokenizer = next((place for place in _TOKENIZER_PLACES if (folder / place).is_dir()), _TOKENIZER_PLACES[0])
+        cut, whole = (
+            None if mesh is None else functools.partial(param_shardings, mesh=mesh, rules=rules)
+            for rules in (TEXT_ENCODER_RULES, WHOLE)
+        )
         return cls(
             load_tokenizer(folder / tokenizer),
-            load(folder, "text_encoder", dtype),
-            load(speech, "audio_encoder", "float32"),
-            load(folder, "vae", "float32"),
+            load(folder, "text_encoder", dtype, cut),
+            load(speech, "audio_encoder", "float32", whole),
+            load(folder, "vae", "float32", whole),
             text_len,
+            mesh,
         )
 
     def save(self, folder: str | Path) -> None:
@@ -135,7 +149,8 @@ class Encoders:
     def decode(self, latents: Float[np.ndarray, "T H W C"] | Float[Array, "T H W C"]) -> UInt8[np.ndarray, "F h w 3"]:
         """The frames of normalised latents."""
         part = self.vae
-        return np.asarray(_decode_video(part.module, part.config, part.params, latents))
+        with use_mesh(self.mesh):
+            return np.asarray(_decode_video(part.module, part.config, part.params, latents))
 
     def fingerprint(self) -> dict[str, str]:
         """SHA-256 of each part: equal for the same weights in any process and any compute dtype.

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.functional import Params
 from actavatar_jax.models.presets import ADAPTER, PRESETS
+from actavatar_jax.parallel.batches import local_rows
+from actavatar_jax.parallel.mesh import make_mesh
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.training.loop import train
 from actavatar_jax.training.optimizer import to_steps
+from actavatar_jax.training.settings import transformer_config
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import folder as model_folder
 from actavatar_jax.weights.components import is_wan_layout
@@ -40,8 +43,10 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> TrainState:
     Run again on the same `workdir`, it goes on from the last checkpoint. Sample videos of `config.sample` go to
     `workdir/samples/<steps done>`. Raises InputError for settings that do not fit together.
     """
+    mesh = make_mesh(config.mesh)
+    rows = local_rows(mesh, config.data.batch_size) if jax.process_count() > 1 else None
     model_config, params = open_model(config)
-    batches, examples = open_data(config, model_config)
+    batches, examples = open_data(config, model_config, rows)
     config = in_steps(config, examples)
     return train(
         config,
@@ -95,10 +100,7 @@ def open_model(config: ml_collections.ConfigDict) -> tuple[DiTConfig, Params]:
     else:
         raise InputError(f'There is no preset "{m.preset}"; there are: {", ".join(PRESETS)}.')
 
-    overrides = {name: m[name] for name in ("remat", "attention", "phase_bias", "frame_time") if m[name] is not None}
-    if m.gamma is not None:
-        overrides["audio"] = dataclasses.replace(model_config.audio, gamma=m.gamma)
-    model_config = dataclasses.replace(model_config, dtype=config.precision, **overrides)
+    model_config = transformer_config(config, model_config)
     params = complete(model_config, params, key)
     if config.adapter:
         params = with_adapter(
@@ -139,10 +141,16 @@ def with_adapter(params: Params, other: Params, source: str) -> Params:
     return functional.unflatten({**flat, **adapter})
 
 
-def open_data(config: ml_collections.ConfigDict, model_config: DiTConfig) -> tuple[Any, int]:
-    """(dataset of batches, examples in an epoch); its shapes are checked against the model."""
+def open_data(
+    config: ml_collections.ConfigDict, model_config: DiTConfig, rows: Sequence[int] | None = None
+) -> tuple[Any, int]:
+    """(dataset of batches, examples in an epoch); its shapes are checked against the model.
+
+    `rows` are the samples of each batch that this process loads (`parallel.batches.local_rows`); None: all.
+    """
     d, m = config.data, model_config
-    common = {"batch_size": d.batch_size, "seed": config.seed, "text_len": m.text_len, "max_phases": m.max_phases}
+    common = {"batch_size": d.batch_size, "seed": config.seed, "rows": rows}
+    common |= {"text_len": m.text_len, "max_phases": m.max_phases}
     if d.source == "synthetic":
         height, width, frames = d.bucket
         source = synthetic.SyntheticSource(
@@ -189,9 +197,15 @@ def in_steps(config: ml_collections.ConfigDict, examples: int) -> ml_collections
 
 
 def write_model(folder: Path, base: str, model_config: DiTConfig, params: Params) -> None:
-    """The model folder: the trained transformer, and beside it the other parts of the folder the run started from."""
+    """The model folder: the trained transformer, and beside it the other parts of the folder the run started from.
+
+    Over several processes each of them calls this, and the first one writes.
+    """
+    if jax.process_index() > 0:
+        model_folder.save(folder, "transformer", model_config, params)  # only helps to collect the parameters
+        return
     with replaced_folder(folder) as partial:
+        model_folder.save(partial, "transformer", model_config, params)  # first, because the others wait for it
         if base:
             shutil.copytree(base, partial, ignore=shutil.ignore_patterns("transformer"), dirs_exist_ok=True)
-        model_folder.save(partial, "transformer", model_config, params)
         model_folder.save_index(partial, model_folder.load_defaults(base) if base else None)

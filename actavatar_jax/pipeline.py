@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from actavatar_jax.diffusion.guidance import guidance as make_guidance
@@ -22,6 +23,8 @@ from actavatar_jax.media import Video, choose_size, fit_audio, fit_image, load_a
 from actavatar_jax.media.clock import FPS, latent_frames
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.parallel.mesh import check_fit, make_mesh, use_mesh
+from actavatar_jax.parallel.rules import param_shardings
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.weights import folder as folders
 from actavatar_jax.weights.folder import Component, Defaults
@@ -32,10 +35,17 @@ log = logging.getLogger(__name__)
 class ActAvatarPipeline:
     """A model folder in memory. Calling it makes one video; `from_pretrained` reads it, `save_pretrained` writes it."""
 
-    def __init__(self, transformer: Component, encoders: Encoders, defaults: Defaults = Defaults()):  # noqa: B008
+    def __init__(
+        self,
+        transformer: Component,
+        encoders: Encoders,
+        defaults: Defaults = Defaults(),  # noqa: B008
+        mesh: Mesh | None = None,
+    ):
         self.transformer = transformer
         self.encoders = encoders
         self.defaults = defaults
+        self.mesh = mesh
 
     @classmethod
     def from_pretrained(
@@ -44,6 +54,7 @@ class ActAvatarPipeline:
         dtype: str = "float32",
         attention: str = "xla",
         audio_encoder: str | Path | None = None,
+        mesh: Mesh | str | None = None,
     ) -> "ActAvatarPipeline":
         """Loads a model folder (diffusers layout, ours or a plain Wan2.2-TI2V-5B one) or an original Wan folder.
 
@@ -52,11 +63,16 @@ class ActAvatarPipeline:
           dtype: of the transformer's and text encoder's weights and matrix products; `bfloat16` on accelerators.
           attention: kernel, see `models.attention`.
           audio_encoder: a Wav2Vec2 folder of transformers, for a plain folder that has none.
+          mesh: many devices, as a mesh or as "2,1,4": guidance branches are cut over the first two numbers, weights
+            over the last two, latent frames over the last (`parallel.mesh`). None is one device.
         """
+        mesh = make_mesh(mesh) if isinstance(mesh, str) else mesh
+        shardings = None if mesh is None else functools.partial(param_shardings, mesh=mesh)
         return cls(
-            folders.load(folder, "transformer", dtype=dtype, attention=attention),
-            Encoders.from_folder(folder, dtype=dtype, audio_encoder=audio_encoder),
+            folders.load(folder, "transformer", dtype=dtype, shardings=shardings, attention=attention),
+            Encoders.from_folder(folder, dtype=dtype, audio_encoder=audio_encoder, mesh=mesh),
             folders.load_defaults(folder),
+            mesh,
         )
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -110,22 +126,34 @@ class ActAvatarPipeline:
         prompt.check(duration=num_frames / FPS)
         negative = self.defaults.negative_prompt if negative_prompt is None else negative_prompt
         plan = make_guidance(guidance, text_guidance, audio_guidance)
+        self._check_mesh(len(plan.branches), (frames, height // 16, width // 16))
         sigmas = sigma_grid(solver, steps, shift) if sigmas is None else np.asarray(sigmas, np.float32)
         speech = fit_audio(load_audio(audio), num_frames)
 
         first = self.encoders.video(fit_image(picture, height, width)[None])[None]
-        conditions = self._conditions(plan.branches, prompt, negative, speech, (frames, *first.shape[2:4]))
         noise = self._noise(seed, initial_noise, (frames, *first.shape[2:]))
-        latents = sample(
-            velocity_function(self.transformer.config),
-            (self.transformer.params, conditions),
-            noise=noise,
-            first_frame=jnp.asarray(first),
-            solver=solver,
-            sigmas=sigmas,
-            guidance=plan,
-        )
+        with use_mesh(self.mesh):
+            conditions = self._conditions(plan.branches, prompt, negative, speech, (frames, *first.shape[2:4]))
+            latents = sample(
+                velocity_function(self.transformer.config),
+                (self.transformer.params, conditions),
+                noise=noise,
+                first_frame=jnp.asarray(first),
+                solver=solver,
+                sigmas=sigmas,
+                guidance=plan,
+            )
         return Video(frames=self.encoders.decode(np.asarray(latents[0])), audio=speech)
+
+    def _check_mesh(self, branches: int, grid: tuple[int, int, int]) -> None:
+        if self.mesh is None:
+            return
+        check_fit(self.mesh, self.transformer.config, batch=None, grid=grid)
+        copies = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+        if branches % copies:
+            log.info(
+                "%d guidance branches do not divide by data x fsdp = %d: some work is done twice.", branches, copies
+            )
 
     def _size(self, picture: np.ndarray, height: int | None, width: int | None) -> tuple[int, int]:
         if (height is None) != (width is None):

@@ -1,7 +1,9 @@
 """Encoded shards -> training batches: a grain dataset whose position is one small, exact state.
 
 One endless stream of draws is fixed by the seed alone: order, condition dropout and `index` of draw i do not depend on
-the batch size or on the number of processes. Each process reads every n-th draw of it.
+the batch size or on the number of processes. Batch k is its draws from k times the batch size on, and each process
+reads its own rows of every batch; the position is the number of batches, the same in every process, so that a run goes
+on with the same data on any number of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,14 +34,14 @@ def make_loader(
     fingerprint: Mapping[str, str] | None = None,
     text_len: int = 512,
     max_phases: int = 8,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: Sequence[int] | None = None,
     repeat: bool = True,
 ) -> grain.IterDataset:
     """Batches of the encoded clips in `shard_dirs` (bucket folders, or folders of them).
 
     Every batch comes from one bucket; buckets take turns by their number of records. `batch_size` counts the samples of
-    all processes together, this process yields its share b = batch_size / process_count of them, as numpy arrays:
+    all processes together; this process yields the b samples `rows` of them (`parallel.batches.local_rows`; default:
+    all), as numpy arrays:
 
     * latents [b, T, H, W, C] bfloat16
     * text [b, text_len, D] bfloat16, zero-padded; phase_ids [b, text_len] int32, -1 where padded
@@ -57,7 +59,7 @@ def make_loader(
     folders = [shard_dirs] if isinstance(shard_dirs, str | Path) else shard_dirs
     datasets = [shards.open_dataset(folder) for folder in shards.find_datasets([Path(folder) for folder in folders])]
     _check(datasets, fingerprint)
-    stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop), shuffle, repeat, process_index, process_count)
+    stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop), shuffle, repeat, rows)
     fit = [Fit(dataset.empty_prompt, text_len, max_phases) for dataset in datasets]
     return stream.batches([dataset.source for dataset in datasets], fit)
 
@@ -88,14 +90,13 @@ class Stream:
     drop: tuple[float, float, float]  # text, audio, both
     shuffle: bool = True
     repeat: bool = True
-    process_index: int = 0
-    process_count: int = 1
+    rows: Sequence[int] | None = None  # of each batch, ascending; None: all
 
     def __post_init__(self):
         if min(self.drop) < 0 or sum(self.drop) > 1:
             raise InputError(f"condition dropout {self.drop}: each must be at least 0 and their sum at most 1")
-        if self.batch_size < 1 or self.batch_size % self.process_count:
-            raise InputError(f"batch size {self.batch_size} cannot be split evenly over {self.process_count} processes")
+        if self.batch_size < 1:
+            raise InputError(f"batch size {self.batch_size}: it must be at least 1")
 
     def batches(
         self, sources: Sequence[Any], fit: Sequence["Fit"], read: grain.ReadOptions = READ
@@ -117,11 +118,30 @@ class Stream:
         if self.repeat:
             draws = draws.repeat()
         draws = draws.map_with_index(Number(bucket, bucket_count)).map(fit).random_map(Drop(fit, *self.drop))
-        share = draws[self.process_index :: self.process_count]
-        return share.batch(self.batch_size // self.process_count, drop_remainder=self.repeat)
+        if self.rows is None:
+            return draws.batch(self.batch_size, drop_remainder=self.repeat)
+        return Rows(draws, self.rows, self.batch_size).batch(len(self.rows), drop_remainder=self.repeat)
 
 
 # ---- steps of the pipeline, in order
+
+
+class Rows(grain.MapDataset):
+    """Of every `batch_size` elements in a row those at `rows`; the others are never made."""
+
+    def __init__(self, parent: grain.MapDataset, rows: Sequence[int], batch_size: int):
+        super().__init__(parent)
+        self.rows, self.batch_size = [int(row) for row in rows], batch_size
+
+    def __len__(self) -> int:
+        batches, rest = divmod(len(self._parent), self.batch_size)
+        return batches * len(self.rows) + sum(row < rest for row in self.rows)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return self.slice(index)
+        batch, place = divmod(index, len(self.rows))
+        return self._parent[batch * self.batch_size + self.rows[place]]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Random records of the shards' form, for benchmarks and tests that need no clips."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grain
@@ -48,8 +49,14 @@ class SyntheticSource:
 
 
 def make_synthetic_loader(
-    source: SyntheticSource, *, batch_size: int, seed: int, text_len: int = 512, max_phases: int = 8
+    source: SyntheticSource,
+    *,
+    batch_size: int,
+    seed: int,
+    text_len: int = 512,
+    max_phases: int = 8,
+    rows: Sequence[int] | None = None,
 ) -> grain.IterDataset:
     """Endless batches with the keys, shapes and types of `make_loader`."""
-    stream = Stream(batch_size, seed, (0.1, 0.1, 0.05))
+    stream = Stream(batch_size, seed, (0.1, 0.1, 0.05), rows=rows)
     return stream.batches([source], [Fit(source.empty_prompt(), text_len, max_phases)])

@@ -2,27 +2,44 @@
 
 Started again with the same arguments, it goes on from the last checkpoint. Any setting can be changed on the command
 line: `--config.optim.learning_rate=1e-5`. The result is the model folder `WORKDIR/model`.
+
+On a cluster every process is started with the same arguments and `--distributed`: they find each other under SLURM,
+Open MPI, GKE and on Cloud TPUs, and anywhere else by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+
+Exit codes:
+  0   finished, or asked to end (SIGTERM, or the platform takes the machine back) and saved: a line says which;
+      without `WORKDIR/model` there is more to do, so start it again
+  1   diverged: too many bad steps in a row; the last good state is the newest checkpoint
+  2   settings, data or folders that do not fit; nothing was changed
+  75  no step for `stall_minutes`: the stacks are in `WORKDIR/logs/host-<process>.log`; start it again
 """
 
+import logging
+import os
 import sys
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with its argument: FILE.py[:ARG].")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run: checkpoints, logs, and in the end the model.")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Joins the other processes of a cluster before it starts.")
 flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
-    logging.set_verbosity(logging.WARNING)  # Orbax tells of every step it takes
+    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells of every step it takes
+    logging.getLogger("actavatar_jax").setLevel(logging.INFO)
     from actavatar_jax import experiment
     from actavatar_jax.errors import InputError
 
     try:
+        if DISTRIBUTED.value:
+            join_cluster()
         experiment.run(CONFIG.value, Path(WORKDIR.value))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -30,6 +47,26 @@ def main(argv: list[str]) -> None:
     except FloatingPointError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def join_cluster() -> None:
+    """Waits until all processes are there. Raises InputError where nothing tells who the others are."""
+    import jax
+
+    from actavatar_jax.errors import InputError
+
+    place = {
+        name: int(os.environ[variable])
+        for name, variable in (("num_processes", "JAX_NUM_PROCESSES"), ("process_id", "JAX_PROCESS_ID"))
+        if variable in os.environ
+    }
+    try:
+        jax.distributed.initialize(**place)
+    except ValueError as error:
+        raise InputError(
+            f"--distributed finds no cluster ({error}); start it under SLURM, Open MPI, GKE or on Cloud TPUs, or set "
+            "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID."
+        ) from error
 
 
 if __name__ == "__main__":

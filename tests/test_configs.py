@@ -30,7 +30,7 @@ def test_a_stage_holds_the_values_of_the_paper_and_fits_the_full_model(name):
 def test_a_small_model_from_scratch_gets_its_helps_in_stage_2():
     config = stage2.get_config("preset=small")
     assert config.model.preset == "small"
-    assert config.rules[0] == ("phase_embedding/.*|blocks/window_strength", 10.0)
+    assert config.rules[0] == ("phase_embedding/.*|blocks/window_strength|latent_log_variance", 10.0)
     assert config.time_law.noisy_share == 0.5
     assert stage2.get_config().rules[0][1] == 1.0
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Integer
 from actavatar_jax.diffusion.flow import gaussian, keep_first_frame, sample_keys, spread_times
 from actavatar_jax.diffusion.guidance import Guidance, combine
 from actavatar_jax.diffusion.solvers import Sigmas, Solver, make_solver, model_times
+from actavatar_jax.models.layout import BATCH, SEQ, constrain
 
 
 def sample(
@@ -33,6 +34,8 @@ def sample(
     called once per step for all guidance branches, branch-major: rows 0..B-1 are guidance.branches[0]. `conditions`
     is any pytree already laid out for those G*B rows; it reaches velocity_fn untouched and holds the parameters too.
     The program is compiled once per velocity_fn object and set of shapes, so pass the same function every time.
+
+    Under `jax.set_mesh` the branches are cut over the axes of a batch and latent frames over those of a sequence.
 
     `first_frame` is the clean latent of the image: it is put back around every step, with timestep 0. None is text
     to video. `solver` and `sigmas` [steps + 1]: see solvers.py; they must be known outside jit.
@@ -73,11 +76,12 @@ def _integrate(
         latents, state = carry
         coefficients, time = now
         timesteps = spread_times(jnp.full(branches * batch, time), frames, clean_first=first_frame is not None)
-        velocities = velocity_fn(jnp.concatenate([latents] * branches), timesteps, conditions)
-        velocity = combine(weights, velocities.reshape(branches, *latents.shape))
+        branched = constrain(jnp.concatenate([latents] * branches), BATCH, SEQ)
+        velocities = velocity_fn(branched, timesteps, conditions)
+        velocity = constrain(combine(weights, velocities.reshape(branches, *latents.shape)), BATCH, SEQ)
         latents, state = solver.step(coefficients, state, latents, velocity)
-        return (keep_first_frame(latents, first_frame), state), None
+        return (constrain(keep_first_frame(latents, first_frame), BATCH, SEQ), state), None
 
-    latents = keep_first_frame(noise.astype(jnp.float32), first_frame)
+    latents = constrain(keep_first_frame(noise.astype(jnp.float32), first_frame), BATCH, SEQ)
     (latents, _), _ = jax.lax.scan(step, (latents, solver.init(latents)), (solver.coefficients, times))
     return latents

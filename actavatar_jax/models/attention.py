@@ -5,12 +5,17 @@ B batch, L queries, S keys, N heads, K head dim.
 
 import functools
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from actavatar_jax.models.layout import BATCH, SEQ, constrain, per_device, tokens_to_heads
+
 BACKENDS = ("xla", "chunked", "cudnn", "splash")
+SAVED = "attention"  # name of attention outputs, which some remat policies keep
 CHUNK = 512  # queries whose scores are held at once by the chunked form
 
 
@@ -21,8 +26,13 @@ def attention(
     *,
     bias: Float[Array, "B #N L S"] | None = None,
     backend: str = "xla",
+    cut: Literal["heads", "queries"] = "queries",
 ) -> Float[Array, "B L N K"]:
     """`softmax(q k^T / sqrt(K) + bias) v` with the softmax in float32.
+
+    On a mesh, queries and result are cut by tokens over `seq`. Every device computes its own queries against all
+    keys, which suits few keys that are whole everywhere, or, with `cut="heads"`, its own heads of all queries and
+    keys: for keys that are cut like the queries.
 
     Backends: `xla` holds all scores; `chunked` holds those of 512 queries at a time, forwards and backwards, and
     serves any platform at any length; `cudnn` (NVIDIA, bf16 or fp16) and `splash` (TPU) are fused kernels. These two
@@ -30,6 +40,19 @@ def attention(
     """
     if backend not in BACKENDS:
         raise ValueError(f"attention backend {backend!r} is not one of {', '.join(BACKENDS)}")
+    if cut == "heads":
+        q, k, v = tokens_to_heads(q, k, v)
+        axes = [(BATCH, None, SEQ)] * 3 + [(BATCH, SEQ), (BATCH, None, SEQ)]
+    else:
+        axes = [(BATCH, SEQ), (BATCH,), (BATCH,), (BATCH, None, SEQ), (BATCH, SEQ)]
+    out = per_device(functools.partial(_attention, backend=backend), q, k, v, bias, axes=axes)
+    out = constrain(out, BATCH, SEQ)
+    # Splash names its result itself, together with what else its backward pass reads.
+    return out if backend == "splash" and bias is None else checkpoint_name(out, SAVED)
+
+
+def _attention(q: Array, k: Array, v: Array, bias: Array | None, *, backend: str) -> Array:
+    """Of what lies on one device."""
     if backend == "xla":
         return jax.nn.dot_product_attention(q, k, v, bias)
     if backend == "chunked" or bias is not None:
@@ -87,7 +110,9 @@ def _splash(q: Array, k: Array, v: Array) -> Array:
         block_q=block, block_kv=block, block_kv_compute=block, block_q_dkv=block, block_kv_dkv=block,
         block_kv_dkv_compute=block, block_q_dq=block, block_kv_dq=block,
     )  # fmt: skip
-    kernel = splash_attention_kernel.make_splash_mha(mask, block_sizes=sizes, head_shards=1, q_seq_shards=1)
+    kernel = splash_attention_kernel.make_splash_mha(
+        mask, block_sizes=sizes, head_shards=1, q_seq_shards=1, residual_checkpoint_name=SAVED
+    )
     segments = splash_attention_kernel.SegmentIds(
         q=(jnp.arange(q.shape[2]) < lengths[0]).astype(jnp.int32),
         kv=(jnp.arange(k.shape[2]) < lengths[1]).astype(jnp.int32),

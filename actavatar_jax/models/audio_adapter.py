@@ -7,13 +7,14 @@ frame, D width, N heads, K head dim.
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from actavatar_jax.models.attention import attention
 from actavatar_jax.models.layers import layer_norm, linear
+from actavatar_jax.models.layout import BATCH, SEQ, constrain
 
 FIRST_WINDOW = 5  # features around frame 0 that latent frame 0 sees
 GROUP_WINDOW = 8  # features 4i-5 .. 4i+2 that latent frame i >= 1 sees
@@ -59,8 +60,9 @@ class AudioProjection(nnx.Module):
         rest = features[:, windows]
         first = self.first(first.reshape(batch, 1, -1))
         rest = self.rest(rest.reshape(batch, latent_frames - 1, -1))
-        x = nnx.relu(jnp.concatenate([first, rest], axis=1))
-        x = self.tokens(nnx.relu(self.hidden(x)))
+        # On a mesh, windows are read where the whole recording is; from here on frames lie where the video's do.
+        x = constrain(nnx.relu(jnp.concatenate([first, rest], axis=1)), BATCH, SEQ)
+        x = constrain(self.tokens(nnx.relu(self.hidden(x))), BATCH, SEQ)
         return self.norm(x.reshape(batch, latent_frames, self.config.tokens, self.config.token_width))
 
 
@@ -85,12 +87,12 @@ class AudioCrossAttention(nnx.Module):
     def keys_values(self, tokens: Float[Array, "B T A E"]) -> Float[Array, "2 B T A N K"]:
         """Keys and values of every latent frame; they depend on neither the video nor the noise level."""
         key_value = self.key_value(tokens).reshape(*tokens.shape[:3], 2, self.heads, -1)
-        return jnp.moveaxis(key_value, 3, 0)
+        return constrain(jnp.moveaxis(key_value, 3, 0), None, BATCH, SEQ)
 
     def __call__(self, x: Float[Array, "B T P D"], keys_values: Float[Array, "2 B T A N K"]) -> Float[Array, "B T P D"]:
         """x has P tokens in each of T latent frames."""
-        batch, frames, tokens = x.shape[:3]
-        q = self.query(x).reshape(batch * frames, tokens, self.heads, -1)
-        k, v = keys_values.reshape(2, batch * frames, *keys_values.shape[3:])
-        # 32 keys per frame: scores are small, so every platform uses the plain form.
-        return self.out(attention(q, k, v).reshape(batch, frames, tokens, -1))
+        q = self.query(x).reshape(*x.shape[:3], self.heads, -1)
+        # 32 keys per frame: scores are small, so every platform uses the plain form. Samples and frames stay apart,
+        # because each may be cut over a mesh.
+        out = jax.vmap(jax.nn.dot_product_attention, in_axes=1, out_axes=1)(q, *keys_values)
+        return self.out(out.reshape(*x.shape[:3], -1))

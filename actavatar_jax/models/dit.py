@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
 from actavatar_jax.media.clock import latent_times
-from actavatar_jax.models.attention import attention
+from actavatar_jax.models.attention import SAVED, attention
 from actavatar_jax.models.audio_adapter import AudioAdapterConfig, AudioCrossAttention, AudioProjection, depth_scale
 from actavatar_jax.models.layers import layer_norm, linear, rms_norm
+from actavatar_jax.models.layout import BATCH, SEQ, constrain
 from actavatar_jax.models.rope import apply_rope, rope_table
 from actavatar_jax.models.window import window_penalty
 
@@ -51,7 +51,9 @@ class DiTConfig:
     # How to execute; never stored with weights.
     dtype: str = "float32"  # of matrix products and of the residual stream
     attention: str = "xla"  # xla | chunked | cudnn | splash
-    remat: str = "none"  # none | full | attention (keep attention outputs, recompute the rest)
+    # What the backward pass finds: none (everything kept) | full (every block is computed again) | attention (again but
+    # for attention outputs, which are kept) | offload (likewise, and they wait in the host's memory)
+    remat: str = "none"
 
 
 @jax.tree_util.register_dataclass
@@ -123,7 +125,7 @@ class ActAvatarDiT(nnx.Module):
             # Milliseconds over 5: the sinusoid's usual range of 0 .. 1000 for a clip of 5 s.
             frame_time = self.frame_time(sinusoid(jnp.asarray(latent_times(frames)) * 200, c.freq_dim))
         return Conditions(
-            text=self.text_embedding(text),
+            text=constrain(self.text_embedding(text), BATCH),
             audio=self.audio_projection(audio, frames),
             rope=jnp.asarray(rope_table((frames, height // c.patch[1], width // c.patch[2]), c.head_dim)),
             frame_time=frame_time,
@@ -145,13 +147,16 @@ class ActAvatarDiT(nnx.Module):
             block, audio_scale, text_kv, audio_kv = layer
             if text_kv is None:
                 text_kv, audio_kv = block.keys_values(conditions)
-            return block(x, modulation, conditions, text_kv, audio_kv, audio_scale), None
+            # Pinned on both ends: else XLA may choose another layout for the loop, and gather whole arrays to leave it.
+            x = block(constrain(x, BATCH, SEQ), modulation, conditions, text_kv, audio_kv, audio_scale)
+            return constrain(x, BATCH, SEQ), None
 
         x, _ = jax.lax.scan(rematerialised(body, self.config.remat), x, self._layers(conditions))
         velocity = unpatchify(self.head(x, time), latents.shape, self.config.patch)
         if not self.config.precondition:
             return velocity
-        known, deviation = gaussian_velocity(latents, timesteps / 1000, jnp.exp(self.latent_log_variance[...]))
+        variance = jnp.exp(self.latent_log_variance[...].astype(jnp.float32))
+        known, deviation = gaussian_velocity(latents, timesteps / 1000, variance)
         return known + deviation * velocity
 
     def text_attention(
@@ -174,6 +179,7 @@ class ActAvatarDiT(nnx.Module):
     def _embed(self, latents: Array, timesteps: Array, conditions: Conditions) -> tuple[Array, Array, Array]:
         """Video tokens [B, T, P, D], time embedding [B, T, D] and the blocks' modulation [B, T, 6, D]."""
         c = self.config
+        latents, timesteps = constrain(latents, BATCH, SEQ), constrain(timesteps, BATCH, SEQ)
         x = self.patch_embedding(patchify(latents, c.patch)).astype(c.dtype)
         if conditions.frame_time is not None:
             x = x + conditions.frame_time[None, :, None].astype(c.dtype)
@@ -182,8 +188,9 @@ class ActAvatarDiT(nnx.Module):
             # Times 100: rows a few radians apart at the sinusoid's middle frequencies.
             places = [sinusoid(jnp.asarray(100.0 * axis), c.freq_dim) for axis in (rows, columns)]
             x = x + self.place(jnp.concatenate(places, axis=-1))[None, None].astype(c.dtype)
-        time = self.time_embedding(sinusoid(timesteps, c.freq_dim))
-        return x, time, self.time_projection(nnx.silu(time)).reshape(*timesteps.shape, 6, c.width)
+        time = constrain(self.time_embedding(sinusoid(timesteps, c.freq_dim)), BATCH, SEQ)
+        modulation = constrain(self.time_projection(nnx.silu(time)), BATCH, SEQ)
+        return x, time, modulation.reshape(*timesteps.shape, 6, c.width)
 
     def _layers(self, conditions: Conditions) -> tuple:
         """What a scan over the blocks reads: per-layer keys and values are None where the block computes them."""
@@ -229,8 +236,8 @@ class Block(nnx.Module):
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])
         q = apply_rope(self.self_attn.queries(tokens), rope)
         k, v = self.self_attn.keys_values(tokens)
-        out = attention(q, apply_rope(k, rope), v, backend=self.config.attention)
-        return self.self_attn.output(checkpoint_name(out, "attention")).reshape(x.shape)
+        out = attention(q, apply_rope(k, rope), v, backend=self.config.attention, cut="heads")
+        return self.self_attn.output(out).reshape(x.shape)
 
     def attend_text(
         self, x: Float[Array, "B T P D"], kv: Float[Array, "2 B S N K"], penalty: Float[Array, "B T S"] | None
@@ -238,7 +245,7 @@ class Block(nnx.Module):
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])
         bias = self.window_bias(penalty, x.shape[2])
         out = attention(self.cross_attn.queries(tokens), *kv, bias=bias, backend=self.config.attention)
-        return self.cross_attn.output(checkpoint_name(out, "attention")).reshape(x.shape)
+        return self.cross_attn.output(out).reshape(x.shape)
 
     def window_bias(self, penalty: Float[Array, "B T S"] | None, tokens: int) -> Float[Array, "B 1 L S"] | None:
         """What is added to the text scores, the same for all `tokens` of a latent frame."""
@@ -266,7 +273,8 @@ class Block(nnx.Module):
 
     def keys_values(self, conditions: Conditions) -> tuple[Array, Array]:
         """Text keys and values [2, B, S, N, K], audio keys and values [2, B, T, A, N, K]."""
-        return self.cross_attn.keys_values(conditions.text), self.audio_attn.keys_values(conditions.audio)
+        text = constrain(self.cross_attn.keys_values(conditions.text), None, BATCH)
+        return text, self.audio_attn.keys_values(conditions.audio)
 
 
 class Attention(nnx.Module):
@@ -379,6 +387,15 @@ def rematerialised(body, policy: str):
     """The scan body under a rematerialisation policy."""
     if policy == "none":
         return body
-    policies = {"full": None, "attention": jax.checkpoint_policies.save_only_these_names("attention")}
+    policies = {
+        "full": None,
+        "attention": jax.checkpoint_policies.save_only_these_names(SAVED),
+        "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
+            names_which_can_be_saved=[],
+            names_which_can_be_offloaded=[SAVED],
+            offload_src="device",
+            offload_dst="pinned_host",
+        ),
+    }
     # Inside a scan common-subexpression elimination cannot undo the recomputation.
     return functools.partial(jax.checkpoint, prevent_cse=False, policy=policies[policy])(body)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import vae_parts as parts
+from actavatar_jax.models.layout import spread_space
 from actavatar_jax.models.vae_parts import Memory
 
 # Statistics of the published VAE's latents, `vae/config.json` of Wan2.2-TI2V-5B.
@@ -132,7 +133,8 @@ class WanVAE(nnx.Module):
         return self.quant(self.encoder(parts.patchify(pixels, self.config.patch), memory))
 
     def _decode_chunk(self, sample: jax.Array, memory: Memory) -> jax.Array:
-        return parts.unpatchify(self.decoder(self.post_quant(sample), memory), self.config.patch)
+        x = self.decoder(self.post_quant(spread_space(sample)), memory)
+        return parts.unpatchify(spread_space(x), self.config.patch)
 
     def _normalise(self, mean: jax.Array) -> jax.Array:
         centre, spread = self._statistics(mean)

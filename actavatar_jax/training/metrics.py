@@ -1,12 +1,13 @@
 """What a run writes down about itself: `metrics.jsonl` and TensorBoard events, one record per window of steps."""
 
 import json
+import logging
 import math
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,67 +15,146 @@ from tensorboardX import SummaryWriter
 
 Record = dict[str, float | int]
 
+log = logging.getLogger(__name__)
+
 
 class Recorder:
-    """Averages the metrics of `every` steps and writes them out.
+    """Averages the metrics of `every` steps and writes them out, in one process of them all.
 
     The metrics of a step are read when the next step has been dispatched, so the device never waits for the host,
-    and the host is never more than one step ahead. A loss or gradient that is not finite ends the run there.
+    and the host is never more than one step ahead. Steps that the optimizer skipped are counted and logged; too many
+    of them in a row end the run.
     """
 
-    def __init__(self, folder: Path, every: int, total: int, resumed_at: int):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.writers: list[Callable[[Record], None]] = [
-            JsonLines(folder / "metrics.jsonl", resumed_at),
-            TensorBoard(folder / "tensorboard", resumed_at),
-        ]
-        self.every, self.total = every, total
+    def __init__(
+        self,
+        folder: Path,
+        every: int,
+        total: int,
+        resumed_at: int,
+        *,
+        bad_steps: int = 10,
+        peak: float | None = None,
+        writing: bool = True,
+    ):
+        """`bad_steps`: in a row, which end the run; `peak`: FLOP/s of all devices, where known; `writing`: else it
+        only watches."""
+        self.writers: list[Callable[[Record], None]] = []
+        self.goodput = None
+        if writing:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.writers = [
+                JsonLines(folder / "metrics.jsonl", resumed_at),
+                TensorBoard(folder / "tensorboard", resumed_at),
+            ]
+            self.goodput = Goodput(folder / "goodput.json", resumed_at)
+        self.every, self.total, self.bad_steps, self.peak = every, total, bad_steps, peak
         self.pending: tuple[int, Any] | None = None
         self.window: list[dict[str, np.ndarray]] = []
-        self.window_start = time.monotonic()
-        self.loss = math.nan  # of the last step that was read
+        self.timed = Timed()
+        self.clock: float | None = None  # when the step before was dispatched, if nothing came in between
+        self.loss = math.nan  # of the last good step that was read
 
-    def add(self, step: int, metrics: Any) -> None:
-        """Takes the metrics of step `step`, just dispatched, and reads those of the step before."""
+    def add(self, step: int, metrics: Any, flops: float = 0.0) -> None:
+        """Takes the metrics of step `step`, just dispatched, and reads those of the step before.
+
+        `flops` are the step's, over all devices. Raises FloatingPointError after too many bad steps.
+        """
         self.read()
         self.pending = (step, metrics)
+        now = time.monotonic()
+        if self.clock is not None:
+            self.timed = Timed(self.timed.steps + 1, self.timed.seconds + now - self.clock, self.timed.flops + flops)
+        self.clock = now
+
+    def pause(self) -> None:
+        """What comes before the next step is no part of training: a checkpoint, sample videos."""
+        self.clock = None
 
     def read(self) -> None:
-        """Reads the step that is still pending; waits for it. Raises FloatingPointError where it is not finite."""
+        """Reads the step that is still pending; waits for it. Raises as `add`."""
         if self.pending is None:
             return
         (step, metrics), self.pending = self.pending, None
         metrics = jax.device_get(metrics)
-        self.loss = float(metrics["loss"])
-        for name in ("loss", "grad_norm"):
-            if not np.isfinite(metrics[name]):
-                raise FloatingPointError(
-                    f"{name} is {metrics[name]} at step {step}: the run has diverged and stops; earlier checkpoints "
-                    "are sound. Lower optim.learning_rate, or look at the data of that step."
-                )
         self.window.append(metrics)
+        in_a_row, _ = metrics["skipped"]
+        if in_a_row:
+            found = f"loss {metrics['loss']:.4g}, gradient norm {metrics['grad_norm']:.4g}"
+            log.warning("Step %d is skipped (%s), %d in a row.", step, found, in_a_row)
+            if in_a_row >= self.bad_steps:
+                raise FloatingPointError(
+                    f"{in_a_row} steps in a row had to be skipped, at step {step} with {found}: the run has diverged "
+                    "and stops. None of them changed the weights. Lower optim.learning_rate, or look at the data."
+                )
+        else:
+            self.loss = float(metrics["loss"])
         if step % self.every == 0 or step == self.total:
             self._write(step)
 
     def _write(self, step: int) -> None:
-        now = time.monotonic()
-        rate = len(self.window) / max(now - self.window_start, 1e-9)
         record = {"step": step, **summarise(self.window)}
-        record |= {"steps_per_second": rate, "seconds_left": (self.total - step) / rate}
+        timed, self.window, self.timed = self.timed, [], Timed()
+        if timed.steps:
+            rate = timed.steps / max(timed.seconds, 1e-9)
+            record |= {"steps_per_second": rate, "seconds_left": (self.total - step) / rate}
+            if self.peak:
+                record["mfu"] = timed.flops / (timed.seconds * self.peak)
+        if self.goodput:
+            record["goodput"] = self.goodput.add(step, timed.seconds)
         for write in self.writers:
             write(record)
-        self.window, self.window_start = [], now
+
+
+class Timed(NamedTuple):
+    """Steps whose time is known: those with nothing but a step before them."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    flops: float = 0.0
 
 
 def summarise(window: list[dict[str, np.ndarray]]) -> Record:
-    """One record of several steps: means; the latest learning rate and weight norm; the loss per noise level."""
-    record: Record = {name: float(np.mean([m[name] for m in window])) for name in ("loss", "grad_norm")}
-    record |= {name: float(window[-1][name]) for name in ("param_norm", "learning_rate")}
-    sums, counts = (np.sum([m[name] for m in window], axis=0) for name in ("noise_loss_sum", "noise_count"))
+    """One record of several steps: means over good steps; the latest learning rate and weight norm; skipped steps of
+    the whole run; the loss per noise level."""
+    record: Record = {name: float(window[-1][name]) for name in ("param_norm", "learning_rate")}
+    record["skipped"] = int(window[-1]["skipped"][1])
+    good = [m for m in window if not m["skipped"][0]]
+    if not good:
+        return record
+    record |= {name: float(np.mean([m[name] for m in good])) for name in ("loss", "grad_norm")}
+    sums, counts = (np.sum([m[name] for m in good], axis=0) for name in ("noise_loss_sum", "noise_count"))
     for i, (total, count) in enumerate(zip(sums, counts, strict=True)):
         if count:
             record[f"loss_at_noise/{i / len(sums):.1f}-{(i + 1) / len(sums):.1f}"] = float(total / count)
     return record
+
+
+class Goodput:
+    """Share of the time since a run's first start that went into steps whose result was kept.
+
+    Compilation, checkpoints, samples, the time between a kill and the next start, and steps that had to be done again
+    are the rest. `path` keeps the first start and, for each step that was recorded, the seconds up to it.
+    """
+
+    def __init__(self, path: Path, resumed_at: int):
+        self.path, self.started, self.seconds = path, time.time(), {0: 0.0}
+        if path.exists():
+            stored = json.loads(path.read_text())
+            self.started = stored["started"]
+            self.seconds |= {int(step): value for step, value in stored["seconds"].items() if int(step) <= resumed_at}
+        self._write()
+
+    def add(self, step: int, seconds: float) -> float:
+        """The share, now that `seconds` more were spent in steps up to `step`."""
+        self.seconds[step] = self.seconds[max(self.seconds)] + seconds
+        self._write()
+        return self.seconds[step] / max(time.time() - self.started, 1e-9)
+
+    def _write(self) -> None:
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"started": self.started, "seconds": self.seconds}))
+        os.replace(temporary, self.path)
 
 
 class JsonLines:

@@ -3,6 +3,7 @@
 A duration is a string: "20_000 steps", "800_000 examples" or "2 epochs"; a bare number counts steps.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.models.dit import DiTConfig
 
 # A backbone without a past learns timing faster when its phase embeddings move faster (`configs/stage2.py`).
 FROM_SCRATCH = ((r"phase_embedding/.*|blocks/window_strength|latent_log_variance", 10.0), (r".*", 1.0))
@@ -63,13 +65,14 @@ def training(preset: str = "") -> ConfigDict:
     c.seed = 0  # of initial weights (where there is no folder), data order, noise and times
     c.precision = "bfloat16"  # of the computation; weights, moments, norms, modulation and loss stay float32
 
-    c.mesh = "1,1,1"  # devices along data, fsdp and seq; one may be -1: all that are left
+    c.mesh = "1,-1,1"  # devices along data, fsdp and seq; one may be -1: all that are left
     c.micro_batches = 1  # parts in which a batch is computed one after the other, to save memory
 
     c.model = ConfigDict()
     c.model.folder = ""  # model folder to start from (a plain Wan2.2-TI2V-5B folder will do), or
     c.model.preset = preset  # name of a preset to start from random weights
-    c.model.remat = "full"  # none | full | attention (keeps attention outputs: faster, more memory) | offload (keeps them on the host)
+    c.model.remat = "full"  # none | full | attention (keeps attention outputs: faster, more memory) | offload (keeps
+    # them in the host's memory)
     c.model.attention = "xla"  # xla | chunked | cudnn | splash
     c.model.phase_bias = placeholder(str)  # none | soft | hard window bias; unset: as the folder or preset has it
     c.model.frame_time = placeholder(bool)  # absolute frame time; unset: as the folder or preset has it
@@ -121,6 +124,15 @@ def training(preset: str = "") -> ConfigDict:
     c.sample.text_guidance = 5.0
     c.sample.audio_guidance = 5.0
     return c
+
+
+def transformer_config(config: ConfigDict, base: DiTConfig) -> DiTConfig:
+    """The transformer of a folder or preset, with what the settings change of it."""
+    m = config.model
+    changes = {name: m[name] for name in ("remat", "attention", "phase_bias", "frame_time") if m[name] is not None}
+    if m.gamma is not None:
+        changes["audio"] = dataclasses.replace(base.audio, gamma=m.gamma)
+    return dataclasses.replace(base, dtype=config.precision, **changes)
 
 
 def shrink(config: ConfigDict) -> ConfigDict:

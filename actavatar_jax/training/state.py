@@ -1,27 +1,34 @@
 """What a training run carries from step to step."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
+from jax.sharding import Mesh
+from jaxtyping import Array
 
 from actavatar_jax.models.functional import Params
+from actavatar_jax.parallel.batches import put
+from actavatar_jax.parallel.rules import state_shardings
 from actavatar_jax.training.stages import merge
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """Master weights are float32; `opt_state` and `ema` exist for the trained half only."""
+    """Master weights are float32; `opt_state` and `ema` exist for the trained half only.
 
-    step: Int[Array, ""]  # steps done
+    The same tree also holds the shapes of a state, or its shardings, in the place of arrays.
+    """
+
+    step: Any  # int32 scalar: steps done
     params: Params  # trained
     frozen: Params
     opt_state: Any
-    ema: Params | None = None  # running average of `params`, or None when switched off
+    ema: Any = None  # Params, the running average of `params`; None when switched off
 
     @classmethod
     def create(
@@ -38,3 +45,26 @@ class TrainState:
     def weights(self) -> Params:
         """The whole model as it is sampled and saved: with the averaged weights where there are any."""
         return merge(self.params if self.ema is None else self.ema, self.frozen)
+
+
+def create_state(params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool, mesh: Mesh) -> TrainState:
+    """`TrainState.create` over a mesh: every leaf is made where `state_shardings` puts it, whole on no device.
+
+    Args:
+      params, frozen: the same in every process, of host arrays or of arrays cut like that already; taken over.
+    """
+
+    def fresh(params: Params, frozen: Params) -> TrainState:
+        average = jax.tree.map(jnp.copy, params) if ema else None
+        return TrainState(jnp.zeros((), jnp.int32), params, frozen, tx.init(params), average)
+
+    shardings = state_shardings(jax.eval_shape(fresh, params, frozen), mesh)
+    params, frozen = jax.tree.map(put, (params, frozen), (shardings.params, shardings.frozen))
+
+    @functools.partial(jax.jit, out_shardings=(shardings.step, shardings.opt_state, shardings.ema))
+    def rest(params: Params) -> tuple[Array, Any, Params | None]:
+        state = fresh(params, {})
+        return state.step, state.opt_state, state.ema
+
+    step, opt_state, average = rest(params)
+    return TrainState(step, params, frozen, opt_state, average)

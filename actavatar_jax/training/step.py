@@ -10,10 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Key
 
 from actavatar_jax.diffusion import flow
+from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
+from actavatar_jax.models.functional import Params
+from actavatar_jax.training.optimizer import skipped_steps
 from actavatar_jax.training.stages import merge
 from actavatar_jax.training.state import TrainState
 
@@ -30,11 +34,20 @@ def make_train_step(
     time_law: flow.TimeLaw,
     schedule: Callable,
     ema_decay: float = 0.0,
+    *,
+    micro_batches: int = 1,
+    shardings: TrainState | None = None,
 ) -> Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Metrics]]:
     """The jitted `step(state, batch, key) -> (state, metrics)`; it reuses the memory of the state that it is given.
 
     Gradients are taken with respect to `state.params` only. Weights, gradients and loss are float32; what is
-    computed in bfloat16 is `model_config.dtype`'s choice.
+    computed in bfloat16 is `model_config.dtype`'s choice. On a step that the optimizer skips, parameters, moments and
+    average stay as they are.
+
+    Args:
+      micro_batches: parts of a batch that are computed one after the other; they change memory, not results.
+      shardings: of every leaf of the state on a mesh (`parallel.rules.state_shardings`). The step must then be called
+        under `jax.set_mesh`, with batches from `parallel.batches.place` and the key from `replicate`.
 
     Args of the step:
       batch: `latents` [B, T, H, W, C], `text` [B, S, text_dim], `phase_ids` [B, S], `phase_windows` [B, phases, 2],
@@ -47,23 +60,61 @@ def make_train_step(
         losses, times = sample_losses(model, batch, time_law, key)
         return jnp.mean(losses), (losses, times)
 
+    def gradients_of(params, frozen, batch, key) -> tuple[Params, tuple[Array, Array]]:
+        gradients, scores = jax.grad(loss, has_aux=True)(params, frozen, batch, key)
+        if shardings is not None:  # cut like the parameters: what devices add up, none of them holds whole
+            gradients = jax.lax.with_sharding_constraint(gradients, shardings.params)
+        return gradients, scores
+
     def step(state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
-        gradient = jax.value_and_grad(loss, has_aux=True)
-        (mean, (losses, times)), gradients = gradient(state.params, state.frozen, batch, key)
+        gradients, (losses, times) = in_parts(
+            lambda part: gradients_of(state.params, state.frozen, part, key), batch, micro_batches
+        )
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        ema = state.ema and optax.incremental_update(params, state.ema, 1 - ema_decay)
+        skipped = skipped_steps(opt_state)
+        ema = state.ema and _average(state.ema, params, ema_decay, skipped[0] > 0)
         metrics = {
-            "loss": mean,
+            "loss": jnp.mean(losses),
             "grad_norm": optax.tree.norm(gradients),  # before clipping
             "param_norm": optax.tree.norm(params),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+            "skipped": skipped,
             **noise_level_sums(losses, times),
         }
         state = dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
         return state, metrics
 
-    return jax.jit(step, donate_argnums=0)
+    if shardings is None:
+        return jax.jit(step, donate_argnums=0)
+    # Told where the state ends, XLA puts it where it came from and reuses its memory; metrics are whole everywhere.
+    whole = NamedSharding(jax.tree.leaves(shardings)[0].mesh, PartitionSpec())
+    return jax.jit(step, donate_argnums=0, in_shardings=(shardings, None, whole), out_shardings=(shardings, whole))
+
+
+def in_parts(
+    gradients_of: Callable[[Batch], tuple[Params, tuple[Array, Array]]], batch: Batch, parts: int
+) -> tuple[Params, tuple[Float[Array, "B"], Float[Array, "B"]]]:
+    """Mean gradient over a batch and (losses, times) of its samples, computed in so many parts one after the other.
+
+    Raises InputError when they do not divide the batch.
+    """
+    if parts == 1:
+        return gradients_of(batch)
+    size = len(batch["index"])
+    if size % parts:
+        raise InputError(f"A batch of {size} cannot be computed in {parts} micro-batches; take a divisor of {size}.")
+    # Neighbours go to different parts, so that on a mesh no sample leaves its device.
+    split = {name: x.reshape(size // parts, parts, *x.shape[1:]).swapaxes(0, 1) for name, x in batch.items()}
+    shapes, _ = jax.eval_shape(gradients_of, {name: x[0] for name, x in split.items()})
+
+    def add(total: Params, part: Batch):
+        gradients, scores = gradients_of(part)
+        return jax.tree.map(jnp.add, total, gradients), scores
+
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    total, scores = jax.lax.scan(add, zeros, split)
+    return jax.tree.map(lambda x: x / parts, total), jax.tree.map(jnp.ravel, scores)
 
 
 def sample_losses(
@@ -87,3 +138,9 @@ def noise_level_sums(losses: Float[Array, "B"], times: Float[Array, "B"]) -> Met
     """Sum of losses and number of samples in ten equal bins of flow time (0, 1]; sums over steps give averages."""
     member = jax.nn.one_hot(jnp.ceil(times * NOISE_BINS).astype(jnp.int32) - 1, NOISE_BINS)
     return {"noise_loss_sum": losses @ member, "noise_count": member.sum(axis=0)}
+
+
+def _average(old: Params, params: Params, decay: float, skipped: Array) -> Params:
+    """The running average; a skipped step is none, so it leaves it alone."""
+    new = optax.incremental_update(params, old, 1 - decay)
+    return jax.tree.map(lambda new, old: jnp.where(skipped, old, new), new, old)

@@ -15,7 +15,7 @@ from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
 from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
 from actavatar_jax.models.vae import VAEConfig, WanVAE
 from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
-from actavatar_jax.weights.files import Renamed, Safetensors, Tensors, read_json
+from actavatar_jax.weights.files import Safetensors, Slots, read_json
 from actavatar_jax.weights.names import NOTHING, Table
 from actavatar_jax.weights.pth import Pth
 from actavatar_jax.weights.tables import dit, patch_codec, umt5, vae, wav2vec2
@@ -125,8 +125,8 @@ class Stored:
     kind: Kind
     config: Any
     table: Table
-    files: Tensors  # under the names of the files
-    tensors: Tensors  # under the names of the table
+    files: Slots  # under the names of the files
+    tensors: Slots  # under the names of the table
     layout: str  # diffusers | wan
 
 
@@ -163,7 +163,7 @@ def is_wan_layout(folder: Path) -> bool:
     return (folder / "config.json").is_file() and "model_type" in read_json(folder / "config.json")
 
 
-def open_tensors(folder: Path, stem: str) -> Tensors:
+def open_tensors(folder: Path, stem: str) -> Slots:
     """The weights of a folder: shards with an index, one safetensors file, or an old `pytorch_model.bin`."""
     index, single = folder / f"{stem}.safetensors.index.json", folder / f"{stem}.safetensors"
     old = folder / "pytorch_model.bin"
@@ -196,6 +196,6 @@ def _wan_config(folder: Path, component: str, kind: Kind) -> Any:
     return kind.from_json(extra) if extra else kind.config()  # the release has one size, hard-coded
 
 
-def _stored(kind: Kind, config: Any, table: Table, files: Tensors, layout: str) -> Stored:
+def _stored(kind: Kind, config: Any, table: Table, files: Slots, layout: str) -> Stored:
     names = {new: old for old in files.names() if (new := kind.canonical(old)) is not None}
-    return Stored(kind, config, table, files, Renamed(files, names), layout)
+    return Stored(kind, config, table, files, files.renamed(names), layout)

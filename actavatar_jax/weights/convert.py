@@ -1,4 +1,4 @@
-"""Model folders from and to PyTorch layouts, tensor by tensor: tensors are renamed, their bytes stay as they are.
+"""Model folders from and to PyTorch layouts, piece by piece: tensors are renamed, their bytes stay as they are.
 
 Our model folder is the diffusers layout with tensors of ours beside the others, so a conversion is a change of layout
 between `diffusers` and `wan` (the original release), or a checked copy.
@@ -14,7 +14,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
 from actavatar_jax.weights import names
 from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Stored, find, is_wan_layout
-from actavatar_jax.weights.files import Renamed, Tensors, nbytes, replaced_folder, write_json, write_sharded
+from actavatar_jax.weights.files import Slots, nbytes, replaced_folder, write_json, write_sharded
 from actavatar_jax.weights.folder import load_defaults, optional_leaves, save_index
 from actavatar_jax.weights.pth import write_pth
 from actavatar_jax.weights.tables import dit
@@ -25,7 +25,7 @@ LAYOUTS = ("diffusers", "wan")
 TOKENIZERS = {"diffusers": Path("tokenizer"), "wan": Path("google/umt5-xxl")}
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pth", "*.h5", "*.msgpack", "*.onnx")
 
-Report = Callable[[str, int, int], Any]  # told (component, bytes done, bytes in all) after each tensor
+Report = Callable[[str, int, int], Any]  # told (component, bytes done, bytes in all) after each piece
 
 
 def from_torch(src: str | Path, dst: str | Path, report: Report = lambda *_: None) -> None:
@@ -72,8 +72,7 @@ def _convert(src: Path, dst: Path, layout: str, report: Report) -> None:
             elif part.kind.wan_file is None:
                 write_sharded(partial, part.kind.stem, _renamed(part, layout), progress=progress)
             else:
-                write_pth(partial / part.kind.wan_file, _renamed(part, layout))
-                progress(total)
+                write_pth(partial / part.kind.wan_file, _renamed(part, layout), progress)
         _copy_tokenizer(src, partial, layout)
         _write_index(src, partial, stored, layout)
 
@@ -84,7 +83,7 @@ def _check(part: Stored, model: str) -> None:
     names.check_source(part.table, abstract, part.tensors, may_miss=may_miss, model=model)
 
 
-def _renamed(part: Stored, layout: str) -> Tensors:
+def _renamed(part: Stored, layout: str) -> Slots:
     """The tensors under the names of `layout`; two tables of one model meet in our names."""
     if part.layout == layout:
         return part.files
@@ -92,7 +91,7 @@ def _renamed(part: Stored, layout: str) -> Tensors:
     old = {(entry.ours, entry.layer): entry.theirs for entry in part.table}
     present = set(part.tensors.names())
     pairs = {entry.theirs: old[entry.ours, entry.layer] for entry in other}
-    return Renamed(part.tensors, {new: name for new, name in pairs.items() if name in present})
+    return part.tensors.renamed({new: name for new, name in pairs.items() if name in present})
 
 
 def _write_component(part: Stored, src: Path, dst: Path, progress: Callable[[int], Any]) -> None:

@@ -1,4 +1,4 @@
-"""Tensor files: safetensors, one file or shards with an index, read and written one tensor at a time.
+"""Tensor files: safetensors, one file or shards with an index, read and written piece by piece.
 
 The format: eight bytes of header length, a JSON header of {name: dtype, shape, byte range}, the data. It is read here
 and not by the library because the library's numpy side does not know bfloat16.
@@ -6,6 +6,7 @@ and not by the library because the library's numpy side does not know bfloat16.
 
 import contextlib
 import dataclasses
+import io
 import json
 import math
 import os
@@ -19,7 +20,7 @@ import numpy as np
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
-from actavatar_jax.weights import names
+from actavatar_jax.weights import arrays, names
 
 DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype(np.float64),
@@ -36,35 +37,44 @@ DTYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype(np.bool_),
 }
 MAX_SHARD_BYTES = 5_000_000_000
-Progress = Callable[[int], Any]  # told the bytes of each tensor as it is written
+PIECE_BYTES = 2**24
+Progress = Callable[[int], Any]  # told the bytes of each piece as it is written
 
 
 @runtime_checkable
-class Tensors(names.TensorSource, Protocol):
-    """A source of tensors that also knows their dtypes, so that a file can be laid out before anything is read."""
+class Tensors(Protocol):
+    """Tensors to write: a file is laid out before anything is read, then each flows through it in pieces."""
+
+    def names(self) -> list[str]: ...
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
 
     def dtype(self, name: str) -> np.dtype: ...
 
+    def pieces(self, name: str) -> Iterator[np.ndarray]:
+        """The elements of a tensor in row-major order, as consecutive arrays of any shape."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
-class _Slot:
-    """Where one tensor lies."""
+class Slot:
+    """Where one tensor lies in a file."""
 
     path: Path
     offset: int
     dtype: np.dtype
     shape: tuple[int, ...]
+    strides: tuple[int, ...] | None = None  # in bytes; `None`: row-major without gaps
 
 
-class Safetensors:
-    """The tensors of one `.safetensors` file, or of the shards that a `.safetensors.index.json` names.
+class Slots:
+    """Tensors that lie in files; nothing stays mapped into memory beyond the views that are in use.
 
-    Raises:
-      InputError: a file is missing, cut off or no safetensors file, or the index names tensors that are not there.
+    A tensor that has been read already stands for itself.
     """
 
-    def __init__(self, path: Path):
-        self._slots = _read_index(path) if path.name.endswith(".index.json") else _read_header(path)
+    def __init__(self, slots: Mapping[str, Slot | np.ndarray]):
+        self._slots = slots
 
     def names(self) -> list[str]:
         return list(self._slots)
@@ -78,17 +88,54 @@ class Safetensors:
     def view(self, name: str) -> np.ndarray:
         """The tensor as a memory map (copy on write): read from disk when it is used."""
         slot = self._slots[name]
-        size = math.prod(slot.shape) * slot.dtype.itemsize
-        if size == 0:
+        if isinstance(slot, np.ndarray):
+            return slot
+        if math.prod(slot.shape) == 0:
             return np.empty(slot.shape, slot.dtype)
-        data = np.memmap(slot.path, np.uint8, mode="c", offset=slot.offset, shape=(size,))
-        return data.view(slot.dtype).reshape(slot.shape)
+        strides = slot.strides or _row_major(slot)
+        span = slot.dtype.itemsize + sum((n - 1) * stride for n, stride in zip(slot.shape, strides, strict=True))
+        data = np.memmap(slot.path, np.uint8, mode="c", offset=slot.offset, shape=(span,))
+        return np.ndarray(slot.shape, slot.dtype, buffer=data, strides=strides)
 
     def read(self, name: str) -> np.ndarray:
-        return np.array(self.view(name), subok=False)
+        return np.array(self.view(name))
+
+    def pieces(self, name: str) -> Iterator[np.ndarray]:
+        slot = self._slots[name]
+        if slot.strides is not None:
+            yield self.read(name)
+            return
+        with slot.path.open("rb") as file:  # a memory map would count as the process's memory
+            file.seek(slot.offset)
+            left = nbytes(self, name)
+            while left:
+                data = file.read(min(left, PIECE_BYTES))
+                if not data:
+                    raise OSError(f"{slot.path} became shorter while it was read")
+                left -= len(data)
+                yield np.frombuffer(data, slot.dtype)
+
+    def renamed(self, old_names: Mapping[str, str]) -> "Slots":
+        """Some of the tensors under other names: `old_names` maps each new name to the old one."""
+        return Slots({new: self._slots[old] for new, old in old_names.items()})
 
 
-def _read_index(path: Path) -> dict[str, _Slot]:
+def _row_major(slot: Slot) -> tuple[int, ...]:
+    return tuple(slot.dtype.itemsize * math.prod(slot.shape[i + 1 :]) for i in range(len(slot.shape)))
+
+
+class Safetensors(Slots):
+    """The tensors of one `.safetensors` file, or of the shards that a `.safetensors.index.json` names.
+
+    Raises:
+      InputError: a file is missing, cut off or no safetensors file, or the index names tensors that are not there.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(_read_index(path) if path.name.endswith(".index.json") else _read_header(path))
+
+
+def _read_index(path: Path) -> dict[str, Slot]:
     weight_map = read_json(path).get("weight_map")
     if not isinstance(weight_map, dict) or any(Path(str(file)).name != file for file in weight_map.values()):
         raise InputError(f"{path} is no index of safetensors shards; expected a weight_map of tensor and file names.")
@@ -102,7 +149,7 @@ def _read_index(path: Path) -> dict[str, _Slot]:
     return {name: shards[file][name] for name, file in weight_map.items()}
 
 
-def _read_header(path: Path) -> dict[str, _Slot]:
+def _read_header(path: Path) -> dict[str, Slot]:
     if not path.is_file():
         raise InputError(f"The file {path} is missing.")
     size = path.stat().st_size
@@ -117,7 +164,7 @@ def _read_header(path: Path) -> dict[str, _Slot]:
         slots, end = {}, start
         for name, entry in entries.items():
             begin, stop = (start + int(offset) for offset in entry["data_offsets"])
-            slots[name] = _Slot(path, begin, DTYPES[entry["dtype"]], tuple(entry["shape"]))
+            slots[name] = Slot(path, begin, DTYPES[entry["dtype"]], tuple(entry["shape"]))
             if begin < start or stop - begin != math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize:
                 raise ValueError(f"{name} does not fill its byte range")
             end = max(end, stop)
@@ -130,31 +177,8 @@ def _read_header(path: Path) -> dict[str, _Slot]:
     return slots
 
 
-@dataclasses.dataclass(frozen=True)
-class Renamed:
-    """`tensors` under other names: `old_names` maps each new name to the old one."""
-
-    tensors: Tensors
-    old_names: Mapping[str, str]
-
-    def names(self) -> list[str]:
-        return list(self.old_names)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self.tensors.shape(self.old_names[name])
-
-    def dtype(self, name: str) -> np.dtype:
-        return self.tensors.dtype(self.old_names[name])
-
-    def view(self, name: str) -> np.ndarray:
-        return self.tensors.view(self.old_names[name])
-
-    def read(self, name: str) -> np.ndarray:
-        return self.tensors.read(self.old_names[name])
-
-
 class Exported:
-    """Our parameters as tensors of the other side, made one at a time when they are read."""
+    """Our parameters, on the host or on devices, as tensors of the other side: made when they are asked for."""
 
     def __init__(self, table: names.Table, params: functional.Params):
         names.check_coverage(table, params)
@@ -170,8 +194,12 @@ class Exported:
     def dtype(self, name: str) -> np.dtype:
         return np.dtype(self._flat[self._entries[name].ours].dtype)
 
-    def read(self, name: str) -> np.ndarray:
-        return names.export_leaf(self._entries[name], self._flat[self._entries[name].ours])
+    def pieces(self, name: str) -> Iterator[np.ndarray]:
+        entry = self._entries[name]
+        leaf = self._flat[entry.ours]
+        if entry.transform is names.IDENTITY and entry.layer is None and leaf.ndim:
+            return arrays.slabs(leaf)  # a token embedding is too large to come to the host in one piece
+        return iter([names.export_leaf(entry, leaf)])
 
 
 def write_sharded(
@@ -184,17 +212,10 @@ def write_sharded(
 ) -> None:
     """Writes `{stem}.safetensors`, or shards and their index where one file would exceed `max_shard_bytes`.
 
-    One tensor is in memory at a time. Names and metadata are those that diffusers and transformers expect.
+    One piece is in memory at a time. Names and metadata are those that diffusers and transformers expect.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shards: list[list[str]] = [[]]
-    filled = 0
-    for name in tensors.names():
-        if shards[-1] and filled + nbytes(tensors, name) > max_shard_bytes:
-            shards.append([])
-            filled = 0
-        shards[-1].append(name)
-        filled += nbytes(tensors, name)
+    shards = _shards(tensors, max_shard_bytes)
     if len(shards) == 1:
         _write_file(folder / f"{stem}.safetensors", shards[0], tensors, progress)
         return
@@ -204,13 +225,33 @@ def write_sharded(
         _write_file(folder / file, shard, tensors, progress)
         weight_map |= dict.fromkeys(shard, file)
     total = sum(nbytes(tensors, name) for name in tensors.names())
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    index = {"metadata": {"total_size": total}, "weight_map": {name: weight_map[name] for name in tensors.names()}}
     write_json(folder / f"{stem}.safetensors.index.json", index)
 
 
-def _write_file(path: Path, shard: list[str], tensors: Tensors, progress: Progress) -> None:
+def read_along(tensors: Tensors, *, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
+    """Asks for every piece in the order of `write_sharded`, for a process that only helps the one that writes."""
+    for shard in _shards(tensors, max_shard_bytes):
+        for name in shard:
+            for _ in tensors.pieces(name):
+                pass
+
+
+def _shards(tensors: Tensors, max_shard_bytes: int) -> list[list[str]]:
+    """Names per file, in the order in which they are written."""
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name in tensors.names():
+        if shards[-1] and filled + nbytes(tensors, name) > max_shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += nbytes(tensors, name)
     # Wide types first, as the library does: every tensor stays aligned to its own item size.
-    shard = sorted(shard, key=lambda name: (-tensors.dtype(name).itemsize, name))
+    return [sorted(shard, key=lambda name: (-tensors.dtype(name).itemsize, name)) for shard in shards]
+
+
+def _write_file(path: Path, shard: list[str], tensors: Tensors, progress: Progress) -> None:
     dtype_names = {dtype: name for name, dtype in DTYPES.items()}
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
@@ -223,11 +264,21 @@ def _write_file(path: Path, shard: list[str], tensors: Tensors, progress: Progre
     with replaced_file(path) as partial, partial.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in shard:
-            data = np.asarray(tensors.read(name), order="C")
-            if (data.shape, data.dtype) != (tensors.shape(name), tensors.dtype(name)):
-                raise ValueError(f"{name} was announced as {tensors.dtype(name)}{tensors.shape(name)}")
-            file.write(data.reshape(-1).view(np.uint8).data)
-            progress(data.nbytes)
+            write_pieces(file, tensors, name, progress)
+
+
+def write_pieces(file: io.BufferedIOBase, tensors: Tensors, name: str, progress: Progress) -> None:
+    """Writes the bytes of one tensor to an open file."""
+    size = 0
+    for piece in tensors.pieces(name):
+        if piece.dtype != tensors.dtype(name):
+            raise ValueError(f"{name} was announced as {tensors.dtype(name)} and is {piece.dtype}")
+        data = np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data
+        file.write(data)
+        size += len(data)
+        progress(len(data))
+    if size != nbytes(tensors, name):
+        raise ValueError(f"{name} was announced with {nbytes(tensors, name)} bytes and has {size}")
 
 
 def nbytes(tensors: Tensors, name: str) -> int:

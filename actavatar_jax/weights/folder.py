@@ -15,9 +15,9 @@ import jax
 import numpy as np
 
 from actavatar_jax.models import functional
-from actavatar_jax.weights import names
+from actavatar_jax.weights import arrays, names
 from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Kind, find, is_wan_layout, kind_named, kind_of
-from actavatar_jax.weights.files import Exported, read_json, replaced_folder, write_json, write_sharded
+from actavatar_jax.weights.files import Exported, read_along, read_json, replaced_folder, write_json, write_sharded
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ WAN_NEGATIVE_PROMPT = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Component:
-    """One network of a model folder in memory: its class, config and parameters (arrays on the host when loaded)."""
+    """One network of a model folder in memory: its class, config and parameters (host arrays, or device arrays)."""
 
     module: type
     config: Any
@@ -47,14 +47,23 @@ class Defaults:
     negative_prompt: str = WAN_NEGATIVE_PROMPT
 
 
-def load(folder: str | Path, component: str, dtype: Any = None, **execution: Any) -> Component:
-    """Reads one component of a model folder, tensor by tensor.
+def load(
+    folder: str | Path,
+    component: str,
+    dtype: Any = None,
+    shardings: functional.Params | Callable[[functional.Params], functional.Params] | None = None,
+    **execution: Any,
+) -> Component:
+    """Reads one component of a model folder, leaf by leaf.
 
     Args:
       folder: diffusers layout (ours or a plain Wan2.2-TI2V-5B) or the original Wan release.
       component: transformer, vae, text_encoder or audio_encoder.
       dtype: of the parameters, and of the computation where the config has that setting; `None` keeps parameters as
         they are stored and the config's default.
+      shardings: nested dict of `jax.sharding.Sharding`, or a function that makes it of the nested dict of shapes:
+        parameters become device arrays laid out so, and each process reads no more than its devices hold. `None`:
+        arrays on the host.
       **execution: settings of the config that are not stored with weights, such as `attention` and `remat`.
 
     Raises:
@@ -66,17 +75,24 @@ def load(folder: str | Path, component: str, dtype: Any = None, **execution: Any
         execution["dtype"] = np.dtype(dtype).name
     config = dataclasses.replace(stored.config, **execution)
 
+    target = None if dtype is None else np.dtype(dtype)
+    abstract = functional.abstract(kind.module, config)
+    if callable(shardings):
+        shardings = shardings(abstract)
+
     may_miss = optional_leaves(kind, table, stored.tensors)
     initial = None
     if may_miss != names.NOTHING:
-        initial = functional.unflatten(_initial_values(kind.module, stored.config, may_miss)(jax.random.key(0)))
+        places = functional.flatten(shardings or {})
+        initial = functional.unflatten(_initial_values(kind.module, stored.config, may_miss, target, places))
         added = {re.sub(r"^(blocks/\w+|\w+).*", r"\1", leaf) for leaf in functional.flatten(initial)}
         log.info("%s has no %s for its %s: initial values", folder, ", ".join(sorted(added)), component)
     params = names.import_params(
         table,
-        functional.abstract(kind.module, config),
+        abstract,
         stored.tensors,
-        dtype=None if dtype is None else np.dtype(dtype),
+        dtype=target,
+        shardings=shardings,
         initial=initial,
         may_miss=may_miss,
         model=f"the {component} of {folder}",
@@ -91,17 +107,58 @@ def optional_leaves(kind: Kind, table: names.Table, tensors: names.TensorSource)
     return kind.may_miss if optional and not any(entry.theirs in present for entry in optional) else names.NOTHING
 
 
+def _initial_values(
+    module: type, config: Any, leaves: str, dtype: np.dtype | None, places: dict[str, jax.sharding.Sharding]
+) -> dict[str, jax.Array]:
+    """Initial values of the leaves that match a regex, in a flat dict.
+
+    A large leaf is drawn alone: on the way to its value, float32 and random bits of every leaf of a program are there.
+    """
+    shapes, _ = functional.split(functional.flatten(functional.abstract(module, config)), leaves)
+    drawn: dict[str, jax.Array] = {}
+    for group in _groups({name: leaf.size * leaf.dtype.itemsize for name, leaf in shapes.items()}, arrays.HOST_BYTES):
+        sharded = tuple(places[name] for name in group) if places else None
+        drawn |= _drawing(module, config, group, dtype, sharded)(jax.random.key(0))
+        jax.block_until_ready(drawn)  # programs that queue up would hold their memory side by side
+    return drawn
+
+
+def _groups(sizes: dict[str, int], limit: int) -> list[tuple[str, ...]]:
+    """Names in groups of at most `limit` bytes, or of one name."""
+    groups: list[tuple[str, ...]] = []
+    filled = 0
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        if not groups or filled + sizes[name] > limit:
+            groups.append(())
+            filled = 0
+        groups[-1] += (name,)
+        filled += sizes[name]
+    return groups
+
+
 @functools.cache
-def _initial_values(module: type, config: Any, leaves: str) -> Callable[[jax.Array], dict[str, jax.Array]]:
-    """key -> initial values of the leaves that match a regex; the compiler drops the drawing of all others."""
-    return jax.jit(
-        lambda key: functional.split(functional.flatten(functional.init(module, config, key)), leaves)[0],
-        compiler_options=functional.RUN_ONCE,
-    )
+def _drawing(
+    module: type,
+    config: Any,
+    leaves: tuple[str, ...],
+    dtype: np.dtype | None,
+    places: tuple[jax.sharding.Sharding, ...] | None,
+) -> Callable[[jax.Array], dict[str, jax.Array]]:
+    """key -> initial values of some leaves; the compiler drops the drawing of all others."""
+
+    def draw(key: jax.Array) -> dict[str, jax.Array]:
+        values = functional.flatten(functional.init(module, config, key))
+        chosen = {name: values[name] for name in leaves}
+        return functional.cast(chosen, dtype) if dtype else chosen
+
+    shardings = dict(zip(leaves, places, strict=True)) if places else None
+    return jax.jit(draw, out_shardings=shardings, compiler_options=functional.RUN_ONCE)
 
 
 def save(folder: str | Path, component: str, config: Any, params: functional.Params, **limits: int) -> None:
     """Writes one component in the diffusers layout; replaces what was there once everything is written.
+
+    Parameters that are spread over several processes: each process calls this, and the first one writes.
 
     Args:
       folder: the model folder; the component becomes its sub-folder.
@@ -112,8 +169,12 @@ def save(folder: str | Path, component: str, config: Any, params: functional.Par
     """
     kind = kind_of(component, config)
     names.check_shapes(params, functional.abstract(kind.module, config))
+    exported = Exported(kind.table(config), params)
+    if jax.process_index() > 0:
+        read_along(exported, **limits)
+        return
     with replaced_folder(Path(folder) / component) as partial:
-        write_sharded(partial, kind.stem, Exported(kind.table(config), params), **limits)
+        write_sharded(partial, kind.stem, exported, **limits)
         write_json(partial / "config.json", kind.to_json(config))
 
 

@@ -6,14 +6,18 @@ has one tensor per layer, `layer` says which row an entry fills.
 """
 
 import dataclasses
+import functools
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import numpy as np
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
+from actavatar_jax.weights import arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,13 +73,15 @@ def linear(theirs: str, ours: str, layer: int | None = None, bias: bool = True) 
 
 @runtime_checkable
 class TensorSource(Protocol):
-    """Tensors by name, read one at a time."""
+    """Tensors by name. A view of a tensor in a file is a memory map: what is not used is not read."""
 
     def names(self) -> list[str]: ...
 
     def shape(self, name: str) -> tuple[int, ...]: ...
 
-    def read(self, name: str) -> np.ndarray: ...
+    def dtype(self, name: str) -> np.dtype: ...
+
+    def view(self, name: str) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +102,8 @@ class Arrays:
     def view(self, name: str) -> np.ndarray:
         return self.arrays[name]
 
-    def read(self, name: str) -> np.ndarray:
-        return np.array(self.arrays[name])
+    def pieces(self, name: str) -> Iterator[np.ndarray]:
+        yield self.arrays[name]
 
 
 def import_params(
@@ -106,18 +112,21 @@ def import_params(
     source: TensorSource,
     *,
     dtype: Any = None,
+    shardings: functional.Params | None = None,
     ignore: str = NOTHING,
     initial: functional.Params | None = None,
     may_miss: str = NOTHING,
     model: str = "the model",
 ) -> functional.Params:
-    """Reads every parameter of `abstract` from `source`.
+    """Reads every parameter of `abstract` from `source`, leaf by leaf.
 
     Args:
       table: names; must cover `abstract` exactly (a programming error otherwise).
       abstract: nested dict of shapes, from `functional.abstract`.
-      source: where tensors come from; each is read once, one at a time.
-      dtype: dtype of the result; `None` keeps each tensor's own.
+      source: where tensors come from.
+      dtype: dtype of the result; `None` keeps each tensor's own, and of a stacked leaf the widest of its layers'.
+      shardings: nested dict of `jax.sharding.Sharding`, one for each leaf: every process reads only the parts that its
+        devices hold, straight into device arrays. `None`: host arrays.
       ignore: regex of their names that are allowed to be there without a place in ours.
       initial: values for our leaves that match `may_miss` and are absent from `source`.
       may_miss: regex of our names.
@@ -128,19 +137,40 @@ def import_params(
     """
     check_coverage(table, abstract)
     check_source(table, abstract, source, ignore=ignore, may_miss=may_miss, model=model)
-    shapes = functional.flatten(abstract)
-    names = set(source.names())
-    flat: dict[str, Any] = {}
+    shapes = {name: tuple(leaf.shape) for name, leaf in functional.flatten(abstract).items()}
+    places = dict.fromkeys(shapes) if shardings is None else functional.flatten(shardings)
+    if places.keys() != shapes.keys():
+        raise ValueError(f"shardings and model disagree about {sorted(places.keys() ^ shapes.keys())}")
+    values = functional.flatten(initial or {})
+    names, entries = set(source.names()), {}
     for e in table:
         if e.theirs in names:
-            value = e.transform.to_ours(source.read(e.theirs))
-            value = np.asarray(value, dtype=dtype or value.dtype, order="C")
-            flat[e.ours] = value if e.layer is None else _stack(flat.get(e.ours), e.layer, value, shapes[e.ours].shape)
-    absent = {e.ours for e in table} - set(flat)
-    if absent:
-        values = functional.flatten(initial or {})
-        flat |= {ours: np.asarray(values[ours], dtype=dtype or values[ours].dtype) for ours in absent}
+            entries.setdefault(e.ours, []).append(e)
+
+    flat: dict[str, Any] = {}
+    # Largest first: a device on the host takes a copy of what was read, and by then the small leaves are not there yet.
+    for ours in sorted(shapes, key=lambda name: -math.prod(shapes[name])):
+        if ours in entries:
+            stored = functools.reduce(np.promote_types, [source.dtype(e.theirs) for e in entries[ours]])
+            read = functools.partial(_read, source, entries[ours])
+            flat[ours] = arrays.assemble(shapes[ours], np.dtype(dtype or stored), places[ours], read)
+        else:
+            value = values[ours].astype(dtype or values[ours].dtype, copy=False)
+            flat[ours] = np.asarray(value) if places[ours] is None else jax.device_put(value, places[ours])
     return functional.unflatten({name: flat[name] for name in shapes})
+
+
+def _read(source: TensorSource, entries: list[Entry], out: np.ndarray, index: arrays.Index) -> None:
+    """Fills `out` with the part `index` of the leaf that `entries` (all its layers, in order) make up."""
+
+    def view(entry: Entry, index: arrays.Index) -> np.ndarray:
+        return entry.transform.to_ours(source.view(entry.theirs))[*index, ...]
+
+    if entries[0].layer is None:
+        arrays.fill(out, functools.partial(view, entries[0], index))
+        return
+    for row, entry in enumerate(entries[index[0]]):
+        arrays.fill(out[row, ...], functools.partial(view, entry, index[1:]))
 
 
 def check_source(
@@ -169,16 +199,6 @@ def check_source(
         raise InputError(f"{len(problems)} tensors do not fit {model}: " + "; ".join(problems))
 
 
-def _stack(stacked: np.ndarray | None, layer: int, value: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """`stacked` with row `layer` filled; widened where the file has layers of different precision."""
-    if stacked is None:
-        stacked = np.empty(tuple(shape), value.dtype)
-    if stacked.dtype != value.dtype:
-        stacked = stacked.astype(np.promote_types(stacked.dtype, value.dtype))
-    stacked[layer] = value
-    return stacked
-
-
 def export_params(table: Table, params: functional.Params) -> Iterator[tuple[str, np.ndarray]]:
     """Yields `(their name, tensor)` in table order, one tensor at a time; `table` must cover `params` exactly."""
     check_coverage(table, params)
@@ -188,9 +208,19 @@ def export_params(table: Table, params: functional.Params) -> Iterator[tuple[str
 
 
 def export_leaf(entry: Entry, leaf: Any) -> np.ndarray:
-    """The tensor of theirs that `entry` makes of its leaf."""
-    row = leaf if entry.layer is None else leaf[entry.layer]
-    return np.asarray(entry.transform.to_theirs(np.asarray(row)), order="C")
+    """The tensor of theirs that `entry` makes of its leaf, on the host."""
+    if leaf.ndim == 0:
+        ours = np.asarray(leaf)
+    elif entry.layer is None:
+        ours = arrays.rows(leaf, 0, leaf.shape[0])
+    else:
+        ours = arrays.rows(leaf, entry.layer, entry.layer + 1)[0, ...]
+    theirs = entry.transform.to_theirs(ours)
+    if theirs.flags.c_contiguous:
+        return theirs
+    out = np.empty(theirs.shape, theirs.dtype)
+    arrays.fill(out, lambda: theirs)
+    return out
 
 
 def their_shape(entry: Entry, shape: Sequence[int]) -> tuple[int, ...]:

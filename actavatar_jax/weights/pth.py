@@ -1,64 +1,136 @@
-"""PyTorch's own files (`.pth`, `.bin`): flat dicts of tensors. Needs the `torch` extra."""
+"""PyTorch's own files (`.pth`, `.bin`): flat dicts of tensors. Needs the `torch` extra, from torch 2.7 on.
 
+A file is a zip archive of a pickle, which names every tensor's storage, and the storages. PyTorch reads and writes the
+pickle here with tensors that have no content (its FakeTensorMode and `skip_data`) and says where each storage lies.
+The content then flows piece by piece, and is never in memory as a whole.
+"""
+
+import contextlib
+import logging
 import zipfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.weights.files import Renamed, Safetensors, replaced_file
-from actavatar_jax.weights.names import Arrays
+from actavatar_jax.weights.files import DTYPES, Progress, Slot, Slots, Tensors, replaced_file, write_pieces
 
-# dtypes that numpy does not have travel as integers of the same width.
-_CARRIERS = {"bfloat16": (np.int16, ml_dtypes.bfloat16), "float8_e4m3fn": (np.uint8, ml_dtypes.float8_e4m3fn)}
+log = logging.getLogger(__name__)
+
+_DTYPES = {f"torch.{dtype.name}": dtype for dtype in DTYPES.values()}
 
 
-class Pth(Arrays):
-    """The tensors of a PyTorch file, mapped into memory and not unpickled beyond tensors.
+class Pth(Slots):
+    """The tensors of a PyTorch file; nothing of it is unpickled beyond tensors.
 
     Raises:
-      InputError: torch is not installed, or the file is missing or holds no flat dict of tensors.
+      InputError: torch is not installed, or the file is missing, damaged, or holds anything but a flat dict of tensors.
     """
 
     def __init__(self, path: Path):
         torch = _torch(path)
         if not path.is_file():
             raise InputError(f"The file {path} is missing.")
-        try:  # files older than torch 1.6 are no zip archives and cannot be mapped
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        except Exception as error:  # damaged bytes make the unpickler raise anything
-            reason = str(error).split("\n")[0]
-            raise InputError(f"{path} is no PyTorch file of tensors, or is cut off: {reason}") from error
-        if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-            raise InputError(f"{path} holds no flat dict of tensors.")
-        super().__init__({str(name): _to_numpy(value) for name, value in state.items()})
+        with path.open("rb") as file:
+            zipped = file.read(4) == b"PK\3\4"
+        if zipped:
+            super().__init__(_slots(torch, path))
+        else:
+            log.info("%s is no zip archive (older than torch 1.6): it is read into memory as a whole", path)
+            super().__init__({name: _to_numpy(torch, tensor) for name, tensor in _load(torch, path).items()})
 
 
-def write_pth(path: Path, tensors: Safetensors | Pth | Renamed) -> None:
-    """Writes a flat state dict that `torch.load` reads; tensors flow from their memory maps to the file."""
+def write_pth(path: Path, tensors: Tensors, progress: Progress = lambda size: None) -> None:
+    """Writes a flat state dict that `torch.load` reads; one piece of a tensor is in memory at a time.
+
+    Raises:
+      InputError: torch is not installed.
+    """
     torch = _torch(path)
-    state = {name: _to_torch(torch, tensors.view(name)) for name in tensors.names()}
     with replaced_file(path) as partial:
-        torch.save(state, partial)
+        with _without_content(torch):
+            state = {
+                name: torch.empty(tensors.shape(name), dtype=getattr(torch, tensors.dtype(name).name))
+                for name in tensors.names()
+            }
+        with torch.serialization.skip_data(materialize_fake_tensors=True):
+            torch.save(state, partial)
+        slots = _slots(torch, partial)
+        with partial.open("r+b") as file:
+            for name in tensors.names():
+                file.seek(slots[name].offset)
+                write_pieces(file, tensors, name, progress)
 
 
-def _to_numpy(tensor) -> np.ndarray:
-    tensor = tensor.detach()
-    carrier = _CARRIERS.get(str(tensor.dtype).removeprefix("torch."))
-    if carrier is None:
-        return tensor.numpy()
-    import torch
+def _slots(torch: ModuleType, path: Path) -> dict[str, Slot]:
+    """Where every tensor of a zipped file lies."""
+    members = _members(path)
+    with _without_content(torch):
+        state = _load(torch, path)
+    slots = {}
+    for name, tensor in state.items():
+        storage, item = tensor.untyped_storage(), tensor.element_size()
+        start, strides = storage._checkpoint_offset, tuple(item * stride for stride in tensor.stride())
+        first = item * tensor.storage_offset()
+        end = first + item + sum((n - 1) * stride for n, stride in zip(tensor.shape, strides, strict=True))
+        # An archive that another tool packed may lie otherwise than torch reckons.
+        if members.get(start) != storage.nbytes() or (tensor.numel() and end > storage.nbytes()):
+            raise InputError(f"{path} is damaged or was packed anew: its tensor {name} is not where torch keeps it.")
+        dtype, shape = _DTYPES[str(tensor.dtype)], tuple(tensor.shape)
+        slots[name] = Slot(path, start + first, dtype, shape, None if tensor.is_contiguous() else strides)
+    return slots
 
-    return tensor.view(getattr(torch, np.dtype(carrier[0]).name)).numpy().view(carrier[1])
+
+def _members(path: Path) -> dict[int, int]:
+    """Where the uncompressed members of an archive begin -> their bytes."""
+    members = {}
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            for info in archive.infolist():
+                if info.filename.endswith("/byteorder") and archive.read(info) != b"little":
+                    raise InputError(f"{path} holds big-endian numbers; write it anew on a little-endian machine.")
+                file.seek(info.header_offset + 26)  # lengths of name and extra field in the member's own header
+                name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
+                if info.compress_type == zipfile.ZIP_STORED:
+                    members[info.header_offset + 30 + name + extra] = info.file_size
+    except zipfile.BadZipFile as error:
+        raise _unreadable(path, error) from error
+    return members
 
 
-def _to_torch(torch: ModuleType, array: np.ndarray):
-    carrier = _CARRIERS.get(array.dtype.name)
-    if carrier is None:
-        return torch.from_numpy(array)
-    return torch.from_numpy(array.view(carrier[0])).view(getattr(torch, array.dtype.name))
+def _load(torch: ModuleType, path: Path) -> dict[str, Any]:
+    """A flat dict of tensors as torch reads it."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes make the unpickler raise anything
+        raise _unreadable(path, error) from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{path} holds no flat dict of tensors.")
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or str(tensor.dtype) not in _DTYPES:
+            raise InputError(
+                f"{path} holds {name} as {tensor.layout} of {tensor.dtype}; accepted are dense real numbers."
+            )
+    return {str(name): tensor for name, tensor in state.items()}
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = str(error).split("\n")[0] or type(error).__name__
+    return InputError(f"{path} is no PyTorch file of tensors, or is cut off: {reason}")
+
+
+def _to_numpy(torch: ModuleType, tensor: Any) -> np.ndarray:
+    content = tensor.detach().contiguous().flatten().view(torch.uint8).numpy()  # NumPy has no bfloat16 of its own
+    return content.view(_DTYPES[str(tensor.dtype)]).reshape(tuple(tensor.shape))
+
+
+def _without_content(torch: ModuleType) -> contextlib.AbstractContextManager:
+    """Tensors made within have a dtype, a shape and a place in a file alone."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    return FakeTensorMode()
 
 
 def _torch(path: Path) -> ModuleType:

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -62,9 +62,10 @@ def make_puppet_loader(
     both_drop: float,
     text_len: int,
     max_phases: int,
+    rows: Sequence[int] | None = None,
 ) -> grain.IterDataset:
     """Endless batches with the keys, shapes and types of `loader.make_loader`, drawn on the fly."""
-    stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop))
+    stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop), rows=rows)
     read = grain.ReadOptions(num_threads=os.cpu_count(), prefetch_buffer_size=2 * batch_size)
     return stream.batches([source], [Fit(source.make_record.empty_prompt(), text_len, max_phases)], read)
 

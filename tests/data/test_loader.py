@@ -106,12 +106,10 @@ def test_the_stream_does_not_depend_on_processes_or_batch_size(shard_dir):
     folder, drop = shard_dir / "32x64x9", {"text_drop": 0.3, "audio_drop": 0.3, "both_drop": 0.2}
     whole = by_index(take(loader(folder, batch_size=4, **drop), 9))
     assert sorted(whole) == list(range(36))
-    for count in (2, 4):
-        parts = [
-            take(loader(folder, batch_size=4, process_index=p, process_count=count, **drop), 9) for p in range(count)
-        ]
-        for step, shares in enumerate(zip(*parts, strict=True)):
-            assert sorted(np.concatenate([share["index"] for share in shares])) == list(range(4 * step, 4 * step + 4))
+    for shares in ([[0, 1], [2, 3]], [[0], [1], [2], [3]], [[0, 2], [1, 3]]):
+        parts = [take(loader(folder, batch_size=4, rows=rows, **drop), 9) for rows in shares]
+        for rows, part in zip(shares, parts, strict=True):
+            assert [batch["index"].tolist() for batch in part] == [[4 * k + row for row in rows] for k in range(9)]
         merged = by_index(itertools.chain(*parts))
         assert merged.keys() == whole.keys()
         for index in whole:
@@ -120,19 +118,40 @@ def test_the_stream_does_not_depend_on_processes_or_batch_size(shard_dir):
         same(sample, whole[index])
 
 
+def test_a_place_in_the_data_holds_for_any_number_of_processes(shard_dir):
+    """What two processes left after three batches, one goes on with, and the other way round."""
+    shares = [[0, 1], [2, 3]]
+    many = [iter(loader(shard_dir, batch_size=4, rows=rows)) for rows in shares]
+    one = iter(loader(shard_dir, batch_size=4))
+    for iterator in (*many, one):
+        for _ in range(3):
+            next(iterator)
+    states = [iterator.get_state() for iterator in (*many, one)]
+    assert states[0] == states[1] == states[2]
+    alone, second = iter(loader(shard_dir, batch_size=4)), iter(loader(shard_dir, batch_size=4, rows=shares[1]))
+    alone.set_state(states[0])
+    second.set_state(states[2])
+    for _ in range(4):
+        halves, whole = [next(iterator) for iterator in many], next(alone)
+        same({key: np.concatenate([half[key] for half in halves]) for key in whole}, whole)
+        same(next(second), halves[1])
+
+
 def test_buckets_mix_by_batch_and_by_number_of_records(shard_dir):
     batches = take(loader(shard_dir, batch_size=2), 45)
     shapes = [batch["latents"].shape[2:4] for batch in batches]
     assert set(shapes) == {(2, 4), (4, 2)} and abs(shapes.count((4, 2)) - 45 * 2 / 9) <= 1
     assert len(by_index(batches)) == 90  # no index twice, over both buckets
-    for process in range(2):  # all processes have the same bucket at the same step
-        part = take(loader(shard_dir, batch_size=2, process_index=process, process_count=2), 45)
+    for row in range(2):  # all processes have the same bucket at the same step
+        part = take(loader(shard_dir, batch_size=2, rows=[row]), 45)
         assert [batch["latents"].shape[2:4] for batch in part] == shapes
 
 
 def test_one_pass_over_everything(shard_dir):
     samples = [batch["latents"].shape[0] for batch in loader(shard_dir, repeat=False, shuffle=False)]
     assert samples == [2, 2, 2, 1, 2]
+    second = loader(shard_dir, repeat=False, shuffle=False, rows=[1])
+    assert [batch["latents"].shape[0] for batch in second] == [1, 1, 1, 1]  # neither last batch is whole but one
 
 
 def test_dropout_is_one_draw_of_four_cases(shard_dir):
@@ -167,8 +186,8 @@ def test_shards_that_do_not_fit_are_refused(shard_dir, tmp_path):
             loader([shard_dir, copy])
     with pytest.raises(InputError, match="no encoded clips"):
         loader(tmp_path / "nothing")
-    with pytest.raises(InputError, match="evenly"):
-        loader(shard_dir, batch_size=3, process_count=2)
+    with pytest.raises(InputError, match="at least 1"):
+        loader(shard_dir, batch_size=0)
     with pytest.raises(InputError, match="at most 1"):
         loader(shard_dir, text_drop=0.9, both_drop=0.2)
 

@@ -25,7 +25,9 @@ def base(tmp_path_factory, quick_compilation):
     experiment.run(short(stage2), workdir)
     (workdir / "model" / "vae").mkdir()
     (workdir / "model" / "vae" / "config.json").write_text("{}")
-    assert {p.name for p in workdir.iterdir()} == {"checkpoints", "metrics.jsonl", "model", "tensorboard"}
+    assert {p.name for p in workdir.iterdir()} == {
+        *("checkpoints", "goodput.json", "logs", "metrics.jsonl", "model", "run.lock", "tensorboard")
+    }
     return workdir / "model"
 
 

@@ -1,16 +1,17 @@
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.training.optimizer import make_optimizer, make_schedule, to_steps
+from actavatar_jax.training.optimizer import SETTLED, make_optimizer, make_schedule, skipped_steps, to_steps
 
 
 def settings(**changes):
     base = {"learning_rate": 0.1, "schedule": "constant", "warmup": 1, "b1": 0.9, "b2": 0.999}
-    return SimpleNamespace(**(base | {"weight_decay": 0.0, "clip": 1.0} | changes))
+    return SimpleNamespace(**(base | {"weight_decay": 0.0, "clip": 1.0, "moments": "float32"} | changes))
 
 
 def test_warm_up_is_linear_and_moves_from_the_first_step():
@@ -51,7 +52,54 @@ def test_gradients_are_clipped_by_their_common_norm():
     params = {"a": {"bias": jnp.ones(2)}}
     tx = make_optimizer(settings(), 10, {"a/bias": 1.0})
     _, state = tx.update({"a": {"bias": jnp.array([30.0, 40.0])}}, tx.init(params), params)
-    np.testing.assert_allclose(state[1][0].nu["a"]["bias"], [0.001 * 0.36, 0.001 * 0.64], rtol=1e-4)
+    np.testing.assert_allclose(state.inner[1][0].nu["a"]["bias"], [0.001 * 0.36, 0.001 * 0.64], rtol=1e-4)
+
+
+def descend(gradients, explode=0.0):
+    """(updates of each step, optimizer state after each) for a parameter with these gradients, one after the other."""
+    params = {"a": {"bias": jnp.ones(2)}}
+    tx = make_optimizer(settings(warmup=4), 10, {"a/bias": 1.0}, explode)
+    updates, states = [], [tx.init(params)]
+    for gradient in gradients:
+        update, state = tx.update({"a": {"bias": jnp.array([gradient, 1.0])}}, states[-1], params)
+        updates.append(update["a"]["bias"])
+        states.append(state)
+    return updates, states[1:]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])  # the square of the last one overflows
+def test_a_bad_gradient_changes_nothing_but_its_count(bad):
+    updates, states = descend([1.0, bad, bad, 2.0])
+    assert [skipped_steps(state).tolist() for state in states] == [[0, 0], [1, 1], [2, 2], [0, 2]]
+    np.testing.assert_array_equal(updates[1:3], 0)
+    for before, after in zip(jax.tree.leaves(states[0].inner), jax.tree.leaves(states[2].inner), strict=True):
+        np.testing.assert_array_equal(before, after)
+    expected, _ = descend([1.0, 2.0])  # moments, bias correction and warm-up go on as if the bad ones had never been
+    np.testing.assert_array_equal(updates[3], expected[1])
+
+
+def test_an_exploding_gradient_is_skipped_once_the_usual_size_is_known():
+    usual = [3.0] * SETTLED
+    _, states = descend([300.0, *usual], explode=5.0)  # norms are hypot(g, 1), those of the usual ones 3.2
+    assert states[0].skipped == 0  # the first ones differ widely
+    mean = float(states[SETTLED].norm)
+    assert mean == pytest.approx((np.hypot(300, 1) + SETTLED * np.hypot(3, 1)) / (SETTLED + 1), rel=1e-5)
+    _, states = descend([*usual, 16.5, 15.0, 3.0], explode=5.0)
+    assert [int(state.in_a_row) for state in states[SETTLED:]] == [1, 0, 0]
+    _, states = descend([*usual, 1000.0])
+    assert states[-1].skipped == 0  # switched off
+
+
+def test_the_first_moment_can_be_kept_in_half_the_memory():
+    params = {"a": {"bias": jnp.ones(2)}}
+    dtypes = {}
+    for moments in ("float32", "bfloat16"):
+        state = make_optimizer(settings(moments=moments), 10, {"a/bias": 1.0}).init(params)
+        adam = state.inner[1][0]
+        dtypes[moments] = (adam.mu["a"]["bias"].dtype.name, adam.nu["a"]["bias"].dtype.name)
+    assert dtypes == {"float32": ("float32", "float32"), "bfloat16": ("bfloat16", "float32")}
+    with pytest.raises(InputError, match=r'"float16"; it must be float32 or bfloat16'):
+        make_optimizer(settings(moments="float16"), 10, {"a/bias": 1.0})
 
 
 @pytest.mark.parametrize(

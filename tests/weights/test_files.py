@@ -1,7 +1,6 @@
-"""Safetensors and .pth files: equal to the libraries' own, one tensor in memory, clear errors, nothing half-written."""
+"""Safetensors files: equal to the library's own, one tensor in memory, clear errors, nothing half-written."""
 
 import json
-import sys
 import tracemalloc
 
 import ml_dtypes
@@ -10,11 +9,11 @@ import pytest
 import safetensors.numpy
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.weights import files, pth
+from actavatar_jax.weights import files
 
 
 class Memory:
-    """A dict of arrays as a source; counts what is read."""
+    """A dict of arrays as tensors to write."""
 
     def __init__(self, tensors):
         self.tensors = tensors
@@ -28,8 +27,8 @@ class Memory:
     def dtype(self, name):
         return self.tensors[name].dtype
 
-    def read(self, name):
-        return self.tensors[name]
+    def pieces(self, name):
+        yield self.tensors[name]
 
 
 def tensors():
@@ -82,8 +81,8 @@ def test_one_tensor_in_memory(tmp_path):
     size = 1_000_000
 
     class Made(Memory):
-        def read(self, name):
-            return np.full(size, int(name), np.int8)
+        def pieces(self, name):
+            yield np.full(size, int(name), np.int8)
 
     made = Made({str(i): np.broadcast_to(np.int8(0), size) for i in range(20)})
     tracemalloc.start()
@@ -160,10 +159,10 @@ def test_missing_file(tmp_path):
 
 def test_failure_leaves_no_file(tmp_path):
     class Failing(Memory):
-        def read(self, name):
+        def pieces(self, name):
             if name == "ids":
                 raise OSError("disk")
-            return self.tensors[name]
+            yield self.tensors[name]
 
     with pytest.raises(OSError, match="disk"):
         files.write_sharded(tmp_path, "model", Failing(tensors()))
@@ -182,51 +181,3 @@ def test_folder_is_replaced_in_one_step(tmp_path):
         (partial / "new").write_text("whole")
     assert [path.name for path in target.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["part"]
-
-
-def test_pth_round_trip(tmp_path):
-    torch = pytest.importorskip("torch")
-    state = {
-        "half": torch.randn(3, 4).to(torch.bfloat16),
-        "single": torch.randn(2, 2).T,
-        "scalar": torch.tensor(2.5),
-        "eighth": torch.randn(5).to(torch.float8_e4m3fn),
-    }
-    torch.save(state, tmp_path / "in.pth")
-    source = pth.Pth(tmp_path / "in.pth")
-    assert source.read("half").dtype == ml_dtypes.bfloat16
-    np.testing.assert_array_equal(source.read("single"), state["single"].numpy())
-    pth.write_pth(tmp_path / "out.pth", source)
-    again = torch.load(tmp_path / "out.pth", weights_only=True)
-    assert again.keys() == state.keys()
-    for name, value in state.items():
-        assert again[name].dtype == value.dtype and torch.equal(again[name].float(), value.float())
-
-    files.write_sharded(tmp_path, "model", source)
-    pth.write_pth(tmp_path / "mapped.pth", files.Safetensors(tmp_path / "model.safetensors"))
-    assert torch.equal(torch.load(tmp_path / "mapped.pth")["half"], state["half"])
-
-
-def test_old_and_broken_pth(tmp_path):
-    torch = pytest.importorskip("torch")
-    path = tmp_path / "model.pth"
-    torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
-    assert pth.Pth(path).read("a").tolist() == [1, 1]
-    torch.save({"a": torch.ones(2000)}, path)
-    whole = path.read_bytes()
-    for content in (whole[:300], b"", b"text"):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match=r"model\.pth is no PyTorch file"):
-            pth.Pth(path)
-    torch.save({"state": {"a": torch.ones(2)}}, path)
-    with pytest.raises(InputError, match="no flat dict"):
-        pth.Pth(path)
-    path.unlink()
-    with pytest.raises(InputError, match="is missing"):
-        pth.Pth(path)
-
-
-def test_pth_without_torch(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"install actavatar-jax\[torch\]"):
-        pth.Pth(tmp_path / "model.pth")

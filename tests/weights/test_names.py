@@ -8,21 +8,6 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.weights import names
 from actavatar_jax.weights.names import Entry
 
-
-class Source:
-    def __init__(self, tensors):
-        self.tensors = tensors
-
-    def names(self):
-        return list(self.tensors)
-
-    def shape(self, name):
-        return self.tensors[name].shape
-
-    def read(self, name):
-        return self.tensors[name]
-
-
 TABLE = (
     *names.linear("in", "first"),
     *names.linear("block.0.out", "blocks/out", 0, bias=False),
@@ -65,7 +50,7 @@ def test_export_then_import_is_the_identity():
     theirs = dict(names.export_params(TABLE, ours()))
     np.testing.assert_array_equal(theirs["block.1.out.weight"], ours()["blocks"]["out"]["kernel"][1].T)
     assert theirs["block.0.gain"].shape == (1,)
-    again = names.import_params(TABLE, ours(), Source(theirs))
+    again = names.import_params(TABLE, ours(), names.Arrays(theirs))
     for name, value in names.functional.flatten(ours()).items():
         np.testing.assert_array_equal(names.functional.flatten(again)[name], value)
 
@@ -76,7 +61,7 @@ def test_every_problem_is_in_one_error():
     theirs["block.1.out.weight"] = values(5, 5)
     del theirs["block.0.gain"]
     with pytest.raises(InputError) as error:
-        names.import_params(TABLE, ours(), Source(theirs), model="the toy")
+        names.import_params(TABLE, ours(), names.Arrays(theirs), model="the toy")
     text = str(error.value)
     assert text.startswith("4 tensors do not fit the toy")
     for part in ("missing in.bias", "missing block.0.gain", "unknown stray", "shape [5, 5], expected [5, 4]"):
@@ -88,17 +73,17 @@ def test_optional_leaves_take_initial_values_only_when_wholly_absent():
     del theirs["block.0.gain"], theirs["block.1.gain"]
     initial = {"blocks": {"gain": np.full(2, 7, np.float32)}}
     settings = {"initial": initial, "may_miss": "blocks/gain", "dtype": ml_dtypes.bfloat16}
-    got = names.import_params(TABLE, ours(), Source(theirs), **settings)["blocks"]["gain"]
+    got = names.import_params(TABLE, ours(), names.Arrays(theirs), **settings)["blocks"]["gain"]
     assert got.tolist() == [7, 7] and got.dtype == ml_dtypes.bfloat16
     theirs["block.1.gain"] = values(1)
     with pytest.raises(InputError, match=r"1 tensors .* missing block\.0\.gain"):
-        names.import_params(TABLE, ours(), Source(theirs), **settings)
+        names.import_params(TABLE, ours(), names.Arrays(theirs), **settings)
 
 
 def test_layers_of_different_precision_are_widened():
     theirs = dict(names.export_params(TABLE, ours()))
     theirs["block.0.out.weight"] = theirs["block.0.out.weight"].astype(ml_dtypes.bfloat16)
-    kernel = names.import_params(TABLE, ours(), Source(theirs))["blocks"]["out"]["kernel"]
+    kernel = names.import_params(TABLE, ours(), names.Arrays(theirs))["blocks"]["out"]["kernel"]
     assert kernel.dtype == np.float32
     np.testing.assert_array_equal(kernel[1], ours()["blocks"]["out"]["kernel"][1])
 

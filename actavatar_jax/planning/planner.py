@@ -1,0 +1,144 @@
+"""What one mesh of one cluster takes: the step of a config compiled for it, and the figures read off the program."""
+
+import dataclasses
+import logging
+import re
+import time
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from actavatar_jax.models.flops import forward_flops, train_flops
+from actavatar_jax.parallel.mesh import AXES, check_fit, make_mesh
+from actavatar_jax.planning import program, topology
+from actavatar_jax.planning.chips import GIB, Chip
+from actavatar_jax.planning.collectives import Collective, collectives
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes of one device. Of a program that the compiler refuses as too large, only the peak is known."""
+
+    peak: int  # arguments, temporaries and whatever of the output takes no argument's place
+    arguments: int | None = None  # state and batch
+    temporaries: int | None = None
+    output: int | None = None
+    alias: int | None = None  # of the output, in the place of arguments
+    host: int | None = None  # of the host, for what is offloaded
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Figures of one training step. Times are bounds: peak compute, and links as fast as they can be."""
+
+    topology: str
+    mesh: tuple[int, ...]  # data, fsdp, seq
+    batch: int
+    micro_batches: int
+    remat: str
+    attention: str
+    capacity: int  # bytes of a device for programs
+    memory: Memory
+    collectives: tuple[Collective, ...]
+    flops: int  # of the model, all devices, without recomputation
+    compute_seconds: float  # with a second forward pass, unless `remat` keeps everything
+    link_seconds: float
+    network_seconds: float
+    compile_seconds: float
+
+    @property
+    def headroom(self) -> int:
+        """Bytes of a device that are left; negative where the step does not fit."""
+        return self.capacity - self.memory.peak
+
+    @property
+    def fits(self) -> bool:
+        return self.headroom >= 0
+
+    @property
+    def step_seconds(self) -> float:
+        """Of the roofline: compute and both kinds of links work at the same time, the slowest decides."""
+        return max(self.compute_seconds, self.link_seconds, self.network_seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        derived = {name: getattr(self, name) for name in ("fits", "headroom", "step_seconds")}
+        return dataclasses.asdict(self) | derived
+
+
+def plan(config: ConfigDict, where: str, mesh: str | tuple[int, ...]) -> Plan:
+    """Compiles the training step of `config` for a cluster that need not be here. Takes a minute; allocates nothing.
+
+    Args:
+      config: as `training/settings.py` describes it; `data.bucket` and `data.batch_size` are the batch planned for.
+      where: such as v5p:2x2x2, h200:8 or 2xv5p:4x4x4 (`planning/topology.py`).
+      mesh: devices along data, fsdp and seq.
+
+    Raises InputError for a topology that does not exist, a mesh that does not fit, or a compiler that is not installed.
+    """
+    place = topology.parse(where)
+    devices = topology.devices(place)
+    model_config = program.model_config_of(config, place.chip)
+    made = make_mesh(mesh, devices)
+    grid = program.latent_grid(config.data)
+    check_fit(made, model_config, batch=config.data.batch_size, grid=grid, micro_batches=config.micro_batches)
+    start = time.perf_counter()
+    lowered = program.lower(config, model_config, made)
+    memory, found = _compile(lowered, place.chip, made.size, place.slices)
+    flops = config.data.batch_size * train_flops(model_config, grid, program.frozen_backbone(config, model_config))
+    again = 0 if model_config.remat == "none" else config.data.batch_size * forward_flops(model_config, grid)
+    return Plan(
+        topology=str(place),
+        mesh=tuple(made.shape[axis] for axis in AXES),
+        batch=config.data.batch_size,
+        micro_batches=config.micro_batches,
+        remat=model_config.remat,
+        attention=model_config.attention,
+        capacity=place.chip.memory,
+        memory=memory,
+        collectives=found,
+        flops=flops,
+        compute_seconds=(flops + again) / (made.size * place.chip.peak),
+        link_seconds=sum(c.bytes for c in found if not c.across) / place.chip.link,
+        network_seconds=sum(c.bytes for c in found if c.across) / place.chip.network,
+        compile_seconds=time.perf_counter() - start,
+    )
+
+
+def _compile(
+    lowered: jax.stages.Lowered, chip: Chip, devices: int, slices: int
+) -> tuple[Memory, tuple[Collective, ...]]:
+    try:
+        compiled = lowered.compile(program.COMPILER_OPTIONS[chip.platform])
+    except jax.errors.JaxRuntimeError as error:
+        needed = too_large(str(error))
+        if needed is None:
+            raise
+        return Memory(peak=needed), ()
+    stats = compiled.memory_analysis()
+    memory = Memory(
+        peak=stats.argument_size_in_bytes
+        + stats.temp_size_in_bytes
+        + stats.output_size_in_bytes
+        - stats.alias_size_in_bytes
+        + stats.generated_code_size_in_bytes,
+        arguments=stats.argument_size_in_bytes,
+        temporaries=stats.temp_size_in_bytes,
+        output=stats.output_size_in_bytes,
+        alias=stats.alias_size_in_bytes,
+        host=stats.host_temp_size_in_bytes,
+    )
+    return memory, tuple(collectives(compiled.as_text(), devices, slices))
+
+
+def too_large(message: str) -> int | None:
+    """Bytes that a compiler says a program needs, in its error about too little memory; None in any other error."""
+    if "RESOURCE_EXHAUSTED" not in message:
+        return None
+    found = re.search(r"Used ([\d.]+)([KMGT]) of|\(([\d.]+)([KMGT])\) exceeds", message)
+    if not found:
+        return None
+    number, unit = [part for part in found.groups() if part]
+    return int(float(number) * {"K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}[unit])

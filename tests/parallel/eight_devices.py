@@ -1,0 +1,134 @@
+"""What eight devices compute, beside what one does, as JSON; `test_eight_devices.py` runs it in its own process.
+
+XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.parallel.eight_devices training
+"""
+
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import actavatar_jax
+from actavatar_jax import ActAvatarPipeline
+from actavatar_jax.diffusion.flow import TimeLaw
+from actavatar_jax.diffusion.guidance import guidance
+from actavatar_jax.diffusion.sampler import sample, sample_noise
+from actavatar_jax.diffusion.solvers import sigma_grid
+from actavatar_jax.models import functional
+from actavatar_jax.models.dit import ActAvatarDiT
+from actavatar_jax.models.vae import WanVAE
+from actavatar_jax.parallel.batches import place, replicate
+from actavatar_jax.parallel.mesh import make_mesh
+from actavatar_jax.parallel.rules import param_shardings, state_shardings
+from actavatar_jax.pipeline import embed_conditions, velocity_function
+from actavatar_jax.training.optimizer import skip_bad_steps
+from actavatar_jax.training.state import TrainState, create_state
+from actavatar_jax.training.step import make_train_step
+from tests.models.test_vae import CONFIG as VAE
+from tests.parallel.world import BATCH, FRAMES, MODEL, batch, params
+
+TX = skip_bad_steps(optax.sgd(1.0))  # parameters move by their gradient
+KEY = jax.random.key(0, impl="threefry2x32")
+
+
+def training() -> None:
+    """Loss and gradients on every kind of mesh, and what the compiled step exchanges."""
+
+    def make_step(**options):
+        return make_train_step(ActAvatarDiT, MODEL, TX, TimeLaw(), lambda step: 0.0, 0.5, **options)
+
+    one, metrics = make_step()(TrainState.create(params(), {}, TX, ema=True), jax.device_put(batch()), KEY)
+    for shape, parts in (("8,1,1", 1), ("1,8,1", 1), ("2,1,4", 1), ("2,2,2", 2)):
+        mesh = make_mesh(shape)
+        state = create_state(params(), {}, TX, True, mesh)
+        step = make_step(shardings=state_shardings(state, mesh), micro_batches=parts)
+        with jax.set_mesh(mesh):
+            arguments = state, place(batch(), mesh), replicate(KEY, mesh)
+            compiled = step.lower(*arguments).compile()
+            with jax.transfer_guard("disallow"):
+                many, on_mesh = compiled(*arguments)
+        text, memory = compiled.as_text(), compiled.memory_analysis()
+        loops = 1 if parts == 1 else 2  # blocks within parts
+        exchanges = re.findall(r' all-to-all\(.*op_name="([^"]*)', text)
+        exchanges = [name for name in exchanges if name.count("/while/body/") == loops]
+        report(
+            mesh=shape,
+            loss=difference(on_mesh, metrics),
+            gradient=difference(many.params, one.params),
+            average=difference(many.ema, one.ema),
+            not_in_place=memory.output_size_in_bytes - memory.alias_size_in_bytes,
+            forward=sum("transpose" not in name for name in exchanges),
+            backward=sum("transpose" in name for name in exchanges),
+        )
+
+
+def sampling() -> None:
+    """Latents of a guided sampler, and a decoded video."""
+    plan, grid = guidance("auto", 5.0, 5.0), (FRAMES, 4, 4)
+    inputs = {name: array[:2] for name, array in batch().items()}
+    noise = sample_noise(0, np.arange(1), (*grid, 4))
+
+    def latents(weights):
+        names = ("text", "phase_ids", "phase_windows", "audio")
+        conditions = embed_conditions(MODEL, weights, *(inputs[name] for name in names), grid)
+        return sample(
+            velocity_function(MODEL),
+            (weights, conditions),
+            noise=noise,
+            first_frame=None,
+            solver="unipc",
+            sigmas=sigma_grid("unipc", 3, 5.0),
+            guidance=plan,
+        )
+
+    one = latents(jax.device_put(params()))
+    mesh = make_mesh("2,1,4")
+    with jax.set_mesh(mesh):
+        many = latents(jax.device_put(params(), param_shardings(params(), mesh)))
+    report(latents=difference(many, one), size=float(jnp.abs(one).max()))
+
+    rng = np.random.default_rng(0)
+    weights = jax.tree.map(
+        lambda x: rng.normal(size=x.shape, scale=0.3).astype(np.float32), functional.abstract(WanVAE, VAE)
+    )
+    decode = jax.jit(lambda x: functional.bind(WanVAE, VAE, weights).decode_stream(x))
+    codes = rng.standard_normal((1, 3, 5, 8, 3), np.float32)  # columns divide, rows do not
+    one = decode(codes)
+    with jax.set_mesh(mesh):
+        many = decode(codes)
+        text = decode.lower(codes).compile().as_text()
+    report(video=difference(many, one), columns=",40,8,3]" in text)
+
+
+def pipeline() -> None:
+    """A shipped model on one device and on eight."""
+    folder = Path(actavatar_jax.__file__).parent / "assets" / "puppets"
+    rng = np.random.default_rng(0)
+    picture, speech = rng.integers(0, 255, (64, 64, 3), np.uint8), rng.standard_normal(13 * 640).astype(np.float32) / 9
+    videos = []
+    for mesh in (None, "2,1,4"):
+        model = ActAvatarPipeline.from_pretrained(folder, mesh=mesh)
+        videos.append(model(picture, speech, "A puppet. [0-0.5s] Waves.", num_frames=13, steps=2).frames.astype(int))
+    report(frames=int(np.abs(videos[1] - videos[0]).max()), range=int(np.ptp(videos[0])))
+
+
+def difference(ours, theirs) -> float:
+    """The largest of all leaves, whole arrays on the host."""
+    pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
+    return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
+
+
+def report(**values) -> None:
+    print(json.dumps(values), flush=True)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    assert len(jax.devices()) == 8 and BATCH == 8
+    {"training": training, "sampling": sampling, "pipeline": pipeline}[sys.argv[1]]()

@@ -1,0 +1,52 @@
+"""Trains the small world for two steps in one of several processes that find each other on this machine.
+
+    XLA_FLAGS=--xla_force_host_platform_device_count=4 python -m tests.parallel.two_process PORT PROCESS COUNT OUT
+
+Of COUNT processes, each loads the samples of its own devices; the first one writes the parameters, whole, to OUT.
+"""
+
+import sys
+
+import jax
+import numpy as np
+
+
+def main(port: str, process: str, processes: str, out: str) -> None:
+    if int(processes) > 1:
+        jax.distributed.initialize(f"localhost:{port}", int(processes), int(process))
+    import optax  # after the devices are known
+    from jax.experimental.multihost_utils import process_allgather
+
+    from actavatar_jax.diffusion.flow import TimeLaw
+    from actavatar_jax.models import functional
+    from actavatar_jax.models.dit import ActAvatarDiT
+    from actavatar_jax.parallel.batches import local_rows, place, replicate
+    from actavatar_jax.parallel.mesh import make_mesh
+    from actavatar_jax.parallel.rules import state_shardings
+    from actavatar_jax.training.optimizer import skip_bad_steps
+    from actavatar_jax.training.state import create_state
+    from actavatar_jax.training.step import make_train_step
+    from tests.parallel.world import BATCH, MODEL, batch, params
+
+    assert len(jax.devices()) == 8
+    mesh = make_mesh("2,2,2")
+    tx = skip_bad_steps(optax.sgd(0.1, momentum=0.9))
+    state = create_state(params(), {}, tx, False, mesh)
+    shardings = state_shardings(state, mesh)
+    step = make_train_step(ActAvatarDiT, MODEL, tx, TimeLaw(), lambda step: 1e-3, shardings=shardings)
+    rows = local_rows(mesh, BATCH)
+    with jax.set_mesh(mesh):
+        key = replicate(jax.random.key(0, impl="threefry2x32"), mesh)
+        for number in range(2):
+            ours = {name: array[rows] for name, array in batch(number).items()}
+            placed = place(ours, mesh)
+            with jax.transfer_guard("disallow"):
+                state, metrics = step(state, placed, key)
+    print(f"process {process}: rows {rows.tolist()}, loss {float(metrics['loss']):.6f}", flush=True)
+    whole = functional.flatten(process_allgather(state.params, tiled=True))
+    if jax.process_index() == 0:
+        np.savez(out, **whole)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

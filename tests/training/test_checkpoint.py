@@ -1,0 +1,142 @@
+"""Checkpoints that are damaged, unfinished or cannot be written: what is there is kept, and every loss is told."""
+
+import os
+import resource
+
+import grain
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.training.checkpoint import Checkpoints
+from actavatar_jax.training.state import TrainState
+
+SETTINGS = {"optim": {"clip": 1.0}, "steps": 8}
+
+
+class Counter(grain.DatasetIterator):
+    """Data whose place is a number."""
+
+    def __init__(self, place=0):
+        super().__init__()
+        self.place = place
+
+    def __next__(self):
+        raise NotImplementedError
+
+    def get_state(self):
+        return {"next_index": self.place}
+
+    def set_state(self, state):
+        self.place = state["next_index"]
+
+
+def state(step, size=3000):
+    values = np.random.default_rng(step).standard_normal((2, size)).astype(np.float32)
+    params = {"a": {"kernel": jnp.asarray(values[0])}}
+    moments = {"a": {"kernel": jnp.asarray(values[1], jnp.bfloat16)}}
+    return TrainState(jnp.int32(step), params, {}, moments, None)
+
+
+def same(left, right):
+    return int(left.step) == int(right.step) and all(
+        np.array_equal(getattr(left, half)["a"]["kernel"], getattr(right, half)["a"]["kernel"])
+        for half in ("params", "opt_state")
+    )
+
+
+def write(folder, *steps):
+    with Checkpoints(folder, SETTINGS) as checkpoints:
+        for step in steps:
+            checkpoints.save(state(step), Counter(step))
+
+
+def restored(folder):
+    """(state, place in the data) that a new run finds."""
+    batches = Counter()
+    with Checkpoints(folder, SETTINGS) as checkpoints:
+        return checkpoints.restore(state(0), batches), batches.place
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def array_file(folder):
+    """The file with the most bytes: values of an array."""
+    return max(files(folder / "state"), key=lambda path: path.stat().st_size)
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x55
+    path.write_bytes(data)
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [os.unlink, cut, flip], ids=["missing", "cut", "flipped"])
+@pytest.mark.parametrize("what", ["array", "data", "config", "sums"])
+def test_a_damaged_checkpoint_is_told_and_set_aside_for_the_one_before(tmp_path, caplog, damage, what):
+    write(tmp_path, 4, 8)
+    damage(array_file(tmp_path / "8") if what == "array" else tmp_path / "8" / what / "metadata")
+    found, place = restored(tmp_path)
+    assert same(found, state(4)) and place == 4
+    assert "The checkpoint of step 8 is damaged" in caplog.text
+    assert "goes on from the checkpoint of step 4" in caplog.text
+    assert (tmp_path / "8.damaged").is_dir()
+    write(tmp_path, 8)  # its place is free again
+    found, place = restored(tmp_path)
+    assert same(found, state(8)) and place == 8
+
+
+def test_no_checkpoint_that_can_be_read_is_an_error_and_never_a_fresh_start(tmp_path):
+    write(tmp_path, 4, 8)
+    for step in ("4", "8"):
+        cut(array_file(tmp_path / step))
+    before = files(tmp_path)
+    with pytest.raises(InputError, match=r"None of the checkpoints in .* \(steps 8, 4; .*move that folder away"):
+        restored(tmp_path)
+    assert files(tmp_path) == before
+
+
+def test_what_a_kill_left_unfinished_is_removed_and_the_one_before_is_used(tmp_path, caplog):
+    write(tmp_path, 4, 8)
+    (tmp_path / "8").rename(tmp_path / "8.orbax-checkpoint-tmp")  # as Orbax names it until it is whole
+    found, place = restored(tmp_path)
+    assert same(found, state(4)) and place == 4
+    assert "8.orbax-checkpoint-tmp: a checkpoint that was not finished" in caplog.text
+    assert not (tmp_path / "8.orbax-checkpoint-tmp").exists()
+
+
+def test_a_full_disk_harms_nothing_that_is_there(tmp_path, caplog):
+    write(tmp_path, 4, 8)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Checkpoints(tmp_path, SETTINGS) as checkpoints:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+        try:
+            checkpoints.save(state(12, size=100_000), Counter(12))
+            assert not checkpoints.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert "The checkpoint of step 12 could not be written" in caplog.text
+        assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["4", "8"]
+        assert same(checkpoints.restore(state(0), Counter()), state(8))
+        checkpoints.save(state(16), Counter(16))  # room again
+        assert checkpoints.wait()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["16", "8"]
+
+
+def test_settings_that_may_change_are_named_alone_or_by_section(tmp_path):
+    write(tmp_path, 4)
+    for changed, free in (({"optim": {"clip": 2.0}}, {"optim"}), ({"optim": {"clip": 2.0}}, {"optim.clip"})):
+        with Checkpoints(tmp_path, SETTINGS | changed, free) as checkpoints:
+            assert int(checkpoints.restore(state(0), Counter()).step) == 4
+    with (
+        Checkpoints(tmp_path, SETTINGS | {"optim": {"clip": 2.0}}, {"opt", "optim.cli"}) as checkpoints,
+        pytest.raises(InputError, match=r"optim.clip \(1.0 then, 2.0 now\)"),
+    ):
+        checkpoints.restore(state(0), Counter())
