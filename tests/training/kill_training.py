@@ -1,6 +1,6 @@
 """Trains a tiny model, killed by SIGKILL at random moments and started again until it is through.
 
-Half of the kills come during or soon after a save. In the end the model and the losses must equal, bit for bit, those
+Half of the kills come during or soon after a save; the later ones must find checkpoints to go on from. In the end the model and the losses must equal, bit for bit, those
 of a run that was never killed. Runs as its own process, which forks for every start:
 kill_training.py [--kills 20] [--seed 0]. Prints where each start began and where it was killed.
 """
@@ -32,21 +32,23 @@ def main(kills: int, seed: int, folder: Path) -> None:
     import actavatar_jax.experiment  # noqa: F401 - once, before the forks; no device is touched by it
 
     rng = np.random.default_rng(seed)
-    steps = 2 * EVERY * (kills + 1)  # no start gets further than two checkpoints
+    steps = 4 * EVERY * (kills + 1)  # a save waits for the one before, so no start gets further than four
+    begun = []
     assert start(folder / "whole", steps, folder) == 0
     for kill in range(kills):
         in_save = kill % 2 == 1
-        at = 1 if in_save else int(rng.integers(1, EVERY + 3))  # number of the save, or of the step
+        at = int(rng.integers(1, 3) if in_save else rng.integers(1, 3 * EVERY))  # number of the save, or of the step
         delay = float(rng.uniform(0, 0.2 if in_save else 0.05))
-        begun = newest(folder / "killed")
+        begun.append(newest(folder / "killed"))
         status = start(folder / "killed", steps, folder, (in_save, at, delay))
         moment = f"{delay:.3f} s into save {at}" if in_save else f"{delay:.3f} s after step {at}"
         unfinished = [path.name for path in (folder / "killed" / "checkpoints").glob("*tmp*")]
         print(
-            f"kill {kill + 1}: began at step {begun}, killed {moment} of this start; unfinished: {unfinished}",
+            f"kill {kill + 1}: began at step {begun[-1]}, killed {moment} of this start; unfinished: {unfinished}",
             flush=True,
         )
         assert status == -signal.SIGKILL, f"the run ended with {status} before its kill"
+    assert newest(folder / "killed") > 0 and len(set(begun)) > kills // 4, f"starts began at {begun}: they lost it all"
     assert start(folder / "killed", steps, folder) == 0
     whole, killed = (outcome(folder / name) for name in ("whole", "killed"))
     assert whole["losses"] == killed["losses"] and len(whole["losses"]) == steps // 2
