@@ -8,6 +8,7 @@ from typing import Any
 
 import grain
 import jax
+import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -25,7 +26,7 @@ from actavatar_jax.training.metrics import Recorder
 from actavatar_jax.training.optimizer import make_optimizer, make_schedule
 from actavatar_jax.training.stages import multipliers, partition
 from actavatar_jax.training.state import TrainState, create_state
-from actavatar_jax.training.step import make_train_step
+from actavatar_jax.training.step import Metrics, make_train_step
 from actavatar_jax.training.watchdog import Watchdog
 
 Visit = Callable[[Params, int], None]  # is given the whole model's parameters and the number of steps done
@@ -76,16 +77,7 @@ def train(
         first = next(batches)
         flops_of(first)  # before memory is spent on a model that the mesh does not fit
         state = create_state(*partition(params, config.rules), tx, config.optim.ema_decay > 0, mesh)
-        train_step = make_train_step(
-            ActAvatarDiT,
-            model_config,
-            tx,
-            TimeLaw(**config.time_law),
-            make_schedule(config.optim, config.steps),
-            config.optim.ema_decay,
-            micro_batches=config.micro_batches,
-            shardings=state_shardings(state, mesh),
-        )
+        train_step = _train_step(config, model_config, tx, state_shardings(state, mesh))
         key = replicate(jax.random.key(config.seed, impl="threefry2x32"), mesh)
 
         state = checkpoints.restore(state, batches)
@@ -121,6 +113,22 @@ def train(
     if finish:
         finish(state.weights, total)
     return state
+
+
+def _train_step(
+    config: Any, model_config: DiTConfig, tx: optax.GradientTransformation, shardings: TrainState
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """The step that the settings ask for."""
+    return make_train_step(
+        ActAvatarDiT,
+        model_config,
+        tx,
+        TimeLaw(**config.time_law),
+        make_schedule(config.optim, config.steps),
+        config.optim.ema_decay,
+        micro_batches=config.micro_batches,
+        shardings=shardings,
+    )
 
 
 def _flops_of(

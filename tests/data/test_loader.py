@@ -198,3 +198,12 @@ def test_synthetic_batches_have_the_form_of_real_ones(shard_dir):
     made = take(make_synthetic_loader(source, batch_size=2, seed=0, text_len=16), 1)[0]
     assert {k: (v.shape, v.dtype) for k, v in made.items()} == {k: (v.shape, v.dtype) for k, v in real.items()}
     same(made, take(make_synthetic_loader(source, batch_size=2, seed=0, text_len=16), 1)[0])
+
+
+def test_synthetic_rows_are_those_of_the_whole_batch():
+    source = SyntheticSource(Bucket(32, 32, 9))
+    whole, part = (
+        next(iter(make_synthetic_loader(source, batch_size=4, seed=0, rows=rows))) for rows in (None, [1, 3])
+    )
+    for name in whole:
+        np.testing.assert_array_equal(part[name], whole[name][[1, 3]])

@@ -1,8 +1,8 @@
 """Trains a tiny model, killed by SIGKILL at random moments and started again until it is through.
 
-Half of the kills come during or soon after a save; the later ones must find checkpoints to go on from. In the end the model and the losses must equal, bit for bit, those
-of a run that was never killed. Runs as its own process, which forks for every start:
-kill_training.py [--kills 20] [--seed 0]. Prints where each start began and where it was killed.
+Half of the kills come during or soon after a save; the later ones must find checkpoints to go on from. In the end the
+model and the losses must equal, bit for bit, those of a run that was never killed. Runs as its own process, which forks
+for every start: kill_training.py [--kills 20] [--seed 0]. Prints where each start began and where it was killed.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.training.guard import StopRequest
 from actavatar_jax.training.loop import train
 
 
@@ -74,6 +75,14 @@ def whole(world, tmp_path_factory):
         finish=lambda params, step: finished.append(step),
     )
     return workdir, state, batches.get_state(), sampled, finished
+
+
+def test_further_signals_do_not_cut_the_save_short():
+    with StopRequest() as stop:
+        assert not stop.after(1)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.after(2)
 
 
 def test_killed_and_restarted_equals_undisturbed_bit_for_bit(whole, world, tmp_path):
