@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
+from PIL import Image
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.scores import Judgement
@@ -21,7 +22,8 @@ from actavatar_jax.models import functional
 from actavatar_jax.weights import names
 from actavatar_jax.weights.files import Exported, Safetensors, read_json, replaced_folder, write_json, write_sharded
 
-SIDE = 64  # pixels; larger pictures are averaged down
+SIDE = 64  # pixels; larger pictures are averaged down, smaller ones enlarged
+LEAST_SIDE = 32  # drawn clips of this side are read as well as those of 64
 SHIPPED_JUDGE = Path(__file__).with_name("judge")
 STEM = "model"
 
@@ -122,8 +124,8 @@ class Judge:
     params: functional.Params
 
     def __call__(self, frames: UInt8[np.ndarray, "F h w 3"]) -> Judgement:
-        """Judges one clip of any length, square and at least 64 pixels a side. Compiles once per length."""
-        readings = _read(self.config, self.params, shrink(frames)[None] / 127.5 - 1)
+        """Judges one clip of any length, square and at least 32 pixels a side. Compiles once per length."""
+        readings = _read(self.config, self.params, resized(frames)[None] / 127.5 - 1)
         actions, mouth, hands, embeddings = (np.asarray(value)[0] for value in readings)
         return Judgement(self.config.actions, actions[:, 1:], *np.clip(mouth.T, 0, 1), hands, embeddings)
 
@@ -135,15 +137,18 @@ def _read(config: JudgeConfig, params: functional.Params, pixels: Float[Array, "
     return readings._replace(actions=jax.nn.softmax(readings.actions, axis=-1))
 
 
-def shrink(frames: UInt8[np.ndarray, "F h w 3"]) -> Float[np.ndarray, "F 64 64 3"]:
-    """Area averages on a 64 x 64 grid, 0 to 255; InputError for pictures that are not square or too small."""
+def resized(frames: UInt8[np.ndarray, "F h w 3"]) -> Float[np.ndarray, "F 64 64 3"]:
+    """Area averages or cubic interpolation on a 64 x 64 grid, 0 to 255; InputError for pictures that are not square or
+    too small."""
     side = frames.shape[1]
-    if frames.shape[2] != side or side < SIDE:
-        raise InputError(
-            f"The judge got frames of {frames.shape[2]}x{side} pixels; accepted are square ones, {SIDE} or more a side."
-        )
+    if frames.shape[2] != side or side < LEAST_SIDE:
+        accepted = f"accepted are square ones, {LEAST_SIDE} or more a side"
+        raise InputError(f"The judge got frames of {frames.shape[2]}x{side} pixels; {accepted}.")
     if side == SIDE:
         return frames.astype(np.float32)
+    if side < SIDE:
+        larger = [Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for frame in frames]
+        return np.stack(larger).astype(np.float32)
     edges = np.arange(SIDE + 1) * (side / SIDE)
     pixel = np.arange(side)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from actavatar_jax.evaluation.puppet_judge import shrink
+from actavatar_jax.evaluation.puppet_judge import resized
 from actavatar_jax.evaluation.scores import Judgement, Report, Truth, score_clips
 from actavatar_jax.media.clock import FPS
 from data_pipelines.puppets.actions import ACTIONS
@@ -27,7 +27,7 @@ def puppet_examples(world: World, seeds: Iterable[int] = JUDGE_SEEDS) -> Iterato
 def example_of(clip: PuppetClip) -> Example:
     """The clip at the judge's size, with its truth."""
     return Example(
-        np.round(shrink(clip.frames)).astype(np.uint8),
+        np.round(resized(clip.frames)).astype(np.uint8),
         action_shares(clip.cues, tuple(ACTIONS), len(clip.frames)),
         np.stack([clip.opening, clip.width], axis=1).astype(np.float32),
         clip.joints[:, HANDS].reshape(-1, 2, 2).astype(np.float32),

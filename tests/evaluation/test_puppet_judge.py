@@ -10,7 +10,7 @@ import pytest
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation import Judge, JudgeConfig, load_judge, save_judge
-from actavatar_jax.evaluation.puppet_judge import PuppetJudge, shrink
+from actavatar_jax.evaluation.puppet_judge import PuppetJudge, resized
 from actavatar_jax.models import functional
 
 ACTIONS = tuple(f"action {i}" for i in range(20))
@@ -71,14 +71,14 @@ def test_clips_of_a_batch_do_not_mix(judge):
 def test_larger_pictures_are_averaged_down(judge):
     large = noise(3, 128)
     means = large.reshape(3, 64, 2, 64, 2, 3).mean(axis=(2, 4))
-    np.testing.assert_allclose(shrink(large), means, atol=1e-3)
+    np.testing.assert_allclose(resized(large), means, atol=1e-3)
     ramp = np.tile(np.arange(96, dtype=np.uint8)[None, :, None, None], (1, 1, 96, 3))
-    np.testing.assert_allclose(shrink(ramp)[0, :, 0, 0], 1.5 * np.arange(64) + np.tile([1 / 3, 1 / 6], 32), atol=1e-4)
+    np.testing.assert_allclose(resized(ramp)[0, :, 0, 0], 1.5 * np.arange(64) + np.tile([1 / 3, 1 / 6], 32), atol=1e-4)
     doubled = noise(3).repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_allclose(judge(doubled).actions, judge(noise(3)).actions, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(3, 32, 32, 3), (3, 64, 96, 3)])
+@pytest.mark.parametrize("shape", [(3, 24, 24, 3), (3, 64, 96, 3)])
 def test_pictures_of_other_shapes_are_refused(judge, shape):
     with pytest.raises(InputError, match=r"The judge got frames of \d+x\d+ pixels; accepted are square ones"):
         judge(np.zeros(shape, np.uint8))

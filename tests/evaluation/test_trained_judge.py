@@ -67,7 +67,8 @@ def test_another_person_is_seen_as_drift(judge, clips):
     assert np.mean(other) > 0.5
 
 
-def test_clips_of_twice_the_size_are_judged_alike(judge):
-    large = [make_clip(seed, World(side=128)) for seed in JUDGE_SEEDS[-4:]]
-    report = score_clips([judge(clip.frames) for clip in large], [Truth(clip.cues, clip.opening) for clip in large])
+@pytest.mark.parametrize("side", [32, 128])
+def test_clips_of_half_and_twice_the_size_are_judged_alike(judge, side):
+    others = [make_clip(seed, World(side=side)) for seed in JUDGE_SEEDS[-4:]]
+    report = score_clips([judge(clip.frames) for clip in others], [Truth(clip.cues, clip.opening) for clip in others])
     assert report["hit"].value > 0.8 and report["lip"].value > 0.85
