@@ -28,10 +28,12 @@ from actavatar_jax.parallel.mesh import use_mesh
 from actavatar_jax.parallel.rules import TEXT_ENCODER_RULES, WHOLE, param_shardings
 from actavatar_jax.prompt import MAX_TOKENS, StructuredPrompt
 from actavatar_jax.tokenizer import load_tokenizer
+from actavatar_jax.weights import fingerprint
 from actavatar_jax.weights.components import find
 from actavatar_jax.weights.files import read_json, replaced_folder
 from actavatar_jax.weights.folder import Component, load, save
 
+_PARTS = ("text_encoder", "audio_encoder", "vae")
 _TOKENIZER_PLACES = ("tokenizer", "google/umt5-xxl")  # diffusers layout, original Wan release
 
 
@@ -83,13 +85,12 @@ class Encoders:
             )
         _check_standardised(speech / "preprocessor_config.json")
         text_len = find(folder, "transformer").config.text_len
-        tokenizer = next((place for place in _TOKENIZER_PLACES if (folder / place).is_dir()), _TOKENIZER_PLACES[0])
         cut, whole = (
             None if mesh is None else functools.partial(param_shardings, mesh=mesh, rules=rules)
             for rules in (TEXT_ENCODER_RULES, WHOLE)
         )
         return cls(
-            load_tokenizer(folder / tokenizer),
+            _load_tokenizer(folder),
             load(folder, "text_encoder", dtype, cut),
             load(speech, "audio_encoder", "float32", whole),
             load(folder, "vae", "float32", whole),
@@ -101,7 +102,7 @@ class Encoders:
         """Writes the parts into a model folder in the diffusers layout, weights in the dtype they are held in."""
         with replaced_folder(Path(folder) / "tokenizer") as partial:
             self.tokenizer.save_pretrained(partial)
-        for name in ("text_encoder", "audio_encoder", "vae"):
+        for name in _PARTS:
             part = getattr(self, name)
             save(folder, name, part.config, part.params)
 
@@ -157,14 +158,18 @@ class Encoders:
 
         Shards of encoded clips carry it, and it tells whether they were made by these encoders.
         """
-        tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        tokenizer = {key: tokenizer[key] for key in ("normalizer", "pre_tokenizer", "post_processor", "model")}
-        return {
-            "tokenizer": hashlib.sha256(_canonical_json(tokenizer)).hexdigest(),
-            "text_encoder": _digest(self.text_encoder),
-            "audio_encoder": _digest(self.audio_encoder),
-            "vae": _digest(self.vae),
-        }
+        parts = {name: fingerprint.of(getattr(self, name)) for name in _PARTS}
+        return {"tokenizer": _tokenizer_digest(self.tokenizer), **parts}
+
+
+def stored_fingerprint(folder: str | Path) -> dict[str, str]:
+    """`Encoders.from_folder(folder).fingerprint()` from the files alone: none of them is loaded.
+
+    Raises InputError as `from_folder` does for parts that are missing or do not fit their configuration.
+    """
+    folder = Path(folder)
+    parts = {name: fingerprint.of_stored(folder, name) for name in _PARTS}
+    return {"tokenizer": _tokenizer_digest(_load_tokenizer(folder)), **parts}
 
 
 # ---- one compiled function per kind of input; the parts' classes and configs are static
@@ -215,15 +220,12 @@ def _check_standardised(path: Path) -> None:
         raise InputError(f"{path} says do_normalize false; accepted are audio encoders trained on standardised speech.")
 
 
-def _digest(part: Component) -> str:
-    """Of kind, sizes and weights; these count as rounded to bfloat16, so that the dtype they have is no matter."""
-    settings = {key: value for key, value in dataclasses.asdict(part.config).items() if key != "dtype"}
-    digest = hashlib.sha256(_canonical_json([part.module.__name__, settings]))
-    for name, leaf in sorted(functional.flatten(part.params).items()):
-        digest.update(f"{name}{leaf.shape}".encode())
-        digest.update(np.asarray(leaf.astype(jnp.bfloat16)).tobytes())
-    return digest.hexdigest()
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    place = next((place for place in _TOKENIZER_PLACES if (folder / place).is_dir()), _TOKENIZER_PLACES[0])
+    return load_tokenizer(folder / place)
 
 
-def _canonical_json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, ensure_ascii=True).encode()
+def _tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    settings = {key: settings[key] for key in ("normalizer", "pre_tokenizer", "post_processor", "model")}
+    return hashlib.sha256(fingerprint.canonical_json(settings)).hexdigest()

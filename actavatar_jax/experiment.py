@@ -11,7 +11,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from actavatar_jax.encoders import Encoders
+from actavatar_jax.encoders import Encoders, stored_fingerprint
 from actavatar_jax.errors import InputError
 from actavatar_jax.jobs import read_jobs, run_jobs
 from actavatar_jax.models import functional
@@ -25,8 +25,9 @@ from actavatar_jax.training.loop import train
 from actavatar_jax.training.optimizer import to_steps
 from actavatar_jax.training.settings import transformer_config
 from actavatar_jax.training.state import TrainState
+from actavatar_jax.training.workdir import agreed
 from actavatar_jax.weights import folder as model_folder
-from actavatar_jax.weights.components import is_wan_layout
+from actavatar_jax.weights.components import find, is_wan_layout
 from actavatar_jax.weights.files import replaced_folder
 from actavatar_jax.weights.folder import Component
 from data_pipelines import loader, shards, synthetic
@@ -41,20 +42,28 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> TrainState:
     """Trains as `config` (see `training/settings.py`) says; the result is the model folder `workdir/model`.
 
     Run again on the same `workdir`, it goes on from the last checkpoint. Sample videos of `config.sample` go to
-    `workdir/samples/<steps done>`. Raises InputError for settings that do not fit together.
+    `workdir/samples/<steps done>`. Raises InputError for settings that do not fit together, before anything large is
+    read where that can be known.
     """
-    mesh = make_mesh(config.mesh)
-    rows = local_rows(mesh, config.data.batch_size) if jax.process_count() > 1 else None
-    model_config, params = open_model(config)
-    batches, examples = open_data(config, model_config, rows)
-    config = in_steps(config, examples)
+    with agreed():
+        mesh = make_mesh(config.mesh)
+        rows = local_rows(mesh, config.data.batch_size) if jax.process_count() > 1 else None
+        model_config = open_config(config)
+        batches, examples = open_data(config, model_config, rows)
+        config = in_steps(config, examples)
+        sample = make_sampler(config, model_config, workdir)
+
+    def open_params() -> Params:
+        check_encoders(config)
+        return open_model(config)[1]
+
     return train(
         config,
         model_config,
-        params,
+        open_params,
         iter(batches),
         workdir,
-        sample=make_sampler(config, model_config, workdir),
+        sample=sample,
         finish=lambda params, _: write_model(workdir / "model", config.model.folder, model_config, params),
     )
 
@@ -62,21 +71,29 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> TrainState:
 def make_sampler(
     config: ml_collections.ConfigDict, model_config: DiTConfig, workdir: Path
 ) -> Callable[[Params, int], None] | None:
-    """Makes the videos of `config.sample` from parameters; None where the settings ask for none."""
-    c = config.sample
+    """Makes the videos of `config.sample` from parameters, on the run's mesh; None where the settings ask for none."""
+    c, base = config.sample, config.model.folder
     if not c.every:
         return None
-    if not (c.jobs and config.model.folder):
+    if not (c.jobs and base):
         raise InputError(
             "Sample videos need sample.jobs and, for the encoders, model.folder; else set sample.every to 0."
         )
+    if jax.process_count() > 1:
+        raise InputError(
+            "Sample videos are made by runs of a single process; set sample.every to 0, and make them afterwards with "
+            "actavatar sample."
+        )
     options = {"steps": c.steps, "text_guidance": c.text_guidance, "audio_guidance": c.audio_guidance}
     jobs = read_jobs(Path(c.jobs), options)
-    encoders = Encoders.from_folder(config.model.folder)
-    defaults = model_folder.load_defaults(config.model.folder)
+    for part in ("text_encoder", "audio_encoder", "vae"):
+        find(Path(base), part)  # what is missing should show now, not at the first visit
+    mesh = make_mesh(config.mesh) if jax.device_count() > 1 else None
 
     def sample(params: Params, step: int) -> None:
-        pipeline = ActAvatarPipeline(Component(ActAvatarDiT, model_config, params), encoders, defaults)
+        encoders = Encoders.from_folder(base, mesh=mesh)  # for this visit only: then memory is the training's again
+        transformer = Component(ActAvatarDiT, model_config, params)
+        pipeline = ActAvatarPipeline(transformer, encoders, model_folder.load_defaults(base), mesh)
         folder = workdir / "samples" / f"{step:07d}"
         run_jobs(pipeline, [dataclasses.replace(job, out=str(folder / Path(job.out).name)) for job in jobs])
 
@@ -85,28 +102,29 @@ def make_sampler(
 
 def open_model(config: ml_collections.ConfigDict) -> tuple[DiTConfig, Params]:
     """The transformer to train: from a model folder, or a preset with random weights; the adapter from elsewhere."""
-    m, key = config.model, jax.random.key(config.seed)
-    if bool(m.folder) == bool(m.preset):
-        raise InputError("A run starts from model.folder or from model.preset: set one of the two.")
-    if m.folder:
-        if is_wan_layout(Path(m.folder)):
-            raise InputError(
-                f"{m.folder} is in the original Wan layout; make a model folder: actavatar convert from-torch."
-            )
-        start = model_folder.load(m.folder, "transformer", dtype="float32")
-        model_config, params = start.config, start.params
-    elif m.preset in PRESETS:
-        model_config, params = PRESETS[m.preset].transformer, {}
-    else:
-        raise InputError(f'There is no preset "{m.preset}"; there are: {", ".join(PRESETS)}.')
-
-    model_config = transformer_config(config, model_config)
-    params = complete(model_config, params, key)
+    model_config, folder = open_config(config), config.model.folder
+    params = model_folder.load(folder, "transformer", dtype="float32").params if folder else {}
+    params = complete(model_config, params, jax.random.key(config.seed))
     if config.adapter:
         params = with_adapter(
             params, model_folder.load(config.adapter, "transformer", dtype="float32").params, config.adapter
         )
     return model_config, params
+
+
+def open_config(config: ml_collections.ConfigDict) -> DiTConfig:
+    """The transformer's config; no weights are read."""
+    m = config.model
+    if bool(m.folder) == bool(m.preset):
+        raise InputError("A run starts from model.folder or from model.preset: set one of the two.")
+    if m.folder and is_wan_layout(Path(m.folder)):
+        raise InputError(
+            f"{m.folder} is in the original Wan layout; make a model folder: actavatar convert from-torch."
+        )
+    if m.preset and m.preset not in PRESETS:
+        raise InputError(f'There is no preset "{m.preset}"; there are: {", ".join(PRESETS)}.')
+    base = find(Path(m.folder), "transformer").config if m.folder else PRESETS[m.preset].transformer
+    return transformer_config(config, base)
 
 
 def complete(model_config: DiTConfig, params: Params, key: jax.Array) -> Params:
@@ -170,11 +188,17 @@ def open_data(
         raise InputError(
             f'data.source is "{d.source}" with data.dirs {list(d.dirs)}; give shards and folders, puppets or synthetic.'
         )
-    fingerprint = Encoders.from_folder(config.model.folder).fingerprint() if config.model.folder else None
-    batches = loader.make_loader(d.dirs, **common, **dropout, fingerprint=fingerprint)
+    batches = loader.make_loader(d.dirs, **common, **dropout)
     _check_fit(next(iter(batches)), m)
     folders = shards.find_datasets([Path(folder) for folder in d.dirs])
     return batches, sum(len(shards.open_dataset(folder).source) for folder in folders)
+
+
+def check_encoders(config: ml_collections.ConfigDict) -> None:
+    """InputError where shards were made by other encoders than the model folder's. All its files are read, once."""
+    d, folder = config.data, config.model.folder
+    if d.source == "shards" and folder and jax.process_index() == 0:
+        loader.make_loader(d.dirs, batch_size=1, seed=0, fingerprint=stored_fingerprint(folder))
 
 
 def _check_fit(batch: loader.Batch, m: DiTConfig) -> None:

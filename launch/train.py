@@ -7,11 +7,11 @@ On a cluster every process is started with the same arguments and `--distributed
 Open MPI, GKE and on Cloud TPUs, and anywhere else by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 
 Exit codes:
-  0   finished, or asked to end (SIGTERM, or the platform takes the machine back) and saved: a line says which;
-      without `WORKDIR/model` there is more to do, so start it again
+  0   finished: `WORKDIR/model` is written
   1   diverged: too many bad steps in a row; the last good state is the newest checkpoint
   2   settings, data or folders that do not fit; nothing was changed
-  75  no step for `stall_minutes`: the stacks are in `WORKDIR/logs/host-<process>.log`; start it again
+  75  ended before its end, start it again: asked to (SIGTERM, or the platform takes the machine back), and saved; or no
+      step for `stall_minutes`, the stacks are in `WORKDIR/logs/host-<process>.log`
 """
 
 import logging

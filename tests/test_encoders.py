@@ -5,13 +5,14 @@ import json
 import shutil
 import subprocess
 import sys
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from actavatar_jax.encoders import Encoders
+from actavatar_jax.encoders import Encoders, stored_fingerprint
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT
@@ -22,6 +23,7 @@ from actavatar_jax.models.vae import VAEConfig, WanVAE
 from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 from actavatar_jax.prompt import Phase, StructuredPrompt
 from actavatar_jax.tokenizer import fit_tokenizer
+from actavatar_jax.weights import files, fingerprint
 from actavatar_jax.weights.folder import Component, save
 
 PROMPTS = [
@@ -189,6 +191,66 @@ def test_another_process_reads_the_folder_with_the_same_fingerprint(encoders, mo
     )
     out = subprocess.run([sys.executable, "-c", script, model_folder], capture_output=True, text=True, check=True)
     assert json.loads(out.stdout.splitlines()[-1]) == [encoders.fingerprint(), 64]
+
+
+def test_the_files_alone_give_the_same_fingerprint(encoders, model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fingerprint, "load", None)  # which would read a part as a whole
+    assert stored_fingerprint(model_folder) == encoders.fingerprint()
+
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    video = component(WanVAE, VAE, 4)
+    save(folder, "vae", VAE, video.params)
+    low = {
+        part: functional.cast(getattr(encoders, part).params, dtype)
+        for part, dtype in (("text_encoder", jnp.bfloat16), ("audio_encoder", jnp.float16))
+    }
+    save(folder, "text_encoder", TEXT, low["text_encoder"])
+    save(folder, "audio_encoder", AUDIO, low["audio_encoder"])
+    mark = stored_fingerprint(folder)
+    assert mark == Encoders.from_folder(folder).fingerprint()
+    assert {part for part, value in encoders.fingerprint().items() if mark[part] == value} == {
+        "tokenizer",
+        "text_encoder",
+    }
+
+
+def test_a_leaf_that_its_publisher_left_out_counts_with_its_initial_value(encoders, model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    slots = files.Safetensors(folder / "audio_encoder" / "model.safetensors")
+    rest = files.Slots({name: slots.read(name) for name in slots.names() if name != "masked_spec_embed"})
+    assert len(rest.names()) == len(slots.names()) - 1
+    files.write_sharded(folder / "audio_encoder", "model", rest)
+    mark = stored_fingerprint(folder)
+    assert mark == Encoders.from_folder(folder).fingerprint()
+    assert mark["audio_encoder"] != encoders.fingerprint()["audio_encoder"]
+
+
+def test_files_that_do_not_fit_their_config_have_no_fingerprint(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    config = json.loads((folder / "text_encoder" / "config.json").read_text())
+    (folder / "text_encoder" / "config.json").write_text(json.dumps(config | {"d_ff": 32}))
+    with pytest.raises(InputError, match=r"wi_0.weight has shape \[24, 16\], expected \[32, 16\]"):
+        stored_fingerprint(folder)
+    shutil.rmtree(folder / "text_encoder")
+    with pytest.raises(InputError, match="holds no text_encoder"):
+        stored_fingerprint(folder)
+
+
+def test_a_large_part_is_never_in_memory_as_a_whole(tmp_path, monkeypatch):
+    """Neither its token embedding (33 MB) nor the layers of a kernel together (8 MB, 17 MB as stored)."""
+    monkeypatch.setattr(files, "PIECE_BYTES", 2**20)
+    config = UMT5Config(vocab_size=16384, width=512, heads=8, head_dim=64, ffn=1024, layers=8)
+    big = component(UMT5Encoder, config, 1)
+    save(tmp_path, "text_encoder", config, big.params)
+    expected = fingerprint.of(big)
+    del big
+    fingerprint.of_stored(tmp_path, "text_encoder")  # what is kept of the model's form is there now
+    tracemalloc.start()
+    try:
+        assert fingerprint.of_stored(tmp_path, "text_encoder") == expected
+        assert tracemalloc.get_traced_memory()[1] < 8e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_folder_gives_the_same_features(encoders, model_folder):

@@ -222,11 +222,11 @@ WORKER = f"{FOLDER}/worker.sh"
 @pytest.mark.parametrize(
     "python, restarts, code, starts",
     [
-        ("mkdir -p {workdir}/model", 0, 0, 1),  # finished
-        ("exit 0", 0, 75, 1),  # saved: no model yet
+        ("exit 0", 5, 0, 1),  # finished
+        ("exit 75", 1, 75, 2),  # saved before its end, again and again
         ("exit 2", 5, 2, 1),  # wrong input
         ("kill -KILL $$", 2, 75, 3),  # killed again and again
-        ("mkdir {workdir}/model || {{ mkdir -p {workdir}; exit 1; }}", 5, 0, 2),  # dies once
+        ("[ -e {workdir} ] || {{ mkdir -p {workdir}; exit 1; }}", 5, 0, 2),  # dies once
     ],
     ids=["finished", "saved", "wrong-input", "killed", "killed-once"],
 )
@@ -238,16 +238,11 @@ def test_the_worker_tells_what_is_to_be_done_next(house, python, restarts, code,
     assert len([call for call in house.calls() if call[0] == "python"]) == starts
 
 
-def test_the_model_of_an_earlier_run_does_not_make_this_one_finished(house):
-    (house.workdir / "model").mkdir(parents=True)
-    house.stand_in("python")
-    house.stand_in("sleep")
-    assert house.launch("worker.sh", "").returncode == 75
-
-
 def test_sigterm_reaches_the_training_which_is_not_started_again(house):
     sleep = shutil.which("sleep")
-    saves = f"trap 'touch {house.home}/saved; exit 0' TERM; touch {house.home}/ready; while true; do {sleep} 0.05; done"
+    saves = (
+        f"trap 'touch {house.home}/saved; exit 75' TERM; touch {house.home}/ready; while true; do {sleep} 0.05; done"
+    )
     house.stand_in("python", saves)
     process = subprocess.Popen(
         house.command("worker.sh", "--restarts 5"), cwd=house.home, env={"PATH": str(house.bin)}, text=True

@@ -85,6 +85,21 @@ class Checkpoints:
         self.saving = None
         return True
 
+    def check_settings(self) -> None:
+        """Raises InputError when the newest checkpoint was written under other settings; arrays are not read.
+
+        Of a damaged one nothing is said here: `restore` goes to the one before.
+        """
+        step = self.manager.latest_step()
+        if step is None:
+            return
+        try:
+            self._notes(step)
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in `restore`
+            log.debug("The settings of the checkpoint of step %d cannot be read: %s", step, error)
+
     def restore(self, state: TrainState, batches: grain.DatasetIterator) -> TrainState:
         """The newest sound checkpoint in place of the fresh `state`, and `batches` moved to its place; else `state`.
 
@@ -121,12 +136,7 @@ class Checkpoints:
 
     def _read(self, step: int, state: TrainState) -> tuple[dict[str, Any], Any]:
         """(parts of the state, place in the data) of a checkpoint; raises where it is damaged or of another run."""
-        kinds = dict.fromkeys(("data", "config", "sums"), ocp.args.JsonRestore())
-        notes = self.manager.restore(step, args=ocp.args.Composite(**kinds))
-        for name in ("data", "config"):
-            if _text_sum(notes[name]) != notes.sums[name]:
-                raise ValueError(f"its {name} is not what was written")
-        self._check(notes.config)
+        notes = self._notes(step)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _stored(state))
         restored = self.manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))).state
         found = _bit_sums(restored)
@@ -134,7 +144,17 @@ class Checkpoints:
             raise ValueError(f"{len(wrong)} arrays are not what was written, {wrong[0]} among them")
         return restored, notes.data
 
-    def _check(self, written: Mapping[str, Any]) -> None:
+    def _notes(self, step: int) -> Any:
+        """What a checkpoint holds beside arrays: `data`, `config`, `sums`; raises as `_read`."""
+        kinds = dict.fromkeys(("data", "config", "sums"), ocp.args.JsonRestore())
+        notes = self.manager.restore(step, args=ocp.args.Composite(**kinds))
+        for name in ("data", "config"):
+            if _text_sum(notes[name]) != notes.sums[name]:
+                raise ValueError(f"its {name} is not what was written")
+        self._compare(notes.config)
+        return notes
+
+    def _compare(self, written: Mapping[str, Any]) -> None:
         ours, theirs = (self._fixed(settings) for settings in (self.settings, written))
         differing = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
         if differing:

@@ -8,6 +8,8 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
+UNFINISHED = 75  # exit code: ended before its end, start it again ("try again later" of sysexits.h)
+
 log = logging.getLogger(__name__)
 
 

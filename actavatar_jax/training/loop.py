@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from actavatar_jax.diffusion.flow import TimeLaw
+from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.flops import peak_flops, train_flops
 from actavatar_jax.models.functional import Params
@@ -21,7 +22,7 @@ from actavatar_jax.parallel.mesh import check_fit, make_mesh
 from actavatar_jax.parallel.rules import state_shardings
 from actavatar_jax.training import workdir as work
 from actavatar_jax.training.checkpoint import Checkpoints
-from actavatar_jax.training.guard import StopRequest
+from actavatar_jax.training.guard import UNFINISHED, StopRequest
 from actavatar_jax.training.metrics import Recorder
 from actavatar_jax.training.optimizer import make_optimizer, make_schedule
 from actavatar_jax.training.stages import multipliers, partition
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 def train(
     config: Any,
     model_config: DiTConfig,
-    params: Params,
+    open_params: Callable[[], Params],
     batches: grain.DatasetIterator,
     workdir: Path,
     *,
@@ -47,12 +48,13 @@ def train(
     """Trains to `config.steps`, from the last checkpoint in `workdir` if there is one, and returns the final state.
 
     Every process of a cluster calls it alike. Asked to end by SIGTERM or by the platform, it saves and exits with
-    code 0, so that nothing after it takes the model for finished.
+    code 75: start it again.
 
     Args:
       config: settings as `training/settings.py` describes them, durations already in steps (`optimizer.to_steps`).
       model_config: of the transformer; its `dtype` is the precision of the computation.
-      params: the whole transformer in float32; taken over, so do not use them afterwards.
+      open_params: gives the whole transformer in float32, which is taken over. Called once, when it is known that this
+        run may use `workdir`: a mistake should not cost the time in which large files are read.
       batches: see `make_train_step`; of this process the samples `parallel.batches.local_rows`. An iterator of grain,
         whose place is stored with each checkpoint.
       workdir: gets `checkpoints/`, `logs/`, `metrics.jsonl`, `goodput.json`, `tensorboard/` and `run.lock`.
@@ -64,52 +66,56 @@ def train(
       FloatingPointError: `config.bad_steps` steps in a row without a usable gradient.
     """
     settings, mesh = config.to_dict(), make_mesh(config.mesh)
-    speeds = multipliers(params, config.rules)
+    speeds = multipliers(functional.abstract(ActAvatarDiT, model_config), config.rules)
     tx = make_optimizer(config.optim, config.steps, speeds, config.explode)
     flops_of = _flops_of(mesh, model_config, config.micro_batches, speeds)
     with (
         work.opened(workdir, settings) as log_file,
         Watchdog(config.stall_minutes, log_file) as watchdog,
         Checkpoints(workdir / "checkpoints", settings, _may_change(config)) as checkpoints,
-        StopRequest() as stop,
-        jax.set_mesh(mesh),
     ):
+        checkpoints.check_settings()
         first = next(batches)
         flops_of(first)  # before memory is spent on a model that the mesh does not fit
-        state = create_state(*partition(params, config.rules), tx, config.optim.ema_decay > 0, mesh)
-        train_step = _train_step(config, model_config, tx, state_shardings(state, mesh))
-        key = replicate(jax.random.key(config.seed, impl="threefry2x32"), mesh)
+        with work.agreed():
+            params = open_params()
+        watchdog.beat()
+        with StopRequest() as stop, jax.set_mesh(mesh):
+            state = create_state(*partition(params, config.rules), tx, config.optim.ema_decay > 0, mesh)
+            del params  # at full size 20 GB of the host's memory
+            train_step = _train_step(config, model_config, tx, state_shardings(state, mesh))
+            key = replicate(jax.random.key(config.seed, impl="threefry2x32"), mesh)
 
-        state = checkpoints.restore(state, batches)
-        start, total = int(state.step), config.steps
-        upcoming = batches if start else itertools.chain([first], batches)
-        recorder = _recorder(config, mesh, workdir, start)
-        quiet = jax.process_index() > 0
-        bar = tqdm(range(start + 1, total + 1), "training", unit="step", initial=start, total=total, disable=quiet)
-        try:
-            for step in bar:
-                batch = next(upcoming)
-                flops, batch = flops_of(batch), place(batch, mesh)
-                with jax.transfer_guard("disallow"):  # anything else that moves to the device here is a mistake
-                    state, metrics = train_step(state, batch, key)
-                recorder.add(step, metrics, flops)
-                watchdog.beat()
-                bar.set_postfix(loss=f"{recorder.loss:.4f}", refresh=False)
-                stopping = stop.after(step)
-                if stopping or _due(step, config.checkpoint_every, total):
-                    recorder.read()
-                    checkpoints.save(state, batches)
-                    recorder.pause()
-                if stopping:
-                    _leave(step, checkpoints.wait())
-                if sample and _due(step, config.sample.every, total):
-                    with watchdog.paused():
-                        sample(state.weights, step)
-                    recorder.pause()
-            recorder.read()
-        except FloatingPointError:
-            checkpoints.save(state, batches)  # skipped steps have not touched it: the last good state
-            raise
+            state = checkpoints.restore(state, batches)
+            start, total = int(state.step), config.steps
+            upcoming = batches if start else itertools.chain([first], batches)
+            recorder = _recorder(config, mesh, workdir, start)
+            quiet = jax.process_index() > 0
+            bar = tqdm(range(start + 1, total + 1), "training", unit="step", initial=start, total=total, disable=quiet)
+            try:
+                for step in bar:
+                    batch = next(upcoming)
+                    flops, batch = flops_of(batch), place(batch, mesh)
+                    with jax.transfer_guard("disallow"):  # anything else that moves to the device here is a mistake
+                        state, metrics = train_step(state, batch, key)
+                    recorder.add(step, metrics, flops)
+                    watchdog.beat()
+                    bar.set_postfix(loss=f"{recorder.loss:.4f}", refresh=False)
+                    stopping = stop.after(step)
+                    if stopping or _due(step, config.checkpoint_every, total):
+                        recorder.read()
+                        checkpoints.save(state, batches)
+                        recorder.pause()
+                    if stopping:
+                        _leave(step, checkpoints.wait())
+                    if sample and _due(step, config.sample.every, total):
+                        with watchdog.paused():
+                            sample(state.weights, step)
+                        recorder.pause()
+                recorder.read()
+            except FloatingPointError:
+                checkpoints.save(state, batches)  # skipped steps have not touched it: the last good state
+                raise
     if finish:
         finish(state.weights, total)
     return state
@@ -167,7 +173,7 @@ def _leave(step: int, saved: bool) -> None:
     log.warning(
         "Asked to end: the state of step %d is saved, and the run goes on there when it is started again.", step
     )
-    raise SystemExit(0)
+    raise SystemExit(UNFINISHED)
 
 
 def _due(step: int, every: int, total: int) -> bool:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-STALLED = 75  # exit code: "try again later" of sysexits.h, which schedulers can be told to start again
+from actavatar_jax.training.guard import UNFINISHED
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 class Watchdog:
     """Used in `with`. Without a `beat` for `minutes`, it writes every thread's stack to `file` and ends the process.
 
-    The process exits at once, with `STALLED`: a thread that hangs would never let it end in good order. 0 minutes: off.
+    The process exits at once, with `UNFINISHED`: a thread that hangs would never let it end in good order. 0 minutes:
+    off.
     """
 
     def __init__(self, minutes: float, file: Path):
@@ -55,4 +56,4 @@ class Watchdog:
                 log.error("No step for %.0f seconds: the stacks are in %s, and the run ends.", self.limit, self.file)
                 with self.file.open("a") as file:
                     faulthandler.dump_traceback(file, all_threads=True)
-                os._exit(STALLED)
+                os._exit(UNFINISHED)

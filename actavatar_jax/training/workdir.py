@@ -25,30 +25,29 @@ def opened(workdir: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
 
     Raises InputError in every process when another run uses the folder or when the hosts' settings differ.
     """
-    compare_settings(settings)
+    refuse_differing([json.loads(text) for text in _on_each_host(json.dumps(settings, sort_keys=True))])
     with contextlib.ExitStack() as stack:
-        problem = None
-        if jax.process_index() == 0:
-            workdir.mkdir(parents=True, exist_ok=True)
-            try:
+        with agreed():
+            if jax.process_index() == 0:
+                workdir.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(_claimed(workdir))
-            except InputError as error:
-                problem = error
-        if not on_all_hosts(problem is None):
-            raise problem or InputError(f"Another run uses the work folder {workdir}, as process 0 says.")
         yield stack.enter_context(_logged(workdir / "logs" / f"host-{jax.process_index()}.log"))
 
 
-def compare_settings(settings: Mapping[str, Any]) -> None:
-    """Raises InputError, in every process, when not all processes were given the same settings."""
-    if jax.process_count() == 1:
-        return
-    text = np.frombuffer(json.dumps(settings, sort_keys=True).encode(), np.uint8)
-    lengths = multihost_utils.process_allgather(np.asarray(len(text), np.int32))
-    padded = np.zeros(lengths.max(), np.uint8)
-    padded[: len(text)] = text
-    texts = multihost_utils.process_allgather(padded)
-    refuse_differing([json.loads(row[:length].tobytes()) for row, length in zip(texts, lengths, strict=True)])
+@contextlib.contextmanager
+def agreed() -> Iterator[None]:
+    """What is wrong input for one process ends all of them with its InputError: none is left to wait for the others.
+
+    Every process comes here; inside, none waits for another.
+    """
+    problem = None
+    try:
+        yield
+    except InputError as error:
+        problem = error
+    for process, text in enumerate(_on_each_host(str(problem or ""))):
+        if text:
+            raise problem or InputError(f"{text} So says process {process}.")
 
 
 def refuse_differing(settings: list[Mapping[str, Any]]) -> None:
@@ -75,6 +74,18 @@ def leaves(settings: Mapping[str, Any]) -> dict[str, Any]:
         inner = leaves(value) if isinstance(value, Mapping) else None
         flat.update({f"{key}.{name}": leaf for name, leaf in inner.items()} if inner else {key: value})
     return flat
+
+
+def _on_each_host(text: str) -> list[str]:
+    """The `text` of every process; all of them must ask."""
+    if jax.process_count() == 1:
+        return [text]
+    ours = np.frombuffer(text.encode(), np.uint8)
+    lengths = multihost_utils.process_allgather(np.asarray(len(ours), np.int32))
+    padded = np.zeros(max(lengths.max(), 1), np.uint8)
+    padded[: len(ours)] = ours
+    texts = multihost_utils.process_allgather(padded)
+    return [row[:length].tobytes().decode() for row, length in zip(texts, lengths, strict=True)]
 
 
 @contextlib.contextmanager

@@ -33,19 +33,6 @@ stop() { # to the training goes only the first signal: a second one would end it
 }
 trap stop TERM INT
 
-made() { stat -c %y "$workdir/model" 2>/dev/null || true; } # when the model folder was written
-
-# The model folder is written last of all, by one host; others may see it late on a shared file system.
-finished() {
-  local tries
-  for ((tries = 0; tries < 12; tries++)); do
-    [ "$(made)" = "$before" ] || return 0
-    [ "$stopping" = 0 ] || return 1
-    pause 5
-  done
-  return 1
-}
-
 pause() { # a signal ends it
   sleep "$1" &
   wait $! || true
@@ -54,7 +41,6 @@ pause() { # a signal ends it
 say() { echo "worker on $(hostname): $*" >&2; }
 
 for ((attempt = 0; ; attempt++)); do
-  before=$(made)
   python launch/train.py "${training[@]}" &
   child=$!
   while true; do # a signal ends `wait` before the training ends
@@ -63,11 +49,8 @@ for ((attempt = 0; ; attempt++)); do
     [ "$interrupted" = 1 ] || break
   done
   child=""
-  case $code in
-    0) if finished; then exit 0; else say "saved before its end."; fi ;;
-    2) exit 2 ;;
-    *) say "launch/train.py ended with code $code." ;;
-  esac
+  if [ "$code" = 0 ] || [ "$code" = 2 ]; then exit "$code"; fi
+  say "launch/train.py ended with code $code, before its end."
   if [ "$stopping" = 1 ] || ((attempt >= given[restarts])); then exit 75; fi
   say "starting again ($((attempt + 1)) of ${given[restarts]})."
   pause 10

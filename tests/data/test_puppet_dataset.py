@@ -106,6 +106,18 @@ def test_batches_on_the_fly_are_those_of_shards_and_their_place_is_exact(folder,
     assert_same(next(again), following)
 
 
+def test_a_process_draws_its_own_rows_of_every_batch(source):
+    """What two processes draw together is what one draws alone, sample by sample."""
+    sizes = LOADING | SIZES | {"batch_size": 3}
+    whole = iter(dataset.make_puppet_loader(source, **sizes))
+    parts = [iter(dataset.make_puppet_loader(source, **sizes, rows=rows)) for rows in ([0, 2], [1])]
+    for _ in range(2):
+        batch = next(whole)
+        assert len(set(batch["index"].tolist())) == 3
+        for part, rows in zip(parts, ([0, 2], [1]), strict=True):
+            assert_same(next(part), {name: value[rows] for name, value in batch.items()})
+
+
 def test_windows_for_an_autoencoder_are_cut_from_clips_of_training_seeds():
     windows = dataset.drawn_windows(WORLD, 9, per_clip=2, seed=0)
     first, second, other = (next(windows) for _ in range(3))

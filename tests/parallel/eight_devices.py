@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import jax
@@ -15,7 +16,7 @@ import numpy as np
 import optax
 
 import actavatar_jax
-from actavatar_jax import ActAvatarPipeline
+from actavatar_jax import ActAvatarPipeline, experiment
 from actavatar_jax.diffusion.flow import TimeLaw
 from actavatar_jax.diffusion.guidance import guidance
 from actavatar_jax.diffusion.sampler import sample, sample_noise
@@ -30,6 +31,7 @@ from actavatar_jax.pipeline import embed_conditions, velocity_function
 from actavatar_jax.training.optimizer import skip_bad_steps
 from actavatar_jax.training.state import TrainState, create_state
 from actavatar_jax.training.step import make_train_step
+from configs import stage2
 from tests.models.test_vae import CONFIG as VAE
 from tests.parallel.world import BATCH, FRAMES, MODEL, batch, params
 
@@ -107,15 +109,38 @@ def sampling() -> None:
 
 
 def pipeline() -> None:
-    """A shipped model on one device and on eight."""
+    """A shipped model on one device and on eight, there also as a training visits it."""
     folder = Path(actavatar_jax.__file__).parent / "assets" / "puppets"
     rng = np.random.default_rng(0)
     picture, speech = rng.integers(0, 255, (64, 64, 3), np.uint8), rng.standard_normal(13 * 640).astype(np.float32) / 9
-    videos = []
-    for mesh in (None, "2,1,4"):
-        model = ActAvatarPipeline.from_pretrained(folder, mesh=mesh)
+    videos, devices = [], []
+
+    def make(model, jobs=()):
         videos.append(model(picture, speech, "A puppet. [0-0.5s] Waves.", num_frames=13, steps=2).frames.astype(int))
-    report(frames=int(np.abs(videos[1] - videos[0]).max()), range=int(np.ptp(videos[0])))
+        devices.append(len(jax.tree.leaves(model.encoders.text_encoder.params)[0].sharding.device_set))
+
+    for mesh in (None, "2,1,4"):
+        make(ActAvatarPipeline.from_pretrained(folder, mesh=mesh))
+    visit(folder, make)
+    differences = [int(np.abs(video - videos[0]).max()) for video in videos]
+    report(frames=differences, devices=devices, range=int(np.ptp(videos[0])))
+
+
+def visit(folder: Path, make) -> None:
+    """Has `make` called with the pipeline with which a run on the mesh makes its sample videos."""
+    config = stage2.get_config("runlocal")
+    config.update({"mesh": "2,1,4", "precision": "float32"})
+    config.model.update({"folder": str(folder), "preset": ""})
+    experiment.run_jobs = make
+    with tempfile.TemporaryDirectory() as temporary:
+        jobs = Path(temporary) / "jobs.jsonl"
+        jobs.write_text(json.dumps({"image": "a.png", "audio": "a.wav", "prompt": "A puppet.", "out": "a.mp4"}))
+        config.sample.update({"every": "1", "jobs": str(jobs)})
+        model_config, weights = experiment.open_model(config)
+        sample = experiment.make_sampler(config, model_config, Path(temporary))
+        mesh = make_mesh(config.mesh)
+        with jax.set_mesh(mesh):
+            sample(jax.device_put(weights, param_shardings(weights, mesh)), 1)
 
 
 def difference(ours, theirs) -> float:

@@ -54,8 +54,10 @@ def test_samples_and_videos_are_those_of_one_device():
 
 
 def test_the_pipeline_takes_a_mesh():
-    (frames,), _ = reports("pipeline")
-    assert frames["frames"] <= 1 < frames["range"]
+    """One device, eight, and eight as a training uses them for its sample videos."""
+    (found,), _ = reports("pipeline")
+    assert found["devices"] == [1, 8, 8]
+    assert max(found["frames"]) <= 1 < found["range"]
 
 
 def test_two_processes_train_like_one(tmp_path):

@@ -1,15 +1,64 @@
+import dataclasses
 from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.dit import DiTConfig
+from actavatar_jax.parallel.batches import local_rows
 from actavatar_jax.parallel.mesh import AXES, check_fit, make_mesh
 
 EIGHT = [SimpleNamespace(platform="cpu") for _ in range(8)]
 TWO_SLICES = [SimpleNamespace(platform="tpu", slice_index=i // 4) for i in range(8)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tpu:
+    """A device of a single slice: it does not say which slice it is of."""
+
+    id: int
+    process_index: int
+    platform: str = "tpu"
+    device_kind: str = "TPU v5p"
+    core_on_chip: int = 0
+
+    @property
+    def coords(self):
+        return self.id % 2, self.id // 2 % 2, self.id // 4
+
+
+ONE_SLICE = [Tpu(i, i // 4) for i in range(8)]  # 2x2x2 chips of two hosts
+
+
+def test_neighbours_along_seq_are_neighbours_in_a_slice_of_tpus():
+    mesh = make_mesh("1,4,2", ONE_SLICE)
+    assert mesh.axis_names == AXES and set(mesh.devices.flat) == set(ONE_SLICE)
+    for one, other in mesh.devices.reshape(4, 2):
+        assert np.abs(np.subtract(one.coords, other.coords)).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("process", "shape", "rows"),
+    [
+        (0, "2,2,2", [0, 1, 2, 3]),
+        (1, "2,2,2", [4, 5, 6, 7]),
+        (1, "1,1,8", [0, 1, 2, 3, 4, 5, 6, 7]),  # both hold frames of every sample
+    ],
+)
+def test_a_process_loads_the_samples_of_its_own_devices(process, shape, rows, monkeypatch):
+    devices = np.asarray(ONE_SLICE).reshape([int(size) for size in shape.split(",")])
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    assert local_rows(jax.sharding.Mesh(devices, AXES), 8).tolist() == rows
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    mesh = jax.sharding.Mesh(np.asarray(ONE_SLICE).reshape(2, 2, 2), AXES)
+    for batch in (6, 1):
+        with pytest.raises(InputError, match=f"A batch of {batch} does not divide by data x fsdp = 4"):
+            local_rows(mesh, batch)
 
 
 def test_the_devices_that_are_left_fill_the_open_place():

@@ -1,3 +1,5 @@
+import fcntl
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,9 @@ from actavatar_jax.models import functional
 from actavatar_jax.models.presets import ADAPTER
 from actavatar_jax.weights import folder as model_folder
 from configs import stage1, stage2
+from data_pipelines import shards
+from data_pipelines.buckets import Bucket
+from data_pipelines.synthetic import SyntheticSource
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -85,6 +90,50 @@ def test_a_help_can_be_switched_on_for_an_old_model_but_not_off(base):
 def test_models_that_are_not_there_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         experiment.open_model(short(stage2, **changes))
+
+
+def test_a_work_folder_of_another_run_is_refused_before_the_model_is_opened(base, monkeypatch):
+    workdir, opened = base.parent, []
+    monkeypatch.setattr(experiment, "open_model", lambda config: opened.append(config))
+    config = short(stage2)
+    config.optim.clip = 2.0
+    with pytest.raises(InputError, match=r"other settings: optim.clip \(1.0 then, 2.0 now\)"):
+        experiment.run(config, workdir)
+    with (workdir / "run.lock").open("a+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="in use by another run"):
+            experiment.run(short(stage2), workdir)
+    assert not opened
+
+
+def test_shards_of_other_encoders_are_refused_before_the_model_is_opened(base, tmp_path, monkeypatch):
+    source = SyntheticSource(Bucket(32, 64, 9), channels=4, text_dim=16, audio_layers=2, audio_dim=8)
+    made_by = {"schema": shards.SCHEMA, "layout": shards.LAYOUT, "fps": 25, "encoders": {"vae": "ours"}}
+    made_by |= {"empty_prompt": source.empty_prompt().to_dict(), "latent_shape": (3, 2, 4, 4)}
+    (tmp_path / "shards").mkdir()
+    shards.write_dataset(tmp_path / "shards", (shards.serialize(source[i]) for i in range(4)), 4, 4, made_by)
+    config, opened = short(stage2, folder=str(base), preset=""), []
+    config.data.source, config.data.dirs = "shards", (str(tmp_path / "shards"),)
+    monkeypatch.setattr(experiment, "_check_fit", lambda batch, model_config: None)
+    monkeypatch.setattr(experiment, "open_model", lambda config: opened.append(config))
+    monkeypatch.setattr(experiment, "stored_fingerprint", lambda folder: {"vae": "ours"})
+    experiment.check_encoders(config)
+    monkeypatch.setattr(experiment, "stored_fingerprint", lambda folder: {"vae": "other"})
+    with pytest.raises(InputError, match="the vae that made them is ours, not other"):
+        experiment.run(config, tmp_path / "run")
+    assert not opened
+
+
+def test_sample_videos_without_encoders_or_over_several_processes_are_refused_beforehand(base, tmp_path, monkeypatch):
+    (tmp_path / "jobs.jsonl").write_text('{"image": "a.png", "audio": "a.wav", "prompt": "Waves.", "out": "a.mp4"}')
+    config = short(stage2, folder=str(base), preset="")
+    config.sample.update({"every": "1", "jobs": str(tmp_path / "jobs.jsonl")})
+    with pytest.raises(InputError, match="holds no text_encoder"):
+        experiment.run(config, tmp_path / "run")
+    monkeypatch.setattr(experiment.jax, "process_count", lambda: 2)
+    with pytest.raises(InputError, match="runs of a single process"):
+        experiment.make_sampler(config, experiment.open_config(config), tmp_path)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_adapter_that_was_never_trained_is_refused(tmp_path):

@@ -68,7 +68,7 @@ def whole(world, tmp_path_factory):
     state = train(
         config,
         world.model,
-        world.params(),
+        world.params,
         batches,
         workdir,
         sample=lambda params, step: sampled.append((step, np.linalg.norm(params["head"]["out"]["kernel"]))),
@@ -89,9 +89,9 @@ def test_killed_and_restarted_equals_undisturbed_bit_for_bit(whole, world, tmp_p
     workdir, state, place, _, _ = whole
     config = world.config(stage=1)
     with pytest.raises(Killed):  # checkpoint at step 4, records up to step 4 or 6, then the end
-        train(config, world.model, world.params(), Interrupted(world.batches(), [8], kill), tmp_path)
+        train(config, world.model, world.params, Interrupted(world.batches(), [8], kill), tmp_path)
     batches = world.batches()
-    resumed = train(config, world.model, world.params(), batches, tmp_path)
+    resumed = train(config, world.model, world.params, batches, tmp_path)
     assert int(resumed.step) == 8
     assert same(resumed, state)  # parameters, moments, average, counts
     assert batches.get_state() == place
@@ -99,15 +99,15 @@ def test_killed_and_restarted_equals_undisturbed_bit_for_bit(whole, world, tmp_p
     assert [step for step, _, _ in losses(tmp_path)] == [2, 4, 6, 8]
 
 
-def test_sigterm_saves_and_exits_with_code_0_and_the_run_goes_on_there(whole, world, tmp_path, caplog):
+def test_sigterm_saves_and_exits_with_code_75_and_the_run_goes_on_there(whole, world, tmp_path, caplog):
     config, before = world.config(stage=1), signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as left:
-        train(config, world.model, world.params(), Interrupted(world.batches(), [3], terminate), tmp_path)
-    assert left.value.code == 0
+        train(config, world.model, world.params, Interrupted(world.batches(), [3], terminate), tmp_path)
+    assert left.value.code == 75
     assert "the state of step 3 is saved" in caplog.text
     assert "the state of step 3 is saved" in (tmp_path / "logs" / "host-0.log").read_text()
     assert signal.getsignal(signal.SIGTERM) == before
-    assert same(train(config, world.model, world.params(), world.batches(), tmp_path), whole[1])
+    assert same(train(config, world.model, world.params, world.batches(), tmp_path), whole[1])
 
 
 def test_a_work_folder_in_use_is_refused_until_the_other_run_has_ended(world, tmp_path):
@@ -118,9 +118,9 @@ def test_a_work_folder_in_use_is_refused_until_the_other_run_has_ended(world, tm
         other.flush()
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(InputError, match=r"in use by another run \(process 7 on elsewhere\)"):
-            train(config, world.model, world.params(), world.batches(), tmp_path)
+            train(config, world.model, world.params, world.batches(), tmp_path)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["run.lock"]
-    assert int(train(config, world.model, world.params(), world.batches(), tmp_path).step) == 1
+    assert int(train(config, world.model, world.params, world.batches(), tmp_path).step) == 1
 
 
 def test_a_mesh_that_does_not_fit_is_refused_before_there_is_a_state(world, tmp_path, monkeypatch):
@@ -128,10 +128,10 @@ def test_a_mesh_that_does_not_fit_is_refused_before_there_is_a_state(world, tmp_
     monkeypatch.setattr("actavatar_jax.training.loop.create_state", None)
     config.micro_batches = 3
     with pytest.raises(InputError, match="4 does not divide by data x fsdp = 1 in 3 micro-batches"):
-        train(config, world.model, world.params(), world.batches(), tmp_path)
+        train(config, world.model, world.params, world.batches(), tmp_path)
     config.mesh = "2,1,1"
     with pytest.raises(InputError, match="needs 2 devices"):
-        train(config, world.model, world.params(), world.batches(), tmp_path)
+        train(config, world.model, world.params, world.batches(), tmp_path)
 
 
 def test_checkpoints_hold_no_frozen_parameter(whole):
@@ -156,7 +156,7 @@ def test_a_finished_run_trains_no_further(whole, world):
     again = train(
         world.config(stage=1),
         world.model,
-        world.params(),
+        world.params,
         world.batches(),
         workdir,
         finish=lambda params, step: finished.append(step),
@@ -170,13 +170,11 @@ def test_checkpoints_of_another_run_are_refused(whole, world):
     config = world.config(stage=1, clip=2.0)
     config.log_every = 4  # may change
     with pytest.raises(InputError, match=r"other settings: optim.clip \(1.0 then, 2.0 now\);"):
-        train(config, world.model, world.params(), world.batches(), workdir)
+        train(config, world.model, world.params, world.batches(), workdir)
 
 
 def test_a_poisoned_batch_is_skipped_and_counted(world, tmp_path):
-    state = train(
-        world.config(stage=1), world.model, world.params(), Interrupted(world.batches(), [4], poison), tmp_path
-    )
+    state = train(world.config(stage=1), world.model, world.params, Interrupted(world.batches(), [4], poison), tmp_path)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.ema, state.opt_state)))
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["skipped"] for record in records] == [0, 1, 1, 1]
@@ -187,8 +185,8 @@ def test_divergence_stops_the_run_and_keeps_the_last_good_state(world, tmp_path)
     config = world.config(stage=1)
     config.checkpoint_every, config.bad_steps = 3, 2
     with pytest.raises(FloatingPointError, match=r"2 steps in a row .* at step 5 with loss nan"):
-        train(config, world.model, world.params(), Interrupted(world.batches(), range(4, 9), poison), tmp_path)
+        train(config, world.model, world.params, Interrupted(world.batches(), range(4, 9), poison), tmp_path)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()) == ["3", "6"]
     config.steps = 6
-    state = train(config, world.model, world.params(), world.batches(), tmp_path)
+    state = train(config, world.model, world.params, world.batches(), tmp_path)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.ema, state.opt_state)))

@@ -11,7 +11,8 @@ import pytest
 
 from actavatar_jax import experiment
 from actavatar_jax.errors import InputError
-from actavatar_jax.training.watchdog import STALLED, Watchdog
+from actavatar_jax.training.guard import UNFINISHED
+from actavatar_jax.training.watchdog import Watchdog
 from actavatar_jax.training.workdir import refuse_differing
 from configs import stage2
 
@@ -38,7 +39,7 @@ def test_a_run_that_stands_still_dumps_its_stacks_and_exits_to_be_started_again(
     with Watchdog(0.2 / 60, tmp_path / "host-0.log") as watchdog:
         a_collective_that_hangs(watchdog)
     watchdog.thread.join()
-    assert set(exits) == {STALLED}
+    assert set(exits) == {UNFINISHED}
     assert "a_collective_that_hangs" in (tmp_path / "host-0.log").read_text()
     assert "No step for" in caplog.text
 
