@@ -19,6 +19,7 @@ CONFIG = config_flags.DEFINE_config_file("config", str(ROOT / "configs" / "ablat
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs and their table.", required=True)
 BASE = flags.DEFINE_string("base", "runs/puppets", "Workdir of launch/puppets.py: encoders, shards, backbone.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only tell what would be run, and for how long.")
+PART = flags.DEFINE_string("part", "1/1", "2/3: every third run from the second on, for processes side by side.")
 RATE = flags.DEFINE_float("steps_per_second", 3.0, "Of a training here, for the forecast.")
 
 
@@ -31,11 +32,16 @@ def main(argv: list[str]) -> None:
     from actavatar_jax.errors import InputError
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
+    number, _, parts = PART.value.partition("/")
+    if not (number.isdecimal() and parts.isdecimal()):
+        raise app.UsageError(f"--part {PART.value}: expected NUMBER/PARTS, such as 2/3")
+    part = int(number), int(parts)
     try:
         print(ablation.forecast(config, workdir, RATE.value), flush=True)
         if not DRY_RUN.value:
-            ablation.run(config, Path(BASE.value), workdir)
-            print((workdir / "table.md").read_text())
+            ablation.run(config, Path(BASE.value), workdir, part)
+            if part == (1, 1):
+                print((workdir / "table.md").read_text())
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax import ablation, experiment, puppets
-from actavatar_jax.ablation import runs
+from actavatar_jax.ablation import planning, runs
 from actavatar_jax.ablation.planning import Run, stages_of, total_steps
 from actavatar_jax.ablation.results import Scores, spread
 from actavatar_jax.ablation.rows import GROUPS, ROWS
@@ -53,30 +53,38 @@ def test_every_trained_row_takes_the_same_steps_and_differs_from_every_other():
 
 
 def test_the_bare_mechanism_lacks_each_help():
-    bare, full = settings("bare")["stage2"], settings("full")["stage2"]
+    bare, full = settings("bare")["stage2"], settings("text")["stage2"]
     assert {speed for _, speed in full["rules"]} == {1.0, 10.0} and bare["rules"] == ((".*", 1.0),)
     assert (full["time_law"]["noisy_share"], bare["time_law"]["noisy_share"]) == (0.5, 0.0)
-    assert ROWS["full"].frame_time and not ROWS["bare"].frame_time
+    assert ROWS["text"].frame_time and not ROWS["bare"].frame_time
+    helps = [settings(name) for name in GROUPS["helps"].values()]
+    assert {stage["model"]["phase_bias"] for row in helps for stage in row.values()} == {"none"}
     assert settings("plain-rate")["stage2"]["time_law"] == full["time_law"]
     assert settings("plain-levels")["stage2"]["rules"] == full["rules"]
-    assert settings("no-frame-time") == settings("full")
+    assert settings("no-frame-time") == settings("text")
 
 
 def test_a_run_serves_all_groups_and_a_model_comes_before_what_scores_it(tmp_path):
     config = get_config("groups=phases+bias,seeds=2")
     planned = ablation.plan(config)
-    assert [one.name for one in planned[:7]] == [
-        "full",
-        *(f"phases-{k}" for k in (1, 2, 3, 4)),
-        "bias-soft",
-        "bias-hard",
-    ]
+    assert [one.name for one in planned[:7]] == ["full", *(f"phases-{k}" for k in (1, 2, 3, 4)), "text", "hard"]
     assert [one.seed for one in planned] == [1] * 7 + [2] * 7
     told = ablation.forecast(config, tmp_path, 3.0).splitlines()
     sampled = 64 * 24 / 16
-    assert told[-1].split()[-2] == f"{(6 * 3000 + 14 * sampled) / 3 / 3600:.1f}"
+    assert told[-1].split()[-2] == f"{(6 * 1200 + 14 * sampled) / 3 / 3600:.1f}"
     with pytest.raises(InputError, match="no group lips in the ablation; there are: table4"):
         ablation.plan(get_config("groups=lips"))
+
+
+def test_parts_share_the_runs_and_keep_scores_beside_their_model():
+    runs = ablation.plan(get_config("groups=phases+bias+gamma,seeds=3"))
+    parts = [planning.part_of(runs, number, 4) for number in (1, 2, 3, 4)]
+    assert sorted(str(one) for part in parts for one in part) == sorted(map(str, runs))
+    for part in parts:
+        assert {one.trained for one in part} <= set(part)
+        assert abs(len({one.trained for one in part}) - 24 / 4) < 1
+    with pytest.raises(InputError, match="no part 3 of 2"):
+        planning.part_of(runs, 3, 2)
 
 
 # ---- the rule and the table
@@ -116,12 +124,13 @@ def test_the_rule(tmp_path, gaps, centres, verdict):
 def test_the_table_of_an_unfinished_ablation(tmp_path):
     config = get_config("groups=table4+helps")
     assert "no run yet" in ablation.table(config, tmp_path)
-    write_scores(config, tmp_path, "full", (0.30, 0.31, 0.32), (0.8, 0.8, 0.9))
+    for name in ("full", "text"):
+        write_scores(config, tmp_path, name, (0.30, 0.31, 0.32), (0.8, 0.8, 0.9))
     write_scores(config, tmp_path, "bare", (0.01, 0.02), (0.0, 0.1))
     text = ablation.table(config, tmp_path)
     assert "- without all three (bare mechanism): timing not learned; IoU gap 0.01 (-0.05 to 0.08), costs 0.29" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| + two stages (full)")]
-    assert "0.50 (0.50 to 0.50) \\| 0.50" in row and row.endswith("| learned | 3 | 3000 | 64 |")
+    assert "0.50 (0.50 to 0.50) \\| 0.50" in row and row.endswith("| learned | 3 | 1200 | 64 |")
     rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in rows}) == 1
 
@@ -249,6 +258,6 @@ def test_rows_are_trained_scored_and_not_made_again(base, tmp_path, monkeypatch)
     with pytest.raises(InputError, match=r"trained for 4 steps .* give --config.backbone.steps=4"):
         ablation.run(config, base, tmp_path / "runs")
     config.world = config.world.copy_and_resolve_references()
-    config.world.side = 32
-    with pytest.raises(InputError, match=r"side=64.*side=32"):
+    config.world.side = 64
+    with pytest.raises(InputError, match=r"side=32.*side=64"):
         ablation.run(config, base, tmp_path / "runs")

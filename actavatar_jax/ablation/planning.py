@@ -44,6 +44,14 @@ def plan(config: ConfigDict) -> list[Run]:
     return [Run(name, seed) for seed in range(1, config.seeds + 1) for name in dict.fromkeys(names)]
 
 
+def part_of(runs: list[Run], number: int, parts: int) -> list[Run]:
+    """The runs for process `number` of 1 to `parts`; those that score one model stay together."""
+    if not 1 <= number <= parts:
+        raise InputError(f"There is no part {number} of {parts}; parts are counted from 1.")
+    trained = list(dict.fromkeys(one.trained for one in runs))
+    return [one for one in runs if trained.index(one.trained) % parts == number - 1]
+
+
 def rows_of(config: ConfigDict, group: str) -> dict[str, str]:
     """label -> row, without the rows for more phases than the clips of a short world have."""
     return {label: name for label, name in GROUPS[group].items() if (ROWS[name].cues or 1) <= config.most_phases}

@@ -99,16 +99,16 @@ def table(config: ConfigDict, workdir: Path) -> str:
 
 
 def answers(config: ConfigDict, workdir: Path) -> list[str]:
-    """The rule applied to each row of the helps that has runs, with what its gap loses to the full recipe's."""
-    full = Scores.read(config, workdir, "full")
+    """The rule applied to each row of the helps that has runs, with what its gap loses to that of all three."""
+    helped = Scores.read(config, workdir, "text")
     lines = []
     for label, name in GROUPS["helps"].items():
         own = Scores.read(config, workdir, name)
         if not own.reports:
             continue
-        gaps, best = own.values("iou_gap"), full.values("iou_gap")
+        gaps, best = own.values("iou_gap"), helped.values("iou_gap")
         both = sorted(gaps.keys() & best.keys())
-        lost = f", costs {spread([best[seed] - gaps[seed] for seed in both])}" if name != "full" and both else ""
+        lost = f", costs {spread([best[seed] - gaps[seed] for seed in both])}" if name != "text" and both else ""
         verdict = {"-": "undecided (two seeds or more decide)"}.get(own.verdict(), own.verdict())
         lines.append(
             f"- {label}: timing {verdict}; IoU gap {own.spread('iou_gap')}{lost}; "

@@ -1,6 +1,7 @@
 """Trains and scores the runs of an ablation, each in a folder of its own, and skips what is there."""
 
 import dataclasses
+import fcntl
 import itertools
 import json
 import logging
@@ -14,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from actavatar_jax import experiment, puppets
-from actavatar_jax.ablation.planning import Run, plan, stages_of, steps
+from actavatar_jax.ablation.planning import Run, part_of, plan, stages_of, steps
 from actavatar_jax.ablation.results import table
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
@@ -30,21 +31,23 @@ from data_pipelines.puppets.script import make_script
 log = logging.getLogger(__name__)
 
 
-def run(config: ConfigDict, base: Path, workdir: Path) -> None:
+def run(config: ConfigDict, base: Path, workdir: Path, part: tuple[int, int] = (1, 1)) -> None:
     """Trains and scores what is not there yet; `workdir/table.md` is written anew after every run.
 
     Args:
       base: workdir of `launch/puppets.py`; its encoders, shards and backbone (one, of one seed) serve all runs.
+      part: which of how many processes this is that share the runs; only one that has them all writes the table.
 
     Raises:
       InputError: unknown groups, a base that is not there or of other settings, runs made with other settings.
     """
-    runs = plan(config)
+    runs = part_of(plan(config), *part)
     check_base(config, base, any(not one.row.frame_time for one in runs))
     for number, one in enumerate(runs, start=1):
         log.info("run %d of %d: %s, seed %d", number, len(runs), one.name, one.seed)
         score(config, one, base, workdir)
-        write_text(workdir / "table.md", table(config, workdir))
+        if part == (1, 1):
+            write_text(workdir / "table.md", table(config, workdir))
         jax.clear_caches()  # no two rows share a compiled step
 
 
@@ -85,9 +88,12 @@ def train(stages: Mapping[str, ConfigDict], start: Path, data: Path, folder: Pat
 
 def without_frame_time(config: ConfigDict, base: Path, folder: Path) -> Path:
     """A backbone trained as the base's was, but for the frame time; one for all rows and seeds that want it."""
-    remember(folder, {"backbone": config.backbone})
-    start = renewed(base / "base", folder / "start", "frame_time/.*", frame_time=False)
-    return train({"backbone": config.backbone}, start, base / "shards", folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # another part may be training it: that is waited for
+        remember(folder, {"backbone": config.backbone})
+        start = renewed(base / "base", folder / "start", "frame_time/.*", frame_time=False)
+        return train({"backbone": config.backbone}, start, base / "shards", folder)
 
 
 def renewed(source: Path, target: Path, leaves: str, seed: int = 0, **changes: Any) -> Path:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from actavatar_jax.errors import InputError
 
-SHORTEST_SIDE = 64
+SHORTEST_SIDE = 32
 WIDEST_ASPECT = 4
 
 
@@ -20,7 +20,7 @@ def load_image(source: str | Path | Image.Image | np.ndarray) -> UInt8[np.ndarra
     """Upright 8-bit RGB pixels of a picture file, a Pillow image or a uint8 array [H, W, 3].
 
     EXIF rotation is applied, 16-bit values are scaled to 8 bits, and transparency is laid on white, as a cut-out
-    portrait is shown on a page. Refused with an InputError: a missing, damaged or unknown file, a side below 64
+    portrait is shown on a page. Refused with an InputError: a missing, damaged or unknown file, a side below 32
     pixels, a long side over four times the short one, and more pixels than Pillow's limit.
     """
     name = f"Image {source}" if isinstance(source, str | Path) else "The image"
