@@ -30,17 +30,32 @@ CORE = [
     "pillow>=12",
     "typer>=0.20",
     "tqdm>=4.67",
+    "pyarrow>=18",
     "tensorboardX>=2.6",
+]
+DATA = [  # filters, annotation, Beam
+    "apache-beam>=2.70",
+    "httpx2>=2",
+    "imagehash>=4.3",
+    "jinja2>=3.1",
+    "jsonschema>=4.23",
+    "onnxruntime>=1.22",
+    "opencv-python-headless>=4.12",
+    "python_speech_features>=0.6",
+    "rtmlib>=0.0.16",
+    "scenedetect>=0.7",
 ]
 EXTRAS = {
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
     "torch": ["torch>=2.7", "diffusers>=0.36"],  # reading and writing .pth, the PyTorch twin
-    "data": [],  # corpus filters and annotation will bring theirs
+    "data": DATA,
     "eval": [],  # so will the scorers
     "puppets": ["espeakng-loader>=0.2.4"],  # speech with phoneme times; GPL, so never a dependency of the core
     "notebook": ["jupyterlab", "ipykernel", "ipywidgets", "matplotlib", "nbclient", "nbformat"],
     "test": [
+        *DATA,
+        "onnx>=1.18",
         "torch==2.13.0",  # pinned so that every machine tests the same original
         "diffusers>=0.36",
         "accelerate>=1",
@@ -69,7 +84,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["actavatar_jax*", "data_pipelines*"]),
-    package_data={"actavatar_jax": ["assets/**/*", "evaluation/judge/*"]},
+    package_data={
+        "actavatar_jax": ["assets/**/*", "evaluation/judge/*"],
+        "data_pipelines": ["page.html", "rules/*.yaml"],
+    },
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["actavatar = actavatar_jax.cli:main"]},

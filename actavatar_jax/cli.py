@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from actavatar_jax import __version__
+from actavatar_jax import __version__, cli_data
 from actavatar_jax.errors import InputError
 
 app = typer.Typer(
@@ -25,6 +25,12 @@ evaluate = typer.Typer(help="Scores of a model.", no_args_is_help=True)
 app.add_typer(prompts, name="prompt")
 app.add_typer(convert, name="convert")
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(cli_data.app)
+prompts.command(
+    "write",
+    epilog="Example: actavatar prompt write --image face.png --audio speech.wav "
+    "--server http://localhost:8000/v1 --model Qwen3-Omni-30B-A3B",
+)(cli_data.prompt_write)
 
 
 def main() -> None:
@@ -129,59 +135,6 @@ def prompt_check(
         ids = parsed.tokenise(tokenizer).phase_ids.tolist()
         names = ["base", *(f"phase {k}" for k in range(1, len(parsed.phases) + 1))]
         print("\ntokens: " + ", ".join(f"{name} {ids.count(k)}" for k, name in enumerate(names)))
-
-
-@app.command(epilog="Example: actavatar prepare videos/ clips/")
-def prepare(
-    video_dir: Path,
-    clip_dir: Path,
-    min_frames: Annotated[int, typer.Option(help="Shorter clips are left out (25 fps).")] = 75,
-    min_side: Annotated[int, typer.Option(help="Smaller clips are left out (pixels of the short side).")] = 256,
-) -> None:
-    """Videos -> clips of 25 fps and 16 kHz with a manifest; says what was skipped and why."""
-    from data_pipelines.prepare import prepare
-
-    print(prepare(video_dir, clip_dir, min_frames=min_frames, min_side=min_side))
-
-
-@app.command(epilog="Example: actavatar encode clips/ shards/ --model Wan2.2-TI2V-5B-Diffusers")
-def encode(
-    clip_dir: Path,
-    shard_dir: Path,
-    model: Annotated[Path, typer.Option(help="Model folder with the frozen encoders.")],
-    frames: Annotated[int, typer.Option(help="Frames of a window, 4k+1.")] = 125,
-    buckets: Annotated[str | None, typer.Option(help="Sizes HEIGHTxWIDTH, separated by commas.")] = None,
-    stride: Annotated[int | None, typer.Option(help="Frames from window to window; default: end to end.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    audio_encoder: Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")] = None,
-) -> None:
-    """Clips -> encoded shards, resumable; says what was skipped and why."""
-    from actavatar_jax.encoders import Encoders
-    from data_pipelines.buckets import DEFAULT_SIZES
-    from data_pipelines.encode import encode
-
-    encoders = Encoders.from_folder(model, dtype=dtype, audio_encoder=audio_encoder)
-    sizes = buckets or DEFAULT_SIZES
-    print(encode(clip_dir, shard_dir, encoders, frames=frames, buckets=sizes, stride_frames=stride))
-
-
-@app.command(epilog="Example: actavatar init clips/ model/ --preset small --channels 96")
-def init(
-    clip_dir: Path,
-    model_dir: Path,
-    preset: Annotated[str, typer.Option(help="small or tiny.")] = "small",
-    channels: Annotated[int | None, typer.Option(help="Components of PatchCodec; default: the preset's.")] = None,
-    height: Annotated[int, typer.Option()] = 128,
-    width: Annotated[int, typer.Option()] = 128,
-    frames: Annotated[int, typer.Option(help="Default length of its videos.")] = 49,
-    seed: Annotated[int, typer.Option()] = 0,
-) -> None:
-    """A fresh small model folder, with tokenizer and PatchCodec fitted on prepared clips."""
-    from data_pipelines.small_world import init_model
-
-    init_model(
-        clip_dir, model_dir, preset=preset, channels=channels, size=(height, width), num_frames=frames, seed=seed
-    )
 
 
 @app.command(

@@ -1,169 +1,200 @@
-"""From any videos to clips on one clock (25 frames a second, 16 kHz sound), each with its prompt, and a manifest."""
+"""From videos to clips on one clock (25 frames a second, 16 kHz sound), each with its prompt, and a table of them."""
 
 import math
-import re
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from jaxtyping import UInt8
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.audio import decode_audio
-from actavatar_jax.media.clock import FPS
-from actavatar_jax.media.video import VideoInfo, probe, read_frames, write_video
+from actavatar_jax.media.clock import FPS, SAMPLES_PER_FRAME
+from actavatar_jax.media.video import VideoInfo, probe, write_video
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.buckets import DEFAULT_SIZES, choose_bucket, parse_buckets
+from data_pipelines.corpora import corpus_table, located
 from data_pipelines.files import digest, write_json
-from data_pipelines.manifest import Manifest, Row
 from data_pipelines.report import Report, Skip
+from data_pipelines.steps import Step, clip_path, run_step
+from data_pipelines.stretch import Stretch
+from data_pipelines.table import Clip, Table
 
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a clip must have at least."""
-
-    frames: int  # at 25 fps
-    side: int  # pixels of the short side
+STEP = "prepare"
 
 
 def prepare(
-    video_dir: str | Path, clip_dir: str | Path, *, min_frames: int = 75, min_side: int = 256, progress: bool = True
+    videos: str | Path,
+    clip_dir: str | Path,
+    *,
+    min_frames: int = 75,
+    min_side: int = 256,
+    runner: str = "processes",
+    workers: int | None = 0,
+    beam_options: Sequence[str] = (),
+    progress: bool = True,
 ) -> Report:
-    """Makes `clip_dir/clips/<id>.mp4`, `<id>.json` and `clip_dir/manifest.jsonl` of all videos below `video_dir`.
+    """Makes `clip_dir/clips/<id>.mp4`, `<id>.json` and `clip_dir/manifest.parquet` of a table of clips or a folder.
 
-    A video's prompt is the `.json` (structured prompt) or else the `.txt` (caption, or a prompt in text form) of the
-    same name beside it, or none. Videos and prompts that have not changed since an earlier run, complete or killed, are
-    not done again. Clips of fewer than `min_frames` frames or with a side below `min_side` pixels are left out.
+    A clip is the table's stretch (`start`, `end`) of the video, cut to `crop`. Its prompt is the table's caption; that
+    of a whole video rather the `.json` (structured prompt) or else the `.txt` (caption, or a prompt in text form) of
+    the same name beside it. Clips of fewer than `min_frames` frames at 25 fps or with a side below `min_side` pixels
+    are left out. What has not changed since an earlier run, complete or killed, is not done again, and what other steps
+    found out about it stays in the table. runner, workers, beam_options: see `run_step`.
+
+    Columns `prepare.*`: frames, height, width (pixels), seconds; of the source fps_in, rotation (degrees);
+    slot_error_ms, the largest distance of a picture's time stamp to its 1/25 s slot; prompt ("structured", "brief",
+    "none"); version, error, detail.
 
     Returns the report, also written to `clip_dir/report.json`. Raises InputError if there is no video at all.
     """
-    video_dir, clip_dir = Path(video_dir), Path(clip_dir)
-    sources = (
-        sorted(p for p in video_dir.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        if video_dir.is_dir()
-        else []
-    )
-    if not sources:
-        raise InputError(f"{video_dir}: no video here or below; accepted are {', '.join(SUFFIXES)} files")
-    (clip_dir / "clips").mkdir(parents=True, exist_ok=True)
+    clip_dir = Path(os.path.abspath(clip_dir))
+    report = Report(f"prepared {videos} -> {clip_dir}")
+    table = _sources(Path(videos), clip_dir, report)
     for partial in (clip_dir / "clips").glob(".*.partial"):  # of a run that was killed
         partial.unlink()
-
-    limits = Limits(min_frames, min_side)
-    manifest = Manifest(clip_dir)
-    report = Report(f"prepared {video_dir} -> {clip_dir}")
-    names = {source: source.relative_to(video_dir).as_posix() for source in sources}
-    for source, name in tqdm(names.items(), "prepare", unit="video", disable=not progress):
-        version = _version(source)
-        done = manifest.rows.get(name)
-        if done and done.status == "ok" and done.version == version and _clip(clip_dir, name).is_file():
-            report.add(name, "kept")
-            continue
-        row = _prepare_one(source, name, version, clip_dir, limits)
-        manifest.add(row)
-        report.add(name, "made" if row.status == "ok" else "skipped", row.reason, row.detail)
-    manifest.finish(list(names.values()))
+    if (clip_dir / "manifest.parquet").is_file():
+        table = table.with_steps_of(Table.read(clip_dir / "manifest.parquet"))
+    settings = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
+    step = Step(STEP, Preparation(min_frames, min_side), f"1 {min_frames} {min_side}", source_state)
+    run_step(step, _without_lost(table, clip_dir), clip_dir, report=report, **settings)
     report.save(clip_dir / "report.json")
     return report
 
 
-def _prepare_one(source: Path, name: str, version: str, clip_dir: Path, limits: Limits) -> Row:
-    """Writes the clip and its prompt; the row says 'skipped' and why if that cannot be."""
-    clip = _clip(clip_dir, name)
+def _sources(videos: Path, clip_dir: Path, report: Report) -> Table:
+    """The clips to be made; the report gets what a folder holds beside them."""
+    if not videos.is_file():
+        reading = Report("")
+        table = corpus_table("folder", videos, reading, clip_dir / "manifest.parquet")
+        report.outcomes += [outcome for outcome in reading.outcomes if outcome.status == "skipped"]
+        return table
+    table = Table.read(videos)
+    folder = os.path.abspath(videos.parent)
+    paths = [Path(os.path.normpath(os.path.join(folder, source))) for source in table.column("source")]
+    return table.with_columns({"source": [located(path, clip_dir) for path in paths]})
+
+
+def _without_lost(table: Table, clip_dir: Path) -> Table:
+    """The table in which clips that are no longer on disk count as not prepared."""
+    if f"{STEP}.version" not in table.names:
+        return table
+    here = [clip.facts[f"{STEP}.error"] is not None or clip_path(clip, clip_dir).is_file() for clip in table]
+    versions = zip(table.column(f"{STEP}.version"), here, strict=True)
+    return table.with_columns({f"{STEP}.version": [version if there else None for version, there in versions]})
+
+
+# ---- one clip
+
+
+def source_state(clip: Clip, clip_dir: Path) -> str:
+    """Names what a clip is made of: size and time of the video, contents of its prompts, its row."""
+    source = clip_dir / clip.source
     try:
-        info = _checked(source, limits)
-        prompt = _load_prompt(source, info.duration)
-        frames = _write_clip(source, clip, info, limits)
-    except Skip as skip:
-        for stale in (clip, clip.with_suffix(".json")):
-            stale.unlink(missing_ok=True)
-        return Row(clip.stem, name, version, "skipped", skip.reason, skip.detail)
-    if prompt is None:
-        clip.with_suffix(".json").unlink(missing_ok=True)
-    else:
-        write_json(clip.with_suffix(".json"), prompt.to_dict())
-    height, width = _even(info.height), _even(info.width)
-    nearest = choose_bucket(height, width, parse_buckets(DEFAULT_SIZES, 125))
-    return Row(
-        id=clip.stem,
-        source=name,
-        version=version,
-        status="ok",
-        caption="none" if prompt is None else "structured" if prompt.phases else "brief",
-        height=height,
-        width=width,
-        frames=frames,
-        seconds=frames / FPS,
-        bucket=f"{nearest.height}x{nearest.width}",
-    )
+        facts = source.stat()
+    except FileNotFoundError as error:
+        raise Skip("no source", f"{source}: there is no such video") from error
+    row = f"{clip.start} {clip.end} {clip.crop} {clip.caption}"
+    return digest(f"{facts.st_size} {facts.st_mtime_ns}", row, *_prompt_files(clip, source))
 
 
-def _checked(source: Path, limits: Limits) -> VideoInfo:
-    """What can be said without decoding the video."""
-    try:
-        info = probe(source)
-    except InputError as error:
-        raise Skip("unreadable", str(error)) from error
-    if not info.has_audio:
-        raise Skip("no audio stream", "the video has no audio stream")
-    if min(info.height, info.width) < limits.side:
-        raise Skip("too small", f"{info.width}x{info.height} pixels, the short side must have {limits.side}")
-    return info
+@dataclass(frozen=True)
+class Preparation:
+    """Makes a clip that has at least `frames` frames at 25 fps and `side` pixels on its short side."""
+
+    frames: int
+    side: int
+
+    def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
+        """The clip's columns. Raises Skip, with nothing of the clip left on disk, if it cannot be made."""
+        source, path = clip_dir / clip.source, clip_path(clip, clip_dir)
+        try:
+            info = self._checked(source)
+            box = _box(clip.crop, info.height, info.width)
+            self._check_size(box)
+            prompt = _load_prompt(clip, source, info.duration)
+            stretch = self._write(source, info, clip, box, path)
+        except Skip:
+            for stale in (path, path.with_suffix(".json")):
+                stale.unlink(missing_ok=True)
+            raise
+        if prompt is None:
+            path.with_suffix(".json").unlink(missing_ok=True)
+        else:
+            write_json(path.with_suffix(".json"), prompt.to_dict())
+        return {
+            "frames": stretch.frames,
+            "height": box[0].stop - box[0].start,
+            "width": box[1].stop - box[1].start,
+            "seconds": stretch.frames / FPS,
+            "fps_in": info.fps,
+            "rotation": info.rotation,
+            "slot_error_ms": round(stretch.slot_error * 1000, 3),
+            "prompt": "none" if prompt is None else "structured" if prompt.phases else "brief",
+        }
+
+    def _checked(self, source: Path) -> VideoInfo:
+        try:
+            info = probe(source)
+        except InputError as error:
+            raise Skip("unreadable", str(error)) from error
+        if not info.has_audio:
+            raise Skip("no audio stream", "the video has no audio stream")
+        return info
+
+    def _check_size(self, box: tuple[slice, slice]) -> None:
+        height, width = (side.stop - side.start for side in box)
+        if min(height, width) < self.side:
+            raise Skip("too small", f"{width}x{height} pixels, the short side must have {self.side}")
+
+    def _write(self, source: Path, info: VideoInfo, clip: Clip, box: tuple[slice, slice], path: Path) -> Stretch:
+        """Writes the clip while it is decoded."""
+        try:
+            stretch = Stretch(source, info, clip.start, clip.end)
+            most = None if clip.end is None else math.ceil((clip.end - clip.start) * FPS + 1) * SAMPLES_PER_FRAME
+            audio = decode_audio(source, origin=stretch.origin, limit=most)
+            if audio is None or not len(audio):
+                raise Skip("no audio stream", "the audio stream holds no sound")
+            write_video(path, self._frames(stretch, box), audio)
+        except InputError as error:
+            raise Skip("unreadable", str(error)) from error
+        return stretch
+
+    def _frames(self, stretch: Stretch, box: tuple[slice, slice]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        for frame in stretch:
+            yield frame[box]
+        if stretch.frames < self.frames:
+            raise Skip("too short", f"{stretch.frames} frames of 1/{FPS} s, at least {self.frames} are needed")
 
 
-def _load_prompt(source: Path, seconds: float) -> StructuredPrompt | None:
-    files = _prompt_files(source)
-    if not files:
+def _box(crop: tuple[float, float, float, float] | None, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a crop: whole pixels inside the picture, and an even number of them."""
+    left, top, across, down = crop or (0.0, 0.0, 1.0, 1.0)
+    return _span(top, down, height), _span(left, across, width)
+
+
+def _span(start: float, length: float, pixels: int) -> slice:
+    first = min(max(round(start * pixels), 0), pixels)
+    last = min(max(round((start + length) * pixels), first), pixels)
+    return slice(first, first + (last - first) // 2 * 2)
+
+
+def _load_prompt(clip: Clip, source: Path, seconds: float) -> StructuredPrompt | None:
+    files = _prompt_files(clip, source)
+    if not files and not clip.caption:
         return None
     try:
-        prompt = StructuredPrompt.load(files[0])
+        prompt = StructuredPrompt.load(files[0]) if files else StructuredPrompt(clip.caption)
         prompt.check(math.ceil(seconds * 10 - 1e-6) / 10)  # prompts are written to a tenth of a second
     except InputError as error:
-        raise Skip("invalid prompt", f"{files[0].name}: {error}") from error
+        raise Skip("invalid prompt", f"{files[0].name if files else 'caption'}: {error}") from error
     return prompt
 
 
-def _write_clip(source: Path, clip: Path, info: VideoInfo, limits: Limits) -> int:
-    """Writes the clip while it is decoded; returns the number of its frames."""
-    count = 0
-
-    def frames() -> Iterator[np.ndarray]:
-        nonlocal count
-        for frame in read_frames(source):
-            count += 1
-            yield frame[: _even(frame.shape[0]), : _even(frame.shape[1])]
-        if count < limits.frames:
-            raise Skip("too short", f"{count} frames of 1/{FPS} s, at least {limits.frames} are needed")
-
-    try:
-        audio = decode_audio(source, origin=info.start)
-        if audio is None or not len(audio):
-            raise Skip("no audio stream", "the audio stream holds no sound")
-        write_video(clip, frames(), audio)
-    except InputError as error:
-        raise Skip("unreadable", str(error)) from error
-    return count
-
-
-def _version(source: Path) -> str:
-    """Names the state of a video and its prompt: size and time of the large file, contents of the small ones."""
-    facts = source.stat()
-    return digest(f"{facts.st_size} {facts.st_mtime_ns}", *_prompt_files(source))
-
-
-def _prompt_files(source: Path) -> list[Path]:
+def _prompt_files(clip: Clip, source: Path) -> list[Path]:
+    """What lies beside a video speaks of the whole."""
+    if clip.start or clip.end is not None:
+        return []
     return [path for path in (source.with_suffix(".json"), source.with_suffix(".txt")) if path.is_file()]
-
-
-def _clip(clip_dir: Path, name: str) -> Path:
-    """The clip of the source called `name`; the digits keep equal names in different folders apart."""
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem)[:60]
-    return clip_dir / "clips" / f"{stem}-{digest(name)[:6]}.mp4"
-
-
-def _even(side: int) -> int:
-    return side // 2 * 2

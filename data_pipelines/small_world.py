@@ -20,7 +20,8 @@ from actavatar_jax.models.wav2vec2 import Wav2Vec2
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.tokenizer import fit_tokenizer
 from actavatar_jax.weights import folder as folders
-from data_pipelines.manifest import read_manifest
+from data_pipelines.steps import clip_path
+from data_pipelines.table import read_manifest
 
 
 def init_model(
@@ -40,10 +41,10 @@ def init_model(
     the rest is `make_model`'s.
     """
     clip_dir = Path(clip_dir)
-    rows = [row for row in read_manifest(clip_dir) if row.status == "ok"]
-    if not rows:
+    found = [clip for clip in read_manifest(clip_dir) if clip_path(clip, clip_dir).is_file()]
+    if not found:
         raise InputError(f"{clip_dir}: the manifest has no usable clip; run `actavatar prepare` first.")
-    clips = (load_video(clip_dir / "clips" / f"{row.id}.mp4", size=size).frames for row in rows[:max_clips])
+    clips = (load_video(clip_path(clip, clip_dir), size=size).frames for clip in found[:max_clips])
     prompts = [StructuredPrompt.load(p) for p in sorted((clip_dir / "clips").glob("*.json"))]
     texts = [prompt.render() for prompt in prompts] or ["A person speaking"]
     codec = PatchCodecConfig(channels or PRESETS[preset].transformer.in_channels)

@@ -20,6 +20,12 @@ from data_pipelines.buckets import Bucket
 from data_pipelines.files import write_json
 
 
+def recover(shard_dir: Path) -> None:
+    """Mends what a `commit` that was killed left; for one process at a time."""
+    for old in shard_dir.glob(".*.old"):
+        shards.recover_folder(shard_dir / old.name[1 : -len(".old")])
+
+
 @dataclass(frozen=True)
 class Entry:
     """A clip in a dataset; `key` names the contents of its files and the settings."""
@@ -37,8 +43,6 @@ class Staging:
 
     def __init__(self, shard_dir: Path, settings: dict[str, Any], clips: Collection[str]):
         self.shard_dir, self.settings = shard_dir, settings
-        for old in shard_dir.glob(".*.old"):
-            shards.recover_folder(shard_dir / old.name[1 : -len(".old")])
         folders = [path.parent for path in shard_dir.glob("[!.]*/index.json")]
         self.written = {folder.name: _Written(folder, settings) for folder in folders}
         known = {entry.clip for written in self.written.values() for entry in written.ranges}

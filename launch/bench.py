@@ -1,11 +1,18 @@
-"""Ratios against a peer, measured in one run: `python launch/bench.py dit --tokens 7040 --against diffusers`.
+"""Speed of single parts: `python launch/bench.py dit --tokens 7040 --against diffusers`, `... loader --records 64`.
 
-The peer and ours take turns on the same weights and input, and the last line is the median of the pairwise ratios.
+dit: the peer and ours take turns on the same weights and input, and the last line is the median of the pairwise ratios.
+loader: records at their real size, from disk to batches, in a process of its own; the last line is the summary.
 """
 
+import dataclasses
+import itertools
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -16,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def group() -> None:
-    """Benchmarks against peers."""
+    """Benchmarks."""
 
 
 @app.command()
@@ -101,6 +108,92 @@ def dit(
     difference = np.abs(ours - run_theirs().permute(0, 2, 3, 4, 1).numpy()).max() / np.abs(ours).max()
     print(f"{tokens} tokens, {layers} blocks, {heads} heads of {head_dim}, fp32, relative difference {difference:.1e}")
     pair(lambda: forward(params, conditions).block_until_ready(), run_theirs, pairs)
+
+
+@app.command()
+def loader(
+    records: Annotated[int, typer.Option(help="Records to write, 14.4 MB each.", min=1)] = 64,
+    batch: Annotated[int, typer.Option(help="Records in a batch.", min=1)] = 2,
+    passes: Annotated[
+        int, typer.Option(help="How often all records are read; the first pass may wait for the disk.")
+    ] = 3,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to write them for the time; default: temporary files.")
+    ] = None,
+) -> None:
+    """Records and bytes per second, processor time and peak memory of `make_loader` at 704x1280x125."""
+    with tempfile.TemporaryDirectory(dir=folder) as shard_dir:
+        size = write_records(Path(shard_dir) / "704x1280x125", records)
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # its peak memory is the reading's alone
+            rates = [pool.submit(read_pass, shard_dir, batch, records, number).result() for number in range(passes)]
+            idle, peak = rates[0].before, pool.submit(peak_memory).result()
+    for number, rate in enumerate(rates, start=1):
+        each = 1000 * rate.cpu / rate.records
+        print(f"pass {number}: {rate.records / rate.seconds:.1f} records/s, {each:.1f} ms of processor time each")
+    speed = statistics.median(rate.records / rate.seconds for rate in rates)
+    print(
+        f"{speed:.1f} records/s (median of {passes} passes), {speed * size / records / 1e6:.0f} MB/s, "
+        f"{size / records / 1e6:.1f} MB per record, batches of {batch}, "
+        f"peak host memory {peak / 2**30:.2f} GiB ({idle / 2**30:.2f} GiB of it before reading)"
+    )
+
+
+def write_records(folder: Path, count: int) -> int:
+    """Writes a dataset of `count` random records with 160 text tokens each; its size in bytes."""
+    from data_pipelines import shards
+    from data_pipelines.buckets import Bucket
+    from data_pipelines.synthetic import SyntheticSource
+
+    source = SyntheticSource(Bucket(704, 1280, 125))
+    rng = np.random.default_rng(0)
+
+    def record(index: int) -> shards.Record:
+        embeds = rng.standard_normal((160, source.text_dim), np.float32).astype(shards.BFLOAT16)
+        text = {
+            "text_tokens": np.arange(160, dtype=np.int32),
+            "phase_ids": np.zeros(160, np.int8),
+            "text_embeds": embeds,
+        }
+        return source[index] | text
+
+    metadata = {
+        "schema": shards.SCHEMA,
+        "layout": shards.LAYOUT,
+        "fps": 25,
+        "encoders": {},
+        "latent_shape": list(source[0]["latents"].shape),
+        "empty_prompt": source.empty_prompt().to_dict(),
+    }
+    folder.mkdir(parents=True)
+    shards.write_dataset(folder, (shards.serialize(record(i)) for i in range(count)), count, 128, metadata)
+    return sum(path.stat().st_size for path in shards.shard_paths(folder))
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    records: int
+    seconds: float
+    cpu: float  # processor seconds, of all threads
+    before: int  # bytes of memory at the peak before the pass
+
+
+def read_pass(shard_dir: str, batch: int, records: int, seed: int) -> Rate:
+    """Reads as many batches as hold all records once, after one that is not counted."""
+    from data_pipelines.loader import make_loader
+
+    before, count = peak_memory(), -(-records // batch)
+    batches = iter(make_loader(shard_dir, batch_size=batch, seed=seed))
+    next(batches)
+    start, cpu = time.perf_counter(), time.process_time()
+    for _ in itertools.islice(batches, count):
+        pass
+    return Rate(count * batch, time.perf_counter() - start, time.process_time() - cpu, before)
+
+
+def peak_memory() -> int:
+    """The largest number of bytes that this process had in memory (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def pair(ours: Callable, theirs: Callable, pairs: int) -> None:

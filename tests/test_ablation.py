@@ -258,6 +258,6 @@ def test_rows_are_trained_scored_and_not_made_again(base, tmp_path, monkeypatch)
     with pytest.raises(InputError, match=r"trained for 4 steps .* give --config.backbone.steps=4"):
         ablation.run(config, base, tmp_path / "runs")
     config.world = config.world.copy_and_resolve_references()
-    config.world.side = 64
-    with pytest.raises(InputError, match=r"side=32.*side=64"):
+    config.world.side = 32
+    with pytest.raises(InputError, match=r"side=64.*side=32"):
         ablation.run(config, base, tmp_path / "runs")

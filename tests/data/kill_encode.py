@@ -1,9 +1,11 @@
 """Encodes a clip folder again and again, killed by SIGKILL before its first, second, third ... step that changes files.
 
-After each kill the encoding is repeated undisturbed; its files must equal those of a run that was never killed. Runs as
-its own process, which forks for every attempt: kill_encode.py CLIP_DIR WORK_DIR fresh|grown. Prints how many kills.
+After each kill the encoding is repeated undisturbed; its files must equal those of a run that was never killed, nor
+shared by several processes, and no clip that was finished is encoded again. Runs as its own process, which forks for
+every attempt: kill_encode.py CLIP_DIR WORK_DIR fresh|grown|shared. Prints how many kills.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -13,9 +15,11 @@ from pathlib import Path
 
 from fakes import FakeEncoders
 
-from data_pipelines import manifest, shards
-from data_pipelines.encode import encode
-from data_pipelines.files import write_text
+from data_pipelines import shards
+from data_pipelines.encode import commit, encode
+from data_pipelines.table import Table, read_manifest
+
+SETTINGS = {"frames": 9, "buckets": "32x64,64x32", "records_per_shard": 2, "progress": False}
 
 
 def main(clip_dir: Path, work_dir: Path, scenario: str) -> int:
@@ -24,13 +28,13 @@ def main(clip_dir: Path, work_dir: Path, scenario: str) -> int:
     if scenario == "grown":  # an earlier run finished, then clips were added
         part = work_dir / "part"
         shutil.copytree(clip_dir, part)
-        first_line = manifest.read_manifest(part)[0]
-        write_text(part / "manifest.jsonl", manifest._line(first_line) + "\n")
+        Table(read_manifest(part).data.slice(0, 1)).write(part / "manifest.parquet")
         assert in_child(lambda: run(part, start)) == 0
     whole = work_dir / "whole"
     shutil.copytree(start, whole)
     assert in_child(lambda: run(clip_dir, whole)) == 0
     wanted = tree(whole)
+    work = share if scenario == "shared" else run
     for step in range(1000):
         attempt = work_dir / "attempt"
         shutil.rmtree(attempt, ignore_errors=True)
@@ -38,12 +42,14 @@ def main(clip_dir: Path, work_dir: Path, scenario: str) -> int:
 
         def killed(step=step, attempt=attempt):
             kill_before(step)
-            run(clip_dir, attempt)
+            work(clip_dir, attempt)
 
         if in_child(killed) == 0:
             assert tree(attempt) == wanted
             return step
-        assert in_child(lambda attempt=attempt: run(clip_dir, attempt)) == 0
+        finished = encoded(attempt)
+        assert in_child(lambda attempt=attempt: work(clip_dir, attempt)) == 0
+        assert json.loads((attempt / "report.json").read_text())["counts"].get("kept", 0) == len(finished)
         assert tree(attempt) == wanted, (
             f"killed before step {step}: {sorted(tree(attempt))} differ from {sorted(wanted)}"
         )
@@ -51,8 +57,21 @@ def main(clip_dir: Path, work_dir: Path, scenario: str) -> int:
 
 
 def run(clip_dir: Path, shard_dir: Path) -> None:
-    encode(clip_dir, shard_dir, FakeEncoders(), frames=9, buckets="32x64,64x32", records_per_shard=2, progress=False)
+    encode(clip_dir, shard_dir, FakeEncoders(), **SETTINGS)
     assert "tensorflow" not in sys.modules
+
+
+def share(clip_dir: Path, shard_dir: Path) -> None:
+    for index in range(2):
+        encode(clip_dir, shard_dir, FakeEncoders(), process=(index, 2), **SETTINGS)
+    commit(clip_dir, shard_dir)
+
+
+def encoded(shard_dir: Path) -> set[str]:
+    """Clips whose records lie finished in any place."""
+    staged = {path.name.rsplit("-", 1)[0] for path in shard_dir.glob(".staged/*/[!.]*.array_record")}
+    indexes = [path for path in shard_dir.glob("*/index.json") if not path.parent.name.endswith(".partial")]
+    return staged | {row["clip"] for path in indexes for row in json.loads(path.read_text())}
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -15,9 +15,10 @@ from actavatar_jax.media.video import load_video
 from actavatar_jax.prompt import StructuredPrompt
 from data_pipelines import shards
 from data_pipelines.buckets import Bucket
-from data_pipelines.encode import cut_windows, encode
+from data_pipelines.encode import commit, cut_windows, encode
 from data_pipelines.prepare import prepare
 from data_pipelines.synthetic import SyntheticSource
+from data_pipelines.table import read_manifest
 
 CLIPS = {"a": (31, 64, 96), "b": (20, 96, 64), "c": (12, 64, 96)}
 SIZES = "32x64,64x32"
@@ -124,12 +125,9 @@ def test_clips_that_cannot_be_encoded_are_reported(clips, tmp_path):
 def test_finished_clips_are_not_encoded_again(clips, tmp_path):
     encoders = FakeEncoders()
     run(clips, tmp_path / "shards", encoders)
-    before, calls = tree(tmp_path / "shards"), encoders.calls
+    before, calls = without_report(tmp_path / "shards"), encoders.calls
     assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 3} and encoders.calls == calls
-    after = tree(tmp_path / "shards")
-    assert {k: v for k, v in after.items() if k != "report.json"} == {
-        k: v for k, v in before.items() if k != "report.json"
-    }
+    assert without_report(tmp_path / "shards") == before
 
     write_clip(tmp_path / "videos" / "aa.mp4", 10)  # between two others, so that records move between shards
     (tmp_path / "videos" / "b.txt").write_text("A woman.")
@@ -137,10 +135,7 @@ def test_finished_clips_are_not_encoded_again(clips, tmp_path):
     prepare(tmp_path / "videos", clips, min_frames=5, min_side=32, progress=False)
     assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 1, "made": 2}
     run(clips, tmp_path / "fresh")
-    left, right = tree(tmp_path / "shards"), tree(tmp_path / "fresh")
-    assert {k: v for k, v in left.items() if k != "report.json"} == {
-        k: v for k, v in right.items() if k != "report.json"
-    }
+    assert without_report(tmp_path / "shards") == without_report(tmp_path / "fresh")
 
 
 def test_other_settings_and_other_clips_are_refused(clips, tmp_path):
@@ -153,11 +148,89 @@ def test_other_settings_and_other_clips_are_refused(clips, tmp_path):
     with pytest.raises(InputError, match="another clip folder"):
         run(others, tmp_path / "shards")
     assert tree(tmp_path / "shards") == before
-    with pytest.raises(InputError, match=r"no manifest\.jsonl"):
+    with pytest.raises(InputError, match=r"no manifest\.parquet"):
         run(tmp_path / "videos", tmp_path / "new")
 
 
-@pytest.mark.parametrize("scenario", ["fresh", "grown"])
+def without_report(folder: Path) -> dict[str, bytes]:
+    """All files but the report, which says what each run did."""
+    return {name: data for name, data in tree(folder).items() if name != "report.json"}
+
+
+@pytest.mark.parametrize("count", [2, 5])  # five slices of four clips: one has none
+def test_slices_end_with_the_bytes_of_one_process(tmp_path, count):
+    clips = make_clips(tmp_path, {"a": (9, 32, 64), "b": (18, 32, 64), "c": (9, 32, 64), "d": (9, 64, 32)})
+    run(clips, tmp_path / "one")
+    encoders = [FakeEncoders() for _ in range(count)]
+    for index in reversed(range(count)):
+        with pytest.raises(InputError, match=r"nothing to commit|not to be committed"):
+            commit(clips, tmp_path / "many")
+        report = run(clips, tmp_path / "many", encoders[index], process=(index, count))
+        assert len(report.outcomes) == len(range(index, 4, count))
+    assert sum(part.calls for part in encoders) == 5  # windows of all clips
+    assert commit(clips, tmp_path / "many").counts() == {"made": 4}
+    assert without_report(tmp_path / "many") == without_report(tmp_path / "one")
+    assert not (tmp_path / "many" / ".staged").exists()
+
+
+def test_slices_of_different_runs_are_never_put_together(clips, tmp_path):
+    def slices():
+        return sorted(path.name for path in (tmp_path / "shards" / ".staged").glob("slice-*"))
+
+    run(clips, tmp_path / "shards", process=(0, 2))
+    run(clips, tmp_path / "shards", process=(0, 3))
+    assert slices() == ["slice-0-of-3.json"]
+    run(clips, tmp_path / "shards", process=(1, 3), stride_frames=3)
+    assert slices() == ["slice-1-of-3.json"]
+    with pytest.raises(InputError, match=r"0/3, 2/3"):
+        commit(clips, tmp_path / "shards")
+
+    for index in range(2):
+        run(clips, tmp_path / "shards", process=(index, 2))
+
+    class Breaking(FakeEncoders):
+        def video(self, frames):
+            raise RuntimeError
+
+    next((clips / "clips").glob("c-*.mp4")).with_suffix(".json").write_text('{"base": "A new prompt."}')
+    with pytest.raises(RuntimeError):
+        run(clips, tmp_path / "shards", Breaking(), process=(0, 2))
+    with pytest.raises(InputError, match="0/2 has ended"):  # not what that slice had done before
+        commit(clips, tmp_path / "shards")
+
+    run(clips, tmp_path / "shards", process=(0, 2))
+    table = read_manifest(clips)
+    table.with_columns({"stage1": [True] * 3}).write(clips / "manifest.parquet")
+    with pytest.raises(InputError, match="manifest has changed"):
+        commit(clips, tmp_path / "shards")
+    with pytest.raises(InputError, match="accepted are 0/2 to 1/2"):
+        run(clips, tmp_path / "shards", process=(2, 2))
+
+
+def test_a_stage_encodes_the_clips_that_were_selected_for_it(clips, tmp_path):
+    with pytest.raises(InputError, match="select --stage 1"):
+        run(clips, tmp_path / "first", stage=1)
+    table = read_manifest(clips)
+    assert [name.split("-")[0] for name in table.column("id")] == ["a", "b", "c"]
+    chosen = {"stage1": [True, False, True], "stage2": [True, False, True], "stage3": [False] * 3}
+    table.with_columns(chosen).write(clips / "manifest.parquet")
+    assert run(clips, tmp_path / "first", stage=1).counts() == {"made": 2}
+    assert run(clips, tmp_path / "second", stage=2).counts() == {"made": 1, "skipped: no actions": 1}
+    with pytest.raises(InputError, match="other settings"):
+        run(clips, tmp_path / "first", stage=2)
+    with pytest.raises(InputError, match="no usable clip"):
+        run(clips, tmp_path / "third", stage=3)
+
+
+def test_a_job_of_several_jax_processes_takes_its_slice(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr("jax.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    (outcome,) = run(clips, tmp_path / "shards").outcomes
+    assert outcome.name.startswith("b-") and not list((tmp_path / "shards").glob("*/index.json"))
+
+
+@pytest.mark.parametrize("scenario", ["fresh", "grown", "shared"])
 def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path, scenario):
     """Kills the encoding before each of its writes and renames in turn; see kill_encode.py."""
     clips = make_clips(tmp_path, {"a": (18, 32, 64), "b": (9, 32, 64)})  # 3 records in 2 shards

@@ -1,23 +1,40 @@
-"""Preparing: every video ends as a clip on the clock or with one reason, and nothing is done twice."""
+"""Preparing: every clip ends on the clock or with one reason, sound with its picture, and nothing is done twice."""
 
 import json
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from fakes import write_clip
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.media.video import load_video
+from actavatar_jax.media.video import load_video, probe
 from data_pipelines import prepare as module
-from data_pipelines.manifest import read_manifest
 from data_pipelines.prepare import prepare
+from data_pipelines.steps import Step, run_step
+from data_pipelines.table import Clip, Table, read_manifest
+
+HEIGHT, WIDTH = 64, 96
 
 
 def run(videos, clips, **settings):
-    return prepare(videos, clips, **({"min_frames": 10, "min_side": 64, "progress": False} | settings))
+    return prepare(videos, clips, **({"min_frames": 10, "min_side": 32, "progress": False} | settings))
 
 
 def rows_by_source(clips):
-    return {row.source: row for row in read_manifest(clips)}
+    """Columns `prepare.*` and the id, by the last part of the source."""
+    return {
+        "/".join(Path(clip.source).parts[-2:] if "below" in clip.source else Path(clip.source).parts[-1:]): {
+            "id": clip.id
+        }
+        | {name.removeprefix("prepare."): value for name, value in clip.facts.items()}
+        for clip in read_manifest(clips)
+    }
 
 
 @pytest.fixture
@@ -32,11 +49,12 @@ def test_each_input_ends_in_one_row_with_one_reason(videos, tmp_path):
     write_clip(videos / "caption.mp4")
     write_clip(videos / "silent.mp4", sound=False)
     write_clip(videos / "short.mp4", frames=9)
-    write_clip(videos / "small.mp4", height=32)
+    write_clip(videos / "small.mp4", height=30)
     write_clip(videos / "wrong.mp4")
     (videos / "text.mov").write_text("not a video")
     (videos / "cut.mp4").write_bytes((videos / "a.mp4").read_bytes()[:900])
     (videos / "notes.md").write_text("not meant")
+    (videos / "lost.txt").write_text("A man whose video is gone.")
     (videos / "a.json").write_text(
         json.dumps({"base": "A man.", "phases": [{"start": 0, "end": 0.4, "action": "Waves."}]})
     )
@@ -50,38 +68,40 @@ def test_each_input_ends_in_one_row_with_one_reason(videos, tmp_path):
         "made": 3,
         "skipped: invalid prompt": 1,
         "skipped: no audio stream": 1,
+        "skipped: no clip": 1,
         "skipped: too short": 1,
         "skipped: too small": 1,
         "skipped: unreadable": 2,
     }
     rows = rows_by_source(tmp_path / "clips")
     assert len(rows) == 9
-    assert [rows[name].caption for name in ("a.mp4", "caption.mp4", "below/a.mp4")] == ["structured", "brief", "none"]
-    assert all(fault in rows["wrong.mp4"].detail for fault in ("base", "reversed", "past the end"))
+    assert [rows[name]["prompt"] for name in ("a.mp4", "caption.mp4", "below/a.mp4")] == ["structured", "brief", "none"]
+    assert all(fault in rows["wrong.mp4"]["detail"] for fault in ("base", "reversed", "past the end"))
     assert sorted(p.name for p in (tmp_path / "clips" / "clips").iterdir()) == sorted(
-        [f"{rows[s].id}.mp4" for s in ("a.mp4", "caption.mp4", "below/a.mp4")]
-        + [f"{rows[s].id}.json" for s in ("a.mp4", "caption.mp4")]
+        [f"{rows[s]['id']}.mp4" for s in ("a.mp4", "caption.mp4", "below/a.mp4")]
+        + [f"{rows[s]['id']}.json" for s in ("a.mp4", "caption.mp4")]
     )
     stored = json.loads((tmp_path / "clips" / "report.json").read_text())
-    assert stored["total"] == 9 == sum(stored["counts"].values())
-    assert "skipped: unreadable" in str(report) and "short.mp4: 9 frames" in str(report)
+    assert stored["total"] == 10 == sum(stored["counts"].values())
+    assert "skipped: unreadable" in str(report) and "9 frames" in str(report)
 
 
 def test_a_clip_is_at_25_frames_a_second(tmp_path):
     write_clip(tmp_path / "videos" / "c.mp4", frames=62, fps=50)
     run(tmp_path / "videos", tmp_path / "clips")
     row = rows_by_source(tmp_path / "clips")["c.mp4"]
-    video = load_video(tmp_path / "clips" / "clips" / f"{row.id}.mp4")
-    assert (row.frames, row.height, row.width, row.seconds, row.bucket) == (31, 64, 96, 1.24, "768x1216")
+    video = load_video(tmp_path / "clips" / "clips" / f"{row['id']}.mp4")
+    facts = {"frames": 31, "height": 64, "width": 96, "seconds": 1.24, "fps_in": 50, "rotation": 0, "slot_error_ms": 0}
+    assert row | facts == row and row["error"] is None
     assert video.frames.shape == (31, 64, 96, 3) and video.audio.shape == (31 * 640,)
 
 
 def test_a_second_run_keeps_what_has_not_changed(videos, tmp_path):
     clips = tmp_path / "clips"
     run(videos, clips)
-    manifest = (clips / "manifest.jsonl").read_bytes()
+    manifest = (clips / "manifest.parquet").read_bytes()
     assert run(videos, clips).counts() == {"kept": 2}
-    assert (clips / "manifest.jsonl").read_bytes() == manifest
+    assert (clips / "manifest.parquet").read_bytes() == manifest
     (videos / "a.txt").write_text("A woman speaks.")
     assert run(videos, clips).counts() == {"kept": 1, "made": 1}
     write_clip(videos / "below" / "a.mp4", frames=30, seed=3)
@@ -90,7 +110,24 @@ def test_a_second_run_keeps_what_has_not_changed(videos, tmp_path):
     assert run(videos, clips).counts() == {"kept": 1, "skipped: too short": 1}
     assert len(list((clips / "clips").iterdir())) == 1
     (videos / "a.mp4").unlink()
+    (videos / "a.txt").unlink()
     assert run(videos, clips).counts() == {"kept": 1} and len(read_manifest(clips)) == 1
+    next((clips / "clips").iterdir()).unlink()
+    assert run(videos, clips).counts() == {"made": 1}
+
+
+def some_step(clip: Clip, clip_dir: Path) -> dict:
+    return {"size": (clip_dir / "clips" / f"{clip.id}.mp4").stat().st_size}
+
+
+def test_what_other_steps_found_stays(videos, tmp_path):
+    clips = tmp_path / "clips"
+    run(videos, clips)
+    table = run_step(Step("other", some_step), read_manifest(clips), clips, workers=0, progress=False)
+    write_clip(videos / "c.mp4")
+    run(videos, clips)
+    after = {clip.id: clip.facts["other.size"] for clip in read_manifest(clips)}
+    assert len(after) == 3 and {clip.id: clip.facts["other.size"] for clip in table}.items() < after.items()
 
 
 def test_an_interrupted_run_goes_on(videos, tmp_path, monkeypatch):
@@ -108,25 +145,195 @@ def test_an_interrupted_run_goes_on(videos, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(videos, clips)
     assert len(list((clips / "clips").glob("*.mp4"))) == 1
-    with (clips / ".manifest.journal").open("a") as journal:
-        journal.write('{"id": "cut')  # as a kill leaves it
     with pytest.raises(InputError, match="to its end"):
         read_manifest(clips)
     assert run(videos, clips).counts() == {"kept": 1, "made": 1}
     assert [path for path in clips.rglob(".*") if path.is_file()] == []
 
 
+def test_killed_before_any_rename_and_repeated_it_ends_the_same(videos, tmp_path):
+    (videos / "a.txt").write_text("A man.")
+    here = Path(__file__).parent
+    command = [sys.executable, str(here / "kill_prepare.py"), str(videos), str(tmp_path / "work")]
+    env = os.environ | {"PYTHONPATH": str(here.parents[1])}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 5  # two videos, a prompt, the table, the report
+
+
+def test_processes_make_the_same_clips(videos, tmp_path):
+    run(videos, tmp_path / "0")
+    run(videos, tmp_path / "2", workers=2)
+    assert (tmp_path / "0/manifest.parquet").read_bytes() == (tmp_path / "2/manifest.parquet").read_bytes()
+    assert (
+        sorted(os.listdir(tmp_path / "0/clips")) == sorted(os.listdir(tmp_path / "2/clips"))
+        and len(read_manifest(tmp_path / "2")) == 2
+    )
+
+
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no video here"):
         run(tmp_path, tmp_path / "clips")
+    with pytest.raises(InputError, match="no such file or folder"):
+        run(tmp_path / "gone.parquet", tmp_path / "clips")
+
+
+# ---- stretches, crops and captions of a table
+
+
+def make_video(path, images, times, audio, audio_start=0.0, turn=None):
+    """Frames at `times` (milliseconds), key frames 250 apart, and a 44.1 kHz sound from `audio_start` seconds on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "50"})
+        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        if turn:
+            stream.set_display_rotation(**turn)
+        sound = container.add_stream("aac", rate=44100, layout="mono")
+        for image, time in zip(images, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = int(time), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        for start in range(0, len(audio), 1024):
+            frame = av.AudioFrame.from_ndarray(audio[None, start : start + 1024], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 44100, start + round(audio_start * 44100)
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    return path
+
+
+def flashes_and_clicks(times, every=700, audio_start=0.0):
+    """Grey frames, white for 0.12 s from the first time stamp after each `every` ms, and a click at that very stamp."""
+    marks = {next(time for time in times if time >= at) for at in range(times[0] + every, times[-1] - 100, every)}
+    white = [any(mark <= time < mark + 120 for mark in marks) for time in times]  # one picture alone may be dropped
+    images = [np.full((HEIGHT, WIDTH, 3), 255 if lit else 20, np.uint8) for lit in white]
+    audio = np.zeros(round((times[-1] / 1000 - audio_start) * 44100), np.float32)
+    for time in marks:
+        click = round((time / 1000 - audio_start) * 44100)
+        audio[click : click + 300] = 0.8
+    return images, audio
+
+
+def onsets(signal: np.ndarray, threshold: float, dead: int) -> list[int]:
+    """Where a signal rises above a threshold, at least `dead` apart."""
+    found = []
+    for i in np.flatnonzero(signal > threshold):
+        if not found or i - found[-1] > dead:
+            found.append(int(i))
+    return found
+
+
+def irregular(seed, start, count):
+    return [int(t) for t in start + np.cumsum(np.random.default_rng(seed).integers(10, 40, count))]
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "audio_start", "turn"),
+    [
+        ("fps30.mp4", [round(n * 1000 / 30) for n in range(180)], 0.0, None),
+        ("vfr.mp4", irregular(0, 0, 250), 0.0, None),
+        ("turned.mp4", irregular(1, 0, 250), 0.0, {"degrees": 90}),
+        ("late_picture.mkv", irregular(2, 333, 250), 0.0, None),
+        ("late_sound.mkv", irregular(3, 0, 250), 0.4, None),
+    ],
+)
+@pytest.mark.parametrize(("start", "end"), [(0.0, None), (2.5, 5.1)])
+def test_clicks_stay_with_flashes(tmp_path, name, times, audio_start, turn, start, end):
+    images, audio = flashes_and_clicks(times, audio_start=audio_start)
+    source = make_video(tmp_path / name, images, times, audio, audio_start, turn)
+    Table.of([Clip("c", "test", str(source), start, end)]).write(tmp_path / "t.parquet")
+    assert run(tmp_path / "t.parquet", tmp_path / "clips").counts() == {"made": 1}
+    (row,) = rows_by_source(tmp_path / "clips").values()
+    assert row["slot_error_ms"] <= 20 and row["rotation"] == (0 if turn is None else probe(source).rotation)
+    video = load_video(tmp_path / "clips" / "clips" / "c.mp4")
+    assert video.frames.shape[1:3] == ((HEIGHT, WIDTH) if turn is None else (WIDTH, HEIGHT))
+    flashes = np.array(onsets(video.frames.mean((1, 2, 3)), 100, 5)) / 25
+    clicks = np.array(onsets(np.abs(video.audio), 0.3, 4000)) / 16000
+    assert len(flashes) >= (3 if end else 5)
+    assert len(flashes) == len(clicks) and np.abs(flashes - clicks).max() <= 0.04
+    assert abs(row["seconds"] - ((end or times[-1] / 1000 - times[0] / 1000) - start)) <= 0.06
+
+
+def test_a_stretch_shows_what_the_video_shows_then(tmp_path):
+    """Grey grows by a step each 0.5 s; a stretch between key frames begins and ends where it should, cropped."""
+    times = [round(n * 1000 / 30) for n in range(300)]
+    images = [np.full((HEIGHT, WIDTH, 3), 20 + 10 * (time // 500), np.uint8) for time in times]
+    for image in images:
+        image[:, WIDTH // 2 :] //= 4
+    source = make_video(tmp_path / "v.mp4", images, times, np.zeros(441_000, np.float32) + 0.1)
+    rows = [
+        Clip("left", "test", "v.mp4", 4.1, 6.5, (0.0, 0.0, 0.5, 1.0), "A man."),
+        Clip("right", "test", "v.mp4", 4.1, 6.5, (0.5, 0.25, 0.5, 0.5)),
+        Clip("late", "test", "v.mp4", 12.0, 14.0),
+        Clip("over", "test", "v.mp4", 9.0, 14.0),
+    ]
+    Table.of(rows).write(tmp_path / "t.parquet")
+    (tmp_path / "v.txt").write_text("The whole video.")
+    assert run(tmp_path / "t.parquet", tmp_path / "clips").counts() == {"made": 3, "skipped: unreadable": 1}
+    rows = {clip.id: clip for clip in read_manifest(tmp_path / "clips")}
+    assert rows["left"].source == str(source) and "ends before 12.00 s" in rows["late"].facts["prepare.detail"]
+    left, right, over = (load_video(tmp_path / "clips" / "clips" / f"{i}.mp4") for i in ("left", "right", "over"))
+    assert left.frames.shape == (60, 64, 48, 3) and right.frames.shape == (60, 32, 48, 3) and len(over.frames) == 25
+    steps = np.flatnonzero(np.diff(left.frames.mean((1, 2, 3))) > 5) + 1
+    np.testing.assert_allclose(steps / 25, np.array([4.5, 5.0, 5.5, 6.0]) - 4.1, atol=0.04)
+    np.testing.assert_allclose(right.frames.mean((1, 2, 3)) * 4, left.frames.mean((1, 2, 3)), atol=12)
+    assert len(left.audio) == 60 * 640 and np.abs(left.audio).mean() > 0.05
+    prompt = json.loads((tmp_path / "clips" / "clips" / "left.json").read_text())
+    assert prompt == {"base": "A man.", "phases": []} and rows["right"].facts["prepare.prompt"] == "none"
+
+
+def test_a_row_that_changes_is_done_again(tmp_path):
+    write_clip(tmp_path / "v.mp4", frames=40)
+    clip = Clip("c", "test", "v.mp4", caption="A man.")
+
+    def counts(**changes):
+        Table.of([Clip(**{**vars(clip), **changes})]).write(tmp_path / "t.parquet")
+        return run(tmp_path / "t.parquet", tmp_path / "clips").counts()
+
+    assert counts() == {"made": 1} and counts() == {"kept": 1}
+    changes = {"end": 1.0}, {"start": 0.5}, {"crop": (0.0, 0.0, 1.0, 0.5)}, {"caption": "A woman."}
+    assert [counts(**change) for change in changes] == [{"made": 1}] * 4
+    assert counts(source="gone.mp4") == {"skipped: no source": 1}
+    assert counts(caption="[0-1s] Waves.") == {"skipped: invalid prompt": 1}
+
+
+# ---- real media
 
 
 def test_real_media(media, tmp_path):
+    """Variable frame rate, 30 fps, and 30 fps with a display rotation: on the clock, as far as there are pictures."""
     folder = tmp_path / "videos"
     folder.mkdir()
-    for name in ("v03_suit_man_vfr.mp4", "v12_no_audio_track_25fps.mp4"):
+    for name in ("v03_suit_man_vfr.mp4", "v12_no_audio_track_25fps.mp4", "v04_blue_woman_30fps.mp4"):
         (folder / name).symlink_to(media / "videos" / name)
-    assert run(folder, tmp_path / "clips").counts() == {"made": 1, "skipped: no audio stream": 1}
-    (row,) = (row for row in read_manifest(tmp_path / "clips") if row.status == "ok")
-    assert (row.height, row.width, row.bucket) == (700, 700, "960x960")
-    assert abs(row.seconds - 6.1) <= 0.05
+    turn(media / "videos" / "v04_blue_woman_30fps.mp4", folder / "turned.mp4")
+    assert run(folder, tmp_path / "clips").counts() == {"made": 3, "skipped: no audio stream": 1}
+    rows = rows_by_source(tmp_path / "clips")
+    assert (rows["v03_suit_man_vfr.mp4"]["height"], rows["v03_suit_man_vfr.mp4"]["width"]) == (700, 700)
+    assert abs(rows["v03_suit_man_vfr.mp4"]["seconds"] - 6.1) <= 0.05
+    upright, turned = rows["v04_blue_woman_30fps.mp4"], rows["turned.mp4"]
+    assert (turned["height"], turned["width"]) == (upright["width"], upright["height"]) and turned["rotation"] != 0
+    for name, row in rows.items():
+        if row["error"] is None:  # in a gap of the source no picture can be nearer than half of it
+            assert row["slot_error_ms"] <= max(20, longest_gap(folder / name) / 2 + 0.01), name
+    assert longest_gap(folder / "v03_suit_man_vfr.mp4") > 40 and upright["slot_error_ms"] <= 20
+
+
+def longest_gap(video: Path) -> float:
+    """Milliseconds between the time stamps of two pictures, at most."""
+    with av.open(str(video)) as container:
+        times = sorted(float(frame.pts * frame.time_base) for frame in container.decode(video=0))
+    return 1000 * max(np.diff(times))
+
+
+def turn(source: Path, target: Path) -> None:
+    """The same packets, with the note that players shall turn the picture."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        streams = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
+        streams[old.streams.video[0].index].set_display_rotation(degrees=90)
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)

@@ -1,0 +1,1 @@
+"""Structured prompts from a multimodal model: what happens in a clip (`annotate`), or what should happen (`write`)."""

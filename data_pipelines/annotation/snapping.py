@@ -1,0 +1,56 @@
+"""Borders of acts moved to where the motion rests: models see an act's window, but not sharply."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float
+
+from data_pipelines.annotation.schema import SHORTEST_ACT, Act, Draft
+
+REACH = 0.3  # seconds
+COARSEST = 0.2  # seconds between values of a profile that still shows where it rests
+NOTHING = 1e-6  # seconds, of rounding
+
+
+def snap(draft: Draft, motion: Float[np.ndarray, " n"], seconds: float) -> Draft:
+    """The draft with each border at the lowest minimum of the motion within 0.3 s, if there is one, in tenths.
+
+    motion: speeds in n equal steps from 0 to `seconds`; a profile coarser than 0.2 s moves nothing. Borders at the
+    clip's ends stay, acts that touch go on touching, none is made shorter than an act may be.
+    """
+    if not len(motion) or seconds / len(motion) > COARSEST:
+        return draft
+    times = (np.arange(len(motion)) + 0.5) * (seconds / len(motion))
+    rests = _minima(motion)
+    acts = draft.acts
+    for border in sorted({time for act in draft.acts for time in (act.start, act.end)}):
+        rest = _rest(border, times[rests], motion[rests])
+        if rest is None or border < NOTHING or border > seconds - NOTHING:
+            continue
+        moved = tuple(
+            replace(act, start=rest if old.start == border else act.start, end=rest if old.end == border else act.end)
+            for old, act in zip(draft.acts, acts, strict=True)
+        )
+        acts = moved if _possible(moved) else acts
+    return replace(draft, acts=acts)
+
+
+def _minima(motion: Float[np.ndarray, " n"]) -> np.ndarray:
+    """Where neither neighbour is lower; the first and the last value are none, as only one side of them is known."""
+    inner = (motion[1:-1] <= motion[:-2]) & (motion[1:-1] <= motion[2:])
+    return 1 + np.flatnonzero(inner)
+
+
+def _rest(border: float, times: Float[np.ndarray, " m"], speeds: Float[np.ndarray, " m"]) -> float | None:
+    """The time of the lowest of the minima that stay within reach when rounded; of equal ones the nearest."""
+    tenths = times.round(1)
+    near = np.flatnonzero(np.abs(tenths - border) <= REACH + NOTHING)
+    if not len(near):
+        return None
+    return float(tenths[min(near, key=lambda i: (speeds[i], abs(times[i] - border)))])
+
+
+def _possible(acts: tuple[Act, ...]) -> bool:
+    long = all(act.end - act.start >= SHORTEST_ACT - NOTHING for act in acts)
+    return long and all(first.end <= second.start for first, second in pairwise(acts))

@@ -1,0 +1,49 @@
+"""A structured prompt for a picture and a speech: the model proposes what the person should do."""
+
+from pathlib import Path
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.media.audio import load_audio
+from actavatar_jax.media.clock import SAMPLE_RATE
+from actavatar_jax.media.image import load_image
+from actavatar_jax.prompt import StructuredPrompt, Tokenizer
+from data_pipelines.annotation.client import ChatClient
+from data_pipelines.annotation.dialogue import converse
+from data_pipelines.annotation.request import LONGEST, Material, plan_request
+from data_pipelines.annotation.schema import SCHEMA, SHORTEST_ACT
+from data_pipelines.annotation.validate import Scene
+from data_pipelines.report import Skip
+
+
+def write_prompt(
+    image: str | Path,
+    audio: str | Path,
+    client: ChatClient,
+    *,
+    seconds: float | int | None = None,
+    tokenizer: Tokenizer | None = None,
+) -> StructuredPrompt:
+    """A prompt that fits the picture and the first `seconds` of the speech (default: all of it).
+
+    Raises InputError where the speech is shorter than one act or longer than 20 s, and where the model gives no usable
+    answer in two.
+    """
+    sound = load_audio(audio)
+    length = len(sound) / SAMPLE_RATE if seconds is None else min(float(seconds), len(sound) / SAMPLE_RATE)
+    if not SHORTEST_ACT <= length <= LONGEST:
+        raise InputError(
+            f"a prompt for {length:.2f} s of {audio}: accepted are {SHORTEST_ACT} to {LONGEST:g} s; choose with seconds"
+        )
+    material = Material(length, [(0.0, load_image(image))], sound[: round(length * SAMPLE_RATE)])
+    question = plan_request(material, client.server.audio_part)
+    try:
+        outcome = converse(lambda turns: client.ask([*question, *turns], SCHEMA), Scene(length, tokenizer=tokenizer))
+    except Skip as skip:
+        raise InputError(f"{client.server.url} gave no prompt: {skip}") from skip
+    draft = outcome.verdict.draft
+    if draft is None:
+        raise InputError(
+            f"{client.server.model} at {client.server.url} wrote no usable prompt in two answers: "
+            + " ".join(fault.message for fault in outcome.verdict.faults)
+        )
+    return draft.prompt()

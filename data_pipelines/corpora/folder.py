@@ -1,0 +1,28 @@
+"""Any folder of videos. What is said of a video stands in a `.json` or `.txt` file of the same name beside it.
+
+`prepare` reads these files: a `.json` is a structured prompt, a `.txt` a caption or a prompt in text form.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from actavatar_jax.errors import InputError
+from data_pipelines.corpora.layout import VIDEO_SUFFIXES, name_id, video_files
+from data_pipelines.report import Report
+from data_pipelines.table import Clip
+
+
+def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
+    """One clip per video in the folder and below, with an id made of its name there."""
+    described = set()
+    for path in video_files(src):
+        described.add(path.with_suffix(""))
+        yield Clip(id=name_id(path.relative_to(src).as_posix()), corpus="folder", source=str(path))
+    if not described:
+        raise InputError(f"{src}: no video here or below; accepted are {', '.join(VIDEO_SUFFIXES)} files")
+    for path in sorted([*src.rglob("*.txt"), *src.rglob("*.json")]):
+        name = path.with_suffix("")
+        ours = path.name.endswith(".report.json")
+        if not ours and described.isdisjoint({name, name.with_suffix("")}):  # `<video>.truth.json` is of a video, too
+            name = path.relative_to(src).as_posix()
+            report.add(name, "skipped", "no clip", f"{name}: there is no video of this name beside it")

@@ -1,0 +1,139 @@
+"""HDTF: lists of videos, time ranges and face boxes in three groups, and videos wherever they lie.
+
+Source of the lists: https://github.com/MRzzm/HDTF. Clip k of the video `Name` is the k-th range of its row in
+`<group>_annotion_time.txt`. Videos are whole, called `Name` or `<group>_Name`, or cut clips, called `Name_<k>` or
+`<group>_Name_<kkk>`.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from actavatar_jax.errors import InputError
+from data_pipelines.corpora.layout import checked_id, number_of, videos_by_stem
+from data_pipelines.files import digest
+from data_pipelines.report import Report
+from data_pipelines.table import Clip
+
+GROUPS = ("RD", "WDA", "WRA")
+BOX = ("left", "width", "top", "height")
+TEST_SEED, TEST_CLIPS, TEST_SECONDS = 2026, 100, 5
+
+
+def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
+    """Clips of videos on disk, uncropped, with the columns `hdtf.*`.
+
+    Face boxes are columns only: they hold at the listed resolution, and a talking upper body needs the whole picture.
+    `hdtf.split` is "test" for all clips of the videos in our test list; `hdtf.test_start` is where in the source the
+    clip of the list begins, in seconds.
+    """
+    folder = src / "HDTF_dataset" if (src / "HDTF_dataset").is_dir() else src
+    groups = [group for group in GROUPS if (folder / f"{group}_annotion_time.txt").is_file()]
+    if not groups:
+        raise InputError(f"{src}: no {GROUPS[0]}_annotion_time.txt here or in HDTF_dataset/")
+    videos = videos_by_stem(src)
+    listed = [(group, clip) for group in groups for clip in _clips(folder, group, report)]
+    windows = test_windows((clip.id, clip.start, clip.end) for _, clip in listed)
+    tested = {clip_id.rpartition("_")[0] for clip_id in windows}
+    used = set()
+    for group, clip in listed:
+        video, number = clip.source, int(clip.id.rpartition("_")[2])
+        cut = {f"{video}_{number}", f"{group}_{video}_{number:03d}"} & videos.keys()
+        whole = {video, f"{group}_{video}"} & videos.keys()
+        used |= cut | whole
+        facts = clip.facts | {
+            "hdtf.split": "test" if clip.id.rpartition("_")[0] in tested else "train",
+            "hdtf.test_start": windows.get(clip.id),
+        }
+        if whole:
+            yield Clip(clip.id, "hdtf", str(videos[min(whole)]), clip.start, clip.end, facts=facts)
+        elif cut:
+            if facts["hdtf.test_start"] is not None:
+                facts["hdtf.test_start"] -= clip.start
+            yield Clip(clip.id, "hdtf", str(videos[min(cut)]), facts=facts)
+        else:
+            report.add(clip.id, "skipped", "no clip", f"{group}: neither the video {video} nor the clip is on disk")
+    for stem in sorted(videos.keys() - used):
+        report.add(stem, "skipped", "not listed", f"{videos[stem]}: no list names this video")
+
+
+def test_windows(
+    clips: Iterable[tuple[str, float, float]],
+    count: int = TEST_CLIPS,
+    seconds: int = TEST_SECONDS,
+    seed: int = TEST_SEED,
+) -> dict[str, float]:
+    """Our test list {clip id: start second in the video}: at most one stretch of `seconds` per video, `count` in all.
+
+    clips: (id, start, end) of all listed clips, whether they are on disk or not. Videos are ranked, and stretches
+    drawn, by SHA-256 of the seed and their names, so that the list is the same on every machine, in whatever order.
+    """
+    long_enough: dict[str, list[tuple[str, float, float]]] = {}
+    for clip_id, start, end in sorted(clips):
+        if math.floor(end) - math.ceil(start) >= seconds:
+            long_enough.setdefault(clip_id.rpartition("_")[0], []).append((clip_id, start, end))
+    windows = {}
+    for video in sorted(long_enough, key=lambda video: digest(f"{seed} {video}"))[:count]:
+        draw = int(digest(f"{seed} {video} stretch"), 16)
+        clip_id, start, end = long_enough[video][draw % len(long_enough[video])]
+        places = math.floor(end) - math.ceil(start) - seconds + 1
+        windows[clip_id] = float(math.ceil(start) + draw // 1000 % places)
+    return windows
+
+
+def _clips(folder: Path, group: str, report: Report) -> Iterator[Clip]:
+    """The listed clips; `source` is the bare name of the video."""
+    lists = ("annotion_time", "video_url", "resolution", "crop_wh", "crop_ratio")
+    times, urls, heights, boxes, ratios = (_rows(folder / f"{group}_{name}.txt") for name in lists)
+    for video in sorted(urls.keys() - times.keys()):
+        report.add(f"{group}_{video}", "skipped", "no times", f"{group}_annotion_time.txt has no row for {video}")
+    for video, (place, ranges) in times.items():
+        for number, text in enumerate(ranges):
+            match = re.fullmatch(r"(\d+):(\d\d)-(\d+):(\d\d)", text)
+            start, end = (
+                (60.0 * int(m) + int(s) for m, s in (match.groups()[:2], match.groups()[2:])) if match else (0, 0)
+            )
+            if not start < end:
+                raise InputError(f"{place}: '{text}' is no time range mm:ss-mm:ss")
+            name = f"{video}_{number}"
+            facts = {"group": group, "url": urls[video][1][0] if video in urls else None}
+            facts |= _numbers(heights, video, ("resolution",)) | _numbers(ratios, name, ("crop_ratio",))
+            facts |= _numbers(boxes, name, BOX)
+            yield Clip(
+                id=checked_id(f"{group}_{name}", place),
+                corpus="hdtf",
+                source=video,
+                start=start,
+                end=end,
+                facts={f"hdtf.{key}": value for key, value in facts.items()},
+            )
+
+
+Rows = dict[str, tuple[str, list[str]]]  # by first word without suffix: the place for messages, and the other words
+
+
+def _rows(path: Path) -> Rows:
+    if not path.is_file():
+        raise InputError(f"{path}: this list is missing; HDTF has five for each group")
+    rows: Rows = {}
+    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+        place = f"{path} row {number}"
+        try:
+            words = line.decode("utf-8").split()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{place}: not UTF-8 text") from error
+        if len(words) == 1:
+            raise InputError(f"{place}: '{words[0]}' stands alone; a name and values are expected")
+        if words:
+            rows.setdefault(words[0].removesuffix(".mp4"), (place, words[1:]))
+    return rows
+
+
+def _numbers(rows: Rows, name: str, keys: tuple[str, ...]) -> dict[str, float | None]:
+    if name not in rows:
+        return dict.fromkeys(keys)
+    place, words = rows[name]
+    if len(words) != len(keys):
+        raise InputError(f"{place}: {len(words)} values; {', '.join(keys)} are expected")
+    return {key: number_of({key: word}, key, place) for key, word in zip(keys, words, strict=True)}

@@ -1,0 +1,107 @@
+"""The faces of a clip: detected five times a second by YuNet and linked to tracks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from actavatar_jax.errors import InputError
+from data_pipelines.files import digest
+from data_pipelines.filters import pictures
+from data_pipelines.filters.models import MODELS, extra, find_models
+from data_pipelines.steps import Step, clip_path
+from data_pipelines.table import Clip
+
+EVERY = 5  # frames
+SIDE = 640  # pixels of the long side that the detector sees
+SCORE, OVERLAP = 0.7, 0.3  # of a detection; of two detections in one picture that are one face
+LINK, LOST = 0.3, 5  # overlap of a face with itself one sample later; samples after which a missing face is another
+SEEN = 0.1  # part of the samples in which a track must be seen to count
+
+Track = dict[int, Float[np.ndarray, "4"]]  # sample -> box: left, top, width, height in pixels
+
+
+def step(models: Path | None) -> Step:
+    found = find_models(models, "face.onnx")
+    if found is None:
+        return Step("faces", Faces(None))
+    _detector(found[0])
+    return Step("faces", Faces(found[0]), digest("1", found[0]))
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Columns: available, tracks (their number), coverage and others (part of the samples with the most seen face, and
+    with the next), height (median, fraction of the picture), height_px, box (median: left, top, width, height,
+    fractions of the picture)."""
+
+    model: Path | None
+
+    def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
+        if self.model is None:
+            return {"available": False}
+        size, samples = None, []
+        for frame in pictures.every(clip_path(clip, clip_dir), EVERY):
+            size = frame.shape[1], frame.shape[0]
+            samples.append(detect(frame, self.model))
+        tracks = link(samples)
+        coverage = [len(track) / len(samples) for track in tracks] + [0.0, 0.0]
+        columns = {
+            "available": True,
+            "tracks": sum(part >= SEEN for part in coverage),
+            "coverage": coverage[0],
+            "others": coverage[1],
+        }
+        if tracks:
+            box = np.median(list(tracks[0].values()), axis=0)
+            columns |= {"height": box[3] / size[1], "height_px": box[3], "box": (box / (size * 2)).tolist()}
+        return columns
+
+
+def detect(frame: UInt8[np.ndarray, "H W 3"], model: Path) -> Float[np.ndarray, "n 4"]:
+    """Boxes of the faces in an RGB picture: left, top, width, height in pixels."""
+    small = pictures.shrink(frame, SIDE)
+    detector = _detector(model)
+    detector.setInputSize((small.shape[1], small.shape[0]))
+    _, found = detector.detect(np.ascontiguousarray(small[..., ::-1]))
+    boxes = np.zeros((0, 4)) if found is None else found[:, :4].astype(float)
+    return boxes * (frame.shape[1] / small.shape[1])
+
+
+def link(samples: Iterable[Float[np.ndarray, "_ 4"]]) -> list[Track]:
+    """The faces of one sample after the other as tracks, the most seen first."""
+    tracks: list[Track] = []
+    for index, boxes in enumerate(samples):
+        recent = [track for track in tracks if index - max(track) <= LOST]
+        overlaps = np.array([[overlap(track[max(track)], box) for box in boxes] for track in recent])
+        free = set(range(len(boxes)))
+        while overlaps.size and overlaps.max() >= LINK:
+            which, box = np.unravel_index(overlaps.argmax(), overlaps.shape)
+            recent[which][index] = boxes[box]
+            free.remove(box)
+            overlaps[which], overlaps[:, box] = 0, 0
+        tracks += [{index: boxes[box]} for box in sorted(free)]
+    return sorted(tracks, key=len, reverse=True)
+
+
+def overlap(one: Float[np.ndarray, "4"], two: Float[np.ndarray, "4"]) -> float:
+    """Intersection over union of two boxes."""
+    start = np.maximum(one[:2], two[:2])
+    end = np.minimum(one[:2] + one[2:], two[:2] + two[2:])
+    shared = np.prod(np.maximum(end - start, 0))
+    return float(shared / (np.prod(one[2:]) + np.prod(two[2:]) - shared))
+
+
+@cache
+def _detector(model: Path):
+    cv2 = extra("cv2")
+    try:
+        detector = cv2.FaceDetectorYN.create(str(model), "", (SIDE, SIDE), SCORE, OVERLAP)
+        detector.detect(np.zeros((SIDE, SIDE, 3), np.uint8))  # what it lacks shows only now
+    except cv2.error as error:
+        raise InputError(f"{model}: broken or another model; accepted is a {MODELS[model.name]}") from error
+    return detector

@@ -1,0 +1,81 @@
+"""The filters' model files: ONNX, in one folder, under agreed names; none of them comes with this project."""
+
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from actavatar_jax.errors import InputError
+
+MODELS = {
+    "face.onnx": "YuNet face detector, as in OpenCV's zoo",
+    "text.onnx": "PP-OCR text detector (a map of text, as of Differentiable Binarization)",
+    "voice.onnx": "Silero voice activity detector, version 5 or later",
+    "quality.onnx": "DOVER video quality, as its own converter writes it",
+    "syncnet_video.onnx": "SyncNet, the half that sees a mouth: forward_lip",
+    "syncnet_audio.onnx": "SyncNet, the half that hears: forward_aud",
+    "person.onnx": "YOLOX person detector of DWPose (yolox_l.onnx)",
+    "pose.onnx": "DWPose whole-body keypoints (dw-ll_ucoco_384.onnx)",
+}
+Shape = tuple[int | None, ...]  # None: any size
+
+
+def find_models(folder: Path | None, *names: str) -> tuple[Path, ...] | None:
+    """The paths of these models, None unless all are there."""
+    if folder is None or not all((folder / name).is_file() for name in names):
+        return None
+    return tuple(folder / name for name in names)
+
+
+@cache
+def load(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]):
+    """An onnxruntime session on one thread (workers are processes), loaded once per process.
+
+    inputs, outputs: the shapes that the model must have, in order. Raises InputError for a broken file, another model.
+    """
+    onnxruntime = extra("onnxruntime")
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; the exporters' unused constants are nobody's business
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not an ONNX model that can be run, or a broken one ({reason})") from error
+    for verb, wanted, found in (("takes", inputs, session.get_inputs()), ("gives", outputs, session.get_outputs())):
+        shapes = tuple(tuple(side if isinstance(side, int) else None for side in value.shape) for value in found)
+        if len(shapes) != len(wanted) or not all(map(_fits, shapes, wanted)):
+            known = MODELS[path.name]
+            raise InputError(f"{path}: it {verb} {_text(shapes)}; accepted is what {verb} {_text(wanted)}: {known}")
+    return session
+
+
+def run(session, *arrays) -> list:
+    """The outputs of a session for arrays in the order of its inputs."""
+    return session.run(None, {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)})
+
+
+@cache
+def extra(module: str) -> ModuleType:
+    """A package that only the filters need. Raises InputError where it is not installed."""
+    import importlib
+
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f'this filter needs {module} ({error}): pip install "actavatar-jax[data]"') from error
+    if module == "cv2":
+        found.setNumThreads(1)  # workers are processes
+        found.utils.logging.setLogLevel(found.utils.logging.LOG_LEVEL_ERROR)  # its new engine warns of itself
+    return found
+
+
+def _fits(shape: Shape, wanted: Shape) -> bool:
+    return len(shape) == len(wanted) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(shape, wanted, strict=True)
+    )
+
+
+def _text(shapes: tuple[Shape, ...]) -> str:
+    return " and ".join("[" + ", ".join("any" if side is None else str(side) for side in s) + "]" for s in shapes)

@@ -1,0 +1,58 @@
+"""Whole-body keypoints of the person in front: DWPose's two models, run by rtmlib."""
+
+import contextlib
+import io
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from data_pipelines.filters.models import extra, load
+
+POINTS = 133
+PERSON_SIDE, POSE_SIZE = 640, (288, 384)  # pixels; width, height
+PERSON = ((None, 3, PERSON_SIDE, PERSON_SIDE),), ((None, 8400, 85),)
+POSE = ((None, 3, POSE_SIZE[1], POSE_SIZE[0]),), ((None, POINTS, 2 * POSE_SIZE[0]), (None, POINTS, 2 * POSE_SIZE[1]))
+SCORE, OVERLAP = 0.3, 0.45  # of a person; of two boxes around one
+EVERY = 25  # frames between two detections; a box is padded by a quarter, and nobody walks far in a second
+
+
+class Landmarker:
+    """Frame after frame of a clip in, keypoints out. Raises InputError for models that are not DWPose's."""
+
+    def __init__(self, person: Path, pose: Path):
+        self.person, self.pose = _tools(person, pose)
+        self.index, self.box = 0, None
+
+    def __call__(self, frame: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "133 3"]:
+        """x, y (pixels, may lie outside of the picture) and confidence in COCO-WholeBody order, from an RGB frame.
+
+        The person is the largest one; where there is none, the whole picture is taken for one.
+        """
+        if self.index % EVERY == 0:
+            # rtmlib leaves the order of channels to its caller: the detector was trained on BGR, the pose model on RGB.
+            boxes, classes = self.person(np.ascontiguousarray(frame[..., ::-1]))
+            people = [box for box, kind in zip(boxes, classes, strict=True) if kind == 0]
+            self.box = max(people, key=_area, default=np.array([0, 0, frame.shape[1], frame.shape[0]]))
+        self.index += 1
+        points, confidence = self.pose(frame, bboxes=[self.box])
+        return np.concatenate([points[0], confidence[0][:, None]], 1).astype(np.float32)
+
+
+@cache
+def _tools(person: Path, pose: Path):
+    """rtmlib's detector and pose model, with sessions of one thread in the place of its own."""
+    sessions = load(person, *PERSON), load(pose, *POSE)
+    rtmlib = extra("rtmlib")
+    with contextlib.redirect_stdout(io.StringIO()):  # rtmlib prints what it loads
+        detector = rtmlib.YOLOX(
+            str(person), (PERSON_SIDE, PERSON_SIDE), det_mode="multiclass", nms_thr=OVERLAP, score_thr=SCORE
+        )
+        landmarker = rtmlib.RTMPose(str(pose), POSE_SIZE)
+    detector.session, landmarker.session = sessions
+    return detector, landmarker
+
+
+def _area(box: np.ndarray) -> float:
+    return float((box[2] - box[0]) * (box[3] - box[1]))

@@ -1,0 +1,66 @@
+"""How good the pictures look: sharpness, light and black borders, and DOVER's scores where its model is there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from data_pipelines.files import digest
+from data_pipelines.filters import dover, pictures
+from data_pipelines.filters.models import extra, find_models
+from data_pipelines.steps import Step, clip_path
+from data_pipelines.table import Clip
+
+EVERY = 12  # frames
+SIDE = 640  # pixels of the long side at which sharpness is measured, so that sizes can be compared
+BLACK = 24  # luminance below which a border is black; video black is 16 in some files
+
+
+def step(models: Path | None) -> Step:
+    extra("cv2")
+    found = find_models(models, "quality.onnx")
+    if found is None:
+        return Step("quality", Quality(None))
+    dover.model(found[0])
+    return Step("quality", Quality(found[0]), digest("1", found[0]))
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Columns: sharpness (median variance of the Laplacian), luminance_min, luminance_mean, luminance_max (of the
+    samples' means, 0..255), black_border (part of the picture), available (DOVER), and with it technical, aesthetic and
+    score (both fused), 0..1."""
+
+    model: Path | None
+
+    def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
+        cv2 = extra("cv2")
+        path = clip_path(clip, clip_dir)
+        sharpness, light, brightest = [], [], None
+        for frame in pictures.every(path, EVERY):
+            grey = cv2.cvtColor(pictures.shrink(frame, SIDE), cv2.COLOR_RGB2GRAY)
+            sharpness.append(float(cv2.Laplacian(grey, cv2.CV_32F).var()))
+            light.append(float(grey.mean()))
+            brightest = grey if brightest is None else np.maximum(brightest, grey)
+        return {
+            "sharpness": float(np.median(sharpness)),
+            "luminance_min": min(light),
+            "luminance_mean": float(np.mean(light)),
+            "luminance_max": max(light),
+            "black_border": black_border(brightest),
+            "available": self.model is not None,
+        } | (dover.scores(path, self.model) if self.model else {})
+
+
+def black_border(brightest: UInt8[np.ndarray, "h w"]) -> float:
+    """Part of the picture outside the rows and columns between which anything was ever brighter than black."""
+    lit = brightest > BLACK
+    inside = np.prod([_extent(lit.any(axis)) for axis in (0, 1)])
+    return float(1 - inside / lit.size)
+
+
+def _extent(lit: Bool[np.ndarray, " n"]) -> int:
+    where = np.flatnonzero(lit)
+    return int(where[-1] - where[0] + 1) if len(where) else 0

@@ -1,0 +1,40 @@
+"""All filters over a prepared clip folder, one after the other."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_pipelines.filters import make_steps
+from data_pipelines.report import Report
+from data_pipelines.steps import run_step
+from data_pipelines.table import read_manifest
+
+
+def filter_clips(
+    clip_dir: str | Path,
+    names: Sequence[str] | None = None,
+    models: str | Path | None = None,
+    *,
+    runner: str = "processes",
+    workers: int | None = None,
+    beam_options: Sequence[str] = (),
+    progress: bool = True,
+) -> list[Report]:
+    """Adds the columns of the filters `names` (default: all) to `clip_dir/manifest.parquet`; see `filters.STEPS`.
+
+    Clips that an earlier run measured in the same way are not measured again. runner, workers, beam_options: as in
+    `run_step`. Returns a report per filter, also written to `clip_dir/filter-<name>.report.json`. Raises InputError for
+    a folder that was not prepared, and as `make_steps` before anything is measured.
+    """
+    clip_dir = Path(clip_dir)
+    table = read_manifest(clip_dir)
+    reports = []
+    for step in make_steps(names, models):
+        report = Report(f"{step.name} of {clip_dir}")
+        options = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
+        table = run_step(step, table, clip_dir, **options, report=report)
+        available = f"{step.name}.available"
+        if available in table.names and False in table.column(available):
+            report.title += ": not available without a model"
+        report.save(clip_dir / f"filter-{step.name}.report.json")
+        reports.append(report)
+    return reports

@@ -1,0 +1,104 @@
+"""Whether lips and sound fit, and by how many frames they are apart: SyncNet (Chung and Zisserman, 2016)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+from scipy.signal import medfilt
+
+from actavatar_jax.media.audio import load_audio
+from actavatar_jax.media.clock import SAMPLE_RATE
+from actavatar_jax.media.video import read_frames
+from data_pipelines.files import digest
+from data_pipelines.filters import faces, pictures
+from data_pipelines.filters.models import extra, find_models, load, run
+from data_pipelines.report import Skip
+from data_pipelines.steps import Step, clip_path
+from data_pipelines.table import Clip
+
+SIDE, WINDOW, BATCH = 224, 5, 8  # pixels of a face; frames that the model sees; windows at a time
+CEPSTRA, PER_FRAME = 13, 4  # cepstral coefficients, vectors of them per frame
+VIDEO = ((None, 3, WINDOW, SIDE, SIDE),), ((None, None),)
+AUDIO = ((None, 1, CEPSTRA, WINDOW * PER_FRAME),), ((None, None),)
+SHIFT = 15  # frames in both directions in which the best fit is looked for
+MARGIN = 0.4  # of the face's size, around it
+GREY = 110
+
+
+def step(models: Path | None) -> Step:
+    found = find_models(models, "face.onnx", "syncnet_video.onnx", "syncnet_audio.onnx")
+    if found is None:
+        return Step("sync", Sync(None))
+    faces.step(models)
+    load(found[1], *VIDEO), load(found[2], *AUDIO), extra("python_speech_features")
+    return Step("sync", Sync(found), digest("1", *found))
+
+
+@dataclass(frozen=True)
+class Sync:
+    """Columns: available, confidence (median distance of all shifts less the smallest one), offset (frames by which the
+    sound comes late; SyncNet's own program prints its negative), distance (the smallest)."""
+
+    models: tuple[Path, Path, Path] | None
+
+    def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
+        if self.models is None:
+            return {"available": False}
+        path = clip_path(clip, clip_dir)
+        detector, video, audio = self.models
+        mouth = np.stack(list(_crops(path, detector)))
+        sound = _cepstra(load_audio(path))
+        count = min(len(mouth), len(sound) // PER_FRAME) - WINDOW
+        if count < 2 * SHIFT:
+            raise Skip("too short", f"{count + WINDOW} frames with sound, {2 * SHIFT + WINDOW} are needed for sync")
+        seen = [mouth[i : i + WINDOW].transpose(3, 0, 1, 2) for i in range(count)]
+        heard = [sound[PER_FRAME * i : PER_FRAME * (i + WINDOW)].T[None] for i in range(count)]
+        distances = fit(_features(load(video, *VIDEO), seen), _features(load(audio, *AUDIO), heard))
+        best = int(distances.argmin())
+        return {
+            "available": True,
+            "confidence": float(np.median(distances) - distances[best]),
+            "offset": best - SHIFT,
+            "distance": float(distances[best]),
+        }
+
+
+def fit(seen: Float32[np.ndarray, "n d"], heard: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, " shifts"]:
+    """Mean distance of what is seen to what is heard 15 frames earlier, ..., 15 frames later.
+
+    Beyond the ends zeros are heard, as in SyncNet's own program, whose confidences thresholds are known for.
+    """
+    padded = np.pad(heard, ((SHIFT, SHIFT), (0, 0)))
+    return np.array([np.linalg.norm(seen - padded[s : s + len(seen)], axis=1).mean() for s in range(2 * SHIFT + 1)])
+
+
+def _features(session, windows: list[np.ndarray]) -> Float32[np.ndarray, "n d"]:
+    batches = (np.stack(windows[i : i + BATCH]).astype(np.float32) for i in range(0, len(windows), BATCH))
+    return np.concatenate([run(session, batch)[0] for batch in batches])
+
+
+def _cepstra(samples: Float32[np.ndarray, " n"]) -> Float[np.ndarray, "vectors 13"]:
+    """100 vectors a second, of 16-bit samples, by the package that SyncNet was trained with."""
+    return extra("python_speech_features").mfcc((samples * 32767).round(), SAMPLE_RATE, numcep=CEPSTRA)
+
+
+def _crops(path: Path, detector: Path) -> Iterator[UInt8[np.ndarray, "224 224 3"]]:
+    """The most seen face in each frame, blue first, with the chin and some room around it."""
+    cv2 = extra("cv2")
+    tracks = faces.link(faces.detect(frame, detector) for frame in pictures.every(path, faces.EVERY))
+    if not tracks:
+        raise Skip("no face", "no face is seen, so that no mouth can be compared with the sound")
+    track = tracks[0]
+    boxes = np.array(list(track.values()))
+    centre = boxes[:, :2] + boxes[:, 2:] / 2
+    values = np.column_stack([centre, boxes[:, 2:].max(1) / 2])
+    samples = faces.EVERY * np.array(list(track))
+    for index, frame in enumerate(read_frames(path)):
+        x, y, half = (np.interp(index, samples, medfilt(column, 3)) for column in values.T)
+        scale = SIDE / (2 * half * (1 + MARGIN))
+        corner = np.array([x - half * (1 + MARGIN), y - half])
+        matrix = np.column_stack([np.eye(2) * scale, -scale * corner])
+        yield cv2.warpAffine(frame, matrix, (SIDE, SIDE), borderValue=(GREY,) * 3)[..., ::-1]

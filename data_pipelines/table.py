@@ -1,0 +1,167 @@
+"""The table of clips: one parquet file per corpus, to which every step only adds columns."""
+
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actavatar_jax.errors import InputError
+
+CORE = pa.schema(
+    {
+        "id": pa.string(),
+        "corpus": pa.string(),
+        "source": pa.string(),
+        "start": pa.float64(),
+        "end": pa.float64(),
+        "crop": pa.list_(pa.float64()),
+        "caption": pa.string(),
+    }
+)
+ID = "[A-Za-z0-9_-]+"
+_PIECE = 50_000  # clips that are held as Python objects at a time
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row: a stretch of a video with one person's caption."""
+
+    id: str  # unique in its table, [A-Za-z0-9_-]+, also a file name
+    corpus: str
+    source: str  # path of the video: absolute, or relative to the table's folder
+    start: float = 0.0  # seconds in the source
+    end: float | None = None  # None: to its end
+    crop: tuple[float, float, float, float] | None = None  # x, y, w, h in fractions of the upright picture
+    caption: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)  # all other columns by their full names, "probe.height"
+
+
+class Table:
+    """Clips sorted by id, their other columns sorted by name; never changed in place.
+
+    The same clips with the same columns are the same bytes on disk, in whatever order they came.
+    Raises InputError where an id is double, missing or no file name.
+    """
+
+    def __init__(self, data: pa.Table):
+        data = data.select([*CORE.names, *sorted(set(data.column_names) - set(CORE.names))])
+        self.data = data.sort_by("id").combine_chunks()
+        ids = self.data["id"].combine_chunks()
+        if len(ids) and not pc.all(pc.fill_null(pc.match_substring_regex(ids, f"^{ID}$"), False)).as_py():
+            wrong = next(i for i in ids.to_pylist() if not re.fullmatch(ID, i or ""))
+            raise InputError(f"the clip id {wrong!r} is not a file name; accepted are letters, digits, '_' and '-'")
+        double = ids.slice(1).filter(pc.equal(ids.slice(1), ids.slice(0, max(len(ids) - 1, 0))))
+        if len(double):
+            raise InputError(f"the clip id '{double[0]}' occurs more than once; ids must be unique in a table")
+
+    @classmethod
+    def of(cls, clips: Iterable[Clip]) -> "Table":
+        """The table of these clips. Facts that a clip lacks are null."""
+        clips, pieces = iter(clips), [CORE.empty_table()]
+        while piece := list(itertools.islice(clips, _PIECE)):
+            names = sorted({name for clip in piece for name in clip.facts})
+            columns = {n: pa.array([getattr(clip, n) for clip in piece], CORE.field(n).type) for n in CORE.names}
+            columns |= {n: _column(n, [clip.facts.get(n) for clip in piece]) for n in names}
+            pieces.append(pa.table(columns))
+        return cls(pa.concat_tables(pieces, promote_options="permissive"))
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Table":
+        """The table in a parquet file. Raises InputError where it is missing, broken or no table of clips."""
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such table of clips; `actavatar corpus` makes one")
+        try:
+            data = pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: not a parquet file, or a broken one ({error})") from error
+        missing = [name for name in CORE.names if name not in data.column_names]
+        if missing:
+            raise InputError(f"{path}: not a table of clips, as it has no column {', '.join(missing)}")
+        for name in CORE.names:
+            try:
+                column = data[name].cast(CORE.field(name).type)
+            except pa.ArrowException as error:
+                raise InputError(f"{path}: column {name} is {data[name].type}, not {CORE.field(name).type}") from error
+            data = data.set_column(data.column_names.index(name), name, column)
+        try:
+            return cls(data)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    def write(self, path: str | Path) -> None:
+        """Written in one step, under a temporary name that is then changed."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        pq.write_table(self.data, partial, compression="zstd")
+        os.replace(partial, path)
+
+    def __len__(self) -> int:
+        return self.data.num_rows
+
+    def __iter__(self) -> Iterator[Clip]:
+        for batch in self.data.to_batches(max_chunksize=_PIECE):
+            for row in batch.to_pylist():
+                core = {name: row.pop(name) for name in CORE.names}
+                core["crop"] = None if core["crop"] is None else tuple(core["crop"])
+                yield Clip(**core, facts=row)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns, the core ones first."""
+        return self.data.column_names
+
+    def column(self, name: str) -> list:
+        """The values of a column in the order of the ids, None where there is none."""
+        return self.data[name].to_pylist()
+
+    def with_columns(self, columns: Mapping[str, Sequence | pa.ChunkedArray]) -> "Table":
+        """This table with columns, values in the order of the ids, that replace those of the same names."""
+        data = self.data.drop_columns([name for name in columns if name in self.names])
+        for name, values in columns.items():
+            data = data.append_column(name, values if isinstance(values, pa.ChunkedArray) else _column(name, values))
+        return Table(data)
+
+    def without_step(self, step: str) -> "Table":
+        """This table without the columns `<step>.*`."""
+        return Table(self.data.drop_columns([name for name in self.names if name.startswith(f"{step}.")]))
+
+    def with_step(self, step: str, rows: Mapping[str, Mapping[str, Any]]) -> "Table":
+        """This table with the columns `<step>.<name>` of the rows, given by id, in the place of all earlier `<step>.*`.
+
+        Ids without a row, and rows without a name, get nulls; rows of ids that are not in the table are passed over.
+        """
+        ids = self.column("id")
+        names = sorted({name for i in ids if i in rows for name in rows[i]})
+        columns = {f"{step}.{name}": [rows[i].get(name) if i in rows else None for i in ids] for name in names}
+        return self.without_step(step).with_columns(columns)
+
+    def with_steps_of(self, other: "Table") -> "Table":
+        """This table with the columns that steps, which have a `<step>.version`, added to the same ids in `other`."""
+        steps = {name.removesuffix(".version") for name in other.names if name.endswith(".version")}
+        names = [name for name in other.names if name.rpartition(".")[0] in steps and name not in CORE.names]
+        rows = other.data.take(pc.index_in(self.data["id"], other.data["id"].combine_chunks()).combine_chunks())
+        return self.with_columns({name: rows[name] for name in names})
+
+
+def read_manifest(clip_dir: str | Path) -> Table:
+    """The table of a prepared clip folder."""
+    path = Path(clip_dir) / "manifest.parquet"
+    if not path.is_file():
+        raise InputError(f"{clip_dir}: no manifest.parquet here; make the clip folder with `prepare`, to its end")
+    return Table.read(path)
+
+
+def _column(name: str, values: Sequence) -> pa.Array:
+    try:
+        return pa.array(values)
+    except pa.ArrowException as error:
+        raise TypeError(f"the values of column {name} are not all of one type: {error}") from error

@@ -1,0 +1,67 @@
+"""Prepares a folder of videos again and again, killed by SIGKILL before its first, second, third ... rename.
+
+After each kill the preparation is repeated undisturbed and must end as one that was never killed. Runs as its own
+process, which forks for every attempt: kill_prepare.py VIDEO_DIR WORK_DIR. Prints how many kills.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from data_pipelines.prepare import prepare
+
+
+def main(video_dir: Path, work_dir: Path) -> int:
+    assert in_child(lambda: run(video_dir, work_dir / "whole")) == 0
+    wanted = contents(work_dir / "whole")
+    for step in range(100):
+        clips = work_dir / str(step)
+
+        def killed(step=step, clips=clips):
+            kill_before_rename(step)
+            run(video_dir, clips)
+
+        ended = in_child(killed)
+        if ended == 0:
+            return step
+        assert in_child(lambda clips=clips: run(video_dir, clips)) == 0
+        assert contents(clips) == wanted, f"killed before rename {step}"
+    raise AssertionError("the preparation never came to its end")
+
+
+def run(video_dir: Path, clip_dir: Path) -> None:
+    prepare(video_dir, clip_dir, min_frames=10, min_side=32, progress=False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files but the report, which says what this run did; of videos the names: their bytes vary by themselves."""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "report.json"]
+    return {str(p.relative_to(folder)): b"" if p.suffix == ".mp4" else p.read_bytes() for p in files}
+
+
+def in_child(work: Callable[[], None]) -> int:
+    child = os.fork()
+    if child == 0:
+        work()
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL), f"the child ended with {status}"
+    return status
+
+
+def kill_before_rename(step: int) -> None:
+    replace, left = os.replace, [step]
+
+    def armed(*paths):
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        replace(*paths)
+
+    os.replace = armed
+
+
+if __name__ == "__main__":
+    print(main(Path(sys.argv[1]), Path(sys.argv[2])))
