@@ -99,5 +99,5 @@ def make_model(
     folders.save_index(model_dir, folders.Defaults(num_frames=num_frames, area=size[0] * size[1], negative_prompt=""))
 
 
-def _pixels(frames: UInt8[np.ndarray, "F h w 3"]) -> Float32[np.ndarray, "F h w 3"]:
+def _pixels(frames: UInt8[np.ndarray, "F h w 3"]) -> Float32[np.ndarray, "_ h w 3"]:
     return frames[: floor_frames(len(frames))].astype(np.float32) / 127.5 - 1
