@@ -29,7 +29,12 @@ def shard_page(folder: Path, samples: int) -> Page:
         rows.append([dataset.folder.name, count, clips, f"{lasting / 3600:.2f}", len(paths), _bytes(stored), latents])
         records, seconds, size = records + count, seconds + lasting, size + stored
     hours = f"{seconds / 3600:.2f}"
-    page.tiles = [("buckets", str(len(datasets))), ("records", str(records)), ("hours", hours), ("on disk", _bytes(size))]
+    page.tiles = [
+        ("buckets", str(len(datasets))),
+        ("records", str(records)),
+        ("hours", hours),
+        ("on disk", _bytes(size)),
+    ]
     page.add_table("Buckets", ["bucket", "records", "clips", "hours", "shards", "size", "latents T x H x W x C"], rows)
     facts = datasets[0].metadata
     made_with = [[name, facts[name]] for name in MADE_WITH if facts.get(name) is not None]
