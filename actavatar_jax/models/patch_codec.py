@@ -99,7 +99,7 @@ class Basis(nnx.Module):
         return jnp.einsum("bthwi,hwio->bthwo", x, matrix)
 
 
-def fit_patch_codec(clips: Sequence[Float[np.ndarray, "F h w 3"]], config: PatchCodecConfig) -> functional.Params:
+def fit_patch_codec(clips: Sequence[Float[np.ndarray, "_ h w 3"]], config: PatchCodecConfig) -> functional.Params:
     """Parameters of a `PatchCodec`, from clips of 4k+1 frames in [-1, 1].
 
     Scales are half-whitened (the square root of each component's deviation) and their overall size makes the mean

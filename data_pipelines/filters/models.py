@@ -64,7 +64,7 @@ def extra(module: str) -> ModuleType:
     try:
         found = importlib.import_module(module)
     except ImportError as error:
-        raise InputError(f'this filter needs {module} ({error}): pip install "actavatar-jax[data]"') from error
+        raise InputError(f'this filter needs {module}: pip install "actavatar-jax[data]" ({error})') from error
     if module == "cv2":
         found.setNumThreads(1)  # workers are processes
         found.utils.logging.setLogLevel(found.utils.logging.LOG_LEVEL_ERROR)  # its new engine warns of itself

@@ -53,6 +53,8 @@ def test_each_input_ends_in_one_row_with_one_reason(videos, tmp_path):
     write_clip(videos / "wrong.mp4")
     (videos / "text.mov").write_text("not a video")
     (videos / "cut.mp4").write_bytes((videos / "a.mp4").read_bytes()[:900])
+    write_clip(videos / "half.mp4", frames=60)
+    (videos / "half.mp4").write_bytes((videos / "half.mp4").read_bytes()[: -(videos / "half.mp4").stat().st_size // 3])
     (videos / "notes.md").write_text("not meant")
     (videos / "lost.txt").write_text("A man whose video is gone.")
     (videos / "a.json").write_text(
@@ -71,10 +73,10 @@ def test_each_input_ends_in_one_row_with_one_reason(videos, tmp_path):
         "skipped: no clip": 1,
         "skipped: too short": 1,
         "skipped: too small": 1,
-        "skipped: unreadable": 2,
+        "skipped: unreadable": 3,
     }
     rows = rows_by_source(tmp_path / "clips")
-    assert len(rows) == 9
+    assert len(rows) == 10 and "break off after" in rows["half.mp4"]["detail"]
     assert [rows[name]["prompt"] for name in ("a.mp4", "caption.mp4", "below/a.mp4")] == ["structured", "brief", "none"]
     assert all(fault in rows["wrong.mp4"]["detail"] for fault in ("base", "reversed", "past the end"))
     assert sorted(p.name for p in (tmp_path / "clips" / "clips").iterdir()) == sorted(
@@ -82,7 +84,7 @@ def test_each_input_ends_in_one_row_with_one_reason(videos, tmp_path):
         + [f"{rows[s]['id']}.json" for s in ("a.mp4", "caption.mp4")]
     )
     stored = json.loads((tmp_path / "clips" / "report.json").read_text())
-    assert stored["total"] == 10 == sum(stored["counts"].values())
+    assert stored["total"] == 11 == sum(stored["counts"].values())
     assert "skipped: unreadable" in str(report) and "9 frames" in str(report)
 
 
@@ -294,7 +296,7 @@ def test_a_row_that_changes_is_done_again(tmp_path):
 
     assert counts() == {"made": 1} and counts() == {"kept": 1}
     changes = {"end": 1.0}, {"start": 0.5}, {"crop": (0.0, 0.0, 1.0, 0.5)}, {"caption": "A woman."}
-    assert [counts(**change) for change in changes] == [{"made": 1}] * 4
+    assert [(counts(**change), counts()) for change in changes] == [({"made": 1}, {"made": 1})] * 4
     assert counts(source="gone.mp4") == {"skipped: no source": 1}
     assert counts(caption="[0-1s] Waves.") == {"skipped: invalid prompt": 1}
 

@@ -13,7 +13,7 @@ from trivial_step import ARITHMETIC, Counting, Step, constant_state, synthetic
 
 from actavatar_jax.errors import InputError
 from data_pipelines.report import Report, Skip
-from data_pipelines.steps import clip_state, run_step
+from data_pipelines.steps import _journalled, _run_chunk, clip_state, run_step
 from data_pipelines.table import Clip, Table, read_manifest
 
 QUIET = {"progress": False}
@@ -108,6 +108,15 @@ def test_of_two_killed_runs_the_later_row_counts(tmp_path):
         **QUIET,
     )
     assert table.column("counting.x") == [1] and calls(tmp_path / "log") == ["c000000"]
+
+
+def test_a_chunk_that_an_engine_repeats_closes_the_torn_line(tmp_path):
+    journals = tmp_path / ".steps" / "counting"
+    journals.mkdir(parents=True)
+    (journals / "0000-000000.jsonl").write_text('{"id": "c0000')
+    step = Step("counting", Counting(tmp_path / "log"), state=constant_state)
+    assert _run_chunk(step, tmp_path, 0, (0, [(clip, None) for clip in synthetic(2)])) == 2
+    assert sorted(_journalled(journals)) == ["c000000", "c000001"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

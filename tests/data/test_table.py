@@ -28,9 +28,10 @@ def test_clips_come_back_as_they_were_sorted_by_id(tmp_path):
 
 
 def test_the_same_table_is_the_same_bytes(tmp_path, monkeypatch):
-    Table.of([A, B]).with_step("s", {"a": {"x": 1}, "b": {"y": "z"}}).write(tmp_path / "one")
+    a, b = dataclasses.replace(A, facts={"n": 1, "m": None}), dataclasses.replace(B, facts={"n": 2.5, "m": "text"})
+    Table.of([a, b]).with_step("s", {"a": {"x": 1}, "b": {"y": "z"}}).write(tmp_path / "one")
     monkeypatch.setattr(module, "_PIECE", 1)
-    Table.of([B, A]).with_step("s", {"b": {"y": "z"}, "a": {"x": 1}}).write(tmp_path / "two")
+    Table.of([b, a]).with_step("s", {"b": {"y": "z"}, "a": {"x": 1}}).write(tmp_path / "two")
     Table.read(tmp_path / "one").write(tmp_path / "three")
     assert len({(tmp_path / name).read_bytes() for name in ("one", "two", "three")}) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "three", "two"]
