@@ -257,6 +257,16 @@ def test_written_and_read_back(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["x.mp4"]
 
 
+def test_the_same_clip_is_the_same_file(tmp_path):
+    """Shards name the clips they are made of by their bytes."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (160, 320, 3), np.uint8)
+    frames, sound = [np.roll(noise, 2 * k, 1) for k in range(75)], rng.normal(0, 0.1, 48_000).astype(np.float32)
+    for k in range(5):
+        write_video(tmp_path / f"{k}.mp4", frames, sound)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
 def test_written_form_plays_in_browsers(tmp_path):
     path = tmp_path / "x.mp4"
     write_video(path, np.tile(np.array([255, 0, 0], np.uint8), (5, 64, 64, 1)), hum(0.2))

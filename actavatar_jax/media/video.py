@@ -188,7 +188,8 @@ def _decoded(path: Path) -> Iterator[tuple[Fraction, Fraction, _Picture]]:
 
 def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple, audio: np.ndarray | None, fps: int) -> None:
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        video = container.add_stream("libx264", rate=fps, options={"crf": "18"})
+        # x264's macroblock tree gives other bytes for the same pictures each time; a file should be what went in.
+        video = container.add_stream("libx264", rate=fps, options={"crf": "18", "x264-params": "mbtree=0"})
         video.height, video.width, video.pix_fmt = shape[0], shape[1], "yuv420p"
         context = video.codec_context
         context.colorspace = context.color_primaries = context.color_trc = BT709

@@ -36,9 +36,9 @@ def run(video_dir: Path, clip_dir: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files but the report, which says what this run did; of videos the names: their bytes vary by themselves."""
+    """All files but the report, which says what this run did."""
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "report.json"]
-    return {str(p.relative_to(folder)): b"" if p.suffix == ".mp4" else p.read_bytes() for p in files}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 def in_child(work: Callable[[], None]) -> int:
