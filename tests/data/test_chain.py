@@ -1,6 +1,10 @@
 """The whole chain on real clips, by the commands a user types: every clip ends in the shards or has one reason."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -98,3 +102,13 @@ def test_from_a_corpus_to_shards(media, tmp_path):
         assert actavatar("data", "inspect", folder, "--out", page) == 0
         assert all(name in page.read_text() for name in chosen)
     assert prepare(tmp_path / "corpus.parquet", clips, progress=False).counts()["kept"] == 4  # nothing is done twice
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_shards(tmp_path):
+    """See kill_chain.py."""
+    here = Path(__file__).parent
+    command = [sys.executable, str(here / "kill_chain.py"), str(tmp_path), "--kills", "4"]
+    paths = os.pathsep.join([str(here.parents[1]), str(here)])
+    ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert "4 kills: the shards are those of the undisturbed chain" in ended.stdout
