@@ -30,7 +30,7 @@ from actavatar_jax.weights import folder as model_folder
 from actavatar_jax.weights.components import find, is_wan_layout
 from actavatar_jax.weights.files import replaced_folder
 from actavatar_jax.weights.folder import Component
-from data_pipelines import loader, shards, synthetic
+from data_pipelines import loader, shards, stream, synthetic
 from data_pipelines.buckets import Bucket
 from data_pipelines.puppets import dataset
 from data_pipelines.puppets.clips import World
@@ -201,7 +201,7 @@ def check_encoders(config: ml_collections.ConfigDict) -> None:
         loader.make_loader(d.dirs, batch_size=1, seed=0, fingerprint=stored_fingerprint(folder))
 
 
-def _check_fit(batch: loader.Batch, m: DiTConfig) -> None:
+def _check_fit(batch: stream.Batch, m: DiTConfig) -> None:
     ours = (m.in_channels, m.text_dim, m.audio.feature_layers, m.audio.feature_width)
     theirs = (batch["latents"].shape[-1], batch["text"].shape[-1], *batch["audio"].shape[-2:])
     if ours != theirs:

@@ -16,9 +16,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS
 from data_pipelines import shards
 from data_pipelines.memory import keep_freed_memory
-from data_pipelines.stream import Batch, Fit, Stream
-
-__all__ = ["Batch", "Fit", "Stream", "make_loader"]
+from data_pipelines.stream import Fit, Stream
 
 
 def make_loader(

@@ -12,7 +12,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
 from data_pipelines.files import digest
+from data_pipelines.pool import results
 from data_pipelines.report import Report, Skip
 from data_pipelines.table import Clip, Table
 
@@ -116,22 +117,14 @@ def _chunks(known: Iterator[tuple[Clip, str | None]], size: int) -> Iterator[Chu
 
 
 def _processes(work: Callable[[Chunk], int], chunks: Iterator[Chunk], workers: int) -> Iterator[int]:
-    """Numbers of clips as they are done; few chunks wait at a time, since a large table would fill the memory."""
+    """Numbers of clips as they are done."""
     if workers == 0:
         yield from map(work, chunks)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
-        running = set()
         try:
-            for chunk in chunks:
-                if len(running) == 2 * workers:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-                running.add(pool.submit(work, chunk))
-            while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
+            yield from results(pool, work, chunks, 2 * workers)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

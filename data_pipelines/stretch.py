@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS, nearest_frames
 from actavatar_jax.media.container import opened
-from actavatar_jax.media.video import MISSING, VideoInfo, _Picture, _video_stream
+from actavatar_jax.media.video import MISSING, Picture, VideoInfo, video_stream
 
 EARLY = Fraction(1, 100)  # seconds a picture may come before the start: time stamps and annotations are rounded
 
@@ -46,10 +46,10 @@ class Stretch:
             yield image
 
 
-def _decoded(path: Path, info: VideoInfo, begin: Fraction) -> Iterator[tuple[Fraction, Fraction, _Picture]]:
+def _decoded(path: Path, info: VideoInfo, begin: Fraction) -> Iterator[tuple[Fraction, Fraction, Picture]]:
     """(time stamp, duration, picture) in display order, from the last key picture before the time stamp `begin`."""
     with opened(path, "video") as container:
-        stream = _video_stream(container, path)
+        stream = video_stream(container, path)
         declared = None if stream.duration is None else info.start + stream.duration * stream.time_base
         pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
         if begin > info.start:
@@ -65,7 +65,7 @@ def _decoded(path: Path, info: VideoInfo, begin: Fraction) -> Iterator[tuple[Fra
             elif time > previous and not sought:
                 duration = time - previous
             sought = False
-            yield time, duration, _Picture(frame, pixel_aspect)
+            yield time, duration, Picture(frame, pixel_aspect)
     if declared is not None and time + duration < declared - MISSING:
         raise InputError(
             f"Video {path} is damaged: its pictures break off after {float(time + duration - info.start):.2f} s "

@@ -8,7 +8,7 @@ import numpy as np
 
 from data_pipelines import shards
 from data_pipelines.buckets import Bucket
-from data_pipelines.loader import Fit, Stream
+from data_pipelines.stream import Fit, Stream
 
 
 @dataclass(frozen=True)

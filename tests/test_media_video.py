@@ -165,8 +165,8 @@ def test_max_seconds_and_size(tmp_path):
 
 def test_frames_are_decoded_one_at_a_time(tmp_path, monkeypatch):
     path = make_video(tmp_path / "x.mp4", [quadrants()] * 50, range(0, 2000, 40))
-    turned, upright = [], video._Picture.upright
-    monkeypatch.setattr(video._Picture, "upright", lambda self: turned.append(1) or upright(self))
+    turned, upright = [], video.Picture.upright
+    monkeypatch.setattr(video.Picture, "upright", lambda self: turned.append(1) or upright(self))
     frames = read_frames(path)
     next(frames)
     assert len(turned) == 1

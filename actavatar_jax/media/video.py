@@ -81,7 +81,7 @@ def read_frames(
 def probe(path: str | Path) -> VideoInfo:
     """Facts of a video file, from its header and its first frame; InputError as in `load_video`."""
     with opened(Path(path), "video") as container:
-        stream = _video_stream(container, Path(path))
+        stream = video_stream(container, Path(path))
         start, _, picture = next(_frames(container, stream, Path(path)))
         height, width = picture.upright().shape[:2]
         has_audio = bool(container.streams.audio)
@@ -89,7 +89,7 @@ def probe(path: str | Path) -> VideoInfo:
         duration = None if stream.duration is None else stream.duration * stream.time_base
     if not frames or duration is None or not fps:  # matroska and raw streams do not say
         with opened(Path(path), "video") as container:
-            packets = container.demux(_video_stream(container, Path(path)))
+            packets = container.demux(video_stream(container, Path(path)))
             stamps = [(p.pts or 0, p.duration or 0, p.time_base) for p in packets if p.size]
         frames = len(stamps)
         duration = max((pts + lasting) * base for pts, lasting, base in stamps) - start or Fraction(frames, FPS)
@@ -133,7 +133,7 @@ def write_video(
 
 
 @dataclass(frozen=True, eq=False)
-class _Picture:
+class Picture:
     frame: av.VideoFrame
     pixel_aspect: Fraction
 
@@ -150,7 +150,7 @@ class _Picture:
         return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
-def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+def video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
     cover = av.stream.Disposition.attached_pic  # the picture on a record's sleeve
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams:
@@ -161,7 +161,7 @@ def _video_stream(container: av.container.InputContainer, path: Path) -> av.Vide
 
 def _frames(
     container: av.container.InputContainer, stream: av.VideoStream, path: Path
-) -> Iterator[tuple[Fraction, Fraction, _Picture]]:
+) -> Iterator[tuple[Fraction, Fraction, Picture]]:
     """(time, duration, picture) in display order; InputError at the end where pictures are missing."""
     pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
     start, time, duration = None, Fraction(0), 1 / Fraction(stream.average_rate or FPS)
@@ -172,7 +172,7 @@ def _frames(
         elif start is not None and time > previous:
             duration = time - previous
         start = time if start is None else start
-        yield time, duration, _Picture(frame, pixel_aspect)
+        yield time, duration, Picture(frame, pixel_aspect)
     if start is None:
         raise InputError(f"Video {path} is damaged: it holds no picture that can be decoded.")
     declared = Fraction(0) if stream.duration is None else stream.duration * stream.time_base
@@ -181,9 +181,9 @@ def _frames(
         raise InputError(f"Video {path} is damaged: its pictures break off after {lasts}.")
 
 
-def _decoded(path: Path) -> Iterator[tuple[Fraction, Fraction, _Picture]]:
+def _decoded(path: Path) -> Iterator[tuple[Fraction, Fraction, Picture]]:
     with opened(path, "video") as container:
-        yield from _frames(container, _video_stream(container, path), path)
+        yield from _frames(container, video_stream(container, path), path)
 
 
 def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple, audio: np.ndarray | None, fps: int) -> None:

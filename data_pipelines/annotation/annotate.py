@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from data_pipelines.annotation.request import PROMPT_VERSION, annotate_request, 
 from data_pipelines.annotation.schema import SCHEMA, Draft
 from data_pipelines.annotation.validate import Scene
 from data_pipelines.files import digest, write_json
+from data_pipelines.pool import results
 from data_pipelines.report import Skip
 from data_pipelines.steps import clip_path, clip_state
 from data_pipelines.table import Clip, read_manifest
@@ -82,18 +83,10 @@ def annotate(
 
 
 def _in_threads(work: Callable[[Clip], Row], clips: Iterator[Clip], parallel: int) -> Iterator[Row]:
-    """The rows as they are done; few clips wait at a time. An exception ends it once the clips begun are done with."""
+    """The rows as they are done. An exception ends it once the clips begun are done with."""
     pool = ThreadPoolExecutor(parallel)
-    running: set[Future] = set()
     try:
-        for clip in clips:
-            if len(running) == 2 * parallel:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-            running.add(pool.submit(work, clip))
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
+        yield from results(pool, work, clips, 2 * parallel)
     finally:
         pool.shutdown(cancel_futures=True)
 

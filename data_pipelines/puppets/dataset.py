@@ -16,9 +16,9 @@ from tqdm import tqdm
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
 from data_pipelines import records, shards
-from data_pipelines.loader import Fit, Stream
 from data_pipelines.puppets.clips import PuppetClip, World, make_clip
 from data_pipelines.records import FrozenEncoders, RecordMaker
+from data_pipelines.stream import Fit, Stream
 
 WORDINGS = ("structured", "global", "brief")  # of a clip's prompt: with windows, actions without times, no actions
 PART = 512  # clips that are encoded, or lost to a kill, together

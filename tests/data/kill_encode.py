@@ -10,10 +10,10 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from fakes import FakeEncoders
+from forks import in_child, tree
 
 from data_pipelines import shards
 from data_pipelines.encode import commit, encode
@@ -72,23 +72,6 @@ def encoded(shard_dir: Path) -> set[str]:
     staged = {path.name.rsplit("-", 1)[0] for path in shard_dir.glob(".staged/*/[!.]*.array_record")}
     indexes = [path for path in shard_dir.glob("*/index.json") if not path.parent.name.endswith(".partial")]
     return staged | {row["clip"] for path in indexes for row in json.loads(path.read_text())}
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """All files but the report, which says what this run did."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "report.json")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Exit status of a forked child that does `work`; negative where a signal killed it."""
-    child = os.fork()
-    if child == 0:
-        work()
-        os._exit(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, -signal.SIGKILL), f"the child ended with {status}"
-    return status
 
 
 def kill_before(step: int) -> None:

@@ -7,15 +7,16 @@ process, which forks for every attempt: kill_prepare.py VIDEO_DIR WORK_DIR. Prin
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
+
+from forks import in_child, tree
 
 from data_pipelines.prepare import prepare
 
 
 def main(video_dir: Path, work_dir: Path) -> int:
     assert in_child(lambda: run(video_dir, work_dir / "whole")) == 0
-    wanted = contents(work_dir / "whole")
+    wanted = tree(work_dir / "whole")
     for step in range(100):
         clips = work_dir / str(step)
 
@@ -27,28 +28,12 @@ def main(video_dir: Path, work_dir: Path) -> int:
         if ended == 0:
             return step
         assert in_child(lambda clips=clips: run(video_dir, clips)) == 0
-        assert contents(clips) == wanted, f"killed before rename {step}"
+        assert tree(clips) == wanted, f"killed before rename {step}"
     raise AssertionError("the preparation never came to its end")
 
 
 def run(video_dir: Path, clip_dir: Path) -> None:
     prepare(video_dir, clip_dir, min_frames=10, min_side=32, progress=False)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """All files but the report, which says what this run did."""
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "report.json"]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
-
-
-def in_child(work: Callable[[], None]) -> int:
-    child = os.fork()
-    if child == 0:
-        work()
-        os._exit(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, -signal.SIGKILL), f"the child ended with {status}"
-    return status
 
 
 def kill_before_rename(step: int) -> None:
