@@ -5,6 +5,7 @@ F video frames, T latent frames; parts of a prompt are its base and its phases.
 
 import math
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ Point = tuple[Number, Number]
 PHASE_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#785ef0", "#8b4513")
 BASE_COLOUR, GREY, PALE_GREY = "#777777", "#555555", "#dddddd"
 CELL, COLUMNS = 192, 13  # pixels of an enlarged frame at most, frames in a row at most
+SPELT = str.maketrans(dict(zip("äöüÄÖÜß„", ("ae", "oe", "ue", "Ae", "Oe", "Ue", "ss", "“"), strict=True)))
 SIZE = 22  # of the sheet's letters in pixels: it is wide, and shrunk when it is looked at as a whole
 
 
@@ -132,6 +134,12 @@ def draw_attention(
     page.save(path)
 
 
+def spelt(text: str) -> str:
+    """The text in letters that Pillow's own font has: it has no accents."""
+    parts = unicodedata.normalize("NFKD", text.translate(SPELT))
+    return "".join(part for part in parts if not unicodedata.combining(part))
+
+
 def pale(colour: str) -> str:
     """A colour mixed with four parts of white."""
     return "#" + "".join(f"{(part + 4 * 255) // 5:02x}" for part in ImageColor.getrgb(colour))
@@ -146,10 +154,10 @@ class Page:
         self._draw = ImageDraw.Draw(self._image)
 
     def text(self, x: Number, y: Number, text: str, size: int, colour: str = "black", anchor: str = "la") -> None:
-        self._draw.text((2 * x, 2 * y), text, colour, ImageFont.load_default(2 * size), anchor=anchor)
+        self._draw.text((2 * x, 2 * y), spelt(text), colour, ImageFont.load_default(2 * size), anchor=anchor)
 
     def width_of(self, text: str, size: int) -> Number:
-        return self._draw.textlength(text, ImageFont.load_default(2 * size)) / 2
+        return self._draw.textlength(spelt(text), ImageFont.load_default(2 * size)) / 2
 
     def line(self, points: Sequence[Point], colour: str, width: int = 1) -> None:
         self._draw.line([(2 * x, 2 * y) for x, y in points], colour, 2 * width, joint="curve")

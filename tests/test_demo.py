@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 from commands import actavatar
-from PIL import Image
+from PIL import Image, ImageFont
 
 from actavatar_jax import demo, puppets
+from actavatar_jax.demo_pictures import spelt
 from actavatar_jax.evaluation import Judge, JudgeConfig
 from actavatar_jax.evaluation.puppet_judge import PuppetJudge
 from actavatar_jax.media import load_video, probe
@@ -138,3 +139,12 @@ def refused(capsys, words, *arguments):
     lines = [line for line in error.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "Traceback" not in error, error
     assert words in lines[0], error
+
+
+def test_every_letter_of_the_sheet_is_one_that_its_font_has():
+    font = ImageFont.load_default(24)
+    missing = bytes(font.getmask("\uffff"))  # the box that stands for a letter that is not there
+    assert bytes(font.getmask("ß")) == missing
+    text = spelt("„Größe ändert Übermut über Öl”, così, naïve Noël, José")
+    assert text.startswith("“Groesse aendert Uebermut ueber Oel”, cosi")
+    assert [letter for letter in text if bytes(font.getmask(letter)) == missing] == []
