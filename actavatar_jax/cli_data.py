@@ -40,6 +40,9 @@ def prepare(
     clip_dir: Path,
     min_frames: Annotated[int, typer.Option(help="Shorter clips are left out (25 fps).")] = 75,
     min_side: Annotated[int, typer.Option(help="Smaller clips are left out (pixels of the short side).")] = 256,
+    trim: Annotated[
+        bool, typer.Option("--trim", help="Cut each clip to its longest shot and to the picture inside black borders.")
+    ] = False,
     runner: Runner = "processes",
     workers: Workers = None,
     beam_option: BeamOption = None,
@@ -48,7 +51,7 @@ def prepare(
     from data_pipelines.prepare import prepare
 
     settings = {"runner": runner, "workers": workers, "beam_options": beam_option or ()}
-    print(prepare(videos, clip_dir, min_frames=min_frames, min_side=min_side, **settings))
+    print(prepare(videos, clip_dir, min_frames=min_frames, min_side=min_side, trim=trim, **settings))
 
 
 @app.command("filter", epilog="Example: actavatar filter clips/ --models models/")

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from actavatar_jax.media.clock import SAMPLES_PER_FRAME
 from actavatar_jax.models import functional
 from actavatar_jax.models.vae import WanVAE
 from actavatar_jax.models.wav2vec2 import standardise
-from actavatar_jax.parallel.mesh import use_mesh
+from actavatar_jax.parallel.mesh import local_part, use_mesh
 from actavatar_jax.parallel.rules import TEXT_ENCODER_RULES, WHOLE, param_shardings
 from actavatar_jax.prompt import MAX_TOKENS, StructuredPrompt
 from actavatar_jax.tokenizer import load_tokenizer
@@ -38,7 +38,10 @@ _TOKENIZER_PLACES = ("tokenizer", "google/umt5-xxl")  # diffusers layout, origin
 
 
 class Encoders:
-    """Tokenizer, umT5, Wav2Vec2 and the VAE (or PatchCodec) of one model; parameters are put on the device once."""
+    """Tokenizer, umT5, Wav2Vec2 and the VAE (or PatchCodec) of one model; parameters are put on the device once.
+
+    Over several processes each has encoders of its own, on its own devices, and uses them without the others.
+    """
 
     def __init__(
         self,
@@ -72,7 +75,8 @@ class Encoders:
           folder: a model folder, in the diffusers layout or an original Wan release with an `audio_encoder` beside it.
           dtype: of the text encoder's weights and compute. Speech and pixels are float32, as in the reference.
           audio_encoder: a Wav2Vec2 folder of transformers, for model folders that have none of their own.
-          mesh: of many devices. The text encoder's weights are cut over it, and pictures when they are decoded.
+          mesh: of many devices. The text encoder's weights are cut over those of this process, and so are pictures when
+            they are decoded.
 
         Raises:
           InputError: a part is missing or does not fit its configuration.
@@ -85,18 +89,20 @@ class Encoders:
             )
         _check_standardised(speech / "preprocessor_config.json")
         text_len = find(folder, "transformer").config.text_len
+        mesh = local_part(mesh)
         cut, whole = (
             None if mesh is None else functools.partial(param_shardings, mesh=mesh, rules=rules)
             for rules in (TEXT_ENCODER_RULES, WHOLE)
         )
-        return cls(
-            _load_tokenizer(folder),
-            load(folder, "text_encoder", dtype, cut),
-            load(speech, "audio_encoder", "float32", whole),
-            load(folder, "vae", "float32", whole),
-            text_len,
-            mesh,
-        )
+        with use_mesh(mesh):
+            return cls(
+                _load_tokenizer(folder),
+                load(folder, "text_encoder", dtype, cut),
+                load(speech, "audio_encoder", "float32", whole),
+                load(folder, "vae", "float32", whole),
+                text_len,
+                mesh,
+            )
 
     def save(self, folder: str | Path) -> None:
         """Writes the parts into a model folder in the diffusers layout, weights in the dtype they are held in."""
@@ -119,8 +125,7 @@ class Encoders:
             tokens = prompt.tokenise(self.tokenizer, max_length=self.text_len, strict=strict)
             padding = (0, self.text_len - len(tokens.ids))
             mask = np.arange(self.text_len) < len(tokens.ids)
-            part = self.text_encoder
-            features.append(_text(part.module, part.config, part.params, np.pad(tokens.ids, padding), mask))
+            features.append(self._run(_text, self.text_encoder, np.pad(tokens.ids, padding), mask))
             phase_ids.append(np.pad(tokens.phase_ids, padding, constant_values=-1))
         return np.stack(jax.device_get(features)), np.stack(phase_ids)
 
@@ -139,19 +144,15 @@ class Encoders:
                 f"{num_frames} video frames go with {num_frames * SAMPLES_PER_FRAME} samples of speech at 16 kHz, "
                 f"got {len(samples)}."
             )
-        part = self.audio_encoder
-        return np.asarray(_audio(part.module, part.config, part.params, np.float32(samples), num_frames))
+        return np.asarray(self._run(_audio, self.audio_encoder, np.float32(samples), num_frames))
 
     def video(self, frames: UInt8[np.ndarray, "F h w 3"]) -> Float32[np.ndarray, "T H W C"]:
         """Normalised latents of a clip of 4k+1 frames with sides in multiples of 16; InputError for any other."""
-        part = self.vae
-        return np.asarray(_encode_video(part.module, part.config, part.params, frames))
+        return np.asarray(self._run(_encode_video, self.vae, frames))
 
     def decode(self, latents: Float[np.ndarray, "T H W C"] | Float[Array, "T H W C"]) -> UInt8[np.ndarray, "F h w 3"]:
         """The frames of normalised latents."""
-        part = self.vae
-        with use_mesh(self.mesh):
-            return np.asarray(_decode_video(part.module, part.config, part.params, latents))
+        return np.asarray(self._run(_decode_video, self.vae, latents))
 
     def fingerprint(self) -> dict[str, str]:
         """SHA-256 of each part: equal for the same weights in any process and any compute dtype.
@@ -160,6 +161,11 @@ class Encoders:
         """
         parts = {name: fingerprint.of(getattr(self, name)) for name in _PARTS}
         return {"tokenizer": _tokenizer_digest(self.tokenizer), **parts}
+
+    def _run(self, program: Callable[..., jax.Array], part: Component, *inputs: Any) -> jax.Array:
+        """One of the functions below; the mesh may not be the one that the caller has set."""
+        with use_mesh(self.mesh):
+            return program(part.module, part.config, part.params, *inputs)
 
 
 def stored_fingerprint(folder: str | Path) -> dict[str, str]:

@@ -19,13 +19,13 @@ from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.functional import Params
 from actavatar_jax.models.presets import ADAPTER, PRESETS
 from actavatar_jax.parallel.batches import local_rows
+from actavatar_jax.parallel.hosts import agreed
 from actavatar_jax.parallel.mesh import make_mesh
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.training.loop import train
 from actavatar_jax.training.optimizer import to_steps
 from actavatar_jax.training.settings import transformer_config
 from actavatar_jax.training.state import TrainState
-from actavatar_jax.training.workdir import agreed
 from actavatar_jax.weights import folder as model_folder
 from actavatar_jax.weights.components import find, is_wan_layout
 from actavatar_jax.weights.files import replaced_folder
@@ -79,21 +79,17 @@ def make_sampler(
         raise InputError(
             "Sample videos need sample.jobs and, for the encoders, model.folder; else set sample.every to 0."
         )
-    if jax.process_count() > 1:
-        raise InputError(
-            "Sample videos are made by runs of a single process; set sample.every to 0, and make them afterwards with "
-            "actavatar sample."
-        )
     options = {"steps": c.steps, "text_guidance": c.text_guidance, "audio_guidance": c.audio_guidance}
     jobs = read_jobs(Path(c.jobs), options)
     for part in ("text_encoder", "audio_encoder", "vae"):
         find(Path(base), part)  # what is missing should show now, not at the first visit
+    defaults = model_folder.load_defaults(base)
     mesh = make_mesh(config.mesh) if jax.device_count() > 1 else None
 
     def sample(params: Params, step: int) -> None:
-        encoders = Encoders.from_folder(base, mesh=mesh)  # for this visit only: then memory is the training's again
-        transformer = Component(ActAvatarDiT, model_config, params)
-        pipeline = ActAvatarPipeline(transformer, encoders, model_folder.load_defaults(base), mesh)
+        with agreed():
+            encoders = Encoders.from_folder(base, mesh=mesh)  # for this visit: then memory is the training's again
+        pipeline = ActAvatarPipeline(Component(ActAvatarDiT, model_config, params), encoders, defaults, mesh)
         folder = workdir / "samples" / f"{step:07d}"
         run_jobs(pipeline, [dataclasses.replace(job, out=str(folder / Path(job.out).name)) for job in jobs])
 
@@ -188,10 +184,20 @@ def open_data(
         raise InputError(
             f'data.source is "{d.source}" with data.dirs {list(d.dirs)}; give shards and folders, puppets or synthetic.'
         )
-    batches = loader.make_loader(d.dirs, **common, **dropout)
+    batches = loader.make_loader(d.dirs, **common, **dropout, weights=_weights(d))
     _check_fit(next(iter(batches)), m)
     folders = shards.find_datasets([Path(folder) for folder in d.dirs])
     return batches, sum(len(shards.open_dataset(folder).source) for folder in folders)
+
+
+def _weights(d: ml_collections.ConfigDict) -> dict[str, float | int] | None:
+    if d.weights is None:
+        return None
+    if len(d.weights) != len(d.dirs) or not all(isinstance(weight, float | int) for weight in d.weights):
+        raise InputError(
+            f"data.weights is {d.weights}; give a positive number for each of the {len(d.dirs)} folders of data.dirs."
+        )
+    return dict(zip(d.dirs, d.weights, strict=True))
 
 
 def check_encoders(config: ml_collections.ConfigDict) -> None:

@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.media import Video
 from actavatar_jax.pipeline import ActAvatarPipeline
 
 log = logging.getLogger(__name__)
@@ -35,9 +39,11 @@ class Job:
 def run_jobs(model: Path | str | ActAvatarPipeline, jobs: list[Job], *, skip_finished: bool = True, **loading) -> int:
     """Makes the videos and returns how many failed; each failure is one sentence on standard error.
 
-    `model` is a model folder (read only if there is something to do, with `loading` options) or a pipeline.
+    `model` is a model folder (read only if there is something to do, with `loading` options) or a pipeline. Over
+    several processes each of them calls this alike; the first one decides which videos are finished, and writes.
     """
-    todo = [job for job in jobs if not (skip_finished and Path(job.out).exists())]
+    finished = multihost_utils.broadcast_one_to_all(np.asarray([Path(job.out).exists() for job in jobs]))
+    todo = [job for job, exists in zip(jobs, finished, strict=True) if not (skip_finished and exists)]
     if len(todo) < len(jobs):
         log.info("%d of %d videos exist already", len(jobs) - len(todo), len(jobs))
     for job in todo:
@@ -46,16 +52,24 @@ def run_jobs(model: Path | str | ActAvatarPipeline, jobs: list[Job], *, skip_fin
     if not todo:
         return 0
     pipeline = model if isinstance(model, ActAvatarPipeline) else ActAvatarPipeline.from_pretrained(model, **loading)
-    failed = 0
-    for job in tqdm(todo, "sample", unit="video", disable=len(todo) == 1):
+    failed, writing = 0, jax.process_index() == 0
+    for job in tqdm(todo, "sample", unit="video", disable=len(todo) == 1 or not writing):
         try:
             video = pipeline(job.image, job.audio, job.prompt, **job.options)
-            Path(job.out).parent.mkdir(parents=True, exist_ok=True)
-            video.save(job.out)
+            if writing:
+                _save(video, job.out)
         except InputError as error:
             failed += 1
-            print(f"error: {job.out}: {error}", file=sys.stderr)
+            if writing:
+                print(f"error: {job.out}: {error}", file=sys.stderr)
     return failed
+
+
+def _save(video: Video, path: str) -> None:
+    try:
+        video.save(path)
+    except OSError as error:
+        raise InputError(f"The video cannot be written: {error}") from error
 
 
 def read_jobs(path: Path, shared: dict[str, Any]) -> list[Job]:

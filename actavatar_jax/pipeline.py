@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Float32
 
 from actavatar_jax.diffusion.guidance import guidance as make_guidance
 from actavatar_jax.diffusion.sampler import sample, sample_noise
@@ -23,6 +22,8 @@ from actavatar_jax.media import Video, choose_size, fit_audio, fit_image, load_a
 from actavatar_jax.media.clock import FPS, latent_frames
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.parallel.batches import share, to_host
+from actavatar_jax.parallel.hosts import agreed
 from actavatar_jax.parallel.mesh import check_fit, make_mesh, use_mesh
 from actavatar_jax.parallel.rules import param_shardings
 from actavatar_jax.prompt import StructuredPrompt
@@ -100,7 +101,7 @@ class ActAvatarPipeline:
         sigmas: Any = None,
         initial_noise: Any = None,
     ) -> Video:
-        """Makes one video.
+        """Makes one video. Over several processes each of them calls this alike, and each gets the video.
 
         Args:
           image: PIL image, path or uint8 [H, W, 3]; resized to cover the frame, then cut around its centre.
@@ -118,32 +119,34 @@ class ActAvatarPipeline:
         Raises:
           InputError: one sentence on an input that does not fit.
         """
-        num_frames = num_frames or self.defaults.num_frames
-        frames = latent_frames(num_frames)
-        picture = load_image(image)
-        height, width = self._size(picture, height, width)
-        prompt = StructuredPrompt.coerce(prompt)
-        prompt.check(duration=num_frames / FPS)
-        negative = self.defaults.negative_prompt if negative_prompt is None else negative_prompt
-        plan = make_guidance(guidance, text_guidance, audio_guidance)
-        self._check_mesh(len(plan.branches), (frames, height // 16, width // 16))
-        sigmas = sigma_grid(solver, steps, shift) if sigmas is None else np.asarray(sigmas, np.float32)
-        speech = fit_audio(load_audio(audio), num_frames)
-
-        first = self.encoders.video(fit_image(picture, height, width)[None])[None]
-        noise = self._noise(seed, initial_noise, (frames, *first.shape[2:]))
+        with agreed():  # every process reads and encodes by itself
+            num_frames = num_frames or self.defaults.num_frames
+            picture = load_image(image)
+            height, width = self._size(picture, height, width)
+            grid = (latent_frames(num_frames), height // 16, width // 16)
+            prompt = StructuredPrompt.coerce(prompt)
+            prompt.check(duration=num_frames / FPS)
+            negative = self.defaults.negative_prompt if negative_prompt is None else negative_prompt
+            plan = make_guidance(guidance, text_guidance, audio_guidance)
+            self._check_mesh(len(plan.branches), grid)
+            sigmas = sigma_grid(solver, steps, shift) if sigmas is None else np.asarray(sigmas, np.float32)
+            speech = fit_audio(load_audio(audio), num_frames)
+            first = self.encoders.video(fit_image(picture, height, width)[None])[None]
+            noise = self._noise(seed, initial_noise, (*grid, first.shape[-1]))
+            conditions = self._conditions(plan.branches, prompt, negative, speech)
+        first, noise, conditions = share((first, noise, conditions), self.mesh)
+        config, params = self.transformer.config, self.transformer.params
         with use_mesh(self.mesh):
-            conditions = self._conditions(plan.branches, prompt, negative, speech, (frames, *first.shape[2:4]))
             latents = sample(
-                velocity_function(self.transformer.config),
-                (self.transformer.params, conditions),
+                velocity_function(config),
+                (params, embed_conditions(config, params, *conditions, grid)),
                 noise=noise,
-                first_frame=jnp.asarray(first),
+                first_frame=first,
                 solver=solver,
                 sigmas=sigmas,
                 guidance=plan,
             )
-        return Video(frames=self.encoders.decode(np.asarray(latents[0])), audio=speech)
+        return Video(frames=self.encoders.decode(to_host(latents)[0]), audio=speech)
 
     def _check_mesh(self, branches: int, grid: tuple[int, int, int]) -> None:
         if self.mesh is None:
@@ -164,22 +167,20 @@ class ActAvatarPipeline:
             raise InputError(f"The size {height}x{width} does not fit; height and width must be multiples of 32.")
         return height, width
 
-    def _conditions(self, branches, prompt, negative: str, speech: np.ndarray, grid: tuple[int, int, int]):
-        """Cached conditions of all guidance branches, branch-major."""
+    def _conditions(self, branches, prompt, negative: str, speech: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Text, phase ids, windows and speech of all guidance branches, branch-major."""
         text, phase_ids = self.encoders.text([prompt, StructuredPrompt(base=negative)], strict=False)
-        audio = np.asarray(self.encoders.audio(speech, len(speech) * FPS // 16_000))
+        audio = self.encoders.audio(speech, len(speech) * FPS // 16_000)
         rows = np.asarray([0 if use_text else 1 for use_text, _ in branches])
-        config = self.transformer.config
-        windows = np.stack([prompt.windows(config.max_phases)] * len(branches))
+        windows = np.stack([prompt.windows(self.transformer.config.max_phases)] * len(branches))
         heard = np.stack([audio if use_audio else np.zeros_like(audio) for _, use_audio in branches])
-        return embed_conditions(
-            config, self.transformer.params, text[rows], phase_ids[rows], windows, heard.astype(np.float32), grid
-        )
+        return text[rows], phase_ids[rows], windows, heard
 
-    def _noise(self, seed: int, initial_noise: Any, shape: tuple[int, ...]) -> Float[Array, "1 T H W C"]:
+    def _noise(self, seed: int, initial_noise: Any, shape: tuple[int, ...]) -> Float32[np.ndarray, "1 T H W C"]:
         if initial_noise is None:
-            return sample_noise(seed, np.arange(1), shape)
-        noise = jnp.moveaxis(jnp.asarray(initial_noise, jnp.float32), 1, -1)
+            with use_mesh(self.encoders.mesh):
+                return np.asarray(sample_noise(seed, np.arange(1), shape))
+        noise = np.moveaxis(np.asarray(initial_noise, np.float32), 1, -1)
         if noise.shape != (1, *shape):
             want = (1, shape[-1], *shape[:-1])
             raise InputError(f"The initial noise has shape {np.shape(initial_noise)}; this video needs {want}.")

@@ -90,7 +90,9 @@ def clip_page(clip_dir: Path, samples: int) -> Page:
     _add_buckets(page, clips)
     for name in table.names:
         if name.endswith((".error", ".reason")):
-            page.add_reasons(f"Left out by {name.rpartition('.')[0]}", table.column(name))
+            # What `prepare` left out is counted there, and not once more by each step that finds no clip.
+            reasons = table.column(name) if name == "prepare.error" else [clip.facts[name] for clip in clips]
+            page.add_reasons(f"Left out by {name.rpartition('.')[0]}", reasons)
     for name in table.names:
         if name not in CORE.names:
             page.add_chart(name, table.column(name))

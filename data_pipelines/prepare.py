@@ -15,11 +15,13 @@ from actavatar_jax.media.audio import decode_audio
 from actavatar_jax.media.clock import FPS, SAMPLES_PER_FRAME
 from actavatar_jax.media.video import VideoInfo, probe, write_video
 from actavatar_jax.prompt import StructuredPrompt
+from data_pipelines import trim as trimming
 from data_pipelines.corpora import corpus_table, located
 from data_pipelines.files import digest, write_json
+from data_pipelines.filters.models import extra
 from data_pipelines.report import Report, Skip
 from data_pipelines.steps import Step, clip_path, run_step
-from data_pipelines.stretch import Stretch
+from data_pipelines.stretch import Stretch, crop_box
 from data_pipelines.table import Clip, Table
 
 STEP = "prepare"
@@ -31,6 +33,7 @@ def prepare(
     *,
     min_frames: int = 75,
     min_side: int = 256,
+    trim: bool = False,
     runner: str = "processes",
     workers: int | None = 0,
     beam_options: Sequence[str] = (),
@@ -41,15 +44,21 @@ def prepare(
     A clip is the table's stretch (`start`, `end`) of the video, cut to `crop`. Its prompt is the table's caption; that
     of a whole video rather the `.json` (structured prompt) or else the `.txt` (caption, or a prompt in text form) of
     the same name beside it. Clips of fewer than `min_frames` frames at 25 fps or with a side below `min_side` pixels
-    are left out. What has not changed since an earlier run, complete or killed, is not done again, and what other steps
-    found out about it stays in the table. runner, workers, beam_options: see `run_step`.
+    are left out. With `trim`, a clip is cut to its longest shot, clear of the cuts beside it, and to the picture inside
+    black borders; actions of a prompt move with it. What has not changed since an earlier run, complete or killed, is
+    not done again, and what other steps found out about it stays in the table. runner, workers, beam_options: see
+    `run_step`.
 
     Columns `prepare.*`: frames, height, width (pixels), seconds; of the source fps_in, rotation (degrees);
-    slot_error_ms, the largest distance of a picture's time stamp to its 1/25 s slot; prompt ("structured", "brief",
-    "none"); version, error, detail.
+    interlaced, whether pictures were stored as two fields, which were made whole; slot_error_ms, the largest distance
+    of a picture's time stamp to its 1/25 s slot; prompt ("structured", "brief", "none"); version, error, detail. With
+    `trim` also shots (their number) and start, end (seconds in the source) and crop of what was kept, with the meaning
+    that they have in the table of clips: without an end it goes to the video's, without a crop it is the whole picture.
 
     Returns the report, also written to `clip_dir/report.json`. Raises InputError if there is no video at all.
     """
+    if trim:
+        extra("scenedetect")
     clip_dir = Path(os.path.abspath(clip_dir))
     report = Report(f"prepared {videos} -> {clip_dir}")
     table = _sources(Path(videos), clip_dir, report)
@@ -58,7 +67,8 @@ def prepare(
     if (clip_dir / "manifest.parquet").is_file():
         table = table.with_steps_of(Table.read(clip_dir / "manifest.parquet"))
     settings = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
-    step = Step(STEP, Preparation(min_frames, min_side), f"1 {min_frames} {min_side}", source_state)
+    version = f"2 {min_frames} {min_side}" + (" trim" if trim else "")
+    step = Step(STEP, Preparation(min_frames, min_side, trim), version, source_state)
     run_step(step, _without_lost(table, clip_dir), clip_dir, report=report, **settings)
     report.save(clip_dir / "report.json")
     return report
@@ -102,19 +112,22 @@ def source_state(clip: Clip, clip_dir: Path) -> str:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Makes a clip that has at least `frames` frames at 25 fps and `side` pixels on its short side."""
+    """Makes a clip that has at least `frames` frames at 25 fps and `side` pixels on its short side; see `prepare`."""
 
     frames: int
     side: int
+    trim: bool
 
     def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
         """The clip's columns. Raises Skip, with nothing of the clip left on disk, if it cannot be made."""
         source, path = clip_dir / clip.source, clip_path(clip, clip_dir)
         try:
             info = self._checked(source)
-            box = _box(clip.crop, info.height, info.width)
-            self._check_size(box)
-            prompt = _load_prompt(clip, source, info.duration)
+            box = self._checked_box(clip, info)
+            prompt, trimmed = _load_prompt(clip, source, info.duration), {}
+            if self.trim:
+                clip, prompt, trimmed = _trimmed(clip, prompt, source, info)
+                box = self._checked_box(clip, info)
             stretch = self._write(source, info, clip, box, path)
         except Skip:
             for stale in (path, path.with_suffix(".json")):
@@ -131,9 +144,10 @@ class Preparation:
             "seconds": stretch.frames / FPS,
             "fps_in": info.fps,
             "rotation": info.rotation,
+            "interlaced": stretch.interlaced,
             "slot_error_ms": round(stretch.slot_error * 1000, 3),
             "prompt": "none" if prompt is None else "structured" if prompt.phases else "brief",
-        }
+        } | trimmed
 
     def _checked(self, source: Path) -> VideoInfo:
         try:
@@ -144,10 +158,12 @@ class Preparation:
             raise Skip("no audio stream", "the video has no audio stream")
         return info
 
-    def _check_size(self, box: tuple[slice, slice]) -> None:
+    def _checked_box(self, clip: Clip, info: VideoInfo) -> tuple[slice, slice]:
+        box = crop_box(clip.crop, info.height, info.width)
         height, width = (side.stop - side.start for side in box)
         if min(height, width) < self.side:
             raise Skip("too small", f"{width}x{height} pixels, the short side must have {self.side}")
+        return box
 
     def _write(self, source: Path, info: VideoInfo, clip: Clip, box: tuple[slice, slice], path: Path) -> Stretch:
         """Writes the clip while it is decoded."""
@@ -169,18 +185,6 @@ class Preparation:
             raise Skip("too short", f"{stretch.frames} frames of 1/{FPS} s, at least {self.frames} are needed")
 
 
-def _box(crop: tuple[float, float, float, float] | None, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of a crop: whole pixels inside the picture, and an even number of them."""
-    left, top, across, down = crop or (0.0, 0.0, 1.0, 1.0)
-    return _span(top, down, height), _span(left, across, width)
-
-
-def _span(start: float, length: float, pixels: int) -> slice:
-    first = min(max(round(start * pixels), 0), pixels)
-    last = min(max(round((start + length) * pixels), first), pixels)
-    return slice(first, first + (last - first) // 2 * 2)
-
-
 def _load_prompt(clip: Clip, source: Path, seconds: float) -> StructuredPrompt | None:
     files = _prompt_files(clip, source)
     if not files and not clip.caption:
@@ -191,6 +195,19 @@ def _load_prompt(clip: Clip, source: Path, seconds: float) -> StructuredPrompt |
     except InputError as error:
         raise Skip("invalid prompt", f"{files[0].name if files else 'caption'}: {error}") from error
     return prompt
+
+
+def _trimmed(
+    clip: Clip, prompt: StructuredPrompt | None, source: Path, info: VideoInfo
+) -> tuple[Clip, StructuredPrompt | None, dict[str, Any]]:
+    """The clip and its prompt as they are after trimming, and its columns."""
+    try:
+        cut, shots = trimming.trim(source, info, clip)
+    except InputError as error:
+        raise Skip("unreadable", str(error)) from error
+    if prompt is not None and (cut.start, cut.end) != (clip.start, clip.end):
+        prompt = prompt.window(cut.start, info.duration if cut.end is None else cut.end)
+    return cut, prompt, {"shots": shots, "start": cut.start, "end": cut.end, "crop": cut.crop}
 
 
 def _prompt_files(clip: Clip, source: Path) -> list[Path]:

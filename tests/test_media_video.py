@@ -9,6 +9,7 @@ import pytest
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Video, clock, load_audio, load_video, probe, read_frames, video, write_video
+from tests.data.fakes import combs, write_interlaced
 
 HEIGHT, WIDTH = 64, 96
 QUADRANTS = {"red": (230, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "white": (240, 240, 240)}
@@ -143,6 +144,50 @@ def test_codecs(tmp_path, name, codec):
     assert info.frames == 10
     assert abs(info.duration - 0.4) < 0.05
     assert abs(info.fps - 25) < 1
+
+
+def stored(path):
+    """The frames as they are in the file."""
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
+@pytest.mark.parametrize("count", [1, 2, 12])
+@pytest.mark.parametrize("turn", [0, 90])
+def test_fields_are_made_whole_pictures_at_the_same_times(tmp_path, count, turn):
+    path = write_interlaced(tmp_path / "x.mp4", count, turn)
+    woven, frames = stored(path), load_video(path).frames
+    assert all(frame.interlaced_frame for frame in woven) and len(frames) == count
+    times = [(time, lasting) for time, lasting, _ in video._decoded(path)]
+    assert times == [(frame.pts * frame.time_base, frame.duration * frame.time_base) for frame in woven]
+    assert combs(np.stack([frame.to_ndarray(format="rgb24") for frame in woven])) > 20
+    if count == 1:  # a picture without neighbours stays woven
+        return
+    upright = frames if turn == 0 else np.rot90(frames, -1, axes=(1, 2))
+    assert combs(upright) < 2
+    bars = (upright[..., 1].mean(1) > 150).argmax(1)
+    np.testing.assert_allclose(bars, 8 + 12 * np.arange(count), atol=1)  # where the first field shows it
+
+
+def test_pictures_without_fields_are_not_touched(tmp_path):
+    """Nor are they in the neighbourhood of others, or where their size changes."""
+    height, width = 128, 192
+    plain = stored(make_video(tmp_path / "plain.mp4", list(moving(8, height, width)), range(0, 320, 40)))
+    woven = stored(write_interlaced(tmp_path / "woven.mp4", 5))
+    taller = stored(write_interlaced(tmp_path / "taller.mp4", 5, height=256))
+    assert [(frame, False) for frame in plain] == list(video._deinterlaced(plain))  # the very same
+
+    frames = [*plain[:3], *woven, *plain[3:], *taller]
+    for number, frame in enumerate(frames[:13]):
+        frame.pts, frame.time_base = number, Fraction(1, 25)
+    found = list(video._deinterlaced(frames))
+    flags = [False] * 3 + [True] * 5 + [False] * 5 + [True] * 5
+    assert [interlaced for _, interlaced in found] == flags == [frame.interlaced_frame for frame in frames]
+    assert [frame.pts * frame.time_base for frame, _ in found[:13]] == [Fraction(n, 25) for n in range(13)]
+    for (after, interlaced), before in zip(found, frames, strict=True):
+        assert interlaced or np.array_equal(after.to_ndarray(), before.to_ndarray())
+        assert (after.width, after.height) == (before.width, before.height)
+    assert combs(np.stack([frame.to_ndarray(format="rgb24") for frame, _ in found[13:]])) < 2
 
 
 def test_no_sound_and_one_frame(tmp_path):

@@ -3,6 +3,7 @@
 import itertools
 import math
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -82,7 +83,7 @@ def probe(path: str | Path) -> VideoInfo:
     """Facts of a video file, from its header and its first frame; InputError as in `load_video`."""
     with opened(Path(path), "video") as container:
         stream = video_stream(container, Path(path))
-        start, _, picture = next(_frames(container, stream, Path(path)))
+        start, _, picture = next(timed_pictures(container, stream, Path(path)))
         height, width = picture.upright().shape[:2]
         has_audio = bool(container.streams.audio)
         frames, fps = stream.frames, stream.average_rate
@@ -136,6 +137,7 @@ def write_video(
 class Picture:
     frame: av.VideoFrame
     pixel_aspect: Fraction
+    interlaced: bool  # as it was stored
 
     def upright(self) -> UInt8[np.ndarray, "H W 3"]:
         """RGB with square pixels, turned and mirrored as the file asks."""
@@ -159,20 +161,23 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.Video
     return streams[0]
 
 
-def _frames(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path
+def timed_pictures(
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path, start: Fraction | None = None
 ) -> Iterator[tuple[Fraction, Fraction, Picture]]:
-    """(time, duration, picture) in display order; InputError at the end where pictures are missing."""
+    """(time, duration, picture) in display order; InputError at the end where pictures are missing.
+
+    start: the time of the video's first picture, where the container was moved to a later one.
+    """
     pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
-    start, time, duration = None, Fraction(0), 1 / Fraction(stream.average_rate or FPS)
-    for frame in container.decode(stream):
-        previous, time = time, time + duration if frame.pts is None else frame.pts * frame.time_base
+    previous, time, duration = None, start or Fraction(0), 1 / Fraction(stream.average_rate or FPS)
+    for frame, interlaced in _deinterlaced(container.decode(stream)):
+        time = time + duration if frame.pts is None else frame.pts * frame.time_base
         if frame.duration:
             duration = frame.duration * frame.time_base
-        elif start is not None and time > previous:
+        elif previous is not None and time > previous:
             duration = time - previous
-        start = time if start is None else start
-        yield time, duration, Picture(frame, pixel_aspect)
+        previous, start = time, time if start is None else start
+        yield time, duration, Picture(frame, pixel_aspect, interlaced)
     if start is None:
         raise InputError(f"Video {path} is damaged: it holds no picture that can be decoded.")
     declared = Fraction(0) if stream.duration is None else stream.duration * stream.time_base
@@ -183,7 +188,50 @@ def _frames(
 
 def _decoded(path: Path) -> Iterator[tuple[Fraction, Fraction, Picture]]:
     with opened(path, "video") as container:
-        yield from _frames(container, video_stream(container, path), path)
+        yield from timed_pictures(container, video_stream(container, path), path)
+
+
+def _deinterlaced(frames: Iterable[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, bool]]:
+    """As many frames at the same times, of whole pictures in the place of two fields, and whether they were fields.
+
+    Frames before the first interlaced one, and between and behind those, stay as they are.
+    """
+    graph, form, pushed = None, None, deque()
+    for frame in frames:
+        if graph is not None and form != (frame.format.name, frame.width, frame.height):
+            yield from _filtered(graph, None, pushed)
+            graph = None
+        if graph is None and frame.interlaced_frame:
+            graph, form = _deinterlacer(frame), (frame.format.name, frame.width, frame.height)
+        if graph is None:
+            yield frame, False
+        else:
+            pushed.append(frame.interlaced_frame)
+            yield from _filtered(graph, frame, pushed)
+    if graph is not None:
+        yield from _filtered(graph, None, pushed)
+
+
+def _deinterlacer(frame: av.VideoFrame) -> av.filter.Graph:
+    """For frames like this one. It sees the next frame before it gives one back."""
+    graph = av.filter.Graph()
+    form = {"width": frame.width, "height": frame.height, "format": frame.format, "time_base": frame.time_base}
+    graph.link_nodes(
+        graph.add_buffer(**form), graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")
+    ).configure()
+    return graph
+
+
+def _filtered(
+    graph: av.filter.Graph, frame: av.VideoFrame | None, pushed: deque[bool]
+) -> Iterator[tuple[av.VideoFrame, bool]]:
+    """What the graph gives back for this frame, or at the end (None)."""
+    graph.push(frame)
+    while pushed:
+        try:
+            yield graph.pull(), pushed.popleft()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
 
 
 def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple, audio: np.ndarray | None, fps: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
@@ -57,3 +58,23 @@ def put(value: Any, sharding: NamedSharding) -> jax.Array:
 def replicate(value: Any, mesh: Mesh) -> Any:
     """`value`, such as the run's key, whole on every device: what a step takes beside its state and batch."""
     return jax.device_put(value, NamedSharding(mesh, PartitionSpec()))
+
+
+def share(values: Any, mesh: Mesh | None) -> Any:
+    """A tree of host arrays, whole on every device; None is the usual single one.
+
+    Each process has made them by itself, perhaps with other last bits: those of the first one count. All of them must
+    call this.
+    """
+    values = multihost_utils.broadcast_one_to_all(values)
+    if mesh is None:
+        return jax.device_put(values)
+    whole = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda value: put(value, whole), values)
+
+
+def to_host(value: jax.Array) -> np.ndarray:
+    """The whole array, in every process; all of them must call this."""
+    if value.is_fully_addressable:
+        return np.asarray(value)
+    return multihost_utils.process_allgather(value, tiled=True)

@@ -44,6 +44,13 @@ def make_mesh(shape: Sequence[int] | str, devices: Sequence[Any] | None = None) 
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
+def local_part(mesh: Mesh | None) -> Mesh | None:
+    """For what every process computes by itself: a mesh of its own devices, all along fsdp, where `mesh` has others."""
+    if mesh is None or not mesh.is_multi_process:
+        return mesh
+    return Mesh(np.reshape(mesh.local_devices, (1, -1, 1)), AXES, axis_types=mesh.axis_types)
+
+
 def use_mesh(mesh: Mesh | None) -> AbstractContextManager:
     """For `with`: programs inside are cut over the mesh; None is the usual single device."""
     return nullcontext() if mesh is None else jax.set_mesh(mesh)

@@ -23,8 +23,9 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.parallel.hosts import on_all_hosts
 from actavatar_jax.training.state import TrainState
-from actavatar_jax.training.workdir import leaves, on_all_hosts
+from actavatar_jax.training.workdir import leaves
 
 KEEP = 2  # the newest, and one before it in case the newest proves bad
 

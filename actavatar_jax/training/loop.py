@@ -18,6 +18,7 @@ from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.flops import peak_flops, train_flops
 from actavatar_jax.models.functional import Params
 from actavatar_jax.parallel.batches import local_rows, place, replicate
+from actavatar_jax.parallel.hosts import agreed
 from actavatar_jax.parallel.mesh import check_fit, make_mesh
 from actavatar_jax.parallel.rules import state_shardings
 from actavatar_jax.training import workdir as work
@@ -77,7 +78,7 @@ def train(
         checkpoints.check_settings()
         first = next(batches)
         flops_of(first)  # before memory is spent on a model that the mesh does not fit
-        with work.agreed():
+        with agreed():
             params = open_params()
         watchdog.beat()
         with StopRequest() as stop, jax.set_mesh(mesh):

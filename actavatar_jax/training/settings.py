@@ -24,9 +24,10 @@ def read_config(file: str, overrides: Sequence[str] = ()) -> ConfigDict:
     Raises InputError for a file that cannot be read and for arguments that it has no place for.
     """
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
+    arguments = ["config", f"--config={file}", *overrides]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)  # or else this program's own
     try:
-        rest = values(["config", f"--config={file}", *overrides])
+        rest = values(arguments)
         if rest[1:]:
             raise InputError(
                 f"Unexpected arguments: {' '.join(rest[1:])}; settings are changed by --config.NAME=VALUE."
@@ -82,6 +83,7 @@ def training(preset: str = "") -> ConfigDict:
     c.data = ConfigDict()
     c.data.source = "shards"  # shards | synthetic | puppets (drawn for every batch)
     c.data.dirs = ()  # folders of encoded shards
+    c.data.weights = placeholder(tuple)  # for each of `dirs` its share of all samples; unset: by number of records
     c.data.batch_size = 40  # over all devices
     c.data.text_drop = 0.1  # share of samples that lose their text,
     c.data.audio_drop = 0.1  # their speech,

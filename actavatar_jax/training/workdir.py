@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.parallel.hosts import agreed, on_each_host
 
 log = logging.getLogger(__name__)
 
@@ -25,29 +24,13 @@ def opened(workdir: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
 
     Raises InputError in every process when another run uses the folder or when the hosts' settings differ.
     """
-    refuse_differing([json.loads(text) for text in _on_each_host(json.dumps(settings, sort_keys=True))])
+    refuse_differing([json.loads(text) for text in on_each_host(json.dumps(settings, sort_keys=True))])
     with contextlib.ExitStack() as stack:
         with agreed():
             if jax.process_index() == 0:
                 workdir.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(_claimed(workdir))
         yield stack.enter_context(_logged(workdir / "logs" / f"host-{jax.process_index()}.log"))
-
-
-@contextlib.contextmanager
-def agreed() -> Iterator[None]:
-    """What is wrong input for one process ends all of them with its InputError: none is left to wait for the others.
-
-    Every process comes here; inside, none waits for another.
-    """
-    problem = None
-    try:
-        yield
-    except InputError as error:
-        problem = error
-    for process, text in enumerate(_on_each_host(str(problem or ""))):
-        if text:
-            raise problem or InputError(f"{text} So says process {process}.")
 
 
 def refuse_differing(settings: list[Mapping[str, Any]]) -> None:
@@ -62,11 +45,6 @@ def refuse_differing(settings: list[Mapping[str, Any]]) -> None:
                 )
 
 
-def on_all_hosts(ok: bool) -> bool:
-    """Whether `ok` holds in every process; all of them must ask."""
-    return ok if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.asarray(ok)).all())
-
-
 def leaves(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings as `{"optim.clip": 1.0}`; lists are leaves."""
     flat = {}
@@ -74,18 +52,6 @@ def leaves(settings: Mapping[str, Any]) -> dict[str, Any]:
         inner = leaves(value) if isinstance(value, Mapping) else None
         flat.update({f"{key}.{name}": leaf for name, leaf in inner.items()} if inner else {key: value})
     return flat
-
-
-def _on_each_host(text: str) -> list[str]:
-    """The `text` of every process; all of them must ask."""
-    if jax.process_count() == 1:
-        return [text]
-    ours = np.frombuffer(text.encode(), np.uint8)
-    lengths = multihost_utils.process_allgather(np.asarray(len(ours), np.int32))
-    padded = np.zeros(max(lengths.max(), 1), np.uint8)
-    padded[: len(ours)] = ours
-    texts = multihost_utils.process_allgather(padded)
-    return [row[:length].tobytes().decode() for row, length in zip(texts, lengths, strict=True)]
 
 
 @contextlib.contextmanager

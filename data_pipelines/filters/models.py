@@ -58,13 +58,13 @@ def run(session, *arrays) -> list:
 
 @cache
 def extra(module: str) -> ModuleType:
-    """A package that only the filters need. Raises InputError where it is not installed."""
+    """A package that only filters and trimming need. Raises InputError where it is not installed."""
     import importlib
 
     try:
         found = importlib.import_module(module)
     except ImportError as error:
-        raise InputError(f'this filter needs {module}: pip install "actavatar-jax[data]" ({error})') from error
+        raise InputError(f'this needs {module}: pip install "actavatar-jax[data]" ({error})') from error
     if module == "cv2":
         found.setNumThreads(1)  # workers are processes
         found.utils.logging.setLogLevel(found.utils.logging.LOG_LEVEL_ERROR)  # its new engine warns of itself

@@ -40,7 +40,7 @@ class Quality:
         path = clip_path(clip, clip_dir)
         sharpness, light, brightest = [], [], None
         for frame in pictures.every(path, EVERY):
-            grey = cv2.cvtColor(pictures.shrink(frame, SIDE), cv2.COLOR_RGB2GRAY)
+            grey = small_grey(frame)
             sharpness.append(float(cv2.Laplacian(grey, cv2.CV_32F).var()))
             light.append(float(grey.mean()))
             brightest = grey if brightest is None else np.maximum(brightest, grey)
@@ -54,13 +54,23 @@ class Quality:
         } | (dover.scores(path, self.model) if self.model else {})
 
 
+def small_grey(frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w"]:
+    cv2 = extra("cv2")
+    return cv2.cvtColor(pictures.shrink(frame, SIDE), cv2.COLOR_RGB2GRAY)
+
+
 def black_border(brightest: UInt8[np.ndarray, "h w"]) -> float:
-    """Part of the picture outside the rows and columns between which anything was ever brighter than black."""
-    lit = brightest > BLACK
-    inside = np.prod([_extent(lit.any(axis)) for axis in (0, 1)])
-    return float(1 - inside / lit.size)
+    """Part of the picture outside its `lit` rows and columns."""
+    rows, columns = lit(brightest)
+    return 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / brightest.size
 
 
-def _extent(lit: Bool[np.ndarray, " n"]) -> int:
+def lit(brightest: UInt8[np.ndarray, "h w"]) -> tuple[slice, slice]:
+    """Rows and columns between which anything was ever brighter than black; none of a black picture."""
+    ever = brightest > BLACK
+    return _extent(ever.any(1)), _extent(ever.any(0))
+
+
+def _extent(lit: Bool[np.ndarray, " n"]) -> slice:
     where = np.flatnonzero(lit)
-    return int(where[-1] - where[0] + 1) if len(where) else 0
+    return slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0)

@@ -3,40 +3,58 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+
 from actavatar_jax.media.clock import FPS
-from actavatar_jax.media.video import probe
+from actavatar_jax.media.video import read_frames
+from data_pipelines.filters import pictures
 from data_pipelines.filters.models import extra
-from data_pipelines.report import Skip
 from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
 
 THRESHOLD = 27.0
-TRIMMED = 4 / FPS  # seconds left out beside a cut, where pictures of two shots may be mixed
+SIDE = 256  # pixels of the long side at which pictures are compared
+TRIMMED = 4  # frames left out beside a cut, where pictures of two shots may be mixed
 
 
 def step(models: Path | None) -> Step:
     extra("scenedetect")
-    return Step("shots", measure)
+    return Step("shots", measure, "2")
 
 
 def measure(clip: Clip, clip_dir: Path) -> dict[str, Any]:
     """Columns: cuts (number), cut_times; longest_start, longest_end, longest_seconds of the longest shot; seconds."""
-    scenedetect = extra("scenedetect")
-    path = clip_path(clip, clip_dir)
-    end = probe(path).duration
-    try:
-        # Any shorter shot counts, also one that ends just after the clip began.
-        shots = scenedetect.detect(str(path), scenedetect.ContentDetector(THRESHOLD, min_scene_len=1))
-    except scenedetect.VideoOpenFailure as error:
-        raise Skip("unreadable", f"{path} cannot be read by OpenCV ({error})") from error
-    cuts = [start.seconds for start, _ in shots[1:]]
-    starts = [0.0] + [cut + TRIMMED for cut in cuts]
-    ends = [cut - TRIMMED for cut in cuts] + [end]
-    start, end = max(zip(starts, ends, strict=True), key=lambda shot: shot[1] - shot[0])
+    shots = Shots()
+    for frame in read_frames(clip_path(clip, clip_dir)):
+        shots.see(frame)
+    start, end = (frame / FPS for frame in shots.longest())
     return {
-        "cuts": len(cuts),
-        "cut_times": cuts,
+        "cuts": len(shots.cuts),
+        "cut_times": [cut / FPS for cut in shots.cuts],
         "longest_start": start,
         "longest_end": end,
         "longest_seconds": end - start,
     }
+
+
+class Shots:
+    """Sees pictures of one size one after the other; `cuts` are the numbers of those with which another shot begins."""
+
+    def __init__(self):
+        # Any shorter shot counts, also one that ends just after the first picture.
+        self._detector = extra("scenedetect").ContentDetector(THRESHOLD, min_scene_len=1)
+        self.frames, self.cuts = 0, []
+
+    def see(self, frame: UInt8[np.ndarray, "H W 3"]) -> None:
+        time = extra("scenedetect").FrameTimecode(self.frames, float(FPS))
+        small = extra("cv2").cvtColor(pictures.shrink(frame, SIDE), extra("cv2").COLOR_RGB2BGR)
+        self.cuts += [cut.frame_num for cut in self._detector.process_frame(time, small)]
+        self.frames += 1
+
+    def longest(self) -> tuple[int, int]:
+        """The first frame of the longest shot and the one behind its last, clear of cuts; the same if all are short."""
+        starts = [0] + [cut + TRIMMED for cut in self.cuts]
+        ends = [cut - TRIMMED for cut in self.cuts] + [self.frames]
+        start, end = max(zip(starts, ends, strict=True), key=lambda shot: shot[1] - shot[0])
+        return start, max(start, end)

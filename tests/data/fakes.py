@@ -3,6 +3,7 @@
 import zlib
 from pathlib import Path
 
+import av
 import numpy as np
 
 from actavatar_jax.media.video import write_video
@@ -63,6 +64,36 @@ def write_clip(
     noise = np.random.default_rng(seed).uniform(-0.8, 0.8, samples)
     audio = (noise * np.linspace(0, 1, samples)).astype(np.float32)
     write_video(path, pictures, audio if sound else None, fps)
+
+
+def write_interlaced(path: Path, frames: int = 12, turn: int = 0, height: int = 128):
+    """A video of 25 frames a second in which a bar moves on by 6 pixels each field: odd lines first, then even ones."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"x264-params": "bff=1:weightp=0", "crf": "12"})
+        stream.height, stream.width, stream.pix_fmt = height, 192, "yuv420p"
+        stream.set_display_rotation(degrees=turn)
+        sound = container.add_stream("aac", rate=16000, layout="mono")
+        for number in range(frames):
+            image = np.full((height, 192, 3), 40, np.uint8)
+            for field in (0, 1):
+                left = 8 + 6 * (2 * number + field)
+                image[1 - field :: 2, left : left + 24] = 220
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+            speech = av.AudioFrame.from_ndarray(np.full((1, 640), 0.1, np.float32), format="fltp", layout="mono")
+            speech.sample_rate, speech.pts = 16000, 640 * number
+            container.mux(sound.encode(speech))
+        container.mux(stream.encode(None))
+        container.mux(sound.encode(None))
+    return path
+
+
+def combs(frames: np.ndarray) -> float:
+    """How much lines of [F, H, W, 3] differ from those above and below them, as where two fields are woven."""
+    lines = frames.astype(float)
+    return np.abs(2 * lines[:, 1:-1] - lines[:, :-2] - lines[:, 2:]).mean()
 
 
 def make_clips(root: Path, clips: dict[str, tuple[int, int, int]]) -> Path:

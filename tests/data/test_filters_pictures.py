@@ -41,7 +41,7 @@ def speech(seed=0, seconds=2):
 def test_a_cut_is_found_wherever_it_is_and_the_longest_shot_keeps_clear_of_it(cut, tmp_path):
     row = shots.measure(CLIP, video(tmp_path, [scene(1)] * cut + [scene(2)] * (50 - cut)))
     assert row["cuts"] == 1 and row["cut_times"] == pytest.approx([cut / 25])
-    expected = (0, cut / 25 - 0.16) if cut > 25 else (cut / 25 + 0.16, 2.0)
+    expected = (0, cut / 25 - 0.16) if cut >= 25 else (cut / 25 + 0.16, 2.0)
     assert (row["longest_start"], row["longest_end"]) == pytest.approx(expected)
     assert row["longest_seconds"] == pytest.approx(expected[1] - expected[0])
 

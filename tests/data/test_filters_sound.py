@@ -1,14 +1,18 @@
 """Speech told from noise, and sound that comes early or late by a known number of frames."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tiny_models
+from fakes import make_clips
 
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE
 from actavatar_jax.media.video import write_video
 from data_pipelines.filters import sync, voice
+from data_pipelines.filters.run import filter_clips
 from data_pipelines.report import Skip
-from data_pipelines.table import Clip
+from data_pipelines.table import Clip, read_manifest
 
 RNG = np.random.default_rng(0)
 SECONDS = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
@@ -107,3 +111,22 @@ def test_the_best_shift_has_the_smallest_distance():
     seen = np.roll(heard, -5, 0)
     distances = sync.fit(seen, heard)
     assert distances.argmin() - sync.SHIFT == 5 and len(distances) == 31
+
+
+# ---- where filters run
+
+
+def test_filters_find_the_same_through_processes_and_beam(tmp_path):
+    pytest.importorskip("apache_beam", reason="needs Apache Beam, of the extra `data`")
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
+    clips = make_clips(tmp_path, {"a": (31, 64, 96), "b": (20, 96, 64)})
+    for runner, workers in (("processes", 1), ("beam", None)):
+        folder = shutil.copytree(clips, tmp_path / runner)  # with its times, which name what was measured
+        reports = filter_clips(folder, ["probe", "voice"], runner=runner, workers=workers, progress=False)
+        assert [report.counts() for report in reports] == [{"made": 2, "skipped: no clip": 1}] * 2
+    tables = [(tmp_path / runner / "manifest.parquet").read_bytes() for runner in ("processes", "beam")]
+    assert tables[0] == tables[1]
+    rows = {clip.id[0]: clip.facts for clip in read_manifest(tmp_path / "beam") if clip.facts["prepare.error"] is None}
+    assert {name: row["probe.frames"] for name, row in rows.items()} == {"a": 31, "b": 20}
+    assert {row["voice.method"] for row in rows.values()} == {"pitch"}

@@ -31,7 +31,8 @@ def clips(tmp_path_factory):
     folder = make_clips(root, {"a": (31, 64, 96), "b": (20, 96, 64), "c": (12, 64, 96)})
     columns = {
         "voice.fraction": [0.25, 0.5, None, None],
-        "voice.error": [None, None, EVIL, None],
+        "voice.error": [None, None, EVIL, "no clip"],
+        "probe.error": [None, None, None, "no clip"],
         "quality.score": [float("nan"), 1.0, 1.0, None],
         "quality.available": [True, True, True, None],
         "motion.profile": [[0.1, None, 0.7, 0.2], None, None, None],
@@ -94,8 +95,10 @@ def test_a_clip_folder(clips, tmp_path):
     assert "1 (0.00 h) for stage1" in page.text
     assert "folder 4 3 0.00" in page.text
     assert "Left out by prepare unreadable 1" in page.text
-    assert "Left out by stage1 little speech 2 not prepared 1" in page.text
+    assert "Left out by stage1 little speech 2" in page.text
     assert f"Left out by voice {EVIL} 1" in page.text
+    # The clip that was not prepared is counted once.
+    assert not any(words in page.text for words in ("no clip", "not prepared", "Left out by probe"))
     assert "voice.fraction, 2 known, 2 unknown" in page.text and "quality.score, 2 known, 2 unknown" in page.text
     assert "quality.available" not in page.text and "stage1, " not in page.text  # no numbers
     assert "A man." in page.text and "[0.2-0.6s] Waves." in page.text and EVIL in page.text

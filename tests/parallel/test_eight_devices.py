@@ -67,6 +67,9 @@ def test_two_processes_train_like_one(tmp_path):
     pair = [start("two_process", port, i, 2, tmp_path / "two.npz", devices=4) for i in range(2)]
     printed = [finish(process)[0] for process in pair]
     assert "rows [0, 1, 2, 3]" in printed[0] and "rows [4, 5, 6, 7]" in printed[1]
+    assert all("shared [0, 0, 0]" in text for text in printed)  # what the first process has made
+    refused = [text.partition("refused: ")[2].strip() for text in printed]
+    assert "absent.png" in refused[1] and refused[0] == f"{refused[1]} So says process 1."
     finish(start("two_process", port, 0, 1, tmp_path / "one.npz", devices=8))
     two, one = np.load(tmp_path / "two.npz"), np.load(tmp_path / "one.npz")
     assert set(two) == set(one)

@@ -2,10 +2,12 @@
 
     XLA_FLAGS=--xla_force_host_platform_device_count=4 python -m tests.parallel.two_process PORT PROCESS COUNT OUT
 
-Of COUNT processes, each loads the samples of its own devices; the first one writes the parameters, whole, to OUT.
+Of COUNT processes, each loads the samples of its own devices; the first one writes the parameters, whole, to OUT. Then
+a video is asked for that the last process finds no portrait for.
 """
 
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,12 +17,13 @@ def main(port: str, process: str, processes: str, out: str) -> None:
     if int(processes) > 1:
         jax.distributed.initialize(f"localhost:{port}", int(processes), int(process))
     import optax  # after the devices are known
-    from jax.experimental.multihost_utils import process_allgather
 
+    import actavatar_jax
     from actavatar_jax.diffusion.flow import TimeLaw
+    from actavatar_jax.errors import InputError
     from actavatar_jax.models import functional
     from actavatar_jax.models.dit import ActAvatarDiT
-    from actavatar_jax.parallel.batches import local_rows, place, replicate
+    from actavatar_jax.parallel.batches import local_rows, place, replicate, share, to_host
     from actavatar_jax.parallel.mesh import make_mesh
     from actavatar_jax.parallel.rules import state_shardings
     from actavatar_jax.training.optimizer import skip_bad_steps
@@ -43,9 +46,18 @@ def main(port: str, process: str, processes: str, out: str) -> None:
             with jax.transfer_guard("disallow"):
                 state, metrics = step(state, placed, key)
     print(f"process {process}: rows {rows.tolist()}, loss {float(metrics['loss']):.6f}", flush=True)
-    whole = functional.flatten(process_allgather(state.params, tiled=True))
+    print("shared", to_host(share(np.full(3, int(process)), mesh)).tolist(), flush=True)
+    whole = functional.flatten(jax.tree.map(to_host, state.params))
     if jax.process_index() == 0:
         np.savez(out, **whole)
+
+    puppets = Path(actavatar_jax.__file__).parent / "assets" / "puppets"
+    pipeline = actavatar_jax.ActAvatarPipeline.from_pretrained(puppets, mesh="1,8,1")
+    portrait = "absent.png" if int(process) == int(processes) - 1 else np.zeros((64, 64, 3), np.uint8)
+    try:
+        pipeline(portrait, np.zeros(9 * 640, np.float32), "A puppet.", num_frames=9, steps=2)
+    except InputError as error:
+        print(f"refused: {error}", flush=True)
 
 
 if __name__ == "__main__":

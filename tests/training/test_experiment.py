@@ -1,4 +1,5 @@
 import fcntl
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from actavatar_jax import experiment
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
 from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.training.settings import read_config
 from actavatar_jax.weights import folder as model_folder
 from configs import stage1, stage2
 from data_pipelines import shards
@@ -106,12 +108,46 @@ def test_a_work_folder_of_another_run_is_refused_before_the_model_is_opened(base
     assert not opened
 
 
+def write_shards(folder, source, records):
+    """A folder of shards with these records of a synthetic source."""
+    made_by = {"schema": shards.SCHEMA, "layout": shards.LAYOUT, "fps": 25, "encoders": {"vae": "ours"}}
+    made_by |= {"empty_prompt": source.empty_prompt().to_dict(), "latent_shape": source[0]["latents"].shape}
+    folder.mkdir()
+    shards.write_dataset(folder, (shards.serialize(source[i]) for i in records), len(records), 4, made_by)
+
+
+def test_folders_of_shards_are_mixed_by_the_weights_of_the_settings(tmp_path):
+    model = experiment.open_config(stage2.get_config("runlocal"))
+    parts = {"text_dim": model.text_dim, "audio_layers": model.audio.feature_layers}
+    source = SyntheticSource(
+        Bucket(32, 64, 9), channels=model.in_channels, audio_dim=model.audio.feature_width, **parts
+    )
+    folders = (str(tmp_path / "many"), str(tmp_path / "few"))
+    for folder, records in zip(folders, (range(6), range(6, 8)), strict=True):
+        write_shards(Path(folder), source, records)
+    few = {source[i]["latents"].tobytes() for i in (6, 7)}
+
+    def share_of_few(*settings):
+        """Of 40 draws, by the settings of a command line."""
+        settings = ("--config.data.source=shards", f"--config.data.dirs={folders}", *settings)
+        config = read_config("configs/stage2.py:runlocal", settings)
+        batches = iter(experiment.open_data(config, model)[0])
+        drawn = np.concatenate([next(batches)["latents"] for _ in range(40 // config.data.batch_size)])
+        return sum(latent.tobytes() in few for latent in drawn) / 40
+
+    assert stage2.get_config().data.weights is None  # as in the settings of runs from before: they can go on
+    assert share_of_few() == pytest.approx(1 / 4, abs=0.05)  # by records
+    assert share_of_few("--config.data.weights=(1,4)") == pytest.approx(4 / 5, abs=0.05)
+    for wrong in ("(1,)", "(1,2,3)", "()", "('a','b')"):
+        with pytest.raises(InputError, match=r"give a positive number for each of the 2 folders of data.dirs"):
+            share_of_few(f"--config.data.weights={wrong}")
+    with pytest.raises(InputError, match="each must be a positive number"):
+        share_of_few("--config.data.weights=(1,0)")
+
+
 def test_shards_of_other_encoders_are_refused_before_the_model_is_opened(base, tmp_path, monkeypatch):
     source = SyntheticSource(Bucket(32, 64, 9), channels=4, text_dim=16, audio_layers=2, audio_dim=8)
-    made_by = {"schema": shards.SCHEMA, "layout": shards.LAYOUT, "fps": 25, "encoders": {"vae": "ours"}}
-    made_by |= {"empty_prompt": source.empty_prompt().to_dict(), "latent_shape": (3, 2, 4, 4)}
-    (tmp_path / "shards").mkdir()
-    shards.write_dataset(tmp_path / "shards", (shards.serialize(source[i]) for i in range(4)), 4, 4, made_by)
+    write_shards(tmp_path / "shards", source, range(4))
     config, opened = short(stage2, folder=str(base), preset=""), []
     config.data.source, config.data.dirs = "shards", (str(tmp_path / "shards"),)
     monkeypatch.setattr(experiment, "_check_fit", lambda batch, model_config: None)
@@ -124,15 +160,12 @@ def test_shards_of_other_encoders_are_refused_before_the_model_is_opened(base, t
     assert not opened
 
 
-def test_sample_videos_without_encoders_or_over_several_processes_are_refused_beforehand(base, tmp_path, monkeypatch):
+def test_sample_videos_without_encoders_are_refused_beforehand(base, tmp_path):
     (tmp_path / "jobs.jsonl").write_text('{"image": "a.png", "audio": "a.wav", "prompt": "Waves.", "out": "a.mp4"}')
     config = short(stage2, folder=str(base), preset="")
     config.sample.update({"every": "1", "jobs": str(tmp_path / "jobs.jsonl")})
     with pytest.raises(InputError, match="holds no text_encoder"):
         experiment.run(config, tmp_path / "run")
-    monkeypatch.setattr(experiment.jax, "process_count", lambda: 2)
-    with pytest.raises(InputError, match="runs of a single process"):
-        experiment.make_sampler(config, experiment.open_config(config), tmp_path)
     assert not (tmp_path / "run").exists()
 
 
