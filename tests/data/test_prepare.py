@@ -422,17 +422,32 @@ def test_the_least_size_and_length_are_those_of_the_trimmed_clip(film, tmp_path)
     assert trimmed(tmp_path, clip, min_frames=67, min_side=86)[0]["error"] is None
 
 
+def test_the_borders_are_those_of_the_shot_that_is_kept(tmp_path):
+    pytest.importorskip("scenedetect")
+    whole, boxed = np.full((128, 192, 3), 90, np.uint8), np.zeros((128, 192, 3), np.uint8)
+    boxed[LIT] = 220
+    images, sound = [whole] * 20 + [boxed] * 40, np.full(60 * 1764, 0.1, np.float32)
+    film = make_video(tmp_path / "film.mp4", images, range(0, 40 * len(images), 40), sound)
+    row, video = trimmed(tmp_path, Clip("c", "test", str(film)))
+    assert (row["shots"], row["start"], row["frames"]) == (2, 0.96, 36)
+    assert video.frames.shape[1:] == (86, 158, 3)
+
+
 def test_black_clips_keep_their_size_and_flicker_has_no_shot(tmp_path):
     pytest.importorskip("scenedetect")
     sound = np.full(44100, 0.1, np.float32)
     black = [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 25
-    flicker = [np.full((HEIGHT, WIDTH, 3), 40 + 160 * (number // 4 % 2), np.uint8) for number in range(24)]
-    for name, images in {"black": black, "flicker": flicker}.items():
+    flicker, faster = (
+        [np.full((HEIGHT, WIDTH, 3), 40 + 160 * (number // each % 2), np.uint8) for number in range(24)]
+        for each in (4, 2)
+    )
+    for name, images in {"black": black, "flicker": flicker, "faster": faster}.items():
         make_video(tmp_path / "videos" / f"{name}.mp4", images, range(0, 40 * len(images), 40), sound)
     run(tmp_path / "videos", tmp_path / "clips", trim=True)
     rows = rows_by_source(tmp_path / "clips")
     assert (rows["black.mp4"]["height"], rows["black.mp4"]["width"], rows["black.mp4"]["shots"]) == (HEIGHT, WIDTH, 1)
-    assert rows["flicker.mp4"]["error"] == "too short" and "no shot is longer" in rows["flicker.mp4"]["detail"]
+    for name in ("flicker.mp4", "faster.mp4"):
+        assert rows[name]["error"] == "too short" and "no shot is longer" in rows[name]["detail"]
 
 
 def test_trimming_without_its_package_is_one_sentence(videos, tmp_path, monkeypatch):
