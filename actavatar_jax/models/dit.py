@@ -143,16 +143,19 @@ class ActAvatarDiT(nnx.Module):
         """Velocity. `timesteps` are 1000 t per latent frame: 0 where the frame is clean."""
         x, time, modulation = self._embed(latents, timesteps, conditions)
 
-        def body(x, layer):
+        def body(tokens, layer):
             block, audio_scale, text_kv, audio_kv = layer
             if text_kv is None:
                 text_kv, audio_kv = block.keys_values(conditions)
             # Pinned on both ends: else XLA may choose another layout for the loop, and gather whole arrays to leave it.
-            x = block(constrain(x, BATCH, SEQ), modulation, conditions, text_kv, audio_kv, audio_scale)
-            return constrain(x, BATCH, SEQ), None
+            frames = constrain(tokens.reshape(x.shape), BATCH, SEQ)
+            frames = block(frames, modulation, conditions, text_kv, audio_kv, audio_scale)
+            return constrain(frames, BATCH, SEQ).reshape(tokens.shape), None
 
-        x, _ = jax.lax.scan(rematerialised(body, self.config.remat), x, self._layers(conditions))
-        velocity = unpatchify(self.head(x, time), latents.shape, self.config.patch)
+        # Between blocks [B, L, D]: of [B, T, P, D] the backward pass would keep a second copy, its frames side by side.
+        tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+        tokens, _ = jax.lax.scan(rematerialised(body, self.config.remat), tokens, self._layers(conditions))
+        velocity = unpatchify(self.head(tokens.reshape(x.shape), time), latents.shape, self.config.patch)
         if not self.config.precondition:
             return velocity
         variance = jnp.exp(self.latent_log_variance[...].astype(jnp.float32))

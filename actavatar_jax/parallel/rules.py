@@ -1,7 +1,9 @@
 """How arrays are cut over the mesh: ordered rules over parameter names, and what follows for states and batches.
 
-Matrices are cut over `fsdp` and `seq` together, so that a longer `seq` axis costs no memory; along the model's width
-where they have it, which every multiple of 1024 or less devices divides at full size. Vectors are small and whole.
+Matrices are cut over `fsdp` and `seq` together, so that a longer `seq` axis costs no memory; those of the blocks along
+their inputs, since of a stack that is cut along its last dimension XLA keeps a second copy to gather layers from. At full
+size every power of 2 up to 1024 devices divides what is cut, but of audio keys and values the inputs, which are narrow:
+they are cut along their outputs. Vectors are small and whole.
 """
 
 import logging
@@ -23,11 +25,9 @@ CUT = ("fsdp", "seq")
 Rule = tuple[str, tuple]  # (regex of whole '/' names, mesh axes of the leading dimensions); the first match decides
 
 RULES: tuple[Rule, ...] = (  # of ActAvatarDiT; blocks are stacked along dimension 0
-    (r"blocks/(self_attn|cross_attn|audio_attn)/(query|key|value)/kernel", (None, CUT)),
+    (r"blocks/(self_attn|cross_attn|audio_attn)/(query|key|value|out)/kernel", (None, CUT)),
     (r"blocks/audio_attn/key_value/kernel", (None, None, CUT)),
-    (r"blocks/(self_attn|cross_attn|audio_attn)/out/kernel", (None, None, CUT)),
-    (r"blocks/ffn/up/kernel", (None, CUT)),
-    (r"blocks/ffn/down/kernel", (None, None, CUT)),
+    (r"blocks/ffn/(up|down)/kernel", (None, CUT)),
     (r"(time_projection|head/out)/kernel", (CUT,)),
     (r"(time|text)_embedding/linear_2/kernel", (CUT,)),
     (r"(time|text)_embedding/linear_1/kernel", (None, CUT)),

@@ -75,7 +75,9 @@ def skip_bad_steps(inner: optax.GradientTransformation, explode: float = 0.0) ->
             good &= (state.good < SETTLED) | (norm <= explode * state.norm)
         updates, moved = inner.update(gradients, state.inner, params)
         weight = 1.0 / jnp.minimum(state.good + 1, MEMORY)
-        return _select(good, updates, jax.tree.map(jnp.zeros_like, updates)), SkipState(
+        # Minus zero changes nothing that it is added to. Plus zeros XLA would take from where gradients start to be
+        # summed, and keep a copy of them, as large as the gradients, through the backward pass.
+        return _select(good, updates, jax.tree.map(lambda x: jnp.full_like(x, -0.0), updates)), SkipState(
             in_a_row=jnp.where(good, 0, state.in_a_row + 1),
             skipped=state.skipped + ~good,
             good=state.good + good,

@@ -72,6 +72,7 @@ def test_a_bad_gradient_changes_nothing_but_its_count(bad):
     updates, states = descend([1.0, bad, bad, 2.0])
     assert [skipped_steps(state).tolist() for state in states] == [[0, 0], [1, 1], [2, 2], [0, 2]]
     np.testing.assert_array_equal(updates[1:3], 0)
+    assert np.signbit(updates[1:3]).all()  # -0.0 + x is x for every x; 0.0 + -0.0 is not, and costs memory
     for before, after in zip(jax.tree.leaves(states[0].inner), jax.tree.leaves(states[2].inner), strict=True):
         np.testing.assert_array_equal(before, after)
     expected, _ = descend([1.0, 2.0])  # moments, bias correction and warm-up go on as if the bad ones had never been
