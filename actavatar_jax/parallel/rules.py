@@ -1,9 +1,9 @@
 """How arrays are cut over the mesh: ordered rules over parameter names, and what follows for states and batches.
 
-Matrices are cut over `fsdp` and `seq` together, so that a longer `seq` axis costs no memory; those of the blocks along
-their inputs, since of a stack that is cut along its last dimension XLA keeps a second copy to gather layers from. At full
-size every power of 2 up to 1024 devices divides what is cut, but of audio keys and values the inputs, which are narrow:
-they are cut along their outputs. Vectors are small and whole.
+Matrices are cut over `fsdp` and `seq` together, so that a longer `seq` axis costs no memory. Those of the blocks are
+cut along their inputs: of a stack that is cut along its last dimension, XLA keeps a second copy to gather layers from.
+Only the inputs of audio keys and values are too narrow for many devices; the other widths are multiples of 1024 at full
+size. Vectors are small and whole.
 """
 
 import logging
