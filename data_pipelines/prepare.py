@@ -17,8 +17,8 @@ from actavatar_jax.media.video import VideoInfo, probe, write_video
 from actavatar_jax.prompt import StructuredPrompt
 from data_pipelines import trim as trimming
 from data_pipelines.corpora import corpus_table, located
+from data_pipelines.extras import extra
 from data_pipelines.files import digest, write_json
-from data_pipelines.filters.models import extra
 from data_pipelines.report import Report, Skip
 from data_pipelines.steps import Step, clip_path, run_step
 from data_pipelines.stretch import Stretch, crop_box
@@ -67,7 +67,7 @@ def prepare(
     if (clip_dir / "manifest.parquet").is_file():
         table = table.with_steps_of(Table.read(clip_dir / "manifest.parquet"))
     settings = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
-    version = f"2 {min_frames} {min_side}" + (" trim" if trim else "")
+    version = f"2 {min_frames} {min_side}" + (" trim 2" if trim else "")
     step = Step(STEP, Preparation(min_frames, min_side, trim), version, source_state)
     run_step(step, _without_lost(table, clip_dir), clip_dir, report=report, **settings)
     report.save(clip_dir / "report.json")

@@ -13,8 +13,8 @@ from scipy.sparse.csgraph import connected_components
 
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
+from data_pipelines.extras import extra
 from data_pipelines.filters import pictures
-from data_pipelines.filters.models import extra
 from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
 

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from actavatar_jax.errors import InputError
+from data_pipelines.extras import extra
 from data_pipelines.files import digest
 from data_pipelines.filters import pictures
-from data_pipelines.filters.models import MODELS, extra, find_models
+from data_pipelines.filters.models import MODELS, find_models
 from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
 

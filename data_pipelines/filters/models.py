@@ -2,9 +2,9 @@
 
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 from actavatar_jax.errors import InputError
+from data_pipelines.extras import extra
 
 MODELS = {
     "face.onnx": "YuNet face detector, as in OpenCV's zoo",
@@ -54,21 +54,6 @@ def load(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]):
 def run(session, *arrays) -> list:
     """The outputs of a session for arrays in the order of its inputs."""
     return session.run(None, {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)})
-
-
-@cache
-def extra(module: str) -> ModuleType:
-    """A package that only filters and trimming need. Raises InputError where it is not installed."""
-    import importlib
-
-    try:
-        found = importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f'this needs {module}: pip install "actavatar-jax[data]" ({error})') from error
-    if module == "cv2":
-        found.setNumThreads(1)  # workers are processes
-        found.utils.logging.setLogLevel(found.utils.logging.LOG_LEVEL_ERROR)  # its new engine warns of itself
-    return found
 
 
 def _fits(shape: Shape, wanted: Shape) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from actavatar_jax.media.video import probe, read_frames
-from data_pipelines.filters.models import extra
+from data_pipelines.extras import extra
 
 
 def every(path: Path, step: int) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
@@ -23,11 +23,11 @@ def at(path: Path, fractions: Sequence[float]) -> list[UInt8[np.ndarray, "H W 3"
     return [frame for index, frame in enumerate(itertools.islice(read_frames(path), wanted[-1] + 1)) if index in wanted]
 
 
-def shrink(frame: UInt8[np.ndarray, "H W 3"], side: int) -> UInt8[np.ndarray, "h w 3"]:
-    """The frame with a long side of at most `side` pixels."""
+def shrink(frame: UInt8[np.ndarray, "H W 3"], side: int, *, quick: bool = False) -> UInt8[np.ndarray, "h w 3"]:
+    """The frame with a long side of at most `side` pixels, each the mean of its area, or `quick` of its middle."""
     scale = side / max(frame.shape[:2])
     if scale >= 1:
         return frame
     cv2 = extra("cv2")
     size = max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale))
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR if quick else cv2.INTER_AREA)

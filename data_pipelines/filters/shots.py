@@ -8,8 +8,8 @@ from jaxtyping import UInt8
 
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.media.video import read_frames
+from data_pipelines.extras import extra
 from data_pipelines.filters import pictures
-from data_pipelines.filters.models import extra
 from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
 
@@ -20,7 +20,7 @@ TRIMMED = 4  # frames left out beside a cut, where pictures of two shots may be 
 
 def step(models: Path | None) -> Step:
     extra("scenedetect")
-    return Step("shots", measure, "2")
+    return Step("shots", measure, "3")
 
 
 def measure(clip: Clip, clip_dir: Path) -> dict[str, Any]:
@@ -48,7 +48,8 @@ class Shots:
 
     def see(self, frame: UInt8[np.ndarray, "H W 3"]) -> None:
         time = extra("scenedetect").FrameTimecode(self.frames, float(FPS))
-        small = extra("cv2").cvtColor(pictures.shrink(frame, SIDE), extra("cv2").COLOR_RGB2BGR)
+        small = pictures.shrink(frame, SIDE, quick=True)  # as PySceneDetect does it, whose threshold this is
+        small = extra("cv2").cvtColor(small, extra("cv2").COLOR_RGB2BGR)
         self.cuts += [cut.frame_num for cut in self._detector.process_frame(time, small)]
         self.frames += 1
 

@@ -12,9 +12,10 @@ from scipy.signal import medfilt
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.media.video import read_frames
+from data_pipelines.extras import extra
 from data_pipelines.files import digest
 from data_pipelines.filters import faces, pictures
-from data_pipelines.filters.models import extra, find_models, load, run
+from data_pipelines.filters.models import find_models, load, run
 from data_pipelines.report import Skip
 from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip

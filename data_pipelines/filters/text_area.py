@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from data_pipelines.extras import extra
 from data_pipelines.files import digest
 from data_pipelines.filters import pictures
-from data_pipelines.filters.models import extra, find_models, load, run
+from data_pipelines.filters.models import find_models, load, run
 from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
 

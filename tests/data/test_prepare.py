@@ -17,8 +17,10 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.media.image import fit_image
 from actavatar_jax.media.video import load_video, probe
 from data_pipelines import prepare as module
-from data_pipelines.filters import models, quality, shots
+from data_pipelines.extras import extra
+from data_pipelines.filters import quality, shots
 from data_pipelines.prepare import prepare
+from data_pipelines.select import DEFAULTS, Rules
 from data_pipelines.steps import Step, run_step
 from data_pipelines.table import Clip, Table, read_manifest
 
@@ -38,6 +40,14 @@ def rows_by_source(clips):
         | {name.removeprefix("prepare."): value for name, value in clip.facts.items()}
         for clip in read_manifest(clips)
     }
+
+
+def rejected(clips):
+    """{last part of a source: reason, or None} by what the default rules of stage 1 say of the time base."""
+    rules = [rule for rule in Rules.load(DEFAULTS / "stage1.yaml").rules if rule.column.startswith("prepare.")]
+    table = read_manifest(clips)
+    failures = zip(table.column("source"), Rules(tuple(rules)).apply(table), strict=True)
+    return {Path(source).name: failure and failure[0] for source, failure in failures}
 
 
 @pytest.fixture
@@ -261,6 +271,22 @@ def test_clicks_stay_with_flashes(tmp_path, name, times, audio_start, turn, star
     assert abs(row["seconds"] - ((end or times[-1] / 1000 - times[0] / 1000) - start)) <= 0.06
 
 
+def test_films_are_on_the_clock_and_what_lacks_pictures_is_rejected(tmp_path):
+    """A film of a length at which its last picture is held longest, one at times in whole milliseconds, one of gaps."""
+    write_clip(tmp_path / "videos" / "film.mp4", frames=84, fps=24)
+    times = {
+        "ntsc.mkv": [round(n * 1001 / 24) for n in range(82)],
+        "gaps.mkv": [round(n * 1000 / 30) for n in range(90) if n % 3],
+    }
+    for name, stamps in times.items():
+        images, audio = flashes_and_clicks(stamps)
+        make_video(tmp_path / "videos" / name, images, stamps, audio)
+    run(tmp_path / "videos", tmp_path / "clips")
+    errors = {name: row["slot_error_ms"] for name, row in rows_by_source(tmp_path / "clips").items()}
+    assert errors == {"film.mp4": 21.667, "ntsc.mkv": 21, "gaps.mkv": 26}
+    assert rejected(tmp_path / "clips") == {"film.mp4": None, "ntsc.mkv": None, "gaps.mkv": "too few pictures"}
+
+
 def test_a_stretch_shows_what_the_video_shows_then(tmp_path):
     """Grey grows by a step each 0.5 s; a stretch between key frames begins and ends where it should, cropped."""
     times = [round(n * 1000 / 30) for n in range(300)]
@@ -413,6 +439,26 @@ def test_trimming_is_asked_for(film, tmp_path):
         assert read_manifest(tmp_path / "clips").column("prepare.frames") == [frames]
 
 
+def test_whatever_runs_it_trims_to_the_same_bytes(film, tmp_path):
+    pytest.importorskip("apache_beam", reason="needs Apache Beam, of the extra `data`")
+    crop = (0.25, 0.0, 0.625, 0.75)
+    rows = [
+        Clip("a", "test", str(film), caption="A man."),
+        Clip("b", "test", str(film), 1.2, 3.6, crop),
+        Clip("c", "test", str(film), 1.5, 1.7),
+    ]
+    Table.of(rows).write(tmp_path / "t.parquet")
+    made = []
+    for name, settings in {"inline": {"workers": 0}, "two": {"workers": 2}, "beam": {"runner": "beam"}}.items():
+        folder = tmp_path / name
+        report = run(tmp_path / "t.parquet", folder, trim=True, **settings)
+        assert report.counts() == {"made": 2, "skipped: too short": 1}
+        files = [folder / "manifest.parquet", *sorted((folder / "clips").iterdir())]
+        made.append({path.name: path.read_bytes() for path in files})
+    assert made[0].keys() == {"manifest.parquet", "a.json", "a.mp4", "b.mp4"}
+    assert made[0] == made[1] == made[2] and read_manifest(folder).column("prepare.shots") == [3, 2, None]
+
+
 def test_the_least_size_and_length_are_those_of_the_trimmed_clip(film, tmp_path):
     clip = Clip("c", "test", str(film))
     assert [trimmed(tmp_path, clip, **least)[0]["error"] for least in ({"min_frames": 68}, {"min_side": 87})] == [
@@ -452,7 +498,7 @@ def test_black_clips_keep_their_size_and_flicker_has_no_shot(tmp_path):
 
 def test_trimming_without_its_package_is_one_sentence(videos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "scenedetect", None)
-    models.extra.cache_clear()
+    extra.cache_clear()
     with pytest.raises(InputError, match=r'this needs scenedetect: pip install "actavatar-jax\[data\]"'):
         run(videos, tmp_path / "clips", trim=True)
     assert not (tmp_path / "clips").exists()
@@ -462,7 +508,7 @@ def test_trimming_without_its_package_is_one_sentence(videos, tmp_path, monkeypa
 
 
 def test_real_media(media, tmp_path):
-    """Variable frame rate, 30 fps, and 30 fps with a display rotation: on the clock, as far as there are pictures."""
+    """30 fps, also with a display rotation, is on the clock; 22 pictures a second at uneven times cannot be."""
     folder = tmp_path / "videos"
     folder.mkdir()
     for name in ("v03_suit_man_vfr.mp4", "v12_no_audio_track_25fps.mp4", "v04_blue_woman_30fps.mp4"):
@@ -474,17 +520,22 @@ def test_real_media(media, tmp_path):
     assert abs(rows["v03_suit_man_vfr.mp4"]["seconds"] - 6.1) <= 0.05
     upright, turned = rows["v04_blue_woman_30fps.mp4"], rows["turned.mp4"]
     assert (turned["height"], turned["width"]) == (upright["width"], upright["height"]) and turned["rotation"] != 0
-    for name, row in rows.items():
-        if row["error"] is None:  # in a gap of the source no picture can be nearer than half of it
-            assert row["slot_error_ms"] <= max(20, longest_gap(folder / name) / 2 + 0.01), name
-    assert longest_gap(folder / "v03_suit_man_vfr.mp4") > 40 and upright["slot_error_ms"] <= 20
+    assert upright["slot_error_ms"] <= 20 and turned["slot_error_ms"] <= 20
+    assert 22 < best_slot_error(folder / "v03_suit_man_vfr.mp4") <= rows["v03_suit_man_vfr.mp4"]["slot_error_ms"]
+    assert rejected(tmp_path / "clips") == {
+        "v03_suit_man_vfr.mp4": "too few pictures",
+        "v04_blue_woman_30fps.mp4": None,
+        "turned.mp4": None,
+        "v12_no_audio_track_25fps.mp4": "not prepared",
+    }
 
 
-def longest_gap(video: Path) -> float:
-    """Milliseconds between the time stamps of two pictures, at most."""
+def best_slot_error(video: Path) -> float:
+    """Milliseconds from a 25 fps slot to the nearest picture at most, by the best shift of the slots."""
     with av.open(str(video)) as container:
-        times = sorted(float(frame.pts * frame.time_base) for frame in container.decode(video=0))
-    return 1000 * max(np.diff(times))
+        times = sorted(1000 * float(frame.pts * frame.time_base) for frame in container.decode(video=0))
+    slots = np.arange(times[0], times[-1] - 40, 40)
+    return min(np.abs(np.subtract.outer(slots + shift, times)).min(1).max() for shift in range(40))
 
 
 def turn(source: Path, target: Path) -> None:

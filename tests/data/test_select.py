@@ -11,6 +11,7 @@ from data_pipelines.table import Clip, Table, read_manifest
 
 GOOD = {
     "prepare.error": None,
+    "prepare.slot_error_ms": 0.0,
     "probe.version": "1",
     "probe.has_audio": True,
     "probe.seconds": 5.0,
@@ -58,6 +59,7 @@ def chosen(folder, stage=1):
         ("probe.has_audio", True, False, "no sound"),
         ("probe.seconds", 3.0, 2.99, "shorter than 3 s"),
         ("probe.short_side", 480, 479, "smaller than 480 pixels"),
+        ("prepare.slot_error_ms", 22.0, 22.001, "too few pictures"),
         ("shots.cuts", 0, 1, "a cut inside"),
         ("faces.coverage", 0.9, 0.89, "no face in many frames"),
         ("faces.tracks", 1, 2, "not one face"),
