@@ -1,22 +1,31 @@
-"""Speed of single parts: `python launch/bench.py dit --tokens 7040 --against diffusers`, `... loader --records 64`.
+"""Speed of single parts: `python launch/bench.py dit --tokens 7040 --against diffusers`, `... loader --records 64`,
+`... filters clips/ --models models/`.
 
 dit: the peer and ours take turns on the same weights and input, and the last line is the median of the pairwise ratios.
 loader: records at their real size, from disk to batches, in a process of its own; the last line is the summary.
+filters: each measures prepared clips, from the file to its columns; what is printed is a Markdown table.
 """
 
 import dataclasses
 import itertools
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
+
+from actavatar_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from data_pipelines.steps import Step
+    from data_pipelines.table import Clip
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -194,6 +203,72 @@ def peak_memory() -> int:
     """The largest number of bytes that this process had in memory (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+@app.command()
+def filters(
+    clip_dir: Annotated[Path, typer.Argument(metavar="CLIPS", help="A folder that `actavatar prepare` made.")],
+    models: Annotated[Path | None, typer.Option(help="Folder of ONNX models, as for `actavatar filter`.")] = None,
+    steps: Annotated[str | None, typer.Option(help="Filters, as in faces,sync; default: all.")] = None,
+    clips: Annotated[int, typer.Option(help="Clips that each filter measures.", min=1)] = 4,
+) -> None:
+    """Clips of 5 s that each filter measures per second and core, and core-hours for 500,000 of them.
+
+    Time is that of the processor, over all threads, so that other work on the machine does not count. Each filter
+    measures the first clip once before, uncounted: then its models are loaded and caches warm. `duplicates` makes the
+    prints only, as groups are found at selection.
+    """
+    from data_pipelines.filters import make_steps
+
+    try:
+        measures = make_steps(None if steps is None else steps.split(","), models)
+        chosen = prepared_clips(clip_dir, clips)
+        print("| filter | clips of 5 s per second and core | core-hours for 500,000 | model |")
+        print("| --- | --- | --- | --- |")
+        for step in measures:
+            print(f"| {' | '.join(filter_row(step, chosen, clip_dir))} |", flush=True)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def prepared_clips(clip_dir: Path, count: int) -> "list[Clip]":
+    """The first clips of a prepared folder. Raises InputError where there are fewer."""
+    from data_pipelines.steps import clip_path
+    from data_pipelines.table import read_manifest
+
+    prepared = (clip for clip in read_manifest(clip_dir) if clip_path(clip, clip_dir).is_file())
+    clips = list(itertools.islice(prepared, count))
+    if len(clips) < count:
+        raise InputError(f"{clip_dir}: --clips {count}, but {len(clips)} clips are prepared there")
+    return clips
+
+
+def filter_row(step: "Step", clips: "Sequence[Clip]", clip_dir: Path) -> list[str]:
+    """Its name, speed and cost, "-" where it measures nothing without a model, and whether it has one."""
+    from actavatar_jax.media import probe
+    from data_pipelines.steps import clip_path
+
+    model = "none needed"
+    if dataclasses.is_dataclass(step.measure):  # its fields are the model's files
+        model = "yes" if any(dataclasses.astuple(step.measure)) else "no"
+    if measured(step, clips[0], clip_dir) == {"available": False}:
+        return [step.name, "-", "-", model]
+    start = time.process_time()
+    for clip in clips:
+        measured(step, clip, clip_dir)
+    cost = (time.process_time() - start) / sum(probe(clip_path(clip, clip_dir)).duration for clip in clips)
+    return [step.name, f"{1 / (5 * cost):.3g}", f"{500_000 * 5 * cost / 3600:,.1f}", model]
+
+
+def measured(step: "Step", clip: "Clip", clip_dir: Path) -> dict:
+    """The clip's columns. Raises InputError where there are none, as the time for it would be no measure."""
+    from data_pipelines.report import Skip
+
+    try:
+        return step.measure(clip, clip_dir)
+    except Skip as skip:
+        raise InputError(f"{step.name} skips the clip {clip.id}: {skip.detail or skip.reason}") from skip
 
 
 def pair(ours: Callable, theirs: Callable, pairs: int) -> None:

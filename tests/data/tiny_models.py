@@ -10,7 +10,7 @@ KINDS = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.int64): TensorProt
 
 
 class Graph:
-    """Nodes and constants, one line each; `save` writes the model."""
+    """Nodes and constants, one line each; `model` is what they make, and `save` writes it."""
 
     def __init__(self):
         self.nodes, self.constants = [], []
@@ -28,7 +28,7 @@ class Graph:
         self.constants.append(numpy_helper.from_array(value, name))
         return name
 
-    def save(self, path: Path, inputs: dict[str, tuple], outputs: dict[str, tuple]) -> Path:
+    def model(self, inputs: dict[str, tuple], outputs: dict[str, tuple]) -> onnx.ModelProto:
         def values(shapes):
             kinds = {name: TensorProto.INT64 if name == "sr" else TensorProto.FLOAT for name in shapes}
             return [helper.make_tensor_value_info(name, kinds[name], shape) for name, shape in shapes.items()]
@@ -36,8 +36,11 @@ class Graph:
         graph = helper.make_graph(self.nodes, "tiny", values(inputs), values(outputs), self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
         onnx.checker.check_model(model)
+        return model
+
+    def save(self, path: Path, inputs: dict[str, tuple], outputs: dict[str, tuple]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        onnx.save(model, path)
+        onnx.save(self.model(inputs, outputs), path)
         return path
 
 
