@@ -59,6 +59,7 @@ def filter_clips(
     clip_dir: Path,
     steps: Annotated[str | None, typer.Option(help="Filters, separated by commas; default: all.")] = None,
     models: Annotated[Path | None, typer.Option(help="Folder of the filters' ONNX models.")] = None,
+    stage: Annotated[int | None, typer.Option(help="Only clips that are selected for this stage.")] = None,
     runner: Runner = "processes",
     workers: Workers = None,
     beam_option: BeamOption = None,
@@ -66,7 +67,7 @@ def filter_clips(
     """Measures prepared clips: columns of the manifest; rejects nothing."""
     from data_pipelines.filters.run import filter_clips
 
-    settings = {"runner": runner, "workers": workers, "beam_options": beam_option or ()}
+    settings = {"stage": stage, "runner": runner, "workers": workers, "beam_options": beam_option or ()}
     for report in filter_clips(clip_dir, steps.split(",") if steps else None, models, **settings):
         print(report)
 

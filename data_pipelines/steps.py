@@ -68,6 +68,7 @@ def run_step(
     beam_options: Sequence[str] = (),
     progress: bool = True,
     report: Report | None = None,
+    only: Callable[[Clip], bool] | None = None,
 ) -> Table:
     """The table with the columns `<step>.*` of all clips, also written to `clip_dir/manifest.parquet`.
 
@@ -77,7 +78,8 @@ def run_step(
 
     runner: "processes" here, or "beam", where `beam_options` choose the engine (default: the local runner). workers:
     number of processes, by default one per core; 0 runs in this one. Processes are spawned, so a script that calls this
-    needs a main guard. report: gets one outcome per clip. Exceptions other than Skip and InputError end the run.
+    needs a main guard. report: gets one outcome per clip. only: which clips are wanted; the others keep their columns.
+    Exceptions other than Skip and InputError end the run.
     """
     if runner not in RUNNERS:
         raise InputError(f"runner '{runner}': accepted are {', '.join(RUNNERS)}")
@@ -86,11 +88,12 @@ def run_step(
     journals.mkdir(parents=True, exist_ok=True)
     before = _stored(step, table) | _journalled(journals)
     workers = (os.cpu_count() or 1) if workers is None else workers
-    known = ((clip, before.get(clip.id, {}).get("version")) for clip in table)
-    size = min(MOST_PER_CHUNK, max(1, len(table) // (4 * max(workers, 1))))
+    wanted = {clip.id for clip in table if only is None or only(clip)}
+    known = ((clip, before.get(clip.id, {}).get("version")) for clip in table if clip.id in wanted)
+    size = min(MOST_PER_CHUNK, max(1, len(wanted) // (4 * max(workers, 1))))
     chunks = _chunks(known, size)
     work = partial(_run_chunk, step, clip_dir, _next_run(journals))
-    with tqdm(total=len(table), desc=step.name, unit="clip", disable=not progress) as bar:
+    with tqdm(total=len(wanted), desc=step.name, unit="clip", disable=not progress) as bar:
         for done in _beam(work, chunks, beam_options) if runner == "beam" else _processes(work, chunks, workers):
             bar.update(done)
 
@@ -99,7 +102,7 @@ def run_step(
     table.write(clip_dir / "manifest.parquet")
     shutil.rmtree(journals)
     if report is not None:
-        _tell(report, table, before, after)
+        _tell(report, table, wanted, before, after)
     return table
 
 
@@ -220,8 +223,11 @@ def _next_run(journals: Path) -> int:
     return max((int(path.name.split("-")[0]) + 1 for path in journals.glob("*.jsonl")), default=0)
 
 
-def _tell(report: Report, table: Table, before: dict[str, Row], after: dict[str, Row]) -> None:
+def _tell(report: Report, table: Table, wanted: set[str], before: dict[str, Row], after: dict[str, Row]) -> None:
     for clip_id in table.column("id"):
+        if clip_id not in wanted:
+            report.add(clip_id, "not selected")
+            continue
         row, old = after[clip_id], before.get(clip_id, {})
         if row["error"]:
             report.add(clip_id, "skipped", row["error"], row["detail"])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from actavatar_jax.errors import InputError
 from data_pipelines.filters import make_steps
 from data_pipelines.report import Report
 from data_pipelines.steps import run_step
@@ -14,6 +15,7 @@ def filter_clips(
     names: Sequence[str] | None = None,
     models: str | Path | None = None,
     *,
+    stage: int | None = None,
     runner: str = "processes",
     workers: int | None = None,
     beam_options: Sequence[str] = (),
@@ -21,17 +23,21 @@ def filter_clips(
 ) -> list[Report]:
     """Adds the columns of the filters `names` (default: all) to `clip_dir/manifest.parquet`; see `filters.STEPS`.
 
-    Clips that an earlier run measured in the same way are not measured again. runner, workers, beam_options: as in
-    `run_step`. Returns a report per filter, also written to `clip_dir/filter-<name>.report.json`. Raises InputError for
-    a folder that was not prepared, and as `make_steps` before anything is measured.
+    Clips that an earlier run measured in the same way are not measured again. stage: measure only clips that `select`
+    chose for it. runner, workers, beam_options: as in `run_step`. Returns a report per filter, also written to
+    `clip_dir/filter-<name>.report.json`. Raises InputError for a folder that was not prepared, a stage that nothing has
+    been selected for, and as `make_steps`, before anything is measured.
     """
     clip_dir = Path(clip_dir)
-    table = read_manifest(clip_dir)
+    table, chosen = read_manifest(clip_dir), f"stage{stage}"
+    if stage is not None and chosen not in table.names:
+        raise InputError(f"{clip_dir}: no clips have been selected for stage {stage}; run `select --stage {stage}`")
+    only = None if stage is None else lambda clip: clip.facts[chosen]
     reports = []
     for step in make_steps(names, models):
         report = Report(f"{step.name} of {clip_dir}")
         options = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
-        table = run_step(step, table, clip_dir, **options, report=report)
+        table = run_step(step, table, clip_dir, **options, report=report, only=only)
         available = f"{step.name}.available"
         if available in table.names and False in table.column(available):
             report.title += ": not available without a model"

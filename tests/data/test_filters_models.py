@@ -100,6 +100,18 @@ def test_all_filters_run_over_a_folder_and_their_reports_add_up(clip_dir, models
     assert json.loads((clip_dir / "filter-probe.report.json").read_text())["total"] == 2
 
 
+def test_only_clips_of_a_stage_are_measured_once_they_are_selected(clip_dir, models):
+    table("a", "silent").write(clip_dir / "manifest.parquet")
+    options = {"stage": 1, "workers": 0, "progress": False}
+    with pytest.raises(InputError, match="no clips have been selected for stage 1; run `select --stage 1`"):
+        filter_clips(clip_dir, ["probe"], **options)
+    table("a", "silent").with_columns({"stage1": [False, True]}).write(clip_dir / "manifest.parquet")
+    (report,) = filter_clips(clip_dir, ["probe"], **options)
+    assert report.counts() == {"not selected": 1, "made": 1}
+    frames = read_manifest(clip_dir).column("probe.frames")
+    assert frames[0] is None and frames[1] > 0
+
+
 def test_steps_come_cheap_first_whatever_the_order_of_their_names():
     assert [step.name for step in make_steps(["voice", "probe"])] == ["probe", "voice"]
 

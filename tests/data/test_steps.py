@@ -69,6 +69,20 @@ def test_only_what_changed_is_measured_again(tmp_path):
     assert len(calls(log)) == 10
 
 
+def test_clips_that_are_not_wanted_keep_what_they_have(tmp_path):
+    log, report = tmp_path / "log", Report("")
+    settings = {"workers": 0, "report": report, **QUIET}
+    table = run_step(Step("counting", Counting(log), state=constant_state), synthetic(2), tmp_path, workers=0, **QUIET)
+    table = Table.of([*table, *list(synthetic(6))[2:]])
+    changed = Step("counting", Counting(log), "2", constant_state)
+    table = run_step(changed, table, tmp_path, only=lambda clip: clip.id in ("c000001", "c000004"), **settings)
+    assert calls(log) == ["c000000", "c000001", "c000001", "c000004"]
+    assert report.counts() == {"made": 2, "not selected": 4}
+    assert table.column("counting.x") == [1, 1, None, None, 1, None]
+    versions = table.column("counting.version")
+    assert versions[0] != versions[1] and versions[2] is None
+
+
 def test_a_killed_run_loses_the_unfinished_clip_only(tmp_path):
     log = tmp_path / "log"
     run_step(
