@@ -313,8 +313,9 @@ class FeedForward(nnx.Module):
         self.up = linear(config.width, config.ffn, config.dtype, rngs)
         self.down = linear(config.ffn, config.width, config.dtype, rngs)
 
-    def __call__(self, x: Float[Array, "*rest D"]) -> Float[Array, "*rest D"]:
-        return self.down(nnx.gelu(self.up(x)))
+    def __call__(self, x: Float[Array, "B T P D"]) -> Float[Array, "B T P D"]:
+        # Pinned, as attention outputs are: else small activations would be cut as the matrix is that follows.
+        return self.down(constrain(nnx.gelu(self.up(x)), BATCH, SEQ))
 
 
 class MLP(nnx.Module):
