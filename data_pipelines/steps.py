@@ -97,7 +97,8 @@ def run_step(
         for done in _beam(work, chunks, beam_options) if runner == "beam" else _processes(work, chunks, workers):
             bar.update(done)
 
-    after = before | _journalled(journals)
+    nothing = {clip_id: {"version": None} for clip_id in table.column("id")}  # a step that has run has this column
+    after = nothing | before | _journalled(journals)
     table = table.with_step(step.name, after)
     table.write(clip_dir / "manifest.parquet")
     shutil.rmtree(journals)

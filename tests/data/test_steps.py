@@ -83,6 +83,13 @@ def test_clips_that_are_not_wanted_keep_what_they_have(tmp_path):
     assert versions[0] != versions[1] and versions[2] is None
 
 
+def test_a_step_that_no_clip_is_wanted_for_has_run(tmp_path):
+    table = run_step(ARITHMETIC, synthetic(3), tmp_path, workers=0, only=lambda clip: False, **QUIET)
+    assert read_manifest(tmp_path).column("arithmetic.version") == [None] * 3
+    table = run_step(ARITHMETIC, table, tmp_path, workers=0, **QUIET)
+    assert read_manifest(tmp_path).column("arithmetic.third")[1:] == [1 / 3, 2 / 3]
+
+
 def test_a_killed_run_loses_the_unfinished_clip_only(tmp_path):
     log = tmp_path / "log"
     run_step(
