@@ -314,7 +314,7 @@ class FeedForward(nnx.Module):
         self.down = linear(config.ffn, config.width, config.dtype, rngs)
 
     def __call__(self, x: Float[Array, "B T P D"]) -> Float[Array, "B T P D"]:
-        # Pinned, as attention outputs are: else small activations would be cut as the matrix is that follows.
+        # Pinned, as attention's outputs are: else small activations would be cut like the matrix that follows.
         return self.down(constrain(nnx.gelu(self.up(x)), BATCH, SEQ))
 
 

@@ -28,6 +28,8 @@ from actavatar_jax.parallel.batches import place, replicate
 from actavatar_jax.parallel.mesh import make_mesh
 from actavatar_jax.parallel.rules import param_shardings, state_shardings
 from actavatar_jax.pipeline import embed_conditions, velocity_function
+from actavatar_jax.planning import program
+from actavatar_jax.planning.chips import CHIPS
 from actavatar_jax.training.optimizer import skip_bad_steps
 from actavatar_jax.training.state import TrainState, create_state
 from actavatar_jax.training.step import make_train_step
@@ -68,6 +70,16 @@ def training() -> None:
             forward=sum("transpose" not in name for name in exchanges),
             backward=sum("transpose" in name for name in exchanges),
         )
+
+
+def small() -> None:
+    """The local size of stage 2, whose matrices are larger than its activations, on four of the devices."""
+    config = stage2.get_config("runlocal")
+    config.data.update({"bucket": (64, 64, 13), "batch_size": 4})
+    config.model.attention = "chunked"
+    model_config = program.model_config_of(config, CHIPS["h100"])
+    program.lower(config, model_config, make_mesh("1,2,2", jax.devices()[:4])).compile()
+    report(compiled=True)
 
 
 def sampling() -> None:
@@ -156,4 +168,4 @@ def report(**values) -> None:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     assert len(jax.devices()) == 8 and BATCH == 8
-    {"training": training, "sampling": sampling, "pipeline": pipeline}[sys.argv[1]]()
+    {"training": training, "small": small, "sampling": sampling, "pipeline": pipeline}[sys.argv[1]]()

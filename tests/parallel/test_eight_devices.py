@@ -47,6 +47,11 @@ def test_training_on_any_mesh_is_training_on_one_device():
     assert exchanges == {"8,1,1": (0, 0), "1,8,1": (0, 0), "2,1,4": (2, 2), "2,2,2": (2, 2)}
 
 
+def test_activations_smaller_than_the_matrices_are_not_cut_like_them():
+    """Else XLA warns that it gathers whole ones ("full rematerialization"), which `finish` refuses."""
+    assert reports("small")[0] == [{"compiled": True}]
+
+
 def test_samples_and_videos_are_those_of_one_device():
     (latents, video), _ = reports("sampling")
     assert latents["latents"] < 1e-5 < latents["size"]
