@@ -4,6 +4,8 @@ import dataclasses
 import importlib.util
 import json
 import math
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import jax
 import pytest
@@ -309,6 +311,17 @@ def test_the_command_prints_a_table_and_advice_and_stores_everything(eight, monk
     assert [one["fits"] for one in json.loads(stored.read_text())] == [False, False, False, False, True]
     assert actavatar("plan", *arguments, "--search") == 2
     assert actavatar("plan", "--config", "configs/stage2.py", "--topology", "moon:2x2") == 2
+
+
+def test_memory_is_what_is_alive_at_once(monkeypatch):
+    """Temporaries of a TPU program add up to more than that."""
+    sizes = {"argument": 8, "temp": 24, "output": 9, "alias": 7, "generated_code": 1, "host_temp": 5}
+    stats = SimpleNamespace(peak_memory_in_bytes=20, **{f"{n}_size_in_bytes": size for n, size in sizes.items()})
+    monkeypatch.setattr(planner, "collectives", lambda *_: ())
+    lowered = Mock(spec=jax.stages.Lowered)
+    lowered.compile.return_value = SimpleNamespace(memory_analysis=lambda: stats, as_text=lambda: "")
+    memory, found = planner._compile(lowered, chips.CHIPS["v5p"], 8, 1)
+    assert memory == Memory(peak=21, arguments=8, temporaries=12, output=9, alias=7, host=5) and found == ()
 
 
 # ---- real compiles
