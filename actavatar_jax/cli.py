@@ -81,16 +81,22 @@ def sample(
     out: Annotated[Path | None, typer.Option(help="The mp4 to write.")] = None,
     jobs: Annotated[Path | None, typer.Option(help="JSON lines with image, audio, prompt, out and options.")] = None,
     frames: Annotated[int | None, typer.Option(help="4k+1 at 25 fps; default: the model's own.")] = None,
-    height: Annotated[int | None, typer.Option(help="Multiple of 32; default: from the image.")] = None,
-    width: Annotated[int | None, typer.Option(help="Multiple of 32; default: from the image.")] = None,
-    steps: Annotated[int, typer.Option(help="Solver steps.")] = 40,
-    solver: Annotated[str, typer.Option(help="unipc, euler or dpm++.")] = "unipc",
-    shift: Annotated[float, typer.Option(help="Warp of the noise levels.")] = 5.0,
-    text_guidance: Annotated[float, typer.Option()] = 5.0,
-    audio_guidance: Annotated[float, typer.Option()] = 5.0,
-    guidance: Annotated[str, typer.Option(help="auto, joint, text_first, audio_first or audio_only.")] = "auto",
-    seed: Annotated[int, typer.Option()] = 0,
+    height: Annotated[int | None, typer.Option(help="Pixels; default: the model's own, or from the image.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels; default: the model's own, or from the image.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Solver steps; default: the model's own.")] = None,
+    solver: Annotated[
+        str | None, typer.Option(help="unipc, dpm++, euler, or mean with 1 step; default: the model's own.")
+    ] = None,
+    shift: Annotated[float | None, typer.Option(help="Warp of the noise levels; default: the model's own.")] = None,
+    text_guidance: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
+    audio_guidance: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
+    guidance: Annotated[
+        str | None,
+        typer.Option(help="auto, joint, text_first, audio_first or audio_only; default: the model's own."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the noise; default: the model's own.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Also of a portrait that the model cannot show.")] = False,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     attention: Annotated[str, typer.Option(help="xla, chunked, cudnn or splash.")] = "xla",
     audio_encoder: Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")] = None,
@@ -98,11 +104,12 @@ def sample(
     """Makes a talking video, or one for each line of a jobs file (those that exist are skipped)."""
     from actavatar_jax.jobs import Job, read_jobs, run_jobs
 
-    shared = {
+    options = {
         "num_frames": frames, "height": height, "width": width, "steps": steps, "solver": solver, "shift": shift,
         "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance, "seed": seed,
-        "negative_prompt": negative_prompt,
+        "negative_prompt": negative_prompt, "anyway": anyway or None,
     }  # fmt: skip
+    shared = {name: value for name, value in options.items() if value is not None}
     single = {"--image": image, "--audio": audio, "--prompt": prompt, "--out": out}
     missing = [name for name, value in single.items() if value is None]
     if jobs is not None and len(missing) < len(single):
@@ -228,7 +235,7 @@ def evaluate_puppets(
     with demo.delivered(out.parent) as folder:
         world = demo.world_of(model)
         pipeline = ActAvatarPipeline.from_pretrained(model)
-        report = puppets.evaluate(pipeline, world, demo.UNSEEN[:items], puppets.SAMPLING)
+        report = puppets.evaluate(pipeline, world, demo.UNSEEN[:items])
         puppets.save_report(report, folder / out.name)
     print(report.table())
 

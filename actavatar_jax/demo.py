@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import math
+import shlex
 import tempfile
 from collections.abc import Iterator
 from itertools import chain
@@ -12,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from actavatar_jax.demo_film import draw_preview
 from actavatar_jax.demo_pictures import draw_attention, draw_sheet
+from actavatar_jax.enlarge import enlarged
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.attention import text_attention
 from actavatar_jax.evaluation.measures import window_frames
@@ -21,18 +24,18 @@ from actavatar_jax.evaluation.scores import Truth, score_clips
 from actavatar_jax.media import FPS, Video
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.puppets import SAMPLING, SHIPPED, sample_clip
+from actavatar_jax.puppets import SHIPPED, sample_clip
 from actavatar_jax.weights.folder import load_defaults
 from data_pipelines.puppets.clips import PuppetClip, World, make_clip
 from data_pipelines.puppets.dataset import TEST_SEED, TRAIN_SEEDS
 from data_pipelines.puppets.identity import Identity
+from data_pipelines.puppets.regions import regions
 from data_pipelines.puppets.script import SHORTEST
 
 log = logging.getLogger(__name__)
 
 OWN_VOICE = "english-us"  # of sentences given without a voice
-LEVEL = 0.9  # flow time at which attention is read
-VIDEO_SIDE = 256  # pixels to which the video is enlarged, for players that show a smaller one as a stamp
+LEVEL = 1.0  # flow time at which attention is read: pure noise, where it is decided what happens when
 UNSEEN = range(TEST_SEED, TRAIN_SEEDS.start)  # seeds of presenters, sentences and prompts that no training draws
 
 
@@ -45,7 +48,10 @@ def run(
     voice: str | None = None,
     model: Path = SHIPPED,
 ) -> str:
-    """Puts demo.mp4, demo.png and attention.png into `out`; returns the timeline and the score line.
+    """Puts demo.mp4 and what shows it without a player into `out`; returns timeline, files, score and what else to do.
+
+    demo.webp is the film beside the drawn one, without sound; demo.png a sheet of both with what a judge saw, and
+    attention.png the model's attention to the prompt over time.
 
     The presenter is that of `seed`, and so are sentence and prompt where they are not given; without a prompt, seeds
     are counted up to one with two phases. `prompt` is whatever `StructuredPrompt.coerce` takes; where it has no base
@@ -57,23 +63,28 @@ def run(
     with delivered(out) as folder:
         clip = choose_clip(world_of(model), seed, say, prompt, voice)
         judge = load_judge()
-        log.info("sampling %d frames in %d steps: about a minute on two cores", len(clip.frames), SAMPLING["steps"])
         pipeline = ActAvatarPipeline.from_pretrained(model)
-        video = sample_clip(pipeline, clip, "structured", SAMPLING)
+        log.info("sampling %d frames and drawing pictures of them: half a minute on two cores", len(clip.frames))
+        video = sample_clip(pipeline, clip)
         shares = text_attention(pipeline, video, clip.prompt, LEVEL)
         judged = judge(video.frames)
 
         seen = [judged.actions[:, judged.names.index(cue.action)] for cue in clip.cues]
         mouths = clip.opening, judged.opening
         Video(enlarged(video.frames), video.audio).save(folder / "demo.mp4")
+        draw_preview(folder / "demo.webp", clip.frames, video.frames, clip.prompt)
         draw_sheet(folder / "demo.png", clip.frames, video.frames, clip.prompt, clip.sentence, seen, mouths)
         draw_attention(folder / "attention.png", shares, clip.prompt, len(clip.frames) / FPS, LEVEL)
-    report = score_clips([judged], [Truth(clip.cues, clip.opening, (video.frames, clip.frames))])
+    duration = len(clip.frames) / FPS
+    report = score_clips(
+        [judged], [Truth(clip.cues, clip.opening, (video.frames, clip.frames), regions(clip)._asdict())]
+    )
     return (
-        f"{clip.prompt.timeline(len(clip.frames) / FPS)}\n"
+        f"{clip.prompt.timeline(duration)}\n"
         f"says ({clip.voice}): {clip.sentence}\n\n"
-        f"{out / 'demo.mp4'}, {out / 'demo.png'}, {out / 'attention.png'}\n"
-        f"score: {report.line()}"
+        f"{files_of(out)}\n\n"
+        f"score: {report.line()}\n\n"
+        f"{what_next(model, duration)}"
     )
 
 
@@ -84,11 +95,13 @@ def world_of(model: Path) -> World:
             f"There is no puppet model {model}; train one and put it there with "
             "`python launch/puppets.py --config configs/puppets.py --workdir runs/puppets --ship`."
         )
-    defaults = load_defaults(model)
-    side = math.isqrt(defaults.area)
-    if side * side != defaults.area:
-        raise InputError(f"{model} makes videos of {defaults.area} pixels; a model of puppets makes square ones.")
-    return World(side=side, frames=defaults.num_frames)
+    world = load_defaults(model).world
+    if world is None:
+        raise InputError(
+            f"{model} does not say of which world of puppets it is: it is none of theirs, or was trained by an older "
+            "version; train it again with `python launch/puppets.py`."
+        )
+    return World.from_dict(world)
 
 
 def choose_clip(world: World, seed: int, say: str | None, prompt: Any, voice: str | None) -> PuppetClip:
@@ -117,10 +130,28 @@ def read_prompt(world: World, prompt: Any, seed: int) -> StructuredPrompt:
     return prompt
 
 
-def enlarged(frames: np.ndarray) -> np.ndarray:
-    """uint8 [F, h, w, 3], every pixel repeated so that the sides reach about VIDEO_SIDE."""
-    times = max(1, VIDEO_SIDE // frames.shape[1])
-    return frames.repeat(times, axis=1).repeat(times, axis=2)
+def files_of(out: Path) -> str:
+    """The files of the demo, one a line."""
+    about = {
+        "demo.mp4": "the film, with sound",
+        "demo.webp": "the same beside the drawn one, for pages without a player",
+        "demo.png": "frames of both over the timeline, and what a judge saw",
+        "attention.png": "which part of the prompt the model looks at when",
+    }
+    return "\n".join(f"{out / name}  {words}" for name, words in about.items())
+
+
+def what_next(model: Path, duration: float) -> str:
+    """Commands to go on with: three phases, a third of the clip each, and scores."""
+    own = "" if model == SHIPPED else f" --model {shlex.quote(str(model))}"
+    third = math.floor(10 * duration / 3) / 10
+    actions = ("Waves with the left hand.", "Nods the head.", "Points up.")
+    phases = " ".join(f"[{k * third:g}-{(k + 1) * third:g}s] {action}" for k, action in enumerate(actions))
+    return (
+        "next, with words of your own, and for the scores of more clips:\n"
+        f'  actavatar demo{own} --seed 7 --say "Good morning." --prompt "{phases}"\n'
+        f"  actavatar evaluate puppets --model {shlex.quote(str(model))} --items 16"
+    )
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ B prompts, S text tokens, D width of the text encoder, E width of the audio enco
 h w pixel sides, H W latent sides, C latent channels. Results are NumPy arrays on the host.
 """
 
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -104,6 +105,12 @@ class Encoders:
                 mesh,
             )
 
+    def with_vae(self, vae: Component) -> "Encoders":
+        """The same encoders with another VAE."""
+        other = copy.copy(self)
+        other.vae = _on_device(vae)
+        return other
+
     def save(self, folder: str | Path) -> None:
         """Writes the parts into a model folder in the diffusers layout, weights in the dtype they are held in."""
         with replaced_folder(Path(folder) / "tokenizer") as partial:
@@ -147,12 +154,20 @@ class Encoders:
         return np.asarray(self._run(_audio, self.audio_encoder, np.float32(samples), num_frames))
 
     def video(self, frames: UInt8[np.ndarray, "F h w 3"]) -> Float32[np.ndarray, "T H W C"]:
-        """Normalised latents of a clip of 4k+1 frames with sides in multiples of 16; InputError for any other."""
+        """Normalised latents of a clip of 4k+1 frames with sides in multiples of the code's stride; InputError for any
+        other."""
         return np.asarray(self._run(_encode_video, self.vae, frames))
 
-    def decode(self, latents: Float[np.ndarray, "T H W C"] | Float[Array, "T H W C"]) -> UInt8[np.ndarray, "F h w 3"]:
-        """The frames of normalised latents."""
-        return np.asarray(self._run(_decode_video, self.vae, latents))
+    def decode(
+        self,
+        latents: Float[np.ndarray, "T H W C"] | Float[Array, "T H W C"],
+        first: UInt8[np.ndarray, "h w 3"] | None = None,
+    ) -> UInt8[np.ndarray, "F h w 3"]:
+        """The frames of normalised latents. `first` is the picture behind latent frame 0, for codecs that draw the
+        other frames from it; others do without."""
+        if first is None or not self.vae.config.sees_first_frame:
+            return np.asarray(self._run(_decode_video, self.vae, latents))
+        return np.asarray(self._run(_decode_video, self.vae, latents, first))
 
     def fingerprint(self) -> dict[str, str]:
         """SHA-256 of each part: equal for the same weights in any process and any compute dtype.
@@ -200,16 +215,22 @@ def _audio(
 @functools.partial(jax.jit, static_argnames=("module", "config"))
 def _encode_video(module: type, config: Any, params: Any, frames: UInt8[Array, "F h w 3"]) -> Float32[Array, "T H W C"]:
     vae = functional.bind(module, config, params)
-    # Streaming holds one latent frame's activations; PatchCodec has none to speak of.
+    # Streaming holds one latent frame's activations; a linear code has none to speak of.
     encode = vae.encode_stream if module is WanVAE else vae.encode
     return encode(frames[None].astype(jnp.float32) / 127.5 - 1)[0].astype(jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnames=("module", "config"))
-def _decode_video(module: type, config: Any, params: Any, latents: Float[Array, "T H W C"]) -> UInt8[Array, "F h w 3"]:
+def _decode_video(
+    module: type,
+    config: Any,
+    params: Any,
+    latents: Float[Array, "T H W C"],
+    first: UInt8[Array, "h w 3"] | None = None,
+) -> UInt8[Array, "F h w 3"]:
     vae = functional.bind(module, config, params)
-    decode = vae.decode_stream if module is WanVAE else vae.decode
-    pixels = decode(latents[None].astype(jnp.float32))[0].astype(jnp.float32)
+    picture = () if first is None else (first[None].astype(jnp.float32) / 127.5 - 1,)
+    pixels = vae.decode_stream(latents[None].astype(jnp.float32), *picture)[0].astype(jnp.float32)
     return jnp.clip(jnp.round((pixels + 1) * 127.5), 0, 255).astype(jnp.uint8)
 
 

@@ -24,7 +24,7 @@ from actavatar_jax.parallel.mesh import make_mesh
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.training.loop import train
 from actavatar_jax.training.optimizer import to_steps
-from actavatar_jax.training.settings import transformer_config
+from actavatar_jax.training.settings import chosen, transformer_config
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import folder as model_folder
 from actavatar_jax.weights.components import find, is_wan_layout
@@ -35,15 +35,17 @@ from data_pipelines.buckets import Bucket
 from data_pipelines.puppets import dataset
 from data_pipelines.puppets.clips import World
 
-DURATIONS = ("steps", "log_every", "checkpoint_every", "sample.every", "optim.warmup")
+DURATIONS = ("steps", "log_every", "checkpoint_every", "sample.every", "optim.warmup", "optim.decay")
 
 
-def run(config: ml_collections.ConfigDict, workdir: Path) -> TrainState:
+def run(
+    config: ml_collections.ConfigDict, workdir: Path, watch: Callable[[Params, int], None] | None = None
+) -> TrainState:
     """Trains as `config` (see `training/settings.py`) says; the result is the model folder `workdir/model`.
 
     Run again on the same `workdir`, it goes on from the last checkpoint. Sample videos of `config.sample` go to
-    `workdir/samples/<steps done>`. Raises InputError for settings that do not fit together, before anything large is
-    read where that can be known.
+    `workdir/samples/<steps done>`; `watch`, if given, is called in their place. Raises InputError for settings that do
+    not fit together, before anything large is read where that can be known.
     """
     with agreed():
         mesh = make_mesh(config.mesh)
@@ -51,7 +53,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> TrainState:
         model_config = open_config(config)
         batches, examples = open_data(config, model_config, rows)
         config = in_steps(config, examples)
-        sample = make_sampler(config, model_config, workdir)
+        sample = watch or make_sampler(config, model_config, workdir)
 
     def open_params() -> Params:
         check_encoders(config)
@@ -79,11 +81,11 @@ def make_sampler(
         raise InputError(
             "Sample videos need sample.jobs and, for the encoders, model.folder; else set sample.every to 0."
         )
-    options = {"steps": c.steps, "text_guidance": c.text_guidance, "audio_guidance": c.audio_guidance}
+    options, defaults = chosen(c), model_folder.load_defaults(base)
+    defaults.sampling.changed(**options)  # what is wrong should show now, not at the first visit
     jobs = read_jobs(Path(c.jobs), options)
     for part in ("text_encoder", "audio_encoder", "vae"):
-        find(Path(base), part)  # what is missing should show now, not at the first visit
-    defaults = model_folder.load_defaults(base)
+        find(Path(base), part)  # and so should what is missing
     mesh = make_mesh(config.mesh) if jax.device_count() > 1 else None
 
     def sample(params: Params, step: int) -> None:
@@ -238,4 +240,4 @@ def write_model(folder: Path, base: str, model_config: DiTConfig, params: Params
         model_folder.save(partial, "transformer", model_config, params)  # first, because the others wait for it
         if base:
             shutil.copytree(base, partial, ignore=shutil.ignore_patterns("transformer"), dirs_exist_ok=True)
-        model_folder.save_index(partial, model_folder.load_defaults(base) if base else None)
+        model_folder.save_index(partial, model_folder.load_defaults(base) if base else model_folder.Defaults())

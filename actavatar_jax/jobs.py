@@ -12,6 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
+from actavatar_jax.diffusion import sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Video
 from actavatar_jax.pipeline import ActAvatarPipeline
@@ -19,10 +20,7 @@ from actavatar_jax.pipeline import ActAvatarPipeline
 log = logging.getLogger(__name__)
 
 REQUIRED = ("image", "audio", "prompt", "out")
-OPTIONS = (  # of ActAvatarPipeline.__call__ that a job may set
-    "num_frames", "height", "width", "steps", "solver", "shift", "text_guidance", "audio_guidance", "guidance", "seed",
-    "negative_prompt",
-)  # fmt: skip
+OPTIONS = (*sampling.OPTIONS, "anyway")  # of ActAvatarPipeline.__call__ that a job may set
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +92,8 @@ def read_jobs(path: Path, shared: dict[str, Any]) -> list[Job]:
         unknown = sorted(set(row) - set(REQUIRED) - set(OPTIONS))
         problems += [f"line {number} lacks {', '.join(missing)}"] * bool(missing)
         problems += [f"line {number} has unknown {', '.join(unknown)}"] * bool(unknown)
+        if not isinstance(row.get("anyway", False), bool):
+            problems.append(f"line {number} has an anyway that is neither true nor false")
         options = shared | {key: value for key, value in row.items() if key in OPTIONS}
         jobs.append(Job(*(row.get(key) for key in REQUIRED), options))
     if problems:

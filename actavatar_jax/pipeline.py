@@ -11,14 +11,15 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from actavatar_jax.diffusion.guidance import guidance as make_guidance
 from actavatar_jax.diffusion.sampler import sample, sample_noise
+from actavatar_jax.diffusion.sampling import Sampling
 from actavatar_jax.diffusion.solvers import sigma_grid
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
-from actavatar_jax.media import Video, choose_size, fit_audio, fit_image, load_audio, load_image
+from actavatar_jax.media import Video, choose_size, fit_audio, fit_image, load_audio, load_image, psnr
 from actavatar_jax.media.clock import FPS, latent_frames
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
@@ -87,19 +88,12 @@ class ActAvatarPipeline:
         image: Any,
         audio: Any,
         prompt: StructuredPrompt | dict | str,
-        num_frames: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        steps: int = 40,
-        solver: str = "unipc",
-        shift: float = 5.0,
-        text_guidance: float = 5.0,
-        audio_guidance: float = 5.0,
-        guidance: str = "auto",
-        negative_prompt: str | None = None,
-        seed: int = 0,
+        sampling: Sampling | None = None,
+        *,
         sigmas: Any = None,
         initial_noise: Any = None,
+        anyway: bool = False,
+        **changes: Any,
     ) -> Video:
         """Makes one video. Over several processes each of them calls this alike, and each gets the video.
 
@@ -107,32 +101,54 @@ class ActAvatarPipeline:
           image: PIL image, path or uint8 [H, W, 3]; resized to cover the frame, then cut around its centre.
           audio: path or float [samples] at 16 kHz; padded with silence or cut to the video's length.
           prompt: structured prompt, its dict form, or text with anchors such as `[0-2s]`.
-          num_frames: 4k+1 at 25 fps; None is the model's own length (125 for the full-size one).
-          height, width: pixels, multiples of 32; None picks the sides from the image at the model's own area.
-          steps, solver, shift: integration; solvers are unipc, euler and dpm++.
-          text_guidance, audio_guidance, guidance: scales and form, see `diffusion.guidance`.
-          negative_prompt: None is the model's own.
-          seed: of the initial noise.
+          sampling: steps, solver, guidance, length, size, seed, ...; None is the model's own, `defaults.sampling`.
           sigmas: float [steps + 1] falling to 0 instead of the solver's own grid.
-          initial_noise: float [1, C, T, H, W] (the PyTorch layout) instead of noise from `seed`.
+          initial_noise: float [1, C, T, H, W] (the PyTorch layout) instead of noise from the seed.
+          anyway: also of a portrait that the model's codec cannot show.
+          **changes: single options of `Sampling`, such as `steps=8`, in the place of those of `sampling`.
 
         Raises:
           InputError: one sentence on an input that does not fit.
         """
+        latents, picture, speech = self.sample_latents(
+            image, audio, prompt, sampling, sigmas=sigmas, initial_noise=initial_noise, anyway=anyway, **changes
+        )
+        return Video(frames=self.encoders.decode(latents, picture), audio=speech)
+
+    def sample_latents(
+        self,
+        image: Any,
+        audio: Any,
+        prompt: StructuredPrompt | dict | str,
+        sampling: Sampling | None = None,
+        *,
+        sigmas: Any = None,
+        initial_noise: Any = None,
+        anyway: bool = False,
+        **changes: Any,
+    ) -> tuple[Float32[np.ndarray, "T H W C"], UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, " n"]]:
+        """All of a call but the decoding: latents, the portrait as it was fitted, and the speech. Arguments are those
+        of a call."""
         with agreed():  # every process reads and encodes by itself
-            num_frames = num_frames or self.defaults.num_frames
-            picture = load_image(image)
-            height, width = self._size(picture, height, width)
-            grid = (latent_frames(num_frames), height // 16, width // 16)
+            s = self._sampling(sampling, changes)
+            num_frames = s.num_frames or self.defaults.num_frames
+            portrait = load_image(image)
+            height, width = self._size(portrait, s.height, s.width)
+            stride = self.encoders.vae.config.stride
+            grid = (latent_frames(num_frames), height // stride, width // stride)
             prompt = StructuredPrompt.coerce(prompt)
             prompt.check(duration=num_frames / FPS)
-            negative = self.defaults.negative_prompt if negative_prompt is None else negative_prompt
-            plan = make_guidance(guidance, text_guidance, audio_guidance)
+            negative = self.defaults.negative_prompt if s.negative_prompt is None else s.negative_prompt
+            plan = make_guidance(s.guidance, s.text_guidance, s.audio_guidance)
             self._check_mesh(len(plan.branches), grid)
-            sigmas = sigma_grid(solver, steps, shift) if sigmas is None else np.asarray(sigmas, np.float32)
+            self._compare_with_training((height, width), num_frames)
+            sigmas = sigma_grid(s.solver, s.steps, s.shift) if sigmas is None else np.asarray(sigmas, np.float32)
             speech = fit_audio(load_audio(audio), num_frames)
-            first = self.encoders.video(fit_image(picture, height, width)[None])[None]
-            noise = self._noise(seed, initial_noise, (*grid, first.shape[-1]))
+            picture = fit_image(portrait, height, width)
+            first = self.encoders.video(picture[None])[None]
+            if not anyway:
+                self._check_portrait(image, picture, first[0])
+            noise = self._noise(s.seed, initial_noise, (*grid, first.shape[-1]))
             conditions = self._conditions(plan.branches, prompt, negative, speech)
         first, noise, conditions = share((first, noise, conditions), self.mesh)
         config, params = self.transformer.config, self.transformer.params
@@ -142,11 +158,45 @@ class ActAvatarPipeline:
                 (params, embed_conditions(config, params, *conditions, grid)),
                 noise=noise,
                 first_frame=first,
-                solver=solver,
+                solver=s.solver,
                 sigmas=sigmas,
                 guidance=plan,
             )
-        return Video(frames=self.encoders.decode(to_host(latents)[0]), audio=speech)
+        return to_host(latents)[0], picture, speech
+
+    def _sampling(self, sampling: Sampling | None, changes: dict[str, Any]) -> Sampling:
+        if sampling is None:
+            sampling = self.defaults.sampling
+        if not isinstance(sampling, Sampling):
+            raise InputError(f"The sampling is {sampling!r}; accepted is a Sampling, or single options by their names.")
+        return sampling.changed(**changes)
+
+    def _compare_with_training(self, size: tuple[int, int], num_frames: int) -> None:
+        """A warning of a size or a length that the model has not been trained on."""
+        sizes, lengths, asked, trained = self.defaults.sizes, self.defaults.lengths, [], []
+        if sizes and size not in sizes:
+            asked.append(_by(size))
+            trained.append(" or ".join(map(_by, sizes)))
+        if lengths and num_frames not in lengths:
+            asked.append(f"{num_frames} frames")
+            trained.append(f"{' or '.join(map(str, lengths))} frames")
+        if asked:
+            log.warning("%s asked for, but the model was trained on %s.", " and ".join(asked), " and ".join(trained))
+
+    def _check_portrait(
+        self, image: Any, picture: UInt8[np.ndarray, "h w 3"], first: Float32[np.ndarray, "1 H W C"]
+    ) -> None:
+        """Refuses a portrait that is not of the model's world: its codec has no code for it."""
+        least = self.defaults.least_portrait_psnr
+        if least is None:
+            return
+        found = psnr(self.encoders.decode(first)[0], picture)
+        if found < least:
+            name = f"Image {image}" if isinstance(image, str | Path) else "The image"
+            raise InputError(
+                f"{name} is not of the world that this model shows: its codec keeps {found:.1f} dB of it, at least "
+                f"{least:g} are needed; anyway=True (--anyway) samples it all the same."
+            )
 
     def _check_mesh(self, branches: int, grid: tuple[int, int, int]) -> None:
         if self.mesh is None:
@@ -159,12 +209,13 @@ class ActAvatarPipeline:
             )
 
     def _size(self, picture: np.ndarray, height: int | None, width: int | None) -> tuple[int, int]:
-        if (height is None) != (width is None):
-            raise InputError("Height and width go together: give both, or neither to take them from the image.")
+        multiple = self.encoders.vae.config.stride * self.transformer.config.patch[1]
         if height is None:
-            return choose_size(*picture.shape[:2], self.defaults.area)
-        if height <= 0 or width <= 0 or height % 32 or width % 32:
-            raise InputError(f"The size {height}x{width} does not fit; height and width must be multiples of 32.")
+            return choose_size(*picture.shape[:2], self.defaults.area, multiple)
+        if height <= 0 or width <= 0 or height % multiple or width % multiple:
+            raise InputError(
+                f"The size {height}x{width} does not fit; height and width must be multiples of {multiple}."
+            )
         return height, width
 
     def _conditions(self, branches, prompt, negative: str, speech: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -185,6 +236,10 @@ class ActAvatarPipeline:
             want = (1, shape[-1], *shape[:-1])
             raise InputError(f"The initial noise has shape {np.shape(initial_noise)}; this video needs {want}.")
         return noise
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]} pixels"
 
 
 @functools.partial(jax.jit, static_argnums=(0, 6))

@@ -1,40 +1,58 @@
-"""The puppet world end to end: encoders, training data, the three trainings, sampling, scores.
+"""The puppet world end to end: encoders, training data, the three trainings, the decoder's, sampling, scores.
 
 The steps of `launch/puppets.py` and what the demo and the ablation share; a config is that of `configs/puppets.py`.
 """
 
+import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+from jaxtyping import UInt8
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from actavatar_jax import experiment
+from actavatar_jax.demo_pictures import draw_contacts
+from actavatar_jax.diffusion.sampling import Sampling
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.puppet_judge import load_judge
 from actavatar_jax.evaluation.scores import Report, Truth, score_clips
-from actavatar_jax.media import Video
-from actavatar_jax.models.patch_codec import PatchCodecConfig
+from actavatar_jax.media import Video, psnr
+from actavatar_jax.models import functional
+from actavatar_jax.models.dit import ActAvatarDiT
+from actavatar_jax.models.frame_decoder import FrameDecoderConfig
+from actavatar_jax.models.functional import Params
+from actavatar_jax.models.patch_codec import GROUP, PatchCodec, PatchCodecConfig
 from actavatar_jax.models.presets import PRESETS
 from actavatar_jax.pipeline import ActAvatarPipeline
+from actavatar_jax.puppet_progress import Progress, draw_curves, figures_of, read_rows
+from actavatar_jax.training.settings import chosen
 from actavatar_jax.weights import folder as folders
 from actavatar_jax.weights.components import COMPONENTS
 from actavatar_jax.weights.files import replaced_folder
+from actavatar_jax.weights.folder import Component
 from data_pipelines.puppets import dataset
 from data_pipelines.puppets.clips import PuppetClip, World
+from data_pipelines.puppets.decoder_training import Example, train_decoder
+from data_pipelines.puppets.decoder_training import Settings as DecoderSettings
 from data_pipelines.puppets.hearing import train_hearing
+from data_pipelines.puppets.regions import regions
 from data_pipelines.small_world import make_model
 
 log = logging.getLogger(__name__)
 
-SAMPLING = {"steps": 24, "solver": "unipc", "shift": 3.0, "text_guidance": 2.0, "audio_guidance": 2.0}
+Frames = UInt8[np.ndarray, "F h w 3"]
 STAGES = ("backbone", "stage1", "stage2")
 SHIPPED = Path(__file__).with_name("assets") / "puppets"
+FOREIGN = 4.0  # dB that a portrait may lose in the codec beyond the worst of some drawn ones
+SHOWN = 6  # clips on a sheet
 MOST_BYTES = 40_000_000  # of the shipped folder; of a single file half
 
 
@@ -42,20 +60,41 @@ def make_base(config: ConfigDict, folder: Path) -> None:
     """The model folder everything starts from.
 
     Codec (or the VAE of `config.vae`) and tokenizer of drawn clips, an audio encoder that tells phonemes apart, a
-    random text encoder, a random transformer.
+    random text encoder, a random transformer. Its own way of sampling is that of `config.sample`.
     """
     world = World(**config.world)
     clips = list(tqdm(dataset.draw(world, dataset.TRAIN_SEEDS[: config.codec_clips]), "drawing", config.codec_clips))
     texts = [dataset.prompt_of(clip, wording).render() for clip in clips for wording in dataset.WORDINGS]
-    frames = (clip.frames for clip in clips)
-    size, places = (world.side, world.side), (world.side // 16, world.side // 16)
-    codec = PatchCodecConfig(PRESETS[config.preset].transformer.in_channels, places, differences=True)
+    c, size = config.code, (world.side, world.side)
+    places = (world.side // (c.patch * c.reduce),) * 2
+    codec = PatchCodecConfig(c.channels, places, differences=True, patch=c.patch, reduce=c.reduce)
     vae = folders.load(config.vae, "vae", dtype="float32") if config.vae else None
-    sizes = {"size": size, "num_frames": world.frames}
+    preset = PRESETS[config.preset]
+    transformer = dataclasses.replace(preset.transformer, patch=tuple(config.tokens))
+    preset, sizes = dataclasses.replace(preset, transformer=transformer), {"size": size, "num_frames": world.frames}
     with replaced_folder(folder) as partial:
-        make_model(partial, frames, texts, preset=config.preset, codec=codec, vae=vae, **sizes)
+        make_model(partial, (clip.frames for clip in clips), texts, preset=preset, codec=codec, vae=vae, **sizes)
+        unseen = dataset.draw(world, dataset.WATCHED_SEEDS[: config.watched_clips])
+        save_defaults(partial, world, Sampling(**chosen(config.sample)), [clip.frames[0] for clip in unseen])
         right = train_hearing(partial, frames=world.frames, **config.hearing)
     log.info("the audio encoder tells %.0f %% of unheard phonemes", 100 * right)
+
+
+def save_defaults(
+    folder: Path, world: World, sampling: Sampling, portraits: Iterable[UInt8[np.ndarray, "h w 3"]]
+) -> None:
+    """Writes into a model folder what its model is made for: the world, how to sample, and which portraits it knows."""
+    encoders = Encoders.from_folder(folder)
+    kept = min(psnr(encoders.decode(encoders.video(portrait[None]))[0], portrait) for portrait in portraits)
+    defaults = dataclasses.replace(
+        folders.load_defaults(folder),
+        sampling=sampling,
+        sizes=((world.side, world.side),),
+        lengths=(world.frames,),
+        least_portrait_psnr=round(kept - FOREIGN, 1),
+        world=dataclasses.asdict(world),
+    )
+    folders.save_index(folder, defaults)
 
 
 def make_data(config: ConfigDict, base: Path, folder: Path) -> None:
@@ -65,42 +104,129 @@ def make_data(config: ConfigDict, base: Path, folder: Path) -> None:
         dataset.write_shards(folder, Encoders.from_folder(base), World(**config.world), seeds, ("global", "structured"))
 
 
-def run_stage(settings: ConfigDict, start: Path, shards: Path, workdir: Path) -> Path:
-    """One of the trainings, from the model folder `start`; the folder of its result."""
-    settings = settings.copy_and_resolve_references()
+def run_stage(name: str, config: ConfigDict, start: Path, workdir: Path) -> Path:
+    """The training `name` of `STAGES`, from the model folder `start`; the folder of its result.
+
+    Every `sample.every` steps unseen clips are made and judged: `workdir/progress.jsonl` and `workdir/sheets`.
+    """
+    settings = config[name].copy_and_resolve_references()
     with settings.unlocked():
         settings.model.folder = str(start)
         if settings.data.source == "shards":
-            settings.data.dirs = (str(shards / settings.data.wording),)
-    experiment.run(settings, workdir)
+            settings.data.dirs = (str(workdir / "shards" / settings.data.wording),)
+    model_config, base = experiment.open_config(settings), workdir / "base"
+    watch = Watch(workdir, name, World(**config.world), config.watched_clips)
+
+    def look(params: Params, step: int) -> None:
+        model = Component(ActAvatarDiT, dataclasses.replace(model_config, dtype="float32"), params)
+        watch(ActAvatarPipeline(model, Encoders.from_folder(base), folders.load_defaults(base)), step)
+
+    experiment.run(settings, workdir / name, watch=look if settings.sample.every != "0" else None)
+    return workdir / name / "model"
+
+
+def run_decoder(config: ConfigDict, model: Path, workdir: Path) -> Path:
+    """Trains the learned decoder on what the model folder `model` makes; the folder of the whole, `workdir/model`."""
+    pipeline, world = ActAvatarPipeline.from_pretrained(model), World(**config.world)
+    codec = pipeline.encoders.vae
+    whole = dataclasses.replace(codec.config, decoder=FrameDecoderConfig(**config.decoder.network))
+    watch = Watch(workdir, "decoder", world, config.watched_clips)
+
+    def with_decoder(params: Params) -> Component:
+        return Component(PatchCodec, whole, {**codec.params, "decoder": params})
+
+    def look(params: Params, step: int, _: Any) -> None:
+        if step % config.decoder.watch_every:
+            return
+        parts = pipeline.encoders.with_vae(with_decoder(params))
+        watch(ActAvatarPipeline(pipeline.transformer, parts, pipeline.defaults), step)
+
+    params = train_decoder(
+        whole.decoder,
+        lambda first: decoder_examples(pipeline, world, first),
+        functional.bind(PatchCodec, codec.config, codec.params).draw_linearly,
+        DecoderSettings(**config.decoder.training),
+        workdir / "decoder",
+        look,
+    )
+    with replaced_folder(workdir / "model") as partial:
+        shutil.copytree(model, partial, dirs_exist_ok=True)
+        folders.save(partial, "vae", whole, with_decoder(jax.device_get(params)).params)
     return workdir / "model"
 
 
-def sample_clip(pipeline: ActAvatarPipeline, clip: PuppetClip, wording: str, options: Mapping[str, Any]) -> Video:
-    """What the model makes of a drawn clip's first frame, speech and prompt."""
+def decoder_examples(pipeline: ActAvatarPipeline, world: World, first: int) -> Iterator[Example]:
+    """Clips that no transformer was trained on, from the one with number `first` on: as drawn, and as the model has
+    them."""
+    for clip in dataset.draw(world, dataset.DECODER_SEEDS[first:]):
+        made, *_ = pipeline.sample_latents(clip.frames[0], clip.audio, clip.prompt, num_frames=len(clip.frames))
+        hands, mouth, _ = regions(clip)
+        grouped = (part[1:].reshape(-1, GROUP, *part.shape[1:]) for part in (clip.frames, mouth, hands))
+        frames, mouth, hands = grouped
+        true = pipeline.encoders.video(clip.frames)
+        yield Example(first=clip.frames[0], frames=frames, made=made[1:], true=true[1:], mouth=mouth, hands=hands)
+
+
+class Watch:
+    """Makes the same few unseen clips again and again while a model trains: a sheet, and a line of figures."""
+
+    def __init__(self, workdir: Path, stage: str, world: World, clips: int):
+        self.workdir, self.stage, self.world = workdir, stage, world
+        self.seeds = dataset.WATCHED_SEEDS[:clips]
+        self.log = workdir / "progress.jsonl"
+
+    def __call__(self, pipeline: ActAvatarPipeline, step: int) -> None:
+        pairs = list(sample_clips(pipeline, self.world, self.seeds))
+        sheet = self.workdir / "sheets" / f"{self.stage}-{step:06d}.png"
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        draw_contacts(sheet, [(clip.frames, frames) for clip, frames in pairs[:SHOWN]])
+        Progress(self.log).add(self.stage, step, **figures_of(score(pairs)))
+        draw_curves(read_rows(self.log), self.workdir / "progress.png")
+
+
+def sample_clip(
+    pipeline: ActAvatarPipeline, clip: PuppetClip, wording: str = "structured", sampling: Sampling | None = None
+) -> Video:
+    """What the model makes of a drawn clip's first frame, speech and prompt; without `sampling`, in its own way."""
     prompt = dataset.prompt_of(clip, wording)
-    return pipeline(clip.frames[0], clip.audio, prompt, num_frames=len(clip.frames), **options)
+    return pipeline(clip.frames[0], clip.audio, prompt, sampling, num_frames=len(clip.frames))
+
+
+def sample_clips(
+    pipeline: ActAvatarPipeline,
+    world: World,
+    seeds: Iterable[int],
+    sampling: Sampling | None = None,
+    wording: str = "structured",
+) -> Iterator[tuple[PuppetClip, Frames]]:
+    """The clips of `seeds` as drawn, each with what the model makes of it."""
+    for clip in tqdm(list(dataset.draw(world, seeds)), "sampling", unit="clip"):
+        yield clip, sample_clip(pipeline, clip, wording, sampling).frames
 
 
 def evaluate(
-    pipeline: ActAvatarPipeline, world: World, seeds: Iterable[int], options: Mapping[str, Any], wording="structured"
+    pipeline: ActAvatarPipeline,
+    world: World,
+    seeds: Iterable[int],
+    sampling: Sampling | None = None,
+    wording: str = "structured",
 ) -> Report:
-    """Samples the clips of `seeds` and judges them from their pixels."""
-    judge, judged, truths = load_judge(), [], []
-    for clip in tqdm(list(dataset.draw(world, seeds)), "sampling", unit="clip"):
-        video = sample_clip(pipeline, clip, wording, options)
-        judged.append(judge(video.frames))
-        truths.append(Truth(clip.cues, clip.opening, (video.frames, clip.frames)))
-    return score_clips(judged, truths)
+    """Samples the clips of `seeds`, in the model's own way if `sampling` is not given, and judges their pixels."""
+    return score(sample_clips(pipeline, world, seeds, sampling, wording))
 
 
 def ceiling(encoders: Encoders, world: World, seeds: Iterable[int]) -> Report:
     """The scores of drawn clips that went through the codec and back: no model behind it can do better."""
+    clips = dataset.draw(world, seeds)
+    return score((clip, encoders.decode(encoders.video(clip.frames), clip.frames[0])) for clip in clips)
+
+
+def score(pairs: Iterable[tuple[PuppetClip, Frames]]) -> Report:
+    """Judges frames that stand for drawn clips, from their pixels."""
     judge, judged, truths = load_judge(), [], []
-    for clip in dataset.draw(world, seeds):
-        frames = encoders.decode(encoders.video(clip.frames))
+    for clip, frames in pairs:
         judged.append(judge(frames))
-        truths.append(Truth(clip.cues, clip.opening, (frames, clip.frames)))
+        truths.append(Truth(clip.cues, clip.opening, (frames, clip.frames), regions(clip)._asdict()))
     return score_clips(judged, truths)
 
 

@@ -1,6 +1,7 @@
 """A fresh model folder for a small world: random transformer and encoders, tokenizer and codec fitted on its clips."""
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from actavatar_jax.media.clock import floor_frames
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, fit_patch_codec
-from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models.presets import PRESETS, Preset
 from actavatar_jax.models.umt5 import UMT5Encoder
 from actavatar_jax.models.wav2vec2 import Wav2Vec2
 from actavatar_jax.prompt import StructuredPrompt
@@ -48,7 +49,9 @@ def init_model(
     prompts = [StructuredPrompt.load(p) for p in sorted((clip_dir / "clips").glob("*.json"))]
     texts = [prompt.render() for prompt in prompts] or ["A person speaking"]
     codec = PatchCodecConfig(channels or PRESETS[preset].transformer.in_channels)
-    make_model(model_dir, clips, texts, preset=preset, codec=codec, size=size, num_frames=num_frames, seed=seed)
+    make_model(
+        model_dir, clips, texts, preset=PRESETS[preset], codec=codec, size=size, num_frames=num_frames, seed=seed
+    )
 
 
 def make_model(
@@ -56,7 +59,7 @@ def make_model(
     clips: Iterable[UInt8[np.ndarray, "F h w 3"]],
     texts: Iterable[str],
     *,
-    preset: str,
+    preset: Preset,
     codec: PatchCodecConfig | None = None,
     vae: folders.Component | None = None,
     size: tuple[int, int],
@@ -70,27 +73,27 @@ def make_model(
     words and voices); the transformer is the preset's, with the codec's latent channels. `size` and
     `num_frames` become the folder's defaults for sampling.
     """
-    parts = PRESETS[preset]
-    codec = codec or PatchCodecConfig(parts.transformer.in_channels)
+    codec = codec or PatchCodecConfig(preset.transformer.in_channels)
     channels = vae.config.z_dim if vae else codec.channels
-    if parts.transformer.width <= 4 * channels and not parts.transformer.precondition:
+    width, cells = preset.transformer.width, math.prod(preset.transformer.patch)
+    if width <= cells * channels and not preset.transformer.linear_guess:
         raise InputError(
-            f"{channels} channels are too many for the preset {preset}: a token's noise is 4 x channels numbers, and "
-            f"the transformer is {parts.transformer.width} wide; at most {(parts.transformer.width - 1) // 4} fit."
+            f"{channels} channels are too many for a transformer that is {width} wide: a token's noise is {cells} x "
+            f"channels numbers; at most {(width - 1) // cells} fit."
         )
     keys = jax.random.split(jax.random.key(seed), 3)
 
     if vae is None:
         vae = folders.Component(PatchCodec, codec, fit_patch_codec([_pixels(clip) for clip in clips], codec))
     folders.save(model_dir, "vae", vae.config, vae.params)
-    tokenizer = fit_tokenizer(texts, vocab_size=parts.text_encoder.vocab_size)
+    tokenizer = fit_tokenizer(texts, vocab_size=preset.text_encoder.vocab_size)
     tokenizer.save_pretrained(Path(model_dir) / "tokenizer")
 
-    transformer = dataclasses.replace(parts.transformer, in_channels=channels, out_channels=channels)
+    transformer = dataclasses.replace(preset.transformer, in_channels=channels, out_channels=channels)
     fresh = {
         "transformer": (ActAvatarDiT, transformer, keys[0]),
-        "text_encoder": (UMT5Encoder, parts.text_encoder, keys[1]),
-        "audio_encoder": (Wav2Vec2, parts.audio_encoder, keys[2]),
+        "text_encoder": (UMT5Encoder, preset.text_encoder, keys[1]),
+        "audio_encoder": (Wav2Vec2, preset.audio_encoder, keys[2]),
     }
     for name, (module, config, key) in fresh.items():
         draw = jax.jit(functional.init, static_argnums=(0, 1), compiler_options=functional.RUN_ONCE)

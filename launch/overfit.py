@@ -73,10 +73,10 @@ def collect(videos: Path, folder: Path, clips) -> None:
 def score(config, workdir: Path) -> None:
     """Samples every scored window, prints its figures, and writes them to WORKDIR/scores.json."""
     from actavatar_jax import ActAvatarPipeline
-    from actavatar_jax.media import contact_sheet, load_video
-    from actavatar_jax.media.clock import SAMPLES_PER_FRAME
+    from actavatar_jax.media import SAMPLES_PER_FRAME, contact_sheet, load_video, psnr
+    from actavatar_jax.training.settings import chosen
 
-    clips, options = config.clips, config.sample
+    clips, options = config.clips, chosen(config.sample)
     pipeline = ActAvatarPipeline.from_pretrained(workdir / "model")
     out = workdir / "samples"
     out.mkdir(exist_ok=True)
@@ -92,14 +92,7 @@ def score(config, workdir: Path) -> None:
     for stem, (real, _, prompt, (left, top, right, bottom)) in windows.items():
 
         def make(speech, real=real, prompt=prompt):
-            return pipeline(
-                real[0],
-                speech,
-                prompt,
-                steps=options.steps,
-                text_guidance=options.text_guidance,
-                audio_guidance=options.audio_guidance,
-            )
+            return pipeline(real[0], speech, prompt, **options)
 
         own = make(windows[stem][1])
         own.save(out / f"{stem}.mp4")
@@ -128,11 +121,6 @@ def score(config, workdir: Path) -> None:
         Image.fromarray(sheet).save(out / f"{stem}.png")
         print(stem, json.dumps(scores[stem]), flush=True)
     (workdir / "scores.json").write_text(json.dumps(scores, indent=1))
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Decibels between uint8 videos."""
-    return float(-10 * np.log10(np.mean((a.astype(float) - b) ** 2) / 255**2))
 
 
 if __name__ == "__main__":

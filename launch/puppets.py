@@ -1,11 +1,15 @@
 """The puppet world from nothing to scored weights; launch command in configs/puppets.py.
 
-Every step is skipped where its result is there, and trainings go on from their last checkpoint. The result is
-WORKDIR/stage2/model; `--ship` also puts it, in bfloat16, where `actavatar demo` finds it.
+Run again, it goes on where it stopped: steps whose result is there are skipped, trainings go on from their last
+checkpoint. On the way WORKDIR/sheets and WORKDIR/progress.jsonl show what unseen clips look like. The result is
+WORKDIR/model; `--ship` also puts it, in bfloat16, where `actavatar demo` finds it.
 """
 
 import logging
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from absl import app, flags
@@ -16,29 +20,36 @@ ROOT = Path(__file__).resolve().parents[1]
 
 CONFIG = config_flags.DEFINE_config_file("config", str(ROOT / "configs" / "puppets.py"), "Config file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run.", required=True)
+MINUTES = flags.DEFINE_float("minutes", 0.0, "Save and end after so long, with exit code 75; 0: go on to the end.")
 SHIP = flags.DEFINE_bool("ship", False, "Make the result the model of `actavatar demo`.")
 
 
 def main(argv: list[str]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
     from actavatar_jax import puppets
-    from actavatar_jax.encoders import Encoders
     from actavatar_jax.pipeline import ActAvatarPipeline
     from data_pipelines.puppets.clips import World
     from data_pipelines.puppets.dataset import TEST_SEED
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
+    if MINUTES.value:
+        end = threading.Timer(60 * MINUTES.value, os.kill, (os.getpid(), signal.SIGTERM))
+        end.daemon = True
+        end.start()
     base, model = workdir / "base", workdir / "base"
     if not base.exists():
         puppets.make_base(config, base)
     puppets.make_data(config, base, workdir / "shards")
     for stage in puppets.STAGES:
-        model = puppets.run_stage(config[stage], model, workdir / "shards", workdir / stage)
+        model = puppets.run_stage(stage, config, model, workdir)
+    if not config.vae:
+        model = puppets.run_decoder(config, model, workdir)
 
     world, items = World(**config.world), range(TEST_SEED, TEST_SEED + config.test_clips)
-    reports = {"codec": puppets.ceiling(Encoders.from_folder(base), world, items)}
-    reports["model"] = puppets.evaluate(ActAvatarPipeline.from_pretrained(model), world, items, config.sample.to_dict())
+    pipeline = ActAvatarPipeline.from_pretrained(model)
+    reports = {"codec": puppets.ceiling(pipeline.encoders, world, items)}
+    reports["model"] = puppets.evaluate(pipeline, world, items)
     for name, report in reports.items():
         print(f"\n{name}\n{report.table()}")
         puppets.save_report(report, workdir / f"scores_{name}.json")

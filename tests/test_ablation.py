@@ -15,7 +15,7 @@ from actavatar_jax.ablation.rows import GROUPS, ROWS
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.scores import Judgement
 from actavatar_jax.models import functional
-from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.models.presets import ADAPTER, PRESETS
 from actavatar_jax.weights import folder as folders
 from configs.ablation import get_config
 from configs.stage2 import get_config as stage2
@@ -230,7 +230,7 @@ def base(tmp_path, quickly, monkeypatch):
     clips = list(dataset.draw(world, dataset.TRAIN_SEEDS[:8]))
     texts = [dataset.prompt_of(clip, wording).render() for clip in clips for wording in dataset.WORDINGS]
     frames, size = [clip.frames for clip in clips], (world.side, world.side)
-    make_model(folder / "base", frames, texts, preset="tiny", size=size, num_frames=world.frames)
+    make_model(folder / "base", frames, texts, preset=PRESETS["tiny"], size=size, num_frames=world.frames)
     puppets.make_data(config, folder / "base", folder / "shards")
     puppets.run_stage(config.backbone, folder / "base", folder / "shards", folder / "backbone")
     return config, folder

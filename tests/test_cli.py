@@ -1,13 +1,17 @@
 """The command line from raw videos to a talking video, and one sentence for whatever does not fit."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 from commands import actavatar
 from PIL import Image
 
+from actavatar_jax import InputError, jobs
 from actavatar_jax.media import load_video, probe
+from actavatar_jax.weights.folder import load_defaults, save_index
 from data_pipelines.puppets.clips import World, write_clips
 
 SAMPLE = ("--steps", "2", "--solver", "euler", "--frames", "9", "--height", "64", "--width", "64")
@@ -82,6 +86,58 @@ def test_jobs_skip_finished_and_go_on_after_a_failure(world, tmp_path, capsys):
     assert load_video(tmp_path / "c.mp4").frames.shape == (9, 64, 64, 3)
 
 
+def test_options_that_are_not_given_are_left_to_the_model(monkeypatch, tmp_path):
+    made = []
+    monkeypatch.setattr(jobs, "run_jobs", lambda model, rows, **loading: made.extend(rows) or 0)
+    single = ("--model", "m", "--image", "a.png", "--audio", "a.wav", "--prompt", "A man.", "--out", tmp_path / "x.mp4")
+    assert actavatar("sample", *single) == 0
+    every = {
+        "steps": 8, "solver": "euler", "shift": 3.0, "text_guidance": 2.0, "audio_guidance": 0.0,
+        "guidance": "audio_only", "negative_prompt": "", "num_frames": 9, "height": 64, "width": 96, "seed": 0,
+    }  # fmt: skip
+    names = {name: f"--{name.replace('_', '-')}" for name in every} | {"num_frames": "--frames"}
+    given = [word for name, value in every.items() for word in (names[name], value)]
+    assert actavatar("sample", *single, *given, "--anyway") == 0
+    assert [row.options for row in made] == [{}, every | {"anyway": True}]
+    assert set(every) | {"anyway"} == set(jobs.OPTIONS)
+
+
+def test_a_line_of_a_jobs_file_wins_over_the_command(tmp_path):
+    row = {"image": "a.png", "audio": "a.wav", "prompt": "A man.", "out": "x.mp4"}
+    file = tmp_path / "jobs.jsonl"
+    file.write_text(json.dumps(row) + "\n" + json.dumps(row | {"steps": 3, "anyway": False}))
+    first, second = jobs.read_jobs(file, {"steps": 8, "anyway": True})
+    assert (first.options, second.options) == ({"steps": 8, "anyway": True}, {"steps": 3, "anyway": False})
+    file.write_text(json.dumps(row | {"pace": 3}) + "\n" + json.dumps(row | {"anyway": "no"}))
+    with pytest.raises(
+        InputError, match="line 1 has unknown pace; line 2 has an anyway that is neither true nor false"
+    ):
+        jobs.read_jobs(file, {})
+
+
+def test_a_portrait_from_outside_the_models_world(world, tmp_path, capsys):
+    model = shutil.copytree(world / "run" / "model", tmp_path / "model")
+    save_index(model, dataclasses.replace(load_defaults(model), least_portrait_psnr=20.0))
+    foreign = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(foreign)
+    options = ("--audio", world / "videos" / "puppet_000001.mp4", "--prompt", "A presenter.", *SAMPLE)
+    out = tmp_path / "x.mp4"
+    single = ("sample", "--model", model, "--image", foreign, "--out", out, *options)
+    refused(capsys, "noise.png is not of the world", *single)
+    assert not out.exists()
+    assert actavatar(*single, "--anyway") == 0 and out.exists()
+
+    row = {"audio": str(world / "videos" / "puppet_000001.mp4"), "prompt": "A presenter.", "num_frames": 9}
+    rows = {"own": {"image": str(world / "face.png")}, "forced": {"image": str(foreign), "anyway": True}}
+    rows |= {"foreign": {"image": str(foreign)}}
+    file = tmp_path / "jobs.jsonl"
+    file.write_text(
+        "\n".join(json.dumps(row | more | {"out": f"{tmp_path / name}.mp4"}) for name, more in rows.items())
+    )
+    assert actavatar("sample", "--model", model, "--jobs", file, *SAMPLE) == 2
+    assert sorted(path.stem for path in tmp_path.glob("*.mp4")) == ["forced", "own", "x"]
+
+
 def portrait(tmp_path, kind):
     path = tmp_path / "portrait.png"
     if kind == "text":
@@ -115,6 +171,8 @@ def test_portraits_that_do_not_fit(world, tmp_path, capsys, kind):
         (["--prompt", "A man.", "--height", "60"], "multiples of 32"),
         (["--prompt", "A man.", "--solver", "magic"], "magic"),
         (["--prompt", "A man.", "--guidance", "loud"], "loud"),
+        (["--prompt", "A man.", "--solver", "mean"], "steps=1"),
+        (["--prompt", "A man.", "--seed", "-1"], "0 to 4294967295"),
         (["--prompt", "A man.", "--out", "x.avi"], ".mp4"),
     ],
 )

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from actavatar_jax import experiment
+from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.presets import ADAPTER
@@ -33,6 +34,17 @@ def test_a_small_model_from_scratch_gets_its_helps_in_stage_2():
     assert config.rules[0] == ("phase_embedding/.*|blocks/window_strength|latent_log_variance", 10.0)
     assert config.time_law.noisy_share == 0.5
     assert stage2.get_config().rules[0][1] == 1.0
+
+
+def test_sampling_is_the_model_folders_but_for_what_is_set():
+    config = settings.read_config("configs/stage2.py")
+    assert settings.chosen(config.sample) == {}
+    changes = {"steps": "8", "solver": "euler", "text_guidance": "2", "negative_prompt": "dull", "num_frames": "9"}
+    config = settings.read_config("configs/stage2.py", [f"--config.sample.{name}={v}" for name, v in changes.items()])
+    wanted = {"steps": 8, "solver": "euler", "text_guidance": 2.0, "negative_prompt": "dull", "num_frames": 9}
+    assert settings.chosen(config.sample) == wanted
+    with pytest.raises(InputError, match=r"configs/stage2\.py cannot be used"):
+        settings.read_config("configs/stage2.py", ["--config.sample.pace=8"])
 
 
 def test_the_argument_behind_the_colon():

@@ -1,20 +1,24 @@
 """The demo and the scoring command, on a small model with random weights and an untrained judge."""
 
+import dataclasses
 import functools
 import json
+import shlex
 
 import jax
 import numpy as np
 import pytest
 from commands import actavatar
-from PIL import Image, ImageFont
+from PIL import Image
 
-from actavatar_jax import demo, puppets
-from actavatar_jax.demo_pictures import spelt
+from actavatar_jax import Sampling, demo, puppets
+from actavatar_jax.enlarge import enlarged
 from actavatar_jax.evaluation import Judge, JudgeConfig
 from actavatar_jax.evaluation.puppet_judge import PuppetJudge
 from actavatar_jax.media import load_video, probe
 from actavatar_jax.models import functional
+from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.weights import folder as folders
 from data_pipelines.puppets.clips import ACTIONS, World, make_clip
 from data_pipelines.small_world import make_model
 
@@ -26,7 +30,11 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "model"
     clips = [make_clip(seed, WORLD) for seed in range(20_000, 20_004)]
     texts = [clip.prompt.render() for clip in clips]
-    make_model(folder, [clip.frames for clip in clips], texts, preset="tiny", size=(64, 64), num_frames=WORLD.frames)
+    size = {"size": (64, 64), "num_frames": WORLD.frames}
+    make_model(folder, [clip.frames for clip in clips], texts, preset=PRESETS["tiny"], **size)
+    quick = Sampling(steps=2, text_guidance=2.0, audio_guidance=2.0)
+    defaults = dataclasses.replace(folders.load_defaults(folder), sampling=quick, world=dataclasses.asdict(WORLD))
+    folders.save_index(folder, defaults)
     return folder
 
 
@@ -41,24 +49,27 @@ def random_judge():
 def quick(monkeypatch):
     monkeypatch.setattr(demo, "load_judge", random_judge)
     monkeypatch.setattr(puppets, "load_judge", random_judge)
-    monkeypatch.setitem(demo.SAMPLING, "steps", 2)
 
 
-def test_a_video_with_sound_two_pictures_and_a_score(model, tmp_path, capsys):
+def test_a_video_with_sound_a_preview_two_pictures_and_a_score(model, tmp_path, capsys, caplog):
     out = tmp_path / "new" / "demo"
     assert actavatar("demo", "--model", model, "--out", out) == 0
+    assert "sampling 33 frames" in caplog.text
     shown = capsys.readouterr().out
     assert "Phase-2" in shown and "Phase-3" not in shown and "score: hit" in shown and "1 clip" in shown
-    assert sorted(path.name for path in out.iterdir()) == ["attention.png", "demo.mp4", "demo.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["attention.png", "demo.mp4", "demo.png", "demo.webp"]
+    assert all(str(path) in shown for path in out.iterdir()) and demo.what_next(model, 33 / 25) in shown
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     video = load_video(out / "demo.mp4")
-    assert video.frames.shape == (33, 256, 256, 3) and probe(out / "demo.mp4").has_audio
+    assert video.frames.shape == (33, 512, 512, 3) and probe(out / "demo.mp4").has_audio
     assert np.abs(video.audio).max() > 0.05
 
     sheet = np.asarray(Image.open(out / "demo.png")).astype(int)
     first = next(clip for clip in (make_clip(n, WORLD) for n in range(100)) if len(clip.cues) == 2)
-    enlarged = first.frames[0].repeat(3, axis=0).repeat(3, axis=1)
-    assert np.array_equal(sheet[52 : 52 + 192, 140 : 140 + 192], enlarged)
+    cell = sheet[56 : 56 + 192, 130 : 130 + 192]
+    assert np.abs(cell - enlarged(first.frames[:1], 192)[0]).mean() < 1 < np.abs(cell - cell[:, ::-1]).mean()
+    with Image.open(out / "demo.webp") as preview:
+        assert preview.n_frames == 33 and preview.width > 512
     plot = np.asarray(Image.open(out / "attention.png")).reshape(-1, 3)
     assert len(np.unique(plot, axis=0)) > 20
 
@@ -71,6 +82,14 @@ def test_own_words_are_said_and_done(model, tmp_path, capsys):
     assert actavatar("demo", "--model", model, "--out", tmp_path / "out", *arguments) == 0
     shown = capsys.readouterr().out
     assert "says (german): Guten Tag." in shown and "Waves with the left hand." in shown
+
+
+def test_what_it_says_can_be_done_next_works(model, tmp_path, capsys):
+    again, scores = (shlex.split(line)[1:] for line in demo.what_next(model, WORLD.frames / 25).splitlines()[-2:])
+    assert scores == ["evaluate", "puppets", "--model", str(model), "--items", "16"]
+    assert actavatar(*again, "--out", tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "Phase-3 [0.8-1.2s]" in shown and "says (english-us): Good morning." in shown
 
 
 def test_a_prompt_without_a_base_gets_the_presenter(model):
@@ -139,12 +158,3 @@ def refused(capsys, words, *arguments):
     lines = [line for line in error.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "Traceback" not in error, error
     assert words in lines[0], error
-
-
-def test_every_letter_of_the_sheet_is_one_that_its_font_has():
-    font = ImageFont.load_default(24)
-    missing = bytes(font.getmask("\uffff"))  # the box that stands for a letter that is not there
-    assert bytes(font.getmask("ß")) == missing
-    text = spelt("„Größe ändert Übermut über Öl”, così, naïve Noël, José")
-    assert text.startswith("“Groesse aendert Uebermut ueber Oel”, cosi")
-    assert [letter for letter in text if bytes(font.getmask(letter)) == missing] == []

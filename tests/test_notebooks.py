@@ -1,5 +1,6 @@
 """Every notebook runs from top to bottom, with a tiny random model, and is stored without results."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from actavatar_jax import Sampling
 from actavatar_jax.evaluation import JudgeConfig, save_judge
 from actavatar_jax.evaluation.puppet_judge import PuppetJudge
 from actavatar_jax.models import functional
+from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.weights import folder as folders
 from data_pipelines.puppets.actions import ACTIONS
 from data_pipelines.puppets.clips import World, make_clip
 from data_pipelines.small_world import make_model
@@ -28,7 +32,11 @@ def environment(tmp_path_factory) -> dict[str, str]:
     clips = [make_clip(seed, world) for seed in range(10_000, 10_004)]
     texts, size = [clip.prompt.render() for clip in clips], (world.side, world.side)
     pictures = (clip.frames for clip in clips)
-    make_model(folder / "model", pictures, texts, preset="tiny", size=size, num_frames=world.frames)
+    make_model(folder / "model", pictures, texts, preset=PRESETS["tiny"], size=size, num_frames=world.frames)
+    defaults = folders.load_defaults(folder / "model")
+    folders.save_index(
+        folder / "model", dataclasses.replace(defaults, sampling=Sampling(steps=4), world=dataclasses.asdict(world))
+    )
     config = JudgeConfig(tuple(ACTIONS), width=16)
     save_judge(folder / "judge", config, jax.device_get(functional.init(PuppetJudge, config, jax.random.key(0))))
     return os.environ | {

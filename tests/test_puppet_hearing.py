@@ -1,8 +1,10 @@
+# ruff: noqa: RUF001 (letters of the phonetic alphabet look like others)
 """The audio encoder of the puppet world: what it is taught, and that it learns it."""
 
 import numpy as np
 import pytest
 
+from actavatar_jax.models.presets import PRESETS
 from actavatar_jax.weights import folder as folders
 from data_pipelines.puppets import hearing
 from data_pipelines.puppets.phonemes import PAUSE, Phoneme
@@ -17,7 +19,11 @@ def named(labels):
 def test_each_half_frame_is_labelled_with_the_sound_in_its_middle():
     """Frames of 40 ms: a pause, then a two-part sound over frame 1 and half of frame 2, then m."""
     said = (Phoneme(PAUSE, 0.0, 0.04), Phoneme("au", 0.04, 0.1), Phoneme("m", 0.1, 0.12))
-    assert named(hearing._labels(said, 4)) == [[PAUSE, PAUSE], ["a", "u"], ["u", "m"], [PAUSE, PAUSE]]
+    labels = hearing._labels(said, 4)
+    assert named(labels) == [[PAUSE, PAUSE], ["a", "u"], ["u", "m"], [PAUSE, PAUSE]]
+    stressed = hearing._labels((said[0], Phoneme("ˈau", 0.04, 0.1), said[2]), 4)
+    assert (stressed - labels).tolist() == [[0, 0], [hearing.STRESSED] * 2, [hearing.STRESSED, 0], [0, 0]]
+    assert labels.max() < hearing.STRESSED
 
 
 def test_sentences_and_their_sounds_are_the_same_every_time():
@@ -33,7 +39,7 @@ def test_sentences_and_their_sounds_are_the_same_every_time():
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     clips = [np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3)).astype(np.uint8)]
-    make_model(folder, clips, ["a person speaks"], preset="tiny", size=(32, 32), num_frames=25)
+    make_model(folder, clips, ["a person speaks"], preset=PRESETS["tiny"], size=(32, 32), num_frames=25)
     return folder
 
 

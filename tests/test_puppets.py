@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (letters of the phonetic alphabet look like others)
 """The drawn world: what is drawn follows speech and prompt, and a seed always gives the same clip."""
 
 import hashlib
@@ -17,9 +18,11 @@ from data_pipelines.puppets.actions import find_action
 from data_pipelines.puppets.clips import JOINTS, World, make_clip, write_clips
 from data_pipelines.puppets.draw import draw, hand_position, mouth_box, mouth_position
 from data_pipelines.puppets.identity import COMBINATIONS, FRAMINGS, SKINS, Identity
-from data_pipelines.puppets.idle import idle_poses
+from data_pipelines.puppets.idle import random_poses, told_poses
+from data_pipelines.puppets.phonemes import PAUSE, Phoneme, Visemes
 from data_pipelines.puppets.pose import Arm, Pose
 from data_pipelines.puppets.script import make_script
+from data_pipelines.puppets.untold import untold_share
 
 SEEDS = range(10)
 POSES_OF_THE_HEAD = ("mouth_opening", "brows", "blink", "gaze", "head_tilt", "head_nod", "head_turn", "lean", "shrug")
@@ -147,7 +150,7 @@ def test_a_seed_gives_the_same_bytes_even_in_another_process():
 
 
 def test_what_is_given_leaves_the_rest_as_it_was():
-    world = World(frames=49)
+    world = World(frames=49, idle="random")
     own = make_clip(3, world)
     other = make_clip(3, world, identity=Identity.from_seed(99))
     assert np.array_equal(own.audio, other.audio) and own.cues == other.cues
@@ -192,17 +195,57 @@ def test_mouth_follows_speech_in_whole_clips(drawn):
     assert len(followed) >= 5 and np.median(followed) > 0.85 and min(followed) > 0.7
 
 
-def test_idle_presenters_blink_look_and_breathe():
+def silence(frames: int) -> Visemes:
+    return Visemes(np.zeros(frames, np.float32), np.full(frames, 0.5, np.float32))
+
+
+def test_random_idle_presenters_blink_look_and_breathe():
     frames, prompt = 125, StructuredPrompt("A host.")
-    clip = make_clip(1, World(frames=frames), prompt=prompt)
+    clip = make_clip(1, World(frames=frames, idle="random"), prompt=prompt)
     moved = {name: np.ptp(clip.joints[:, k]) for k, name in enumerate(JOINTS)}
     assert 0 < moved["head_tilt"] < 0.25 and 0 < moved["shrug"] < 0.1 and 0 < moved["left_shoulder"] < 5
     assert moved["mouth_x"] < 0.05 and moved["left_hand_x"] < 0.05
-    mouth = np.zeros(1000, np.float32)
-    poses = idle_poses(np.random.default_rng(0), mouth, mouth)
+    poses = random_poses(np.random.default_rng(0), silence(1000))
     closed = np.array([pose.blink > 0.75 for pose in poses])
     assert 12 < (np.diff(closed.astype(int)) == 1).sum() < 35 and closed.mean() < 0.1
     assert len({pose.gaze for pose in poses}) == 3 and poses[0] != poses[1]
+
+
+def test_told_idle_motion_follows_stress_pauses_and_looks():
+    """A stressed vowel at 0.8 s, a stressed open one until 1.4 s, a pause from 1.6 to 2.2 s."""
+    phonemes = (
+        *(Phoneme(PAUSE, 0.0, 0.2), Phoneme("m", 0.2, 0.76), Phoneme("ˈiː", 0.76, 0.84), Phoneme("t", 0.84, 1.2)),
+        *(Phoneme("ˈæ", 1.2, 1.4), Phoneme("n", 1.4, 1.6), Phoneme(PAUSE, 1.6, 2.2), Phoneme("ə", 2.2, 3.0)),
+    )
+    identity = replace(Identity.from_seed(0), hair_style="short", build="average")
+    poses = told_poses(identity, phonemes, silence(75))
+
+    def curve(name: str) -> np.ndarray:
+        return np.array([getattr(pose, name) for pose in poses])
+
+    nods, eyes, gaze = curve("head_nod"), curve("blink"), curve("gaze")
+    peaks = [k for k in range(1, 74) if nods[k] > 0.1 and nods[k] >= nods[k - 1] and nods[k] > nods[k + 1]]
+    np.testing.assert_allclose(np.array(peaks) / 25, [0.8, 1.3], atol=0.04)
+    blinks = np.flatnonzero((eyes[1:-1] > 0.75) & (eyes[1:-1] >= eyes[:-2]) & (eyes[1:-1] > eyes[2:])) + 1
+    np.testing.assert_allclose(blinks / 25, [1.4, 1.6], atol=0.041)  # after the open vowel, as the pause begins
+    assert set(gaze[40:55]) == {0.6} and not gaze[5:40].any() and not gaze[55:].any()
+    assert curve("shrug")[45] > curve("shrug")[30]  # breathes in
+    other = told_poses(replace(identity, hair_style="long", build="slim"), phonemes, silence(75))
+    assert other[45].gaze == -0.6 and other[20].head_nod == pytest.approx(1.25 * nods[20])
+
+
+def test_told_sway_follows_the_shape_of_the_lips_slowly():
+    spread = Visemes(np.zeros(75, np.float32), np.r_[np.zeros(37), np.ones(38)].astype(np.float32))
+    leans = np.array([pose.lean for pose in told_poses(Identity.from_seed(0), (), spread)])
+    assert leans[0] == pytest.approx(-leans[-1], rel=0.1) and abs(leans[0]) > 0.1
+    assert np.abs(np.diff(leans)).max() < 0.03
+
+
+def test_all_of_a_told_world_follows_from_its_conditions_and_a_third_of_a_random_one_does_not():
+    told, random = (untold_share(World(frames=77, idle=idle), range(6)) for idle in ("told", "random"))
+    assert told == 0 and 0.2 < random < 0.45
+    with pytest.raises(InputError, match="at least 2"):
+        untold_share(World(), [0], idles=1)
 
 
 def test_the_jaw_falls_with_the_lower_lip():
@@ -255,7 +298,7 @@ def test_wrong_input_is_refused_in_words(given, said):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"side": 4}, {"frames": 0}, {"grid": 0.0}, {"max_phases": 5}, {"languages": ("xx",)}]
+    "wrong", [{"side": 4}, {"frames": 0}, {"grid": 0.0}, {"max_phases": 5}, {"languages": ("xx",)}, {"idle": "still"}]
 )
 def test_impossible_worlds_are_refused(wrong):
     with pytest.raises(InputError, match="no world of puppets"):

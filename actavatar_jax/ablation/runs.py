@@ -17,10 +17,12 @@ from ml_collections import ConfigDict
 from actavatar_jax import experiment, puppets
 from actavatar_jax.ablation.planning import Run, part_of, plan, stages_of, steps
 from actavatar_jax.ablation.results import table
+from actavatar_jax.diffusion.sampling import Sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
 from actavatar_jax.models.presets import ADAPTER
 from actavatar_jax.pipeline import ActAvatarPipeline
+from actavatar_jax.training.settings import chosen
 from actavatar_jax.weights import folder as folders
 from data_pipelines import shards
 from data_pipelines.files import write_json, write_text
@@ -69,9 +71,9 @@ def score(config: ConfigDict, one: Run, base: Path, workdir: Path) -> None:
             backbone = without_frame_time(config, base, workdir / "backbone-no-frame-time")
         start = renewed(backbone, folder / "start", ADAPTER, one.seed)
         model = train(stages, start, base / "shards", folder)
-    world, options = World(**config.world), {**config.sample, "seed": one.seed}
+    world, sampling = World(**config.world), Sampling(**chosen(config.sample)).changed(seed=one.seed)
     seeds = clip_seeds(world, config.test_clips, one.row.cues)
-    report = puppets.evaluate(ActAvatarPipeline.from_pretrained(model), world, seeds, options, one.row.wording)
+    report = puppets.evaluate(ActAvatarPipeline.from_pretrained(model), world, seeds, sampling, one.row.wording)
     puppets.save_report(report, folder / "scores.json")
     for spent in (folder / "start", *(folder / stage / "checkpoints" for stage in stages)):
         shutil.rmtree(spent, ignore_errors=True)

@@ -79,10 +79,10 @@ class TimeLaw:
     noisy_from: float = 0.9
 
     def __post_init__(self):
-        if not (self.shift > 0 and self.steps >= 1 and 0 <= self.noisy_share <= 1 and 0 <= self.noisy_from < 1):
+        if not (self.shift > 0 and self.steps >= 1 and 0 <= self.noisy_share <= 1 and 0 <= self.noisy_from <= 1):
             raise InputError(
                 f"{self} is not a law of times: shift must be positive, steps at least 1, noisy_share within [0, 1] "
-                "and noisy_from within [0, 1)."
+                "and noisy_from within [0, 1]."
             )
 
     def sample(self, keys: Key[Array, "B"]) -> Float[Array, "B"]:

@@ -1,4 +1,4 @@
-"""From noise to data: sigma grids, and the solvers Euler, UniPC and DPM++ as per-step linear combinations.
+"""From noise to data: sigma grids, and the solvers Euler, UniPC, DPM++ and mean as per-step linear combinations.
 
 With x = (1 - sigma) data + sigma noise, everything a solver needs besides latents and velocities depends on the
 sigmas alone. It is computed once, on the host and in float64, so that a step is a few multiply-adds in a scan:
@@ -43,7 +43,7 @@ class Solver(Protocol):
 
 
 def make_solver(name: str, sigmas: Sigmas) -> Solver:
-    """The solver `name` ('unipc', 'dpm++' or 'euler') for `sigmas` [steps + 1], which fall from at most 1 to 0."""
+    """The solver `name` of `SOLVERS` for `sigmas` [steps + 1], which fall from at most 1 to 0."""
     solver = _named(name)
     # Like the original, solve on the float32 values of the grid.
     return solver.from_sigmas(check_sigmas(sigmas).astype(np.float32).astype(np.float64))
@@ -55,8 +55,10 @@ def sigma_grid(name: str, steps: int, shift: float) -> Float[np.ndarray, "{steps
     UniPC starts at 0.999, the others at 1. float64, because UniPC and DPM++ truncate times taken from these values.
     """
     _named(name)
-    if steps < 1:
-        raise InputError(f"The number of sampling steps must be at least 1, not {steps}.")
+    if not 1 <= steps <= TRAIN_STEPS:
+        raise InputError(f"The number of sampling steps must be 1 to {TRAIN_STEPS}, not {steps}.")
+    if name == "mean" and steps != 1:
+        raise InputError(f"The solver mean makes 1 step, not {steps}; give steps=1 with it, or another solver.")
     if not (np.isfinite(shift) and shift > 0):
         raise InputError(f"The sigma shift must be a positive number, not {shift}.")
     start = float(np.float32(0.999)) if name == "unipc" else 1.0
@@ -69,7 +71,7 @@ def model_times(name: str, sigmas: Sigmas) -> Float[np.ndarray, "steps"]:
     # In the precision the sigmas came in: a float32 value close to 0.95 means 950, not 949.
     sigmas = check_sigmas(sigmas)
     times = sigmas[:-1] * sigmas.dtype.type(TRAIN_STEPS)
-    return (times if name == "euler" else np.trunc(times)).astype(np.float32)
+    return (np.trunc(times) if name in ("unipc", "dpm++") else times).astype(np.float32)
 
 
 def check_sigmas(sigmas: Sigmas) -> Float[np.ndarray, "n"]:
@@ -124,6 +126,21 @@ class Euler:
 
     def step(self, now: Coefficients, state: State, latents: Latents, velocity: Latents) -> tuple[Latents, State]:
         return latents + now["move"] * velocity, state
+
+
+class Mean:
+    """Euler's formula in a single step from pure noise to data: one evaluation, and no sample but a mean.
+
+    It is the mean of all videos that fit the conditions, whatever the noise (guidance scales other than 1 mix such
+    means). For worlds in which first frame, sound and prompt determine nearly everything: what they leave open is
+    blurred.
+    """
+
+    @staticmethod
+    def from_sigmas(sigmas: Float[np.ndarray, "n"]) -> Euler:
+        if sigmas.tolist() != [1, 0]:
+            raise InputError(f"The solver mean makes 1 step, from sigma 1 to 0; these are {sigmas.tolist()}.")
+        return Euler.from_sigmas(sigmas)
 
 
 @jax.tree_util.register_dataclass
@@ -211,4 +228,4 @@ def _unipc_corrector(sigmas: np.ndarray, log_snr: np.ndarray, i: int, order: int
     return 0.0, sigmas[i] / sigmas[i - 1], gain * new, gain * (1 - new - old), gain * old
 
 
-SOLVERS = {"unipc": UniPC, "dpm++": DPMSolver, "euler": Euler}
+SOLVERS = {"unipc": UniPC, "dpm++": DPMSolver, "euler": Euler, "mean": Mean}

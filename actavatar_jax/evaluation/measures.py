@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS
+from actavatar_jax.media.image import psnr as psnr
 
 Window = tuple[float | int, float | int]
 Curve = Float[np.ndarray, " F"]
@@ -18,6 +19,7 @@ Curve = Float[np.ndarray, " F"]
 SEEN = 0.5  # mean of the curve over the window above which the action was shown there
 LEAST_PEAK = 0.2  # of a curve: below it nothing was seen, so that there is nothing to place in time
 TOLERANCE = 0.3  # seconds by which onset and end may miss and still count as right
+ROUNDING = 1 / 12  # mean square of what rounding to whole levels takes away
 LEAST_MOVEMENT = 1e-3  # deviation of a mouth's opening below which the mouth stands still
 
 
@@ -121,10 +123,24 @@ def identity_drift(embeddings: Float[np.ndarray, "F E"]) -> float:
     return float(1 - (unit[1:] @ unit[0]).mean()) if len(unit) > 1 else 0.0
 
 
-def psnr(frames: UInt8[np.ndarray, "F h w 3"], reference: UInt8[np.ndarray, "F h w 3"]) -> float:
-    """Decibels between two 8-bit videos; infinite where they are equal."""
-    error = np.mean((frames.astype(np.float32) - reference) ** 2, dtype=np.float64)
-    return float(10 * np.log10(255**2 / error)) if error else math.inf
+def psnr_of(
+    frames: UInt8[np.ndarray, "F h w 3"], truth: UInt8[np.ndarray, "G i j 3"], mask: Bool[np.ndarray, "K m n"]
+) -> float:
+    """Decibels over the masked pixels of all frames but the first, which a model is given; NaN where there are none.
+
+    At most 58.9, that of rounding to 8 bits, so that a part that came out exactly does not hide all others in a mean.
+    InputError for shapes that differ.
+    """
+    if not frames.shape == truth.shape == (*mask.shape, 3):
+        raise InputError(
+            f"Frames {list(frames.shape)}, true ones {list(truth.shape)} and a mask {list(mask.shape)} do not belong "
+            "together; accepted are [F, h, w, 3] twice and [F, h, w]."
+        )
+    inside = mask[1:]
+    if not inside.any():
+        return math.nan
+    error = np.mean((frames[1:][inside].astype(np.float32) - truth[1:][inside]) ** 2, dtype=np.float64)
+    return float(10 * np.log10(255**2 / max(error, ROUNDING)))
 
 
 def correlation(a: Float[np.ndarray, "*R N"], b: Float[np.ndarray, "*R N"]) -> Float[np.ndarray, "*R"]:

@@ -24,6 +24,10 @@ LABELS = {
     "lag_within_1": "share of clips with lag at most 1",
     "drift": "identity drift",
     "psnr": "PSNR, dB",
+    "psnr_whole": "PSNR without the first frame, dB",
+    "psnr_hands": "... of raised hands",
+    "psnr_mouth": "... of the mouth",
+    "psnr_still": "... of what stands still",
 }
 
 

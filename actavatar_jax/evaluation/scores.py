@@ -5,12 +5,13 @@ again with the windows of other clips that have the same number of phases (`shuf
 exchanged among its own windows (`swapped`). Only the distance from those says that timing was followed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.measures import (
@@ -23,6 +24,7 @@ from actavatar_jax.evaluation.measures import (
     identity_drift,
     lip_correlation,
     psnr,
+    psnr_of,
     temporal_correctness,
     temporal_iou,
 )
@@ -40,6 +42,7 @@ __all__ = [
     "identity_drift",
     "lip_correlation",
     "psnr",
+    "psnr_of",
     "score_clips",
     "temporal_correctness",
     "temporal_iou",
@@ -47,6 +50,9 @@ __all__ = [
 
 
 Video = UInt8[np.ndarray, "frames h w 3"]
+Mask = Bool[np.ndarray, "frames h w"]
+
+REGIONS = ("hands", "mouth", "still")  # of the pictures, scored besides their whole
 
 
 @runtime_checkable
@@ -72,11 +78,15 @@ class Judgement:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What the clip should show. With `pictures`, (the judged frames, the true ones), PSNR is scored too."""
+    """What the clip should show. With `pictures`, (the judged frames, the true ones), PSNR is scored too.
+
+    `regions` are masks, by the names of REGIONS, of parts of the pictures whose PSNR is scored besides.
+    """
 
     cues: Sequence[Cue]
     opening: Float[np.ndarray, " F"]
     pictures: tuple[Video, Video] | None = None
+    regions: Mapping[str, Mask] = field(default_factory=dict)
 
 
 TIMED = ("hit", "accuracy", "iou", "correctness")
@@ -89,8 +99,12 @@ def score_clips(judgements: Sequence[Judgement], truths: Sequence[Truth]) -> Rep
     Phase figures are means over all phases of all clips, the others means over clips; intervals are bootstrapped over
     clips. A clip without a phase counts in the lip figures, the drift and PSNR alone.
 
+    `psnr` is of all frames; `psnr_whole` and that of every region (`psnr_hands`, ...) are without the first one, which
+    a model is given. Clips in which a region has no pixel, such as those without a raised hand, do not count in it.
+
     Raises:
-      InputError: no clips, numbers that differ, an action unknown to the judge, or a window outside its clip.
+      InputError: no clips, numbers that differ, an action unknown to the judge, a window outside its clip, or masks
+        that are unknown or not of the pictures' shape.
     """
     if not truths or len(judgements) != len(truths):
         raise InputError(f"Got {len(judgements)} judgements of {len(truths)} clips; accepted is one of each clip.")
@@ -124,6 +138,7 @@ def score_clips(judgements: Sequence[Judgement], truths: Sequence[Truth]) -> Rep
     figures |= _lip_figures(judgements, truths, lips)
     figures["drift"] = mean_figure([identity_drift(judgement.embeddings) for judgement in judgements])
     figures["psnr"] = mean_figure([psnr(*truth.pictures) if truth.pictures else None for truth in truths])
+    figures |= _region_figures(truths)
     return Report(len(truths), {name: figure for name, figure in figures.items() if figure.clips})
 
 
@@ -173,3 +188,20 @@ def _lip_figures(judgements: Sequence[Judgement], truths: Sequence[Truth], lips:
         "lag": median_figure([float(lip.lag) for lip in lips]),
         "lag_within_1": mean_figure([float(abs(lip.lag) <= 1 and lip.best > 0) for lip in lips]),
     }
+
+
+def _region_figures(truths: Sequence[Truth]) -> dict:
+    """`psnr_whole`, and `psnr_NAME` of every region."""
+    values = {name: [None] * len(truths) for name in ("whole", *REGIONS)}
+    for i, truth in enumerate(truths):
+        if unknown := set(truth.regions) - set(REGIONS):
+            raise InputError(f"Got a region '{min(unknown)}' of clip {i}; accepted are {', '.join(REGIONS)}.")
+        if truth.regions and truth.pictures is None:
+            raise InputError(f"Got regions of clip {i} without its pictures; accepted are both or pictures alone.")
+        if truth.pictures:
+            frames, true = truth.pictures
+            everywhere = np.broadcast_to(np.True_, true.shape[:-1])
+            for name, mask in {"whole": everywhere, **truth.regions}.items():
+                value = psnr_of(frames, true, mask)
+                values[name][i] = None if math.isnan(value) else value
+    return {f"psnr_{name}": mean_figure(column) for name, column in values.items()}

@@ -6,7 +6,7 @@ clock, or an `InputError` of one sentence. Nothing else of the library is needed
 
 from actavatar_jax.media.audio import fit_audio, load_audio
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
-from actavatar_jax.media.image import choose_size, contact_sheet, fit_image, load_image
+from actavatar_jax.media.image import choose_size, contact_sheet, fit_image, load_image, psnr
 from actavatar_jax.media.video import Video, VideoInfo, load_video, probe, read_frames, write_video
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "load_image",
     "load_video",
     "probe",
+    "psnr",
     "read_frames",
     "write_video",
 ]

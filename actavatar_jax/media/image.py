@@ -82,6 +82,12 @@ def fit_image(image: UInt8[np.ndarray, "H W 3"], height: int, width: int) -> UIn
     return scaled[top : top + height, left : left + width]
 
 
+def psnr(frames: UInt8[np.ndarray, "*F h w 3"], reference: UInt8[np.ndarray, "*F h w 3"]) -> float:
+    """Decibels between two 8-bit pictures or videos; infinite where they are equal."""
+    error = np.mean((frames.astype(np.float32) - reference) ** 2, dtype=np.float64)
+    return float(10 * np.log10(255**2 / error)) if error else math.inf
+
+
 def contact_sheet(
     frames: Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[np.ndarray, "F h w 3"],
     columns: int,

@@ -47,7 +47,7 @@ class DiTConfig:
     phase_bias: str = "none"  # none | soft (learnable strength from zero) | hard: window bias on phase tokens
     frame_time: bool = False  # absolute time added to video tokens, for backbones trained from scratch
     place: bool = False  # absolute row and column likewise, for codes whose bases differ from place to place
-    precondition: bool = False  # learn only what `gaussian_velocity` misses, for backbones trained from scratch
+    linear_guess: bool = False  # see, and learn only what is missed by, the best linear guess: for small worlds
     # How to execute; never stored with weights.
     dtype: str = "float32"  # of matrix products and of the residual stream
     attention: str = "xla"  # xla | chunked | cudnn | splash
@@ -96,7 +96,7 @@ class ActAvatarDiT(nnx.Module):
             self.frame_time = linear(c.freq_dim, c.width, "float32", rngs, nnx.initializers.zeros)
         if c.place:
             self.place = linear(2 * c.freq_dim, c.width, "float32", rngs, nnx.initializers.zeros)
-        if c.precondition:
+        if c.linear_guess:
             self.latent_log_variance = nnx.Param(jnp.zeros(c.out_channels))
 
     def condition(
@@ -156,10 +156,9 @@ class ActAvatarDiT(nnx.Module):
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])
         tokens, _ = jax.lax.scan(rematerialised(body, self.config.remat), tokens, self._layers(conditions))
         velocity = unpatchify(self.head(tokens.reshape(x.shape), time), latents.shape, self.config.patch)
-        if not self.config.precondition:
+        if not self.config.linear_guess:
             return velocity
-        variance = jnp.exp(self.latent_log_variance[...].astype(jnp.float32))
-        known, deviation = gaussian_velocity(latents, timesteps / 1000, variance)
+        known, deviation = gaussian_velocity(latents, timesteps / 1000, self._variance())
         return known + deviation * velocity
 
     def text_attention(
@@ -183,6 +182,8 @@ class ActAvatarDiT(nnx.Module):
         """Video tokens [B, T, P, D], time embedding [B, T, D] and the blocks' modulation [B, T, 6, D]."""
         c = self.config
         latents, timesteps = constrain(latents, BATCH, SEQ), constrain(timesteps, BATCH, SEQ)
+        if c.linear_guess:
+            latents = gaussian_data(latents, timesteps / 1000, self._variance())
         x = self.patch_embedding(patchify(latents, c.patch)).astype(c.dtype)
         if conditions.frame_time is not None:
             x = x + conditions.frame_time[None, :, None].astype(c.dtype)
@@ -194,6 +195,10 @@ class ActAvatarDiT(nnx.Module):
         time = constrain(self.time_embedding(sinusoid(timesteps, c.freq_dim)), BATCH, SEQ)
         modulation = constrain(self.time_projection(nnx.silu(time)), BATCH, SEQ)
         return x, time, modulation.reshape(*timesteps.shape, 6, c.width)
+
+    def _variance(self) -> Float[Array, "C"]:
+        """What `linear_guess` takes for the variance of each channel of clean latents; learnt."""
+        return jnp.exp(self.latent_log_variance[...].astype(jnp.float32))
 
     def _layers(self, conditions: Conditions) -> tuple:
         """What a scan over the blocks reads: per-layer keys and values are None where the block computes them."""
@@ -362,6 +367,18 @@ def gaussian_velocity(
     t, variance = times[:, :, None, None, None], variance[None, None, None, None]
     total = (1 - t) ** 2 * variance + t**2
     return (t - (1 - t) * variance) / total * latents, jnp.sqrt(variance / total)
+
+
+def gaussian_data(
+    latents: Float[Array, "B T H W C"], times: Float[Array, "B T"], variance: Float[Array, "C"]
+) -> Float[Array, "B T H W C"]:
+    """Mean of the clean latents, knowing the noisy ones alone, if data were N(0, variance) (eq. 6).
+
+    What a network sees in their place: clean latents are themselves, and of pure noise nothing is left, so that at
+    time 1 no noise has to be kept out of its tokens.
+    """
+    t, variance = times[:, :, None, None, None], variance[None, None, None, None]
+    return (1 - t) * variance / ((1 - t) ** 2 * variance + t**2) * latents
 
 
 def sinusoid(t: Float[Array, "*rest"], width: int) -> Float[Array, "*rest width"]:

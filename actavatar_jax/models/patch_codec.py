@@ -1,7 +1,9 @@
-"""PatchCodec: a linear 4x16x16 code with the VAE's interface, fitted in seconds; for small worlds on a CPU.
+"""PatchCodec: a linear code with the VAE's interface, fitted in seconds; for small worlds on a CPU.
 
-Principal components of 16x16 patches: of frame 0 alone, then of groups of four frames, so the rule of 4k+1 frames, the
-causality and the shapes are the VAE's. B batch, F video frames, T latent frames, H W latent sides, C channels.
+Principal components of square patches: of frame 0 alone, then of groups of four frames, so the rule of 4k+1 frames, the
+causality and the shapes are the VAE's. Pictures may be averaged down before they are coded. A learned decoder, if there
+is one, then draws each group anew from its linear decode and the clean first frame.
+B batch, F video frames, h w pixels, T latent frames, H W latent sides, C channels.
 """
 
 import dataclasses
@@ -16,9 +18,9 @@ from jaxtyping import Array, Float
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
+from actavatar_jax.models.frame_decoder import FrameDecoder, FrameDecoderConfig
 
-SIDE, GROUP = 16, 4
-FRAME_VALUES = SIDE * SIDE * 3  # values in a patch of one frame
+GROUP = 4
 STILLEST = 0.02  # of the mean deviation: what hardly moves in the clips at hand may move in others
 
 
@@ -27,12 +29,31 @@ class PatchCodecConfig:
     """`places` are the rows and columns of patches with bases of their own; (1, 1): all patches share one.
 
     With `differences` the groups are coded as what they add to frame 0: still parts have the code 0, so that a model
-    that knows frame 0 has only motion to learn.
+    that knows frame 0 has only motion to learn. Patches are `patch` pixels a side of pictures that were averaged down
+    by `reduce`.
     """
 
     channels: int = 48
     places: tuple[int, int] = (1, 1)
     differences: bool = False
+    patch: int = 16
+    reduce: int = 1
+    decoder: FrameDecoderConfig | None = None
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the picture along a side of a latent."""
+        return self.patch * self.reduce
+
+    @property
+    def sees_first_frame(self) -> bool:
+        """Whether decoding is given the clean first frame: what groups are differences from."""
+        return self.differences
+
+    @property
+    def values(self) -> int:
+        """Numbers in a patch of one frame."""
+        return self.patch * self.patch * 3
 
 
 class PatchCodec(nnx.Module):
@@ -43,37 +64,86 @@ class PatchCodec(nnx.Module):
     """
 
     def __init__(self, config: PatchCodecConfig, *, rngs: nnx.Rngs):
-        c, places = config.channels, config.places
-        if c > FRAME_VALUES:
-            raise InputError(f"PatchCodec got {c} channels; a 16x16 patch allows at most {FRAME_VALUES}.")
-        self.first = Basis(FRAME_VALUES, c, places, rngs=rngs)
-        self.rest = Basis(GROUP * FRAME_VALUES, c, places, rngs=rngs)
-        self.places, self.differences = places, config.differences
+        c = self.config = config
+        if c.channels > c.values:
+            raise InputError(
+                f"PatchCodec got {c.channels} channels; a {c.patch}x{c.patch} patch allows at most {c.values}."
+            )
+        if c.decoder and not c.differences:
+            raise InputError("PatchCodec's learned decoder starts from the first frame: set differences.")
+        self.first = Basis(c.values, c.channels, c.places, rngs=rngs)
+        self.rest = Basis(GROUP * c.values, c.channels, c.places, rngs=rngs)
+        if c.decoder:
+            self.decoder = FrameDecoder(c.decoder, rngs=rngs)
 
     def encode(self, pixels: Float[Array, "B F h w 3"]) -> Float[Array, "B T H W C"]:
-        """Pixels in [-1, 1] -> latents; F = 4k+1, sides multiples of 16."""
-        frames, height, width = pixels.shape[1:4]
-        if frames % GROUP != 1 or height % SIDE or width % SIDE:
+        """Pixels in [-1, 1] -> latents; F = 4k+1, sides multiples of `config.stride`."""
+        c, (frames, height, width) = self.config, pixels.shape[1:4]
+        if frames % GROUP != 1 or height % c.stride or width % c.stride:
             raise InputError(
                 f"PatchCodec got {frames} frames of {height}x{width}; "
-                "it takes 4k+1 frames with sides in multiples of 16."
+                f"it takes 4k+1 frames with sides in multiples of {c.stride}."
             )
-        if self.places not in ((1, 1), (height // SIDE, width // SIDE)):
+        if c.places not in ((1, 1), (height // c.stride, width // c.stride)):
             raise InputError(
                 f"PatchCodec got pictures of {height}x{width}; its bases are those of every place in "
-                f"{self.places[0] * SIDE}x{self.places[1] * SIDE} and take no other size."
+                f"{c.places[0] * c.stride}x{c.places[1] * c.stride} and take no other size."
             )
-        first, rest = patches(pixels[:, :1]), patches(pixels[:, 1:])
-        if self.differences:
+        pixels = reduced(pixels, c.reduce)
+        first, rest = patches(pixels[:, :1], c.patch), patches(pixels[:, 1:], c.patch)
+        if c.differences:
             rest = rest - still(first)
         return jnp.concatenate([self.first.encode(first), self.rest.encode(rest)], axis=1)
 
-    def decode(self, latents: Float[Array, "B T H W C"]) -> Float[Array, "B F h w 3"]:
-        """Latents -> pixels clamped to [-1, 1]."""
-        first, rest = self.first.decode(latents[:, :1]), self.rest.decode(latents[:, 1:])
-        if self.differences:
-            rest = rest + still(first)
-        return jnp.clip(jnp.concatenate([unpatches(first), unpatches(rest)], axis=1), -1, 1)
+    def decode(
+        self, latents: Float[Array, "B T H W C"], first: Float[Array, "B h w 3"] | None = None
+    ) -> Float[Array, "B F h w 3"]:
+        """Latents -> pixels clamped to [-1, 1].
+
+        `first` is the clean first frame, which becomes frame 0 and the ground of the others; None: what the code keeps
+        of it.
+        """
+        first, rest = self._first(latents, first), latents[:, 1:]
+        batch, groups = rest.shape[:2]
+        frames = self.draw(rest.reshape(-1, *rest.shape[2:]), jnp.repeat(first, groups, axis=0))
+        return jnp.concatenate([first[:, None], frames.reshape(batch, -1, *frames.shape[2:])], axis=1)
+
+    def decode_stream(
+        self, latents: Float[Array, "B T H W C"], first: Float[Array, "B h w 3"] | None = None
+    ) -> Float[Array, "B F h w 3"]:
+        """The same as `decode`, one group of frames after another: memory does not grow with the clip."""
+        first = self._first(latents, first)
+        frames = jax.lax.map(lambda group: self.draw(group, first), latents[:, 1:].swapaxes(0, 1))
+        frames = frames.swapaxes(0, 1).reshape(len(first), -1, *frames.shape[3:])
+        return jnp.concatenate([first[:, None], frames], axis=1)
+
+    def draw(self, group: Float[Array, "B H W C"], first: Float[Array, "B h w 3"]) -> Float[Array, "B 4 h w 3"]:
+        """The four frames of one latent frame of each sample, and of its clean first frame."""
+        frames = self.draw_linearly(group, first)
+        return jnp.clip(self.decoder(frames, first) if self.config.decoder else frames, -1, 1)
+
+    def draw_linearly(
+        self, group: Float[Array, "B H W C"], first: Float[Array, "B h w 3"]
+    ) -> Float[Array, "B 4 h w 3"]:
+        """What `draw` gives without the learned decoder, not clamped."""
+        frames = enlarged(unpatches(self.rest.decode(group[:, None]), self.config.patch), self.config.reduce)
+        return frames + first[:, None] if self.config.differences else frames
+
+    def strangeness(self, latents: Float[Array, "B T H W C"]) -> Float[Array, "B"]:
+        """How far first frames are from those of the clips that the code was fitted on.
+
+        Mean square of their components in units of those clips' deviations: about 1 for pictures of the same world.
+        Others need much of the components that hardly vary there.
+        """
+        scale = self.first.scale[...]  # see `fit_patch_codec`: the square of it is in proportion to the deviation
+        deviation = scale / jnp.sqrt(jnp.mean(scale**2, axis=-1, keepdims=True))
+        return jnp.mean((latents[:, 0] / deviation[None]) ** 2, axis=(1, 2, 3))
+
+    def _first(self, latents: Float[Array, "B T H W C"], first: Float[Array, "B h w 3"] | None) -> Array:
+        if first is None:
+            coded = unpatches(self.first.decode(latents[:, :1]), self.config.patch)
+            first = enlarged(coded, self.config.reduce)[:, 0]
+        return jnp.clip(first, -1, 1)
 
 
 class Basis(nnx.Module):
@@ -100,17 +170,18 @@ class Basis(nnx.Module):
 
 
 def fit_patch_codec(clips: Sequence[Float[np.ndarray, "_ h w 3"]], config: PatchCodecConfig) -> functional.Params:
-    """Parameters of a `PatchCodec`, from clips of 4k+1 frames in [-1, 1].
+    """Parameters of the linear code of a `PatchCodec`, from clips of 4k+1 frames in [-1, 1].
 
     Scales are half-whitened (the square root of each component's deviation) and their overall size makes the mean
     variance of the latents 1: fully white codes give invisible detail the weight of the picture, raw ones drown the
     detail in noise.
     """
-    places = config.places
-    first = np.concatenate([patches(clip[None, i : i + 1])[0] for clip in clips for i in range(len(clip))])
-    rest = np.concatenate([_rest(clip, config.differences) for clip in clips])
+    places, side = config.places, config.patch
+    clips = [np.asarray(reduced(clip[None], config.reduce)[0]) for clip in clips]
+    first = np.concatenate([patches(clip[None, i : i + 1], side)[0] for clip in clips for i in range(len(clip))])
+    rest = np.concatenate([_rest(clip, config) for clip in clips])
     if places == (1, 1):
-        first, rest = first.reshape(-1, 1, 1, FRAME_VALUES), rest.reshape(-1, 1, 1, GROUP * FRAME_VALUES)
+        first, rest = first.reshape(-1, 1, 1, config.values), rest.reshape(-1, 1, 1, GROUP * config.values)
     fitted = [_fit_place(first[:, i, j], rest[:, i, j], config) for i, j in np.ndindex(places)]
     params = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*places, *leaves[0].shape), *fitted)
     for part in params.values():
@@ -122,10 +193,10 @@ def fit_patch_codec(clips: Sequence[Float[np.ndarray, "_ h w 3"]], config: Patch
     return params
 
 
-def _rest(clip: Float[np.ndarray, "F h w 3"], differences: bool) -> Float[np.ndarray, "T H W V"]:
+def _rest(clip: Float[np.ndarray, "F h w 3"], config: PatchCodecConfig) -> Float[np.ndarray, "T H W V"]:
     """The patches of a clip's groups of four."""
-    rest = patches(clip[None, 1:])[0]
-    return rest - np.tile(patches(clip[None, :1])[0], GROUP) if differences else rest
+    rest = patches(clip[None, 1:], config.patch)[0]
+    return rest - np.tile(patches(clip[None, :1], config.patch)[0], GROUP) if config.differences else rest
 
 
 def _fit_place(first: np.ndarray, rest: np.ndarray, config: PatchCodecConfig) -> functional.Params:
@@ -168,19 +239,34 @@ def still(first: Float[Array, "B one H W V"]) -> Float[Array, "B one H W values"
     return jnp.concatenate([first] * GROUP, axis=-1)
 
 
-def patches(pixels):
+def reduced(pixels, times: int):
+    """Squares of `times` by `times` pixels averaged: [B, F, h, w, 3] -> [B, F, h / times, w / times, 3]."""
+    batch, frames, height, width, _ = pixels.shape
+    if times == 1:
+        return pixels
+    return pixels.reshape(batch, frames, height // times, times, width // times, times, 3).mean(axis=(3, 5))
+
+
+def enlarged(pixels: Float[Array, "B F h w 3"], times: int) -> Float[Array, "B F hh ww 3"]:
+    """Bilinearly, to sides `times` as long."""
+    batch, frames, height, width, _ = pixels.shape
+    if times == 1:
+        return pixels
+    return jax.image.resize(pixels, (batch, frames, height * times, width * times, 3), "linear")
+
+
+def patches(pixels, side: int):
     """[B, F, h, w, 3] -> [B, groups, H, W, values]: one frame is one group, else groups of four."""
     batch, frames, height, width, _ = pixels.shape
     group = 1 if frames == 1 else GROUP
-    x = pixels.reshape(batch, frames // group, group, height // SIDE, SIDE, width // SIDE, SIDE, 3)
-    return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(
-        batch, frames // group, height // SIDE, width // SIDE, group * FRAME_VALUES
-    )
+    x = pixels.reshape(batch, frames // group, group, height // side, side, width // side, side, 3)
+    x = x.transpose(0, 1, 3, 5, 2, 4, 6, 7)
+    return x.reshape(batch, frames // group, height // side, width // side, group * side * side * 3)
 
 
-def unpatches(x):
+def unpatches(x, side: int):
     """Inverse of `patches`."""
     batch, groups, height, width, values = x.shape
-    group = values // FRAME_VALUES
-    x = x.reshape(batch, groups, height, width, group, SIDE, SIDE, 3)
-    return x.transpose(0, 1, 4, 2, 5, 3, 6, 7).reshape(batch, groups * group, height * SIDE, width * SIDE, 3)
+    group = values // (side * side * 3)
+    x = x.reshape(batch, groups, height, width, group, side, side, 3)
+    return x.transpose(0, 1, 4, 2, 5, 3, 6, 7).reshape(batch, groups * group, height * side, width * side, 3)

@@ -1,6 +1,7 @@
 """Sizes of complete systems: one frozen config per part."""
 
 import dataclasses
+from typing import Any
 
 from actavatar_jax.models import functional
 from actavatar_jax.models.audio_adapter import AudioAdapterConfig
@@ -25,7 +26,7 @@ class Preset:
 
 
 def _small(
-    width: int, layers: int, heads: int, channels: int, text_len: int = 96, conv_dim=(64,) * 7, **helps: bool
+    width: int, layers: int, heads: int, channels: int, text_len: int = 96, conv_dim=(64,) * 7, **options: Any
 ) -> Preset:
     text, audio = 64, 64
     return Preset(
@@ -42,7 +43,7 @@ def _small(
             freq_dim=64,
             audio=AudioAdapterConfig(feature_layers=2, feature_width=audio, hidden=96, tokens=8, token_width=64),
             frame_time=True,
-            **helps,
+            **options,
         ),
         vae=PatchCodecConfig(channels=channels),
         text_encoder=UMT5Config(vocab_size=1024, width=text, heads=4, head_dim=16, ffn=128, layers=2),
@@ -70,8 +71,9 @@ PRESETS = {
         channels=64,
         text_len=112,
         conv_dim=(32, 32, 48, 64, 64, 64, 64),
+        patch=(1, 1, 1),
         place=True,
-        precondition=True,
+        linear_guess=True,
     ),
 }
 

@@ -50,6 +50,13 @@ class VAEConfig:
     latents_std: tuple[float, ...] = WAN22_STD
     dtype: str = "float32"
 
+    sees_first_frame = False  # when it decodes
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the picture along a side of a latent."""
+        return self.patch * 2 ** len(self.temporal_down)
+
     def __post_init__(self):
         if len(self.temporal_down) != len(self.multipliers) - 1:
             raise InputError(

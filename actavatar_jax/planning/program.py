@@ -35,7 +35,7 @@ def lower(config: ConfigDict, model_config: DiTConfig, mesh: Mesh) -> jax.stages
     # Lengths do not change the program: one step serves.
     optimizer = config.optim.copy_and_resolve_references()
     with optimizer.ignore_type():
-        optimizer.warmup = 1
+        optimizer.warmup, optimizer.decay = 1, 0
     tx = make_optimizer(optimizer, 1, multipliers(params, config.rules), config.explode)
     trained, frozen = partition(params, config.rules)
     state = jax.eval_shape(lambda *halves: _state(tx, config.optim.ema_decay > 0, *halves), trained, frozen)

@@ -186,5 +186,5 @@ def _may_change(config: Any) -> set[str]:
     """Settings that a resumed run may alter: how it is computed and watched, not what is learnt. A cosine ends where it
     was to end."""
     free = {"log_every", "checkpoint_every", "sample", "bad_steps", "explode", "stall_minutes"}
-    free |= {"mesh", "micro_batches", "model.remat", "model.attention"}
+    free |= {"mesh", "micro_batches", "model.remat", "model.attention", "optim.decay"}
     return free if config.optim.schedule == "cosine" else free | {"steps"}

@@ -26,8 +26,8 @@ def make_optimizer(
     them from where the backbone has them. The multiplier scales decay as well, as a parameter group of its own would.
 
     Args:
-      config: `learning_rate`, `schedule`, `warmup`, `b1`, `b2`, `weight_decay`, `clip`, `moments`.
-      steps: length of the run; read by the cosine schedule.
+      config: `learning_rate`, `schedule`, `warmup`, `decay`, `b1`, `b2`, `weight_decay`, `clip`, `moments`.
+      steps: length of the run; at the end of which the learning rate is 0, unless it is constant throughout.
       speeds: multiplier of every parameter by '/' name, None where it is frozen (`stages.multipliers`).
       explode: see `skip_bad_steps`.
     """
@@ -94,14 +94,17 @@ def skipped_steps(state: SkipState) -> Int[Array, "2"]:
 
 
 def make_schedule(config: Any, steps: int) -> Callable:
-    """Learning rate as a function of the steps done: linear warm-up, then `constant`, or `cosine` down to 0."""
+    """Learning rate as a function of the steps done: linear warm-up, then `constant`, or `cosine` down to 0.
+
+    A constant rate falls to 0 over the last `config.decay` steps, in a straight line.
+    """
     if config.schedule not in ("constant", "cosine"):
         raise InputError(f'optim.schedule is "{config.schedule}"; it must be constant or cosine.')
 
     def rate(step):
         ramp = jnp.minimum(1.0, (step + 1) / max(config.warmup, 1))  # the first step moves already
         if config.schedule == "constant":
-            return config.learning_rate * ramp
+            return config.learning_rate * ramp * jnp.clip((steps - step) / max(config.decay, 1), 0.0, 1.0)
         progress = jnp.clip((step - config.warmup) / max(steps - config.warmup, 1), 0.0, 1.0)
         return config.learning_rate * ramp * 0.5 * (1 + jnp.cos(jnp.pi * progress))
 

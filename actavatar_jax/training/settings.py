@@ -4,6 +4,7 @@ A duration is a string: "20_000 steps", "800_000 examples" or "2 epochs"; a bare
 """
 
 import dataclasses
+import typing
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
+from actavatar_jax.diffusion.sampling import OPTIONS, Sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.dit import DiTConfig
 
@@ -106,6 +108,7 @@ def training(preset: str = "") -> ConfigDict:
     c.optim.learning_rate = 5e-6
     c.optim.schedule = "constant"  # constant | cosine, after the warm-up
     c.optim.warmup = "500 steps"  # linear
+    c.optim.decay = "0"  # of a constant rate: to 0, in a straight line, over so long at the end of the run
     c.optim.b1 = 0.9
     c.optim.b2 = 0.999
     c.optim.weight_decay = 0.01  # of kernels only
@@ -119,13 +122,25 @@ def training(preset: str = "") -> ConfigDict:
     c.time_law.noisy_share = 0.0  # share of samples drawn from [noisy_from, 1] instead; helps backbones trained from
     c.time_law.noisy_from = 0.9  # scratch to learn when events happen
 
-    c.sample = ConfigDict()
+    c.sample = sampling()
     c.sample.every = "0"  # how often sample videos are made; 0: never
     c.sample.jobs = ""  # JSON lines with image, audio and prompt, as for `actavatar sample --jobs`
-    c.sample.steps = 40  # of the solver
-    c.sample.text_guidance = 5.0
-    c.sample.audio_guidance = 5.0
     return c
+
+
+def sampling(**values: Any) -> ConfigDict:
+    """The options of `diffusion.sampling.Sampling`, those not given unset: as the model folder has them."""
+    options = ConfigDict()
+    for field in dataclasses.fields(Sampling):
+        form = (typing.get_args(field.type) or (field.type,))[0]
+        options[field.name] = placeholder(form)
+    options.update(values)
+    return options
+
+
+def chosen(sample: ConfigDict) -> dict[str, Any]:
+    """The options of `sampling` that are set."""
+    return {name: sample[name] for name in OPTIONS if sample[name] is not None}
 
 
 def transformer_config(config: ConfigDict, base: DiTConfig) -> DiTConfig:

@@ -4,6 +4,7 @@ Our model folder is the diffusers layout with tensors of ours beside the others,
 between `diffusers` and `wan` (the original release), or a checked copy.
 """
 
+import dataclasses
 import logging
 import shutil
 from collections.abc import Callable
@@ -117,7 +118,7 @@ def _write_index(src: Path, dst: Path, stored: dict[str, Stored], layout: str) -
         if (src / "scheduler").is_dir():
             shutil.copytree(src / "scheduler", dst / "scheduler", dirs_exist_ok=True)
         return
-    extra: dict[str, Any] = {"defaults": vars(defaults)}
+    extra: dict[str, Any] = {"defaults": dataclasses.asdict(defaults)}
     for component in ("vae", "text_encoder"):
         extra[component] = stored[component].kind.to_json(stored[component].config)
     write_json(dst / "config.json", {**dit.to_wan_json(stored["transformer"].config), WAN_EXTRA: extra})

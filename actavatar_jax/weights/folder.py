@@ -6,7 +6,9 @@ Read: our own folders, a plain Wan2.2-TI2V-5B folder of diffusers, the original 
 import dataclasses
 import functools
 import logging
+import math
 import re
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from actavatar_jax.diffusion.sampling import Sampling, check_length, typed
+from actavatar_jax.errors import InputError
+from actavatar_jax.media.clock import latent_frames
 from actavatar_jax.models import functional
 from actavatar_jax.weights import arrays, names
 from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Kind, find, is_wan_layout, kind_named, kind_of
@@ -38,13 +43,30 @@ class Component:
     params: functional.Params
 
 
+@typing.no_type_check  # it does so itself, in sentences
 @dataclasses.dataclass(frozen=True)
 class Defaults:
-    """What a model was made for, used where a caller does not say."""
+    """What a model was made for, used where a caller does not say. InputError for values that cannot be."""
 
     num_frames: int = 125
     area: int = 704 * 1280  # pixels
     negative_prompt: str = WAN_NEGATIVE_PROMPT
+    sampling: Sampling = dataclasses.field(default_factory=Sampling)
+    sizes: tuple[tuple[int, int], ...] = ()  # (height, width) it was trained on; empty: not known
+    lengths: tuple[int, ...] = ()  # in frames, of the clips it was trained on; empty: not known
+    least_portrait_psnr: float | None = None  # dB that a portrait keeps in the codec; none: every portrait will do
+    world: dict | None = None  # what a folder of puppets says about their world, as it is
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, typed(f"value of {field.name}", getattr(self, field.name), field.type))
+        check_length(self.num_frames)
+        for length in self.lengths:
+            latent_frames(length)
+        if min([self.area, *(side for size in self.sizes for side in size)]) < 1:
+            raise InputError(f"The area is {self.area} and the sizes are {self.sizes}; accepted is 1 pixel or more.")
+        if self.least_portrait_psnr is not None and not 0 < self.least_portrait_psnr < math.inf:
+            raise InputError(f"The least_portrait_psnr is {self.least_portrait_psnr}; accepted is a number above 0.")
 
 
 def load(
@@ -178,7 +200,7 @@ def save(folder: str | Path, component: str, config: Any, params: functional.Par
         write_json(partial / "config.json", kind.to_json(config))
 
 
-def save_index(folder: str | Path, defaults: Defaults | None = None, shift: float = 5.0) -> None:
+def save_index(folder: str | Path, defaults: Defaults = Defaults()) -> None:
     """Writes `model_index.json` and `scheduler/`, with which diffusers' image-to-video pipeline opens the folder.
 
     Call it last: the index names the components that are there. `audio_encoder` and `actavatar` are ours.
@@ -199,10 +221,10 @@ def save_index(folder: str | Path, defaults: Defaults | None = None, shift: floa
         if config.is_file():
             kind = kind_named(component, read_json(config).get("_class_name"))
             index[component] = [kind.library, kind.class_name]
-    index["actavatar"] = dataclasses.asdict(defaults or Defaults())
+    index["actavatar"] = dataclasses.asdict(defaults)
     write_json(folder / "model_index.json", dict(sorted(index.items())))
     with replaced_folder(folder / "scheduler") as partial:
-        write_json(partial / "scheduler_config.json", {**SCHEDULER, "flow_shift": shift})
+        write_json(partial / "scheduler_config.json", {**SCHEDULER, "flow_shift": defaults.sampling.shift})
 
 
 SCHEDULER = {
@@ -220,15 +242,25 @@ SCHEDULER = {
 
 
 def load_defaults(folder: str | Path) -> Defaults:
-    """What the folder says about the videos it was made for; Wan2.2-TI2V-5B's at 25 fps where it says nothing."""
-    folder = Path(folder)
-    values: dict[str, Any] = {}
-    if (folder / "model_index.json").is_file():
-        values = read_json(folder / "model_index.json").get("actavatar", {})
-    elif is_wan_layout(folder):
-        values = read_json(folder / "config.json").get(WAN_EXTRA, {}).get("defaults", {})
-    known = {field.name for field in dataclasses.fields(Defaults)}
-    return Defaults(**{key: value for key, value in values.items() if key in known})
+    """What the folder says about the videos it was made for; Wan2.2-TI2V-5B's at 25 fps where it says nothing.
+
+    Raises InputError for values that it cannot mean.
+    """
+    index = Path(folder) / "model_index.json"
+    if index.is_file():
+        stored = read_json(index).get("actavatar", {})
+    elif is_wan_layout(Path(folder)):
+        index = Path(folder) / "config.json"
+        stored = read_json(index).get(WAN_EXTRA, {}).get("defaults", {})
+    else:
+        return Defaults()
+    try:
+        known = {field.name for field in dataclasses.fields(Defaults)}
+        values = {key: value for key, value in typed("value of its defaults", stored, dict).items() if key in known}
+        values["sampling"] = Sampling().changed(**typed("value of sampling", values.get("sampling", {}), dict))
+        return Defaults(**values)
+    except InputError as error:
+        raise InputError(f"{index} cannot be used: {error}") from error
 
 
 def _tokenizer_class(folder: Path) -> str:

@@ -69,7 +69,7 @@ class ActAvatarTwin(WanTransformer3DModel):
             self.frame_time = torch.nn.Linear(c.freq_dim, c.width)
         if c.place:
             self.place = torch.nn.Linear(2 * c.freq_dim, c.width)
-        if c.precondition:
+        if c.linear_guess:
             self.latent_log_variance = torch.nn.Parameter(torch.zeros(c.out_channels))
 
     @classmethod
@@ -146,9 +146,12 @@ class ActAvatarTwin(WanTransformer3DModel):
             for handle in self._added(tokens, penalty, (frames, rows, columns)):
                 stack.callback(handle.remove)
             text = (text + phases).to(dtype)
-            velocity = super().forward(latents.to(dtype), timesteps, text, return_dict=False)[0].float()
-        if c.precondition:
-            times = timesteps[:, :: rows * columns, None, None] / 1000  # [B, T, 1, 1]
+            seen = latents
+            if c.linear_guess:
+                times = timesteps[:, :: rows * columns, None, None] / 1000  # [B, T, 1, 1]
+                seen = guessed(latents.float(), times, self.latent_log_variance)
+            velocity = super().forward(seen.to(dtype), timesteps, text, return_dict=False)[0].float()
+        if c.linear_guess:
             velocity = preconditioned(velocity, latents.float(), times, self.latent_log_variance)
         return velocity.type_as(latents)
 
@@ -260,6 +263,14 @@ def window_penalty(
     penalty = (outside.clamp(min=0) * math.log(1 / EPSILON)).square() / 2  # [B, T, phases]
     penalty = F.pad(penalty, (1, 0))  # phase 0 and padding lie nowhere outside
     return penalty.gather(2, phase_ids.clamp(min=0).long()[:, None].expand(-1, frames, -1))
+
+
+def guessed(
+    latents: Float[Tensor, "B C T H W"], times: Float[Tensor, "B T 1 1"], log_variance: Float[Tensor, "C"]
+) -> Float[Tensor, "B C T H W"]:
+    """The mean of the clean latents behind noisy ones, data taken for N(0, variance)."""
+    t, variance = times[:, None], log_variance.exp()[:, None, None, None]
+    return latents * (1 - t) * variance / (t**2 + (1 - t) ** 2 * variance)
 
 
 def preconditioned(

@@ -20,11 +20,14 @@ from data_pipelines.puppets import speech
 from data_pipelines.puppets.actions import ACTIONS
 from data_pipelines.puppets.draw import draw
 from data_pipelines.puppets.identity import Identity, Number
-from data_pipelines.puppets.idle import idle_poses
+from data_pipelines.puppets.idle import random_poses, told_poses
 from data_pipelines.puppets.pose import JOINTS, Pose, joints
 from data_pipelines.puppets.script import Cue, make_prompt, make_script, read_prompt, tell_in_order
 
 __all__ = ["ACTIONS", "JOINTS", "Cue", "PuppetClip", "World", "make_clip", "write_clip", "write_clips"]
+
+
+IDLE = ("told", "random")  # see `idle`
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,24 @@ class World:
     grid: Number = 0.5
     max_phases: int = 4
     languages: tuple[str, ...] = ("en", "de")
+    idle: str = "told"  # by speech and looks; random: by nothing that a model could know
 
     def __post_init__(self):
         spoken = {voice.language for voice in speech.VOICES.values()}
         sizes = self.side >= 16 and self.frames >= 1 and self.grid > 0 and 1 <= self.max_phases <= 4
-        if not (sizes and self.languages and spoken.issuperset(self.languages)):
+        if not (sizes and self.languages and spoken.issuperset(self.languages) and self.idle in IDLE):
             raise InputError(
                 f"{self} is no world of puppets: accepted are a side of 16 pixels or more, one frame or more, a grid "
-                f"above 0 s, 1 to 4 phases and languages of {', '.join(sorted(spoken))}."
+                f"above 0 s, 1 to 4 phases, languages of {', '.join(sorted(spoken))} and idle {' or '.join(IDLE)}."
             )
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "World":
+        """Inverse of `dataclasses.asdict`, also after JSON; InputError for values that are none of a world."""
+        try:
+            return cls(**{**values, "languages": tuple(values["languages"])})
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{values} is no world of puppets: {error}.") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +86,11 @@ def make_clip(
     sentence: str | None = None,
     prompt: StructuredPrompt | None = None,
     voice: str | None = None,
+    idle_seed: int | None = None,
 ) -> PuppetClip:
     """The clip of a seed: the same bytes every time. What is given replaces what the seed would choose.
+
+    `idle_seed` is that of idle motion where nothing tells it (`World.idle`).
 
     Refused with an InputError: a prompt with an action that puppets do not know or a window outside the clip, an
     unknown voice, and a sentence that the voice cannot speak or that lasts longer than the clip.
@@ -89,7 +104,11 @@ def make_clip(
         cues = read_prompt(prompt, world.frames)
     sentence, voice, utterance = _speech(seed, world, sentence, voice)
     mouth = speech.visemes(utterance.phonemes, world.frames)
-    poses = [_act(pose, cues, k / FPS) for k, pose in enumerate(_idle(seed, mouth))]
+    if world.idle == "told":
+        idle = told_poses(identity, utterance.phonemes, mouth)
+    else:
+        idle = random_poses(np.random.default_rng([seed if idle_seed is None else idle_seed, 5]), mouth)
+    poses = [_act(pose, cues, k / FPS) for k, pose in enumerate(idle)]
     return PuppetClip(
         frames=draw(identity, poses, world.side),
         audio=utterance.samples,
@@ -164,10 +183,6 @@ def _speech(seed: int, world: World, sentence: str | None, voice: str | None) ->
         sentence = f"{sentence} {speech.make_sentence(words, language)}"
         utterance = speech.speak(sentence, voice, rate, pitch)
     return sentence, voice, speech.fit(utterance, world.frames, rng)
-
-
-def _idle(seed: int, mouth: speech.Visemes) -> list[Pose]:
-    return idle_poses(np.random.default_rng([seed, 5]), mouth.opening, mouth.width)
 
 
 def _act(pose: Pose, cues: tuple[Cue, ...], time: Number) -> Pose:

@@ -22,7 +22,9 @@ from data_pipelines.stream import Fit, Stream
 
 WORDINGS = ("structured", "global", "brief")  # of a clip's prompt: with windows, actions without times, no actions
 PART = 512  # clips that are encoded, or lost to a kill, together
-TRAIN_SEEDS, TEST_SEED = range(10_000, 2_000_000_000), 0  # identities, sentences and scripts: a seed is all of them
+# A seed is a presenter, a sentence and a script. Judges have seeds of their own above these.
+TEST_SEED, WATCHED_SEEDS = 0, range(1_000, 2_000)  # never trained on: for scores, and for looking on while training
+TRAIN_SEEDS, DECODER_SEEDS = range(10_000, 2_000_000_000), range(2_000_000_000, 3_000_000_000)
 
 
 class PuppetSource:

@@ -1,6 +1,6 @@
 """A presenter drawn with Pillow: who it is (`Identity`), how it stands (`Pose`), and the frames (`draw`).
 
-Everything is drawn four times too large and averaged.
+Everything is drawn three or four times too large and averaged.
 """
 
 import math
@@ -29,14 +29,14 @@ from data_pipelines.puppets.pose import (
 
 __all__ = ["draw", "hand_position", "mouth_box", "mouth_position"]
 
-SUPERSAMPLING = 4
 MOUTH_BOX = (0.012, 0.072, 0.065)  # above and below the upper lip, and to both sides: always skin around the lips
 
 
 def draw(identity: Identity, poses: Iterable[Pose], side: int = 64) -> UInt8[np.ndarray, "F side side 3"]:
     """One picture of `side` by `side` pixels for every pose."""
     palette = Palette.of(identity)
-    wall = Image.new("RGB", (side * SUPERSAMPLING, side * SUPERSAMPLING))
+    times = 4 if side <= 64 else 3  # too large; more would cost more than anybody sees
+    wall = Image.new("RGB", (side * times, side * times))
     _draw_wall(Pen(wall), identity, palette)
     frames = []
     for pose in poses:
@@ -47,7 +47,7 @@ def draw(identity: Identity, poses: Iterable[Pose], side: int = 64) -> UInt8[np.
         draw_head(head, identity, palette, pose)
         for name in SIDES:
             _draw_arm(body, identity, palette, pose, name)
-        frames.append(np.asarray(image.reduce(SUPERSAMPLING)))
+        frames.append(np.asarray(image.reduce(times)))
     return np.stack(frames)
 
 

@@ -21,9 +21,10 @@ from actavatar_jax.models import functional
 from actavatar_jax.models.wav2vec2 import Wav2Vec2, standardise
 from actavatar_jax.weights import folder as folders
 from data_pipelines.puppets import speech
-from data_pipelines.puppets.phonemes import PAUSE, SOUNDS, Phoneme, sounds
+from data_pipelines.puppets.phonemes import PAUSE, SOUNDS, Phoneme, is_stressed, sounds
 
 SOUND_IDS = {name: number for number, name in enumerate((PAUSE, *SOUNDS))}
+STRESSED = len(SOUND_IDS)  # is added to a sound's number in stressed phonemes, on which presenters nod
 PER_FRAME = 2  # phonemes asked for in every video frame: a vowel lasts two frames, a stop half of one
 
 
@@ -32,11 +33,12 @@ def train_hearing(
 ) -> float:
     """Trains the audio encoder of a model folder in place; the share of phonemes it tells right on unheard utterances.
 
-    A linear reader of the last state, thrown away afterwards, names the phoneme in each half of every frame.
+    A linear reader of the last state, thrown away afterwards, names the phoneme in each half of every frame, and if
+    it is stressed.
     """
     part = folders.load(folder, "audio_encoder", dtype="float32")
     samples, labels = spoken(utterances + 64, frames, seed)
-    reader = np.zeros((part.config.hidden, PER_FRAME * len(SOUND_IDS)), np.float32)
+    reader = np.zeros((part.config.hidden, PER_FRAME * 2 * len(SOUND_IDS)), np.float32)
     params = {"encoder": part.params, "reader": reader}
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(optax.cosine_decay_schedule(rate, steps)))
 
@@ -89,7 +91,8 @@ def _labels(phonemes: tuple[Phoneme, ...], frames: int) -> Int32[np.ndarray, "F 
         if parts and inside.any():
             share = (times[inside] - phoneme.start) / (phoneme.end - phoneme.start)
             names = [parts[int(s * len(parts))] for s in share]
-            labels[inside] = [SOUND_IDS.get(name, SOUND_IDS["ə"]) for name in names]
+            stress = STRESSED * is_stressed(phoneme.symbol)
+            labels[inside] = [SOUND_IDS.get(name, SOUND_IDS["ə"]) + stress for name in names]
     return labels.reshape(frames, PER_FRAME)
 
 

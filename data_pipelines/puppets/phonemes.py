@@ -96,6 +96,16 @@ def sounds(symbol: str) -> list[str]:
     return parts
 
 
+def is_stressed(symbol: str) -> bool:
+    """Whether the phoneme carries the main stress of its word."""
+    return "\u02c8" in symbol
+
+
+def is_open_vowel(symbol: str) -> bool:
+    """Whether the phoneme begins with one of the widest mouths."""
+    return sounds(symbol)[:1] in ([vowel] for vowel in "aɑæ")
+
+
 def is_voiceless_stop(symbol: str) -> bool:
     """Whether the phoneme begins with silence behind shut lips or tongue."""
     return sounds(symbol)[:1] in (["p"], ["t"], ["k"])

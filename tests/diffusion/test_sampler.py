@@ -12,6 +12,7 @@ from actavatar_jax.diffusion.solvers import SOLVERS, make_solver, model_times, s
 
 B, T, H, W, C = 2, 3, 2, 2, 4
 MIX = jnp.asarray(np.random.default_rng(0).standard_normal((C, C), np.float32))
+MANY = [name for name in SOLVERS if name != "mean"]  # solvers of as many steps as one likes
 EQUAL, SPLIT = guidance("auto", 5.0, 5.0), guidance("text_first", 5.0, 3.0)
 
 
@@ -61,7 +62,7 @@ def plain_loop(name, chosen, steps, noise, first_frame):
     return latents
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", MANY)
 @pytest.mark.parametrize("chosen", [EQUAL, SPLIT])
 @pytest.mark.parametrize("with_image", [True, False])
 def test_scan_equals_plain_loop(name, chosen, with_image, inputs):
@@ -69,11 +70,29 @@ def test_scan_equals_plain_loop(name, chosen, with_image, inputs):
     np.testing.assert_allclose(run(name, chosen, **inputs), plain_loop(name, chosen, 5, **inputs), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", MANY)
 def test_first_frame_is_untouched(name, inputs):
     latents = run(name, EQUAL, **inputs)
     np.testing.assert_array_equal(latents[:, :1], inputs["first_frame"])
     assert np.abs(latents[:, 1:] - inputs["noise"][:, 1:]).min() > 0
+
+
+def test_mean_is_one_step_of_euler(inputs):
+    latents = run("mean", SPLIT, steps=1, **inputs)
+    np.testing.assert_array_equal(latents, run("euler", SPLIT, steps=1, **inputs))
+    np.testing.assert_allclose(latents, plain_loop("mean", SPLIT, 1, **inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_mean_of_a_perfect_model_is_the_same_for_every_noise():
+    """At pure noise the velocity that leaves the least error is the noise minus the mean of the data."""
+
+    def perfect(latents, timesteps, conditions):
+        return latents - 0.25
+
+    for seed in range(2):
+        noise = sample_noise(seed, np.arange(B), (T, H, W, C))
+        latents = run("mean", EQUAL, steps=1, model=perfect, noise=noise, first_frame=None)
+        np.testing.assert_allclose(latents, np.full(latents.shape, 0.25), atol=1e-5)
 
 
 def test_noise_of_the_first_frame_has_no_effect(inputs):
@@ -96,7 +115,7 @@ def test_the_model_sees_the_clean_frame_and_timestep_0_at_every_step(inputs):
         np.testing.assert_array_equal(timesteps, [[0] + [time] * (T - 1)] * (2 * B))
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", MANY)
 def test_samples_do_not_depend_on_the_batch(name, inputs):
     together = run(name, EQUAL, **inputs)
     for i in range(B):

@@ -268,6 +268,42 @@ def test_pictures_give_psnr():
     assert report["psnr"].value == pytest.approx(24.05, abs=0.01) and report["psnr"].clips == 1
 
 
+def pictures_and_regions(first=0, rest=16, hands=True):
+    """Three frames of errors `first`, `rest`, `rest` but for exact walls, and masks of all that can be told apart."""
+    black = np.zeros((3, 4, 4, 3), np.uint8)
+    frames = black + np.uint8(rest)
+    frames[0], frames[:, 3] = first, 0
+    names = ("hands", "mouth", "still")
+    masks = {name: np.zeros((3, 4, 4), bool) for name in names}
+    masks["hands"][1, :2], masks["mouth"][:, 2], masks["still"][:, 3] = hands, True, True
+    return {"pictures": (frames, black), "regions": masks}
+
+
+def test_regions_give_psnr_of_their_own_without_the_first_frame():
+    with_hands, without = pictures_and_regions(first=99), pictures_and_regions(rest=32, hands=False)
+    truths = [replace(TRUTHS[0], **with_hands), replace(TRUTHS[1], **without), TRUTHS[2]]
+    report = score_clips([see(t) for t in truths], truths)
+    louder, softer = (20 * math.log10(255 / rest) for rest in (32, 16))
+    assert report["psnr_mouth"].value == pytest.approx((louder + softer) / 2) and report["psnr_mouth"].clips == 2
+    assert report["psnr_hands"].value == pytest.approx(softer) and report["psnr_hands"].clips == 1
+    assert report["psnr_still"].value == pytest.approx(58.92, abs=0.01)  # exact, and yet a number
+    whole = (louder + softer) / 2 + 10 * math.log10(4 / 3)  # a quarter is exact
+    assert report["psnr_whole"].value == pytest.approx(whole) and report["psnr_whole"].clips == 2
+    assert report["psnr_mouth"].low < report["psnr_mouth"].value < report["psnr_mouth"].high
+    table = report.table().splitlines()
+    assert [line.split()[-1] for line in table if "dB" in line or line.startswith("...")] == ["2", "2", "1", "2", "2"]
+
+
+def test_regions_that_do_not_fit_are_refused():
+    good = pictures_and_regions()
+    unknown = replace(TRUTHS[0], pictures=good["pictures"], regions={"feet": good["regions"]["hands"]})
+    with pytest.raises(InputError, match="region 'feet' of clip 0; accepted are hands, mouth, still"):
+        score_clips([see(unknown)], [unknown])
+    blind = replace(TRUTHS[0], regions=good["regions"])
+    with pytest.raises(InputError, match="regions of clip 0 without its pictures"):
+        score_clips([see(blind)], [blind])
+
+
 def test_wrong_input_is_told_in_one_sentence():
     with pytest.raises(InputError, match="1 judgements of 2 clips"):
         score_clips([see(TRUTHS[0])], TRUTHS[:2])

@@ -11,7 +11,7 @@ from flax import nnx
 from actavatar_jax.media.clock import latent_times
 from actavatar_jax.models import functional
 from actavatar_jax.models.audio_adapter import AudioAdapterConfig, AudioCrossAttention, depth_scale
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig, gaussian_velocity, patchify, unpatchify
+from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig, gaussian_data, gaussian_velocity, patchify, unpatchify
 from actavatar_jax.models.window import window_penalty
 
 CONFIG = DiTConfig(
@@ -200,8 +200,34 @@ def test_gaussian_velocity_is_the_best_linear_guess(time):
     np.testing.assert_allclose(np.ravel(deviation), (velocity - slope * noisy).std(0), rtol=0.01)
 
 
-def test_preconditioned_model_starts_as_the_gaussian_guess_and_learns_its_variance():
-    config = dataclasses.replace(CONFIG, precondition=True)
+@pytest.mark.parametrize("time", [0.0, 0.05, 0.5, 0.9, 1.0])
+def test_gaussian_data_is_the_best_linear_guess(time):
+    variance, count = np.array([0.1, 4.0]), 1_000_000
+    rng = np.random.default_rng(0)
+    data, noise = rng.normal(size=(count, 2)) * np.sqrt(variance), rng.normal(size=(count, 2))
+    noisy = (1 - time) * data + time * noise
+    guess = gaussian_data(jnp.ones((1, 1, 1, 1, 2)), jnp.full((1, 1), time), jnp.asarray(variance))
+    np.testing.assert_allclose(np.ravel(guess), (noisy * data).mean(0) / (noisy**2).mean(0), atol=0.012)
+
+
+def test_with_the_linear_guess_nothing_of_pure_noise_is_seen_but_first_frames_are():
+    config = dataclasses.replace(CONFIG, linear_guess=True)
+    params = randomised(config)
+    params["latent_log_variance"] = jnp.zeros(4)
+    pure = jnp.full_like(TIMES, 1000.0).at[:, 0].set(0)
+    other = LATENTS.at[:, 1:].set(jax.random.normal(jax.random.key(9), LATENTS[:, 1:].shape))
+    known = (
+        gaussian_velocity(LATENTS, pure / 1000, jnp.ones(4))[0],
+        gaussian_velocity(other, pure / 1000, jnp.ones(4))[0],
+    )
+    learnt = [run(config, params, latents=x, times=pure) - k for x, k in zip((LATENTS, other), known, strict=True)]
+    np.testing.assert_allclose(learnt[0], learnt[1], atol=1e-5)
+    first = run(config, params, latents=LATENTS.at[:, 0].add(1.0), times=pure) - known[0]
+    assert np.abs(first[:, 1:] - learnt[0][:, 1:]).max() > 1e-3
+
+
+def test_a_model_with_the_linear_guess_starts_as_it_and_learns_its_variance():
+    config = dataclasses.replace(CONFIG, linear_guess=True)
     flat = initial(config) | {"latent_log_variance": jnp.log(jnp.asarray([0.1, 0.5, 1.0, 4.0]))}
     expected, _ = gaussian_velocity(LATENTS, TIMES / 1000, jnp.asarray([0.1, 0.5, 1.0, 4.0]))
     np.testing.assert_allclose(run(config, functional.unflatten(flat)), expected, rtol=1e-5, atol=1e-5)

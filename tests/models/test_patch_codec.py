@@ -7,7 +7,8 @@ import pytest
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, fit_patch_codec
+from actavatar_jax.models.frame_decoder import FrameDecoderConfig
+from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, enlarged, fit_patch_codec, reduced
 from actavatar_jax.weights import folder
 
 
@@ -22,8 +23,8 @@ def moving_disc(seed: int, frames: int = 9, side: int = 64) -> np.ndarray:
     return (picture * 2 - 1).astype(np.float32)
 
 
-def fitted(clips, channels: int, places=(1, 1), differences=False):
-    config = PatchCodecConfig(channels, places, differences)
+def fitted(clips, channels: int, places=(1, 1), differences=False, **sizes):
+    config = PatchCodecConfig(channels, places, differences, **sizes)
     params = fit_patch_codec(clips, config)
     return functional.bind(PatchCodec, config, jax.tree.map(jnp.asarray, params))
 
@@ -84,9 +85,15 @@ def test_bases_of_every_place_are_sharper_where_everything_has_its_place():
         own.encode(jnp.zeros((1, 5, 32, 32, 3)))
 
 
-@pytest.mark.parametrize("places", [(1, 1), (2, 3)])
-def test_a_model_folder_gives_it_back(tmp_path, places):
-    config = PatchCodecConfig(5, places, differences=places != (1, 1))
+@pytest.mark.parametrize(
+    "config",
+    [
+        PatchCodecConfig(5),
+        PatchCodecConfig(5, (2, 3), differences=True),
+        PatchCodecConfig(5, (1, 1), True, 8, 2, FrameDecoderConfig((4, 6), warps=1, shuffle=4)),
+    ],
+)
+def test_a_model_folder_gives_it_back(tmp_path, config):
     params = jax.device_get(functional.init(PatchCodec, config, jax.random.key(0)))
     folder.save(tmp_path, "vae", config, params)
     stored = folder.load(tmp_path, "vae")
@@ -103,3 +110,58 @@ def test_differences_code_still_parts_as_zero_and_moving_ones_as_well_as_before(
     assert np.abs(mean).mean() < 0.25 * np.abs(codec.encode(still)[:, 1:]).mean()
     assert psnr(differing.decode(differing.encode(clip)), clip) > 26
     np.testing.assert_allclose(differing.encode(clip[:, :5]), differing.encode(clip)[:, :2], atol=1e-5)
+
+
+def test_patches_of_other_sides_and_smaller_pictures_keep_the_rules():
+    clips = [moving_disc(i) for i in range(12)]
+    clip = jnp.asarray(moving_disc(99))[None]
+    for sizes, shape, least in (({"patch": 8}, (1, 3, 8, 8, 64), 30), ({"reduce": 2}, (1, 3, 2, 2, 64), 22)):
+        codec = fitted(clips, 64, differences=True, **sizes)
+        latents = codec.encode(clip)
+        assert latents.shape == shape and codec.config.stride == 64 // shape[2]
+        assert psnr(codec.decode(latents), clip) > least
+        np.testing.assert_allclose(codec.encode(clip[:, :5]), latents[:, :2], atol=1e-5)
+        with pytest.raises(InputError, match=f"multiples of {codec.config.stride}"):
+            codec.encode(clip[:, :, : 64 - 4])
+
+
+def test_pictures_are_averaged_down_and_enlarged_in_straight_lines():
+    ramp = jnp.arange(8.0).reshape(1, 1, 1, 8, 1) * jnp.ones((1, 1, 4, 8, 3))
+    assert reduced(ramp, 2)[0, 0, 0, :, 0].tolist() == [0.5, 2.5, 4.5, 6.5]
+    np.testing.assert_allclose(enlarged(reduced(ramp, 2), 2)[0, 0, :, 1:-1], ramp[0, 0, :, 1:-1], atol=1e-6)
+
+
+@pytest.mark.parametrize("decoder", [None, FrameDecoderConfig((4, 6))])
+def test_a_clean_first_frame_is_kept_and_is_the_ground_of_the_others(decoder):
+    config = PatchCodecConfig(64, differences=True, decoder=decoder)
+    params = fit_patch_codec([moving_disc(i) for i in range(12)], config)
+    if decoder:
+        drawn = functional.init(PatchCodec, config, jax.random.key(0))["decoder"]
+        params = params | {"decoder": jax.tree.map(lambda leaf: leaf + 0.02, drawn)}
+    codec = functional.bind(PatchCodec, config, jax.tree.map(jnp.asarray, params))
+    clip = jnp.asarray(np.stack([moving_disc(98), moving_disc(99)]))
+    latents = codec.encode(clip)
+    with_first, without = codec.decode(latents, clip[:, 0]), codec.decode(latents)
+    np.testing.assert_array_equal(with_first[:, 0], clip[:, 0])
+    assert without.shape == with_first.shape and psnr(without[:, 0], clip[:, 0]) < 50
+    still = jnp.repeat(clip[:, :1], 9, axis=1)
+    assert (
+        psnr(codec.decode(codec.encode(still), clip[:, 0]), still) > psnr(codec.decode(codec.encode(still)), still) + 5
+    )
+    for first in (None, clip[:, 0]):
+        np.testing.assert_allclose(codec.decode_stream(latents, first), codec.decode(latents, first), atol=1e-5)
+        np.testing.assert_allclose(codec.decode(latents[:, :2], first), codec.decode(latents, first)[:, :5], atol=1e-5)
+
+
+def test_a_learned_decoder_needs_differences():
+    with pytest.raises(InputError, match="differences"):
+        functional.init(PatchCodec, PatchCodecConfig(4, decoder=FrameDecoderConfig()), jax.random.key(0))
+
+
+def test_first_frames_of_another_world_are_strange():
+    codec = fitted([moving_disc(i) for i in range(24)], channels=48, differences=True)
+    own = codec.encode(jnp.asarray(np.stack([moving_disc(seed, frames=1) for seed in range(100, 116)])))
+    stripes = np.sign(np.sin(np.arange(64) * 1.9))[None, None, :, None] * np.ones((1, 64, 64, 3), np.float32)
+    foreign = codec.encode(jnp.asarray(stripes[None], jnp.float32))
+    strange = np.asarray(codec.strangeness(own))
+    assert 0.2 < np.median(strange) < 3 and float(codec.strangeness(foreign)[0]) > 5 * strange.max()

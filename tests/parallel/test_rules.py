@@ -23,7 +23,7 @@ from actavatar_jax.parallel.rules import (
 from actavatar_jax.training.state import TrainState
 
 MESH = AbstractMesh((2, 8, 4), AXES)
-EVERY_HELP = DiTConfig(phase_bias="soft", frame_time=True, place=True, precondition=True)
+EVERY_HELP = DiTConfig(phase_bias="soft", frame_time=True, place=True, linear_guess=True)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ CONFIG = DiTConfig(
     freq_dim=32,
     audio=AudioAdapterConfig(feature_layers=2, feature_width=4, hidden=8, tokens=3, token_width=8),
 )
-EVERYTHING = {"phase_bias": "soft", "frame_time": True, "place": True, "precondition": True}
+EVERYTHING = {"phase_bias": "soft", "frame_time": True, "place": True, "linear_guess": True}
 FRAMES, HEIGHT, WIDTH = GRID = (5, 4, 6)
 TOLERANCE = 1e-5
 
@@ -105,8 +105,8 @@ def saved(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"phase_bias": "hard"}, {"frame_time": True}, {"place": True, "precondition": True}],
-    ids=["paper", "hard", "frame_time", "place_precondition"],
+    [{}, {"phase_bias": "hard"}, {"frame_time": True}, {"place": True, "linear_guess": True}],
+    ids=["paper", "hard", "frame_time", "place_linear_guess"],
 )
 def test_velocity(saved, tmp_path, options):
     config = dataclasses.replace(CONFIG, **options)
@@ -176,7 +176,7 @@ def test_full_size_has_the_names_and_shapes_of_the_files():
 
 
 def test_timesteps_per_token(saved, tmp_path):
-    config = dataclasses.replace(CONFIG, precondition=True)
+    config = dataclasses.replace(CONFIG, linear_guess=True)
     saved(config)
     twin = ActAvatarTwin.from_folder(tmp_path)
     latents, times, conditions = random_inputs(config)

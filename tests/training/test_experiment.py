@@ -169,6 +169,15 @@ def test_sample_videos_without_encoders_are_refused_beforehand(base, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_sampling_that_does_not_fit_is_refused_beforehand(base, tmp_path):
+    (tmp_path / "jobs.jsonl").write_text('{"image": "a.png", "audio": "a.wav", "prompt": "Waves.", "out": "a.mp4"}')
+    config = short(stage2, folder=str(base), preset="")
+    config.sample.update({"every": "1", "jobs": str(tmp_path / "jobs.jsonl"), "solver": "mean"})
+    with pytest.raises(InputError, match="mean makes 1 step, not 40"):
+        experiment.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_adapter_that_was_never_trained_is_refused(tmp_path):
     model_config, params = experiment.open_model(short(stage2))
     experiment.write_model(tmp_path / "model", "", model_config, params)

@@ -10,7 +10,7 @@ from actavatar_jax.training.optimizer import SETTLED, make_optimizer, make_sched
 
 
 def settings(**changes):
-    base = {"learning_rate": 0.1, "schedule": "constant", "warmup": 1, "b1": 0.9, "b2": 0.999}
+    base = {"learning_rate": 0.1, "schedule": "constant", "warmup": 1, "decay": 0, "b1": 0.9, "b2": 0.999}
     return SimpleNamespace(**(base | {"weight_decay": 0.0, "clip": 1.0, "moments": "float32"} | changes))
 
 
@@ -22,6 +22,11 @@ def test_warm_up_is_linear_and_moves_from_the_first_step():
 def test_cosine_falls_to_zero_at_the_end_of_the_run():
     rate = make_schedule(settings(schedule="cosine", warmup=10), steps=110)
     np.testing.assert_allclose([rate(10), rate(60), rate(110)], [0.1, 0.05, 0.0], atol=1e-7)
+
+
+def test_a_constant_rate_falls_to_zero_over_the_last_steps_that_it_is_told():
+    rate = make_schedule(settings(decay=4), steps=10)
+    np.testing.assert_allclose([rate(s) for s in (5, 6, 7, 9, 10)], [0.1, 0.1, 0.075, 0.025, 0.0], atol=1e-7)
 
 
 def test_unknown_schedule_is_refused():

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from actavatar_jax.diffusion.sampling import Sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
@@ -21,6 +22,7 @@ STEMS = {
     "audio_encoder": "model",
 }
 COMPONENTS = tuple(STEMS)
+DEFAULTS = folder.Defaults(25, 4096, "blur", Sampling(shift=3.0), ((64, 64),), (25,), 26.5, {"side": 64})
 
 
 def random_params(module, config):
@@ -44,7 +46,7 @@ def complete(diffusers_folder, tmp_path_factory):
     part = folder.load(path, "transformer")
     params = random_params(part.module, part.config)
     folder.save(path, "transformer", part.config, params, max_shard_bytes=50_000)
-    folder.save_index(path, folder.Defaults(25, 4096, "blur"), shift=3.0)
+    folder.save_index(path, DEFAULTS)
     return path
 
 
@@ -107,7 +109,7 @@ def test_wan_to_ours_to_wan(complete, wan, tmp_path):
         want.pop("encoder.embed_tokens.weight", None)  # the copy of a tied tensor
         assert content(tmp_path / "ours", component) == want
         assert folder.load(tmp_path / "ours", component).config == folder.load(complete, component).config
-    assert folder.load_defaults(tmp_path / "ours") == folder.load_defaults(wan) == folder.Defaults(25, 4096, "blur")
+    assert folder.load_defaults(tmp_path / "ours") == folder.load_defaults(wan) == DEFAULTS
     assert (tmp_path / "ours" / "tokenizer" / "tokenizer.json").is_file()
 
     convert.to_torch(tmp_path / "ours", tmp_path / "back", layout="wan")

@@ -99,7 +99,7 @@ def test_options_have_tensors_only_where_they_are_on(phase_bias, where):
 
 @pytest.mark.parametrize("layout", [dit.diffusers, dit.wan])
 def test_out_and_in_again_is_bitwise(layout):
-    config = dataclasses.replace(SMALL, phase_bias="soft", frame_time=True, place=True, precondition=True)
+    config = dataclasses.replace(SMALL, phase_bias="soft", frame_time=True, place=True, linear_guess=True)
     rng = np.random.default_rng(0)
     abstract = functional.abstract(ActAvatarDiT, config)
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), abstract)

@@ -1,5 +1,6 @@
 """Model folders: what diffusers wrote, we load; what we write, diffusers loads."""
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -9,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from actavatar_jax.diffusion.sampling import Sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
@@ -110,7 +112,7 @@ def test_diffusers_pipeline_opens_our_folder(diffusers_folder, tmp_path):
         part = folder.load(diffusers_folder, component)
         folder.save(tmp_path, component, part.config, part.params)
     shutil.copytree(diffusers_folder / "tokenizer", tmp_path / "tokenizer")
-    folder.save_index(tmp_path, folder.Defaults(num_frames=25, area=4096, negative_prompt="blur"), shift=3.0)
+    folder.save_index(tmp_path, folder.Defaults(25, 4096, "blur", Sampling(shift=3.0)))
     pipe = diffusers.WanImageToVideoPipeline.from_pretrained(tmp_path)
     assert pipe.config.expand_timesteps and pipe.config.boundary_ratio is None and pipe.transformer_2 is None
     assert type(pipe.scheduler).__name__ == "UniPCMultistepScheduler"
@@ -118,11 +120,73 @@ def test_diffusers_pipeline_opens_our_folder(diffusers_folder, tmp_path):
     text = theirs(diffusers_folder / "text_encoder", "model")["shared.weight"].astype(np.float32)
     np.testing.assert_array_equal(pipe.text_encoder.get_input_embeddings().weight.detach().float().numpy(), text)
     assert pipe.text_encoder.encoder.embed_tokens.weight.abs().min() > 0  # transformers can lose the tied copy
-    assert folder.load_defaults(tmp_path) == folder.Defaults(25, 4096, "blur")
+    assert folder.load_defaults(tmp_path) == folder.Defaults(25, 4096, "blur", Sampling(shift=3.0))
 
 
 def test_folder_without_defaults(diffusers_folder):
     assert folder.load_defaults(diffusers_folder) == folder.Defaults(125, 704 * 1280, folder.WAN_NEGATIVE_PROMPT)
+
+
+DEFAULTS = folder.Defaults(
+    num_frames=25,
+    area=64 * 64,
+    negative_prompt="blur",
+    sampling=Sampling(steps=1, solver="mean", text_guidance=1.0, height=64, width=96, seed=7),
+    sizes=((64, 96), (96, 64)),
+    lengths=(25, 49),
+    least_portrait_psnr=26.5,
+    world={"side": 64, "idle": "told", "places": [1, [2, None]]},
+)
+
+
+def test_what_a_folder_says_comes_back(tmp_path):
+    folder.save_index(tmp_path, DEFAULTS)
+    assert folder.load_defaults(tmp_path) == DEFAULTS
+    fresh = {field.name: field.default for field in dataclasses.fields(folder.Defaults)}
+    assert all(getattr(DEFAULTS, name) != value for name, value in fresh.items())  # none was left out here
+
+
+def test_an_old_folder_samples_as_plain_wan(tmp_path):
+    """As the first folders were written, and one by a later version with keys that are not known yet."""
+    for more in ({}, {"later": 1}):
+        index = {"actavatar": {"num_frames": 77, "area": 4096, "negative_prompt": ""} | more}
+        (tmp_path / "model_index.json").write_text(json.dumps(index))
+        assert folder.load_defaults(tmp_path) == folder.Defaults(77, 4096, "")
+        assert folder.load_defaults(tmp_path).sampling == Sampling()
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        ([], r"its defaults is \[\]; accepted is an object"),
+        ({"num_frames": 26}, "25 or 29"),
+        ({"num_frames": 1}, "5, 9, "),
+        ({"num_frames": 25.5}, "num_frames is 25.5; accepted is a whole number"),
+        ({"num_frames": None}, "num_frames is None"),
+        ({"area": 0}, "1 pixel or more"),
+        ({"area": True}, "area is True"),
+        ({"negative_prompt": 1}, "negative_prompt is 1; accepted is text"),
+        ({"sampling": [40]}, r"sampling is \[40\]; accepted is an object"),
+        ({"sampling": {"steps": "40"}}, "steps is '40'; accepted is a whole number"),
+        ({"sampling": {"solver": "heun"}}, "no solver 'heun'"),
+        ({"sampling": {"solver": "mean"}}, "1 step, not 40"),
+        ({"sampling": {"pace": 1}}, "no sampling option pace"),
+        ({"sizes": 64}, "sizes is 64; accepted is a list"),
+        ({"sizes": [64, 64]}, "sizes is 64; accepted is a list of 2"),
+        ({"sizes": [[64, 64, 3]]}, "accepted is a list of 2"),
+        ({"sizes": [[64, -64]]}, "1 pixel or more"),
+        ({"lengths": [25, "49"]}, "lengths is '49'; accepted is a whole number"),
+        ({"lengths": [26]}, "25 or 29"),
+        ({"least_portrait_psnr": "26 dB"}, "least_portrait_psnr is '26 dB'; accepted is a number"),
+        ({"least_portrait_psnr": -1}, "a number above 0"),
+        ({"least_portrait_psnr": float("inf")}, "a number above 0"),
+        ({"world": "puppets"}, "world is 'puppets'; accepted is an object"),
+    ],
+)
+def test_a_folder_that_says_what_cannot_be(tmp_path, stored, words):
+    (tmp_path / "model_index.json").write_text(json.dumps({"actavatar": stored}))
+    with pytest.raises(InputError, match=rf"model_index.json cannot be used: .*{words}"):
+        folder.load_defaults(tmp_path)
 
 
 def test_part_of_the_adapter_is_an_error(diffusers_folder, tmp_path):

@@ -84,7 +84,7 @@ _WAN_CONFIG = {
 }
 _WAN_OPTIONAL = {"text_dim", "text_len", "patch_size"}  # the release leaves them to the defaults of the class
 # Ours, beside the audio adapter's.
-_SETTINGS = ("max_phases", "phase_bias", "frame_time", "place", "precondition", "text_len")
+_SETTINGS = ("max_phases", "phase_bias", "frame_time", "place", "linear_guess", "text_len")
 
 
 def diffusers(config: DiTConfig) -> Table:
@@ -119,7 +119,7 @@ def _table(config: DiTConfig, side: int) -> Table:
         entries += linear("frame_time", "frame_time")
     if config.place:
         entries += linear("place", "place")
-    if config.precondition:
+    if config.linear_guess:
         entries.append(Entry("latent_log_variance", "latent_log_variance"))
 
     modulation = reshape((1, 6, width), (6, width))
@@ -223,6 +223,11 @@ def _settings(config: DiTConfig) -> dict[str, Any]:
 def _from_settings(values: dict[str, Any]) -> dict[str, Any]:
     settings = dict(values.get("actavatar") or {})
     audio = settings.pop("audio", {})
+    if settings.pop("precondition", False):
+        raise InputError(
+            "the transformer was trained by an older version, on noisy latents where it now sees the linear guess of "
+            "clean ones (linear_guess); train it again."
+        )
     unknown = sorted({*settings} - {*_SETTINGS} | {*audio} - {f.name for f in dataclasses.fields(AudioAdapterConfig)})
     if unknown:
         raise InputError(f"the transformer's config.json has unknown settings under actavatar: {', '.join(unknown)}.")

@@ -1,0 +1,59 @@
+"""The options of sampling: what cannot be is refused in one sentence, whoever asks for it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from actavatar_jax import InputError, Sampling
+from actavatar_jax.diffusion.sampling import OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"steps": 0}, "1 to 1000, not 0"),
+        ({"steps": "8"}, "steps is '8'; accepted is a whole number"),
+        ({"steps": 8.0}, "steps is 8.0; accepted is a whole number"),
+        ({"steps": True}, "steps is True; accepted is a whole number"),
+        ({"steps": None}, "steps is None"),
+        ({"solver": "heun"}, "unipc, dpm\\+\\+, euler, mean"),
+        ({"solver": "mean"}, "1 step, not 40; give steps=1"),
+        ({"shift": 0}, "shift must be a positive number"),
+        ({"shift": "5"}, "shift is '5'; accepted is a number"),
+        ({"text_guidance": float("nan")}, "finite"),
+        ({"guidance": "loud"}, "auto, joint"),
+        ({"guidance": "joint", "audio_guidance": 3.0}, "make them equal"),
+        ({"negative_prompt": 3}, "accepted is text"),
+        ({"num_frames": 10}, "9 or 13"),
+        ({"num_frames": 1}, "1 frame is the image itself"),
+        ({"height": 64}, "go together"),
+        ({"height": -64, "width": 64}, "-64x64"),
+        ({"seed": -1}, "0 to 4294967295"),
+        ({"seed": 2**32}, "0 to 4294967295"),
+    ],
+)
+def test_wrong_options_are_refused(options, words):
+    for make in (Sampling, Sampling().changed):
+        with pytest.raises(InputError, match=words):
+            make(**options)
+
+
+def test_an_option_that_does_not_exist_is_answered_with_those_that_do():
+    with pytest.raises(InputError, match=f"no sampling option stepz; there are: {', '.join(OPTIONS)}"):
+        Sampling().changed(stepz=8)
+
+
+def test_numbers_of_numpy_become_plain_ones():
+    """They are stored as JSON."""
+    options = Sampling(steps=np.int64(8), shift=np.float32(3), text_guidance=2)
+    assert options == Sampling(steps=8, shift=3.0, text_guidance=2.0)
+    assert json.dumps(vars(options)) == json.dumps(vars(Sampling(steps=8, shift=3.0, text_guidance=2.0)))
+
+
+def test_the_single_step_of_mean_is_not_inherited():
+    mean = Sampling().changed(solver="mean", steps=1)
+    with pytest.raises(InputError, match="unipc would inherit the single step of mean; give steps"):
+        mean.changed(solver="unipc")
+    assert mean.changed(solver="unipc", steps=1).solver == "unipc"
+    assert mean.changed(solver="mean", seed=1) == mean.changed(seed=1)

@@ -1,0 +1,151 @@
+"""The pipeline around the model: whose options count, what is remarked on, which portraits it takes."""
+
+import dataclasses
+
+import jaxtyping
+import numpy as np
+import pytest
+
+from actavatar_jax import ActAvatarPipeline, InputError, Sampling, pipeline
+from actavatar_jax.media import fit_image
+from actavatar_jax.models.presets import PRESETS
+from data_pipelines.small_world import make_model
+
+SIZE, FRAMES = (64, 64), 9
+OWN = Sampling(steps=3, text_guidance=2.0, audio_guidance=2.0, negative_prompt="dull", seed=5)
+SPEECH = (0.1 * np.sin(np.arange(FRAMES * 640) / 9)).astype(np.float32)
+PROMPT = "A square. [0-0.2s] Moves."
+
+
+def clip(seed: int) -> np.ndarray:
+    """A coloured square that moves over a coloured ground: uint8 [F, 64, 64, 3]."""
+    rng = np.random.default_rng(seed)
+    frames = np.tile(rng.integers(0, 256, 3, np.uint8), (FRAMES, *SIZE, 1))
+    colour, top = rng.integers(0, 256, 3, np.uint8), rng.integers(0, 32)
+    for i, frame in enumerate(frames):
+        frame[top : top + 16, 2 * i : 2 * i + 16] = colour
+    return frames
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline") / "model"
+    sizes = {"size": SIZE, "num_frames": FRAMES}
+    make_model(folder, [clip(seed) for seed in range(8)], [PROMPT, "dull"], preset=PRESETS["tiny"], **sizes)
+    return ActAvatarPipeline.from_pretrained(folder)
+
+
+@pytest.fixture
+def make(loaded):
+    """make(**defaults): the pipeline of a folder that says so."""
+
+    def of(**defaults) -> ActAvatarPipeline:
+        changed = dataclasses.replace(loaded.defaults, **{"sampling": OWN} | defaults)
+        return ActAvatarPipeline(loaded.transformer, loaded.encoders, changed)
+
+    return of
+
+
+@pytest.fixture
+def sampled(monkeypatch):
+    """What reaches the sampler; neither it nor the model does anything here."""
+    calls = []
+
+    def record(velocity, conditions, *, noise, **options):
+        calls.append(options | {"noise": noise})
+        return noise
+
+    monkeypatch.setattr(pipeline, "sample", record)
+    monkeypatch.setattr(pipeline, "embed_conditions", lambda *_: None)
+    return calls
+
+
+def test_a_call_is_its_latents_decoded(make):
+    pipe, picture = make(), clip(20)[0]
+    latents, fitted, speech = pipe.sample_latents(picture[:60], SPEECH, PROMPT)
+    assert latents.shape == (3, 4, 4, PRESETS["tiny"].transformer.in_channels) and isinstance(latents, np.ndarray)
+    np.testing.assert_array_equal(fitted, fit_image(picture[:60], *SIZE))
+    np.testing.assert_array_equal(speech, SPEECH)
+    video = pipe(picture[:60], SPEECH, PROMPT)
+    np.testing.assert_array_equal(video.frames, pipe.encoders.decode(latents, fitted))
+    np.testing.assert_array_equal(video.audio, speech)
+
+
+def test_single_options_win_over_sampling_and_that_over_the_folder(make, sampled):
+    pipe, picture = make(), clip(20)[0]
+    asked = Sampling(steps=4, solver="euler", seed=6)
+    pipe.sample_latents(picture, SPEECH, PROMPT)
+    pipe.sample_latents(picture, SPEECH, PROMPT, steps=5, audio_guidance=3.0)
+    pipe.sample_latents(picture, SPEECH, PROMPT, asked)
+    pipe.sample_latents(picture, SPEECH, PROMPT, asked, steps=7, num_frames=5)
+    pipe.sample_latents(picture, SPEECH, PROMPT, seed=6)
+    seen = [(call["solver"], len(call["sigmas"]) - 1, call["noise"].shape[1]) for call in sampled]
+    assert seen == [("unipc", 3, 3), ("unipc", 5, 3), ("euler", 4, 3), ("euler", 7, 2), ("unipc", 3, 3)]
+    assert [call["guidance"].weights for call in sampled[:3]] == [(-1.0, 2.0), (-1.0, -1.0, 3.0), (-4.0, 5.0)]
+    first, second, third, _, last = (call["noise"] for call in sampled)
+    assert np.array_equal(first, second) and np.array_equal(third, last) and not np.array_equal(first, third)
+
+
+def test_the_negative_prompt_is_the_callers_or_that_of_sampling_or_the_models(make, sampled, monkeypatch):
+    pipe, picture, read = make(negative_prompt="blur", sampling=Sampling(steps=1)), clip(20)[0], []
+    text = pipe.encoders.text
+    monkeypatch.setattr(
+        pipe.encoders, "text", lambda prompts, **how: read.append(prompts[1].base) or text(prompts, **how)
+    )
+    pipe.sample_latents(picture, SPEECH, PROMPT)
+    pipe.sample_latents(picture, SPEECH, PROMPT, OWN)
+    pipe.sample_latents(picture, SPEECH, PROMPT, OWN, negative_prompt="")
+    assert read == ["blur", "dull", ""]
+
+
+def test_wrong_options_of_a_call_are_named(make, monkeypatch):
+    pipe = make()
+    with pytest.raises(InputError, match="no sampling option step; there are: steps, solver, "):
+        pipe(clip(20)[0], SPEECH, PROMPT, step=8)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would refuse it before we do
+    with pytest.raises(InputError, match="sampling is 125; accepted is a Sampling, or single options"):
+        pipe(clip(20)[0], SPEECH, PROMPT, 125)
+
+
+@pytest.mark.parametrize(
+    ("asked", "warning"),
+    [
+        ({}, ""),
+        ({"height": 64, "width": 32}, ""),
+        (
+            {"height": 32, "width": 64},
+            "32x64 pixels asked for, but the model was trained on 64x64 pixels or 64x32 pixels.",
+        ),
+        ({"num_frames": 5}, "5 frames asked for, but the model was trained on 9 or 13 frames."),
+        (
+            {"height": 32, "width": 32, "num_frames": 5},
+            "32x32 pixels and 5 frames asked for, but the model was trained on 64x64 pixels or 64x32 pixels and 9 or "
+            "13 frames.",
+        ),
+    ],
+)
+def test_sizes_and_lengths_that_were_not_trained_are_remarked_on(make, sampled, caplog, asked, warning):
+    trained = {"sizes": ((64, 64), (64, 32)), "lengths": (9, 13)}
+    make(**trained).sample_latents(clip(20)[0], SPEECH, "A square.", **asked)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [warning] * bool(
+        warning
+    )
+    caplog.clear()
+    make().sample_latents(
+        clip(20)[0], SPEECH, "A square.", **asked
+    )  # a folder that does not say what it was trained on
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_portrait_that_the_codec_cannot_show_is_refused(make, sampled):
+    foreign = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    pipe = make(least_portrait_psnr=18.5)
+    with pytest.raises(
+        InputError, match=r"image is not of the world .* keeps \d+\.\d dB of it, at least 18.5 are needed"
+    ):
+        pipe.sample_latents(foreign, SPEECH, PROMPT)
+    assert not sampled
+    pipe.sample_latents(clip(20)[0], SPEECH, PROMPT)
+    pipe.sample_latents(foreign, SPEECH, PROMPT, anyway=True)
+    make().sample_latents(foreign, SPEECH, PROMPT)
+    assert len(sampled) == 3
