@@ -240,6 +240,18 @@ def evaluate_puppets(
     print(report.table())
 
 
+@evaluate.command("untold", epilog="Example: actavatar evaluate untold --idle random")
+def evaluate_untold(
+    idle: Annotated[str, typer.Option(help="Idle motion of the puppets: told or random.")] = "told",
+    items: Annotated[int, typer.Option(min=1, max=10_000, help="Clips to draw.")] = 10,
+) -> None:
+    """The share of motion energy that first frame, sound and prompt do not tell: the floor under any model's error."""
+    from data_pipelines.puppets.clips import World
+    from data_pipelines.puppets.untold import untold_share
+
+    print(f"{untold_share(World(idle=idle), tqdm(range(items), 'drawing', unit='clip')):.2f}")
+
+
 def _show(bar: tqdm, component: str, done: int, total: int) -> None:
     """Sets a progress bar to the bytes done of one component."""
     bar.set_description(component, refresh=False)

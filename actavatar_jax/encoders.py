@@ -169,6 +169,11 @@ class Encoders:
             return np.asarray(self._run(_decode_video, self.vae, latents))
         return np.asarray(self._run(_decode_video, self.vae, latents, first))
 
+    def strangeness(self, latents: Float[np.ndarray, "T H W C"]) -> float:
+        """How far a first frame is from those that the codec was fitted on, about 1 for its like; PatchCodec alone
+        knows."""
+        return float(self._run(_strangeness, self.vae, latents))
+
     def fingerprint(self) -> dict[str, str]:
         """SHA-256 of each part: equal for the same weights in any process and any compute dtype.
 
@@ -232,6 +237,11 @@ def _decode_video(
     picture = () if first is None else (first[None].astype(jnp.float32) / 127.5 - 1,)
     pixels = vae.decode_stream(latents[None].astype(jnp.float32), *picture)[0].astype(jnp.float32)
     return jnp.clip(jnp.round((pixels + 1) * 127.5), 0, 255).astype(jnp.uint8)
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def _strangeness(module: type, config: Any, params: Any, latents: Float[Array, "T H W C"]) -> Float[Array, ""]:
+    return functional.bind(module, config, params).strangeness(latents[None])[0]
 
 
 # ---- parts

@@ -19,7 +19,7 @@ from actavatar_jax.diffusion.sampling import Sampling
 from actavatar_jax.diffusion.solvers import sigma_grid
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
-from actavatar_jax.media import Video, choose_size, fit_audio, fit_image, load_audio, load_image, psnr
+from actavatar_jax.media import Video, choose_size, fit_audio, fit_image, load_audio, load_image
 from actavatar_jax.media.clock import FPS, latent_frames
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
@@ -147,7 +147,7 @@ class ActAvatarPipeline:
             picture = fit_image(portrait, height, width)
             first = self.encoders.video(picture[None])[None]
             if not anyway:
-                self._check_portrait(image, picture, first[0])
+                self._check_portrait(image, first[0])
             noise = self._noise(s.seed, initial_noise, (*grid, first.shape[-1]))
             conditions = self._conditions(plan.branches, prompt, negative, speech)
         first, noise, conditions = share((first, noise, conditions), self.mesh)
@@ -183,19 +183,14 @@ class ActAvatarPipeline:
         if asked:
             log.warning("%s asked for, but the model was trained on %s.", " and ".join(asked), " and ".join(trained))
 
-    def _check_portrait(
-        self, image: Any, picture: UInt8[np.ndarray, "h w 3"], first: Float32[np.ndarray, "1 H W C"]
-    ) -> None:
-        """Refuses a portrait that is not of the model's world: its codec has no code for it."""
-        least = self.defaults.least_portrait_psnr
-        if least is None:
-            return
-        found = psnr(self.encoders.decode(first)[0], picture)
-        if found < least:
+    def _check_portrait(self, image: Any, first: Float32[np.ndarray, "1 H W C"]) -> None:
+        """Refuses a portrait that is not of the world on which a small model's codec was fitted."""
+        limit = self.defaults.strangest_portrait
+        if limit is not None and (found := self.encoders.strangeness(first)) > limit:
             name = f"Image {image}" if isinstance(image, str | Path) else "The image"
             raise InputError(
-                f"{name} is not of the world that this model shows: its codec keeps {found:.1f} dB of it, at least "
-                f"{least:g} are needed; anyway=True (--anyway) samples it all the same."
+                f"{name} is not of the world that this model shows: its strangeness to the codec is {found:.1f}, "
+                f"accepted is at most {limit:g}; anyway=True (--anyway) samples it all the same."
             )
 
     def _check_mesh(self, branches: int, grid: tuple[int, int, int]) -> None:
@@ -212,7 +207,7 @@ class ActAvatarPipeline:
         multiple = self.encoders.vae.config.stride * self.transformer.config.patch[1]
         if height is None:
             return choose_size(*picture.shape[:2], self.defaults.area, multiple)
-        if height <= 0 or width <= 0 or height % multiple or width % multiple:
+        if height % multiple or width % multiple:
             raise InputError(
                 f"The size {height}x{width} does not fit; height and width must be multiples of {multiple}."
             )

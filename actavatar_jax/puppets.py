@@ -7,7 +7,7 @@ import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.puppet_judge import load_judge
 from actavatar_jax.evaluation.scores import Report, Truth, score_clips
-from actavatar_jax.media import Video, psnr
+from actavatar_jax.media import Video
 from actavatar_jax.models import functional
 from actavatar_jax.models.dit import ActAvatarDiT
 from actavatar_jax.models.frame_decoder import FrameDecoderConfig
@@ -33,9 +33,9 @@ from actavatar_jax.models.patch_codec import GROUP, PatchCodec, PatchCodecConfig
 from actavatar_jax.models.presets import PRESETS
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.puppet_progress import Progress, draw_curves, figures_of, read_rows
-from actavatar_jax.training.settings import chosen
+from actavatar_jax.training.settings import chosen, transformer_config
 from actavatar_jax.weights import folder as folders
-from actavatar_jax.weights.components import COMPONENTS
+from actavatar_jax.weights.components import COMPONENTS, find
 from actavatar_jax.weights.files import replaced_folder
 from actavatar_jax.weights.folder import Component
 from data_pipelines.puppets import dataset
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 Frames = UInt8[np.ndarray, "F h w 3"]
 STAGES = ("backbone", "stage1", "stage2")
 SHIPPED = Path(__file__).with_name("assets") / "puppets"
-FOREIGN = 4.0  # dB that a portrait may lose in the codec beyond the worst of some drawn ones
+FOREIGN = 4.0  # times as strange as the strangest of some drawn portraits another one may be
 SHOWN = 6  # clips on a sheet
 MOST_BYTES = 40_000_000  # of the shipped folder; of a single file half
 
@@ -85,13 +85,15 @@ def save_defaults(
 ) -> None:
     """Writes into a model folder what its model is made for: the world, how to sample, and which portraits it knows."""
     encoders = Encoders.from_folder(folder)
-    kept = min(psnr(encoders.decode(encoders.video(portrait[None]))[0], portrait) for portrait in portraits)
+    strangest = None
+    if encoders.vae.module is PatchCodec:
+        strangest = round(FOREIGN * max(encoders.strangeness(encoders.video(one[None])) for one in portraits), 1)
     defaults = dataclasses.replace(
         folders.load_defaults(folder),
         sampling=sampling,
         sizes=((world.side, world.side),),
         lengths=(world.frames,),
-        least_portrait_psnr=round(kept - FOREIGN, 1),
+        strangest_portrait=strangest,
         world=dataclasses.asdict(world),
     )
     folders.save_index(folder, defaults)
@@ -109,20 +111,28 @@ def run_stage(name: str, config: ConfigDict, start: Path, workdir: Path) -> Path
 
     Every `sample.every` steps unseen clips are made and judged: `workdir/progress.jsonl` and `workdir/sheets`.
     """
-    settings = config[name].copy_and_resolve_references()
-    with settings.unlocked():
-        settings.model.folder = str(start)
-        if settings.data.source == "shards":
-            settings.data.dirs = (str(workdir / "shards" / settings.data.wording),)
-    model_config, base = experiment.open_config(settings), workdir / "base"
+    settings, base = config[name], workdir / "base"
     watch = Watch(workdir, name, World(**config.world), config.watched_clips)
 
     def look(params: Params, step: int) -> None:
-        model = Component(ActAvatarDiT, dataclasses.replace(model_config, dtype="float32"), params)
+        transformer = find(base, "transformer").config
+        model = Component(ActAvatarDiT, transformer_config(settings, transformer), params)
         watch(ActAvatarPipeline(model, Encoders.from_folder(base), folders.load_defaults(base)), step)
 
-    experiment.run(settings, workdir / name, watch=look if settings.sample.every != "0" else None)
-    return workdir / name / "model"
+    return train_stage(settings, start, workdir / "shards", workdir / name, look)
+
+
+def train_stage(
+    settings: ConfigDict, start: Path, shards: Path, workdir: Path, watch: Callable[[Params, int], None] | None = None
+) -> Path:
+    """One training from the model folder `start`; the folder of its result. `watch` is called as sampling would be."""
+    settings = settings.copy_and_resolve_references()
+    with settings.unlocked():
+        settings.model.folder = str(start)
+        if settings.data.source == "shards":
+            settings.data.dirs = (str(shards / settings.data.wording),)
+    experiment.run(settings, workdir, watch=watch)
+    return workdir / "model"
 
 
 def run_decoder(config: ConfigDict, model: Path, workdir: Path) -> Path:

@@ -1,13 +1,14 @@
 """What makes timing and lips right in the puppet world: the rows of Table 4, gamma, phases, window bias, the helps.
 
-    python launch/puppets.py --config configs/puppets.py:side=32 --workdir runs/puppets32
+    python launch/puppets.py --config configs/puppets.py:tokens=1 --workdir runs/puppets32 --until backbone \
+        --config.backbone.steps="1500 steps"
     python launch/ablation.py --config configs/ablation.py --workdir runs/ablation --base runs/puppets32
     python launch/ablation.py --config configs/ablation.py:groups=helps,steps=3000 --workdir runs/ablation-helps \
         --base runs/puppets32
 
 Trains from the backbone of a `launch/puppets.py`; `--dry_run` tells how long it will take. Groups, seeds and steps are
 chosen behind the colon. What text alone teaches about timing (`groups=helps`) takes more steps than the rest. It is the
-world of the demo at 32 px, where a latent frame is one token; with `side=64` all takes several times as long.
+world of the demo at 32 px, where a latent frame is one token; with `tokens=4` all takes several times as long.
 
 On a CPU, a single-threaded process per core does more than one process with a thread per core; the last line prints
 the table:
@@ -20,8 +21,9 @@ the table:
 from ml_collections import ConfigDict
 
 from actavatar_jax.training import settings
-from actavatar_jax.training.optimizer import to_steps
 from configs import puppets
+
+STAGE1_SHARE = 1 / 17  # of the steps
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -31,12 +33,12 @@ def get_config(arg: str = "") -> ConfigDict:
         seeds=3,
         steps=1200,  # of a row, from the backbone on
         test_clips=64,
-        side=32,
+        tokens="1",
         frames=77,
         fresh=False,
         runlocal=False,
     )
-    config = puppets.get_config(f"side={arg.side},frames={arg.frames},fresh={arg.fresh},runlocal={arg.runlocal}")
+    config = puppets.get_config(f"tokens={arg.tokens},frames={arg.frames},fresh={arg.fresh},runlocal={arg.runlocal}")
     config.groups = tuple(arg.groups.split("+"))
     config.seeds = arg.seeds
     config.test_clips = arg.test_clips  # that every run is scored on, none of them seen in training
@@ -45,10 +47,11 @@ def get_config(arg: str = "") -> ConfigDict:
         arg.steps, config.test_clips = 6, 3
         config.most_phases = 2  # of clips of one second
 
-    # Two stages in the shares of configs/puppets.py, or all at once in as many steps.
+    # Two stages, or all at once in as many steps.
+    config.stage2.optim.update({"schedule": "cosine", "decay": "0", "ema_decay": 0.0})
+    config.stage2.sample.every = "0"
     config.joint = config.stage2.copy_and_resolve_references()
-    shares = [to_steps(stage.steps, stage.data.batch_size, None) for stage in (config.stage1, config.stage2)]
-    first = round(arg.steps * shares[0] / sum(shares))
+    first = round(arg.steps * STAGE1_SHARE)
     config.stage1.steps = f"{first} steps"
     config.stage2.steps = f"{arg.steps - first} steps"
     config.joint.steps = f"{arg.steps} steps"

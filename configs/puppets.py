@@ -20,10 +20,10 @@ from actavatar_jax.training import settings
 # transformer's patch. `16` is what is used; the others were its rivals at equal time (docs/puppets.md).
 TOKENS = {
     "1": (32, 16, 1, 64, (1, 2, 2)),  # of 32 x 32 pixels, one in a frame: the ablation's world
-    "4": (64, 16, 1, 64, (1, 2, 2)),  # of 32 x 32 pixels, four in a frame
+    "4": (128, 16, 2, 64, (1, 2, 2)),  # of 64 x 64 pixels, coded as 32 x 32
     "16": (128, 16, 2, 64, (1, 1, 1)),  # of 32 x 32 pixels, coded as 16 x 16
     "16fine": (128, 16, 1, 32, (1, 2, 2)),  # of 32 x 32 pixels, coded as they are
-    "8x8": (64, 8, 1, 20, (1, 2, 2)),  # of 16 x 16 pixels, coded in Wan2.1's geometry
+    "8x8": (128, 8, 2, 20, (1, 2, 2)),  # of 32 x 32 pixels, coded in four parts: Wan2.1's geometry
 }
 
 
@@ -36,7 +36,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.code = ConfigDict({"patch": patch, "reduce": reduce, "channels": channels})
     config.tokens = cells
     config.fresh = arg.fresh  # draw clips on the fly; else `clips` are drawn and encoded once
-    config.clips = 16384
+    config.clips = 32768
     config.vae = ""  # model folder of a trained VAE (configs/vae.py:puppets); else PatchCodec is fitted on
     config.codec_clips = 256  # so many clips
     config.hearing = ConfigDict({"utterances": 3072, "steps": 1500})
@@ -66,7 +66,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
     # The last part: frames are drawn anew from what the finished model makes and the clean first frame.
     config.decoder = ConfigDict()
-    config.decoder.network = ConfigDict({"widths": (48, 80, 112, 128), "warps": 2, "shuffle": 2})
+    config.decoder.network = ConfigDict({"widths": (80, 112, 128), "warps": 2, "shuffle": 4})
     config.decoder.training = ConfigDict({"steps": 12000})
     config.decoder.watch_every = 400
 

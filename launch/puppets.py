@@ -18,8 +18,11 @@ from ml_collections import config_flags
 
 ROOT = Path(__file__).resolve().parents[1]
 
+STEPS = ("base", "data", "backbone", "stage1", "stage2", "decoder")
+
 CONFIG = config_flags.DEFINE_config_file("config", str(ROOT / "configs" / "puppets.py"), "Config file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run.", required=True)
+UNTIL = flags.DEFINE_enum("until", "scores", (*STEPS, "scores"), "The last thing to do.")
 MINUTES = flags.DEFINE_float("minutes", 0.0, "Save and end after so long, with exit code 75; 0: go on to the end.")
 SHIP = flags.DEFINE_bool("ship", False, "Make the result the model of `actavatar demo`.")
 
@@ -37,14 +40,18 @@ def main(argv: list[str]) -> None:
         end = threading.Timer(60 * MINUTES.value, os.kill, (os.getpid(), signal.SIGTERM))
         end.daemon = True
         end.start()
-    base, model = workdir / "base", workdir / "base"
-    if not base.exists():
-        puppets.make_base(config, base)
-    puppets.make_data(config, base, workdir / "shards")
-    for stage in puppets.STAGES:
-        model = puppets.run_stage(stage, config, model, workdir)
-    if not config.vae:
-        model = puppets.run_decoder(config, model, workdir)
+    model = workdir / "base"
+    for step in STEPS:
+        if step == "base" and not model.exists():
+            puppets.make_base(config, model)
+        elif step == "data":
+            puppets.make_data(config, model, workdir / "shards")
+        elif step in puppets.STAGES:
+            model = puppets.run_stage(step, config, model, workdir)
+        elif step == "decoder" and not config.vae:
+            model = puppets.run_decoder(config, model, workdir)
+        if step == UNTIL.value:
+            return
 
     world, items = World(**config.world), range(TEST_SEED, TEST_SEED + config.test_clips)
     pipeline = ActAvatarPipeline.from_pretrained(model)

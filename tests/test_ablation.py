@@ -232,7 +232,7 @@ def base(tmp_path, quickly, monkeypatch):
     frames, size = [clip.frames for clip in clips], (world.side, world.side)
     make_model(folder / "base", frames, texts, preset=PRESETS["tiny"], size=size, num_frames=world.frames)
     puppets.make_data(config, folder / "base", folder / "shards")
-    puppets.run_stage(config.backbone, folder / "base", folder / "shards", folder / "backbone")
+    puppets.train_stage(config.backbone, folder / "base", folder / "shards", folder / "backbone")
     return config, folder
 
 
@@ -252,12 +252,12 @@ def test_rows_are_trained_scored_and_not_made_again(base, tmp_path, monkeypatch)
     text = (tmp_path / "runs" / "table.md").read_text()
     assert "| one phase | " in text and "| 1 | 6 | 3 |" in text
 
-    monkeypatch.setattr(puppets, "run_stage", None)
+    monkeypatch.setattr(puppets, "train_stage", None)
     ablation.run(config, base, tmp_path / "runs")  # needs neither training
     config.backbone.steps = "5 steps"
     with pytest.raises(InputError, match=r"trained for 4 steps .* give --config.backbone.steps=4"):
         ablation.run(config, base, tmp_path / "runs")
     config.world = config.world.copy_and_resolve_references()
-    config.world.side = 32
-    with pytest.raises(InputError, match=r"side=64.*side=32"):
+    config.world.side = 64
+    with pytest.raises(InputError, match=r"side=32.*side=64"):
         ablation.run(config, base, tmp_path / "runs")

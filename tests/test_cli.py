@@ -10,7 +10,8 @@ from commands import actavatar
 from PIL import Image
 
 from actavatar_jax import InputError, jobs
-from actavatar_jax.media import load_video, probe
+from actavatar_jax.encoders import Encoders
+from actavatar_jax.media import fit_image, load_image, load_video, probe
 from actavatar_jax.weights.folder import load_defaults, save_index
 from data_pipelines.puppets.clips import World, write_clips
 
@@ -117,9 +118,16 @@ def test_a_line_of_a_jobs_file_wins_over_the_command(tmp_path):
 
 def test_a_portrait_from_outside_the_models_world(world, tmp_path, capsys):
     model = shutil.copytree(world / "run" / "model", tmp_path / "model")
-    save_index(model, dataclasses.replace(load_defaults(model), least_portrait_psnr=20.0))
     foreign = tmp_path / "noise.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(foreign)
+    blocks = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
+    Image.fromarray(blocks.repeat(16, axis=0).repeat(16, axis=1)).save(foreign)
+    encoders = Encoders.from_folder(model)
+    own, other = (
+        encoders.strangeness(encoders.video(fit_image(load_image(path), 64, 64)[None]))
+        for path in (world / "face.png", foreign)
+    )
+    save_index(model, dataclasses.replace(load_defaults(model), strangest_portrait=(own + other) / 2))
+    assert own < other
     options = ("--audio", world / "videos" / "puppet_000001.mp4", "--prompt", "A presenter.", *SAMPLE)
     out = tmp_path / "x.mp4"
     single = ("sample", "--model", model, "--image", foreign, "--out", out, *options)

@@ -137,15 +137,16 @@ def test_sizes_and_lengths_that_were_not_trained_are_remarked_on(make, sampled, 
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
-def test_a_portrait_that_the_codec_cannot_show_is_refused(make, sampled):
-    foreign = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
-    pipe = make(least_portrait_psnr=18.5)
-    with pytest.raises(
-        InputError, match=r"image is not of the world .* keeps \d+\.\d dB of it, at least 18.5 are needed"
-    ):
+def test_a_portrait_that_is_strange_to_the_codec_is_refused(make, sampled, monkeypatch):
+    foreign = np.zeros((*SIZE, 3), np.uint8)
+    pipe = make(strangest_portrait=2.5)
+    monkeypatch.setattr(pipe.encoders, "strangeness", lambda first: 9.0 if seen[-1] is foreign else 1.0)
+    seen = []
+    for image, anyway in ((clip(20)[0], False), (foreign, True)):
+        seen.append(image)
+        pipe.sample_latents(image, SPEECH, PROMPT, anyway=anyway)
+    assert len(sampled) == 2
+    with pytest.raises(InputError, match=r"not of the world .* strangeness .* is 9.0, accepted is at most 2.5"):
         pipe.sample_latents(foreign, SPEECH, PROMPT)
-    assert not sampled
-    pipe.sample_latents(clip(20)[0], SPEECH, PROMPT)
-    pipe.sample_latents(foreign, SPEECH, PROMPT, anyway=True)
+    assert len(sampled) == 2
     make().sample_latents(foreign, SPEECH, PROMPT)
-    assert len(sampled) == 3

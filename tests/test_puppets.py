@@ -9,6 +9,7 @@ from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
+from commands import actavatar
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import load_video
@@ -246,6 +247,13 @@ def test_all_of_a_told_world_follows_from_its_conditions_and_a_third_of_a_random
     assert told == 0 and 0.2 < random < 0.45
     with pytest.raises(InputError, match="at least 2"):
         untold_share(World(), [0], idles=1)
+
+
+def test_a_command_prints_the_share_that_is_not_told(capsys):
+    assert actavatar("evaluate", "untold", "--items", "1") == 0
+    assert capsys.readouterr().out == "0.00\n"
+    assert actavatar("evaluate", "untold", "--idle", "calm") == 2
+    assert "idle told or random" in capsys.readouterr().err
 
 
 def test_the_jaw_falls_with_the_lower_lip():

@@ -83,7 +83,7 @@ def train(stages: Mapping[str, ConfigDict], start: Path, data: Path, folder: Pat
     """Trainings one after the other from the model folder `start`; the last one's model folder."""
     for stage, settings in stages.items():
         if not (folder / stage / "model").is_dir():
-            puppets.run_stage(settings, start, data, folder / stage)
+            puppets.train_stage(settings, start, data, folder / stage)
         start = folder / stage / "model"
     return start
 

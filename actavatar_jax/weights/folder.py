@@ -54,7 +54,7 @@ class Defaults:
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     sizes: tuple[tuple[int, int], ...] = ()  # (height, width) it was trained on; empty: not known
     lengths: tuple[int, ...] = ()  # in frames, of the clips it was trained on; empty: not known
-    least_portrait_psnr: float | None = None  # dB that a portrait keeps in the codec; none: every portrait will do
+    strangest_portrait: float | None = None  # by `Encoders.strangeness`; None: every portrait will do
     world: dict | None = None  # what a folder of puppets says about their world, as it is
 
     def __post_init__(self):
@@ -65,8 +65,8 @@ class Defaults:
             latent_frames(length)
         if min([self.area, *(side for size in self.sizes for side in size)]) < 1:
             raise InputError(f"The area is {self.area} and the sizes are {self.sizes}; accepted is 1 pixel or more.")
-        if self.least_portrait_psnr is not None and not 0 < self.least_portrait_psnr < math.inf:
-            raise InputError(f"The least_portrait_psnr is {self.least_portrait_psnr}; accepted is a number above 0.")
+        if self.strangest_portrait is not None and not 0 < self.strangest_portrait < math.inf:
+            raise InputError(f"The strangest_portrait is {self.strangest_portrait}; accepted is a number above 0.")
 
 
 def load(

@@ -96,11 +96,13 @@ def test_times_are_the_shifted_training_sequence():
 def test_noisy_share_draws_near_pure_noise():
     times = np.asarray(flow.TimeLaw(shift=1.0, noisy_share=0.5, noisy_from=0.9).sample(keys(5000)))
     assert abs(np.mean(times >= 0.9) - (0.5 + 0.5 * 0.1)) < 0.03 and times.max() <= 1
+    pure = np.asarray(flow.TimeLaw(noisy_share=1.0, noisy_from=1.0).sample(keys(10)))
+    assert (pure == 1).all()
     only = np.asarray(flow.TimeLaw(noisy_share=1.0, noisy_from=0.9).sample(keys(2000)))
     assert only.min() >= 0.9 and abs(only.mean() - 0.95) < 0.005
 
 
-@pytest.mark.parametrize("wrong", [{"shift": 0.0}, {"steps": 0}, {"noisy_share": 1.5}, {"noisy_from": 1.0}])
+@pytest.mark.parametrize("wrong", [{"shift": 0.0}, {"steps": 0}, {"noisy_share": 1.5}, {"noisy_from": 1.1}])
 def test_wrong_laws_are_refused(wrong):
     with pytest.raises(InputError, match="law of times"):
         flow.TimeLaw(**wrong)

@@ -134,7 +134,7 @@ DEFAULTS = folder.Defaults(
     sampling=Sampling(steps=1, solver="mean", text_guidance=1.0, height=64, width=96, seed=7),
     sizes=((64, 96), (96, 64)),
     lengths=(25, 49),
-    least_portrait_psnr=26.5,
+    strangest_portrait=26.5,
     world={"side": 64, "idle": "told", "places": [1, [2, None]]},
 )
 
@@ -177,9 +177,9 @@ def test_an_old_folder_samples_as_plain_wan(tmp_path):
         ({"sizes": [[64, -64]]}, "1 pixel or more"),
         ({"lengths": [25, "49"]}, "lengths is '49'; accepted is a whole number"),
         ({"lengths": [26]}, "25 or 29"),
-        ({"least_portrait_psnr": "26 dB"}, "least_portrait_psnr is '26 dB'; accepted is a number"),
-        ({"least_portrait_psnr": -1}, "a number above 0"),
-        ({"least_portrait_psnr": float("inf")}, "a number above 0"),
+        ({"strangest_portrait": "26 dB"}, "strangest_portrait is '26 dB'; accepted is a number"),
+        ({"strangest_portrait": -1}, "a number above 0"),
+        ({"strangest_portrait": float("inf")}, "a number above 0"),
         ({"world": "puppets"}, "world is 'puppets'; accepted is an object"),
     ],
 )
@@ -232,6 +232,7 @@ def test_patch_codec(tmp_path):
     params = random_params(PatchCodec, config)
     folder.save(tmp_path, "vae", config, params)
     stored = {"_class_name": "PatchCodec", "channels": 5, "places": [1, 1], "differences": False}
+    stored |= {"patch": 16, "reduce": 1, "decoder": None}
     assert json.loads((tmp_path / "vae" / "config.json").read_text()) == stored
     assert set(theirs(tmp_path / "vae")) == {f"{part}.{name}" for part in params for name in params[part]}
     part = folder.load(tmp_path, "vae", dtype="bfloat16")
