@@ -39,12 +39,13 @@ def get_config(arg: str = "") -> ConfigDict:
         runlocal=False,
     )
     config = puppets.get_config(f"tokens={arg.tokens},frames={arg.frames},fresh={arg.fresh},runlocal={arg.runlocal}")
+    config.sample = settings.sampling(steps=24, shift=3.0, text_guidance=2.0, audio_guidance=2.0)
     config.groups = tuple(arg.groups.split("+"))
     config.seeds = arg.seeds
     config.test_clips = arg.test_clips  # that every run is scored on, none of them seen in training
     config.most_phases = config.world.max_phases
     if arg.runlocal:
-        arg.steps, config.test_clips = 6, 3
+        arg.steps, config.test_clips, config.sample.steps = 6, 3, 2
         config.most_phases = 2  # of clips of one second
 
     # Two stages, or all at once in as many steps.
@@ -56,6 +57,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.stage2.steps = f"{arg.steps - first} steps"
     config.joint.steps = f"{arg.steps} steps"
     for stage in (config.stage1, config.stage2, config.joint):
+        stage.time_law.update({"noisy_share": 0.5, "noisy_from": 0.9})  # rows are asked what all levels teach
         stage.model.gamma = 1.5
         stage.model.phase_bias = "soft"
     return config

@@ -9,7 +9,7 @@ from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.presets import ADAPTER
 from actavatar_jax.training import settings
 from actavatar_jax.training.stages import multipliers
-from configs import stage1, stage2
+from configs import small, stage1, stage2
 
 STAGES = {"stage1": stage1, "stage2": stage2}
 
@@ -34,6 +34,16 @@ def test_a_small_model_from_scratch_gets_its_helps_in_stage_2():
     assert config.rules[0] == ("phase_embedding/.*|blocks/window_strength|latent_log_variance", 10.0)
     assert config.time_law.noisy_share == 0.5
     assert stage2.get_config().rules[0][1] == 1.0
+
+
+def test_the_small_world_learns_everything_from_scratch_at_either_size():
+    whole, shrunk = (experiment.in_steps(small.get_config(arg), examples=4) for arg in ("", "runlocal"))
+    for config in (whole, shrunk):
+        assert (config.rules, config.precision, config.model.remat) == (settings.FROM_SCRATCH, "float32", "none")
+        assert (config.optim.schedule, config.optim.learning_rate, config.time_law.noisy_share) == ("cosine", 1e-3, 0.5)
+        assert 0 < max(config.optim.warmup, config.log_every, config.checkpoint_every) < config.steps
+    assert (whole.model.folder, whole.model.preset) == ("", "")  # the folder of `actavatar init` is still to be named
+    assert (shrunk.model.preset, shrunk.data.source) == ("tiny", "synthetic")
 
 
 def test_sampling_is_the_model_folders_but_for_what_is_set():
