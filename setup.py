@@ -85,8 +85,8 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["actavatar_jax*", "data_pipelines*"]),
     package_data={
-        "actavatar_jax": ["assets/**/*", "evaluation/judge/*"],
-        "data_pipelines": ["page.html", "rules/*.yaml"],
+        "actavatar_jax": ["puppets/assets/**/*", "planning/gpu_targets/*"],
+        "data_pipelines": ["pages/page.html", "selection/rules/*.yaml"],
     },
     install_requires=CORE,
     extras_require=EXTRAS,

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float32, UInt8
 
+from actavatar_jax import functional
 from actavatar_jax.diffusion.guidance import guidance as make_guidance
 from actavatar_jax.diffusion.sampler import sample, sample_noise
 from actavatar_jax.diffusion.sampling import Sampling
@@ -21,8 +22,7 @@ from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Video, choose_size, fit_audio, fit_image, load_audio, load_image
 from actavatar_jax.media.clock import FPS, latent_frames
-from actavatar_jax.models import functional
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
 from actavatar_jax.parallel.batches import share, to_host
 from actavatar_jax.parallel.hosts import agreed
 from actavatar_jax.parallel.mesh import check_fit, make_mesh, use_mesh
@@ -196,7 +196,7 @@ class ActAvatarPipeline:
     def _check_mesh(self, branches: int, grid: tuple[int, int, int]) -> None:
         if self.mesh is None:
             return
-        check_fit(self.mesh, self.transformer.config, batch=None, grid=grid)
+        check_fit(self.mesh, self.transformer.config.heads, batch=None, grid=grid)
         copies = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
         if branches % copies:
             log.info(

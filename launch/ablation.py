@@ -28,8 +28,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
-    from actavatar_jax import ablation
     from actavatar_jax.errors import InputError
+    from actavatar_jax.puppets import ablation
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     number, _, parts = PART.value.partition("/")

@@ -24,8 +24,8 @@ import typer
 from actavatar_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from data_pipelines.steps import Step
     from data_pipelines.table import Clip
+    from data_pipelines.table.steps import Step
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -50,9 +50,9 @@ def dit(
     import torch
     from diffusers import WanTransformer3DModel
 
-    from actavatar_jax.models import functional
-    from actavatar_jax.models.audio_adapter import AudioAdapterConfig
-    from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+    from actavatar_jax import functional
+    from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
+    from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
     from actavatar_jax.weights import names
     from actavatar_jax.weights.tables import dit as tables
 
@@ -149,9 +149,9 @@ def loader(
 
 def write_records(folder: Path, count: int) -> int:
     """Writes a dataset of `count` random records with 160 text tokens each; its size in bytes."""
-    from data_pipelines import shards
-    from data_pipelines.buckets import Bucket
-    from data_pipelines.synthetic import SyntheticSource
+    from data_pipelines.loading.synthetic import SyntheticSource
+    from data_pipelines.shards import dataset as shards
+    from data_pipelines.shards.buckets import Bucket
 
     source = SyntheticSource(Bucket(704, 1280, 125))
     rng = np.random.default_rng(0)
@@ -188,7 +188,7 @@ class Rate:
 
 def read_pass(shard_dir: str, batch: int, records: int, seed: int) -> Rate:
     """Reads as many batches as hold all records once, after one that is not counted."""
-    from data_pipelines.loader import make_loader
+    from data_pipelines.loading.loader import make_loader
 
     before, count = peak_memory(), -(-records // batch)
     batches = iter(make_loader(shard_dir, batch_size=batch, seed=seed))
@@ -234,8 +234,8 @@ def filters(
 
 def prepared_clips(clip_dir: Path, count: int) -> "list[Clip]":
     """The first clips of a prepared folder. Raises InputError where there are fewer."""
-    from data_pipelines.steps import clip_path
     from data_pipelines.table import read_manifest
+    from data_pipelines.table.steps import clip_path
 
     prepared = (clip for clip in read_manifest(clip_dir) if clip_path(clip, clip_dir).is_file())
     clips = list(itertools.islice(prepared, count))
@@ -247,7 +247,7 @@ def prepared_clips(clip_dir: Path, count: int) -> "list[Clip]":
 def filter_row(step: "Step", clips: "Sequence[Clip]", clip_dir: Path) -> list[str]:
     """Its name, speed and cost, "-" where it measures nothing without a model, and whether it has one."""
     from actavatar_jax.media import probe
-    from data_pipelines.steps import clip_path
+    from data_pipelines.table.steps import clip_path
 
     model = "none needed"
     if dataclasses.is_dataclass(step.measure):  # its fields are the model's files
@@ -263,7 +263,7 @@ def filter_row(step: "Step", clips: "Sequence[Clip]", clip_dir: Path) -> list[st
 
 def measured(step: "Step", clip: "Clip", clip_dir: Path) -> dict:
     """The clip's columns. Raises InputError where there are none, as the time for it would be no measure."""
-    from data_pipelines.report import Skip
+    from data_pipelines.table.report import Skip
 
     try:
         return step.measure(clip, clip_dir)

@@ -24,11 +24,11 @@ VIDEOS = flags.DEFINE_string("videos", None, "Folder with the videos that config
 
 def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # the checkpoint library reports every step of its own at INFO
-    from actavatar_jax import experiment
     from actavatar_jax.encoders import Encoders
-    from data_pipelines.encode import encode
-    from data_pipelines.prepare import prepare
-    from data_pipelines.small_world import init_model
+    from actavatar_jax.runs import experiment
+    from actavatar_jax.runs.small_world import init_model
+    from data_pipelines.clips.prepare import prepare
+    from data_pipelines.shards.encode import encode
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     clips, side = config.clips, config.clips.side

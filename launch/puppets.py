@@ -29,10 +29,10 @@ SHIP = flags.DEFINE_bool("ship", False, "Make the result the model of `actavatar
 
 def main(argv: list[str]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
-    from actavatar_jax import puppets
     from actavatar_jax.pipeline import ActAvatarPipeline
-    from data_pipelines.puppets.clips import World
-    from data_pipelines.puppets.dataset import TEST_SEED
+    from actavatar_jax.puppets import recipe as puppets
+    from actavatar_jax.puppets.dataset import TEST_SEED
+    from actavatar_jax.puppets.world.clips import World
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])

@@ -34,13 +34,14 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells of every step it takes
     logging.getLogger("actavatar_jax").setLevel(logging.INFO)
-    from actavatar_jax import experiment
     from actavatar_jax.errors import InputError
+    from actavatar_jax.puppets.dataset import SOURCES
+    from actavatar_jax.runs import experiment
 
     try:
         if DISTRIBUTED.value:
             join_cluster()
-        experiment.run(CONFIG.value, Path(WORKDIR.value))
+        experiment.run(CONFIG.value, Path(WORKDIR.value), sources=SOURCES)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

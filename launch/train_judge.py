@@ -24,13 +24,13 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     from actavatar_jax.errors import InputError
-    from actavatar_jax.evaluation import load_judge, save_judge
-    from actavatar_jax.training.metrics import JsonLines
-    from data_pipelines.puppets.actions import ACTIONS
-    from data_pipelines.puppets.clips import World
-    from data_pipelines.puppets.dataset import draw
-    from data_pipelines.puppets.judge_examples import JUDGE_SEEDS, controls, puppet_examples
-    from data_pipelines.puppets.judge_training import Settings, train_judge
+    from actavatar_jax.puppets.dataset import draw
+    from actavatar_jax.puppets.judge import load_judge, save_judge
+    from actavatar_jax.puppets.judge.examples import JUDGE_SEEDS, controls, puppet_examples
+    from actavatar_jax.puppets.judge.training import Settings, train_judge
+    from actavatar_jax.puppets.world.actions import ACTIONS
+    from actavatar_jax.puppets.world.clips import World
+    from actavatar_jax.training.runtime.metrics import JsonLines
 
     workdir, world = Path(WORKDIR.value), World(side=SIDE.value)
     workdir.mkdir(parents=True, exist_ok=True)

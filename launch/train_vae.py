@@ -19,10 +19,10 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     from actavatar_jax.errors import InputError
+    from actavatar_jax.puppets.dataset import drawn_windows
+    from actavatar_jax.puppets.world.clips import World
     from actavatar_jax.training.vae import train_vae
-    from data_pipelines.pixels import pixel_windows
-    from data_pipelines.puppets.clips import World
-    from data_pipelines.puppets.dataset import drawn_windows
+    from data_pipelines.clips.pixels import pixel_windows
 
     config, data = CONFIG.value, CONFIG.value.data
     frames = max(frames for _, frames, _ in config.phases)

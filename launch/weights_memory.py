@@ -112,10 +112,11 @@ def _differ(want: dict[str, str], got: dict[str, str]) -> bool:
 
 @app.command(hidden=True)
 def write(folder: Path, size: Size) -> None:
-    from actavatar_jax.models import functional, presets
-    from actavatar_jax.models.dit import DiTConfig
+    from actavatar_jax import functional
+    from actavatar_jax.models import presets
+    from actavatar_jax.models.avatar.model import DiTConfig
     from actavatar_jax.models.umt5 import UMT5Config
-    from actavatar_jax.models.vae import VAEConfig
+    from actavatar_jax.models.wan_vae.vae import VAEConfig
     from actavatar_jax.weights.components import kind_of
     from actavatar_jax.weights.files import write_json, write_sharded
 
@@ -142,7 +143,7 @@ class Noise:
     def __init__(self, table: tuple, abstract: dict, left_out: str, dtype: np.dtype):
         import re
 
-        from actavatar_jax.models import functional
+        from actavatar_jax import functional
         from actavatar_jax.weights.names import their_shape
 
         flat = functional.flatten(abstract)

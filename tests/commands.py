@@ -2,7 +2,7 @@
 
 import sys
 
-from actavatar_jax import cli
+from actavatar_jax.cli import main as cli
 
 
 def actavatar(*arguments) -> int:

@@ -7,21 +7,22 @@ import jax
 import numpy as np
 import pytest
 
-from actavatar_jax import ablation, experiment, puppets
-from actavatar_jax.ablation import planning, runs
-from actavatar_jax.ablation.planning import Run, stages_of, total_steps
-from actavatar_jax.ablation.results import Scores, spread
-from actavatar_jax.ablation.rows import GROUPS, ROWS
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.scores import Judgement
-from actavatar_jax.models import functional
 from actavatar_jax.models.presets import ADAPTER, PRESETS
+from actavatar_jax.puppets import ablation, dataset
+from actavatar_jax.puppets import recipe as puppets
+from actavatar_jax.puppets.ablation import planning, runs
+from actavatar_jax.puppets.ablation.planning import Run, stages_of, total_steps
+from actavatar_jax.puppets.ablation.results import Scores, spread
+from actavatar_jax.puppets.ablation.rows import GROUPS, ROWS
+from actavatar_jax.puppets.world.clips import ACTIONS, World, make_clip
+from actavatar_jax.runs import experiment
+from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.weights import folder as folders
 from configs.ablation import get_config
 from configs.stage2 import get_config as stage2
-from data_pipelines.puppets import dataset
-from data_pipelines.puppets.clips import ACTIONS, World, make_clip
-from data_pipelines.small_world import make_model
 
 # ---- rows
 

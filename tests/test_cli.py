@@ -9,11 +9,12 @@ import pytest
 from commands import actavatar
 from PIL import Image
 
-from actavatar_jax import InputError, jobs
+from actavatar_jax import InputError
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.media import fit_image, load_image, load_video, probe
+from actavatar_jax.puppets.world.clips import World, write_clips
+from actavatar_jax.runs import jobs
 from actavatar_jax.weights.folder import load_defaults, save_index
-from data_pipelines.puppets.clips import World, write_clips
 
 SAMPLE = ("--steps", "2", "--solver", "euler", "--frames", "9", "--height", "64", "--width", "64")
 

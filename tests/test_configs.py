@@ -2,13 +2,13 @@ import json
 
 import pytest
 
-from actavatar_jax import experiment
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.runs import experiment
 from actavatar_jax.training import settings
-from actavatar_jax.training.stages import multipliers
+from actavatar_jax.training.groups import multipliers
 from configs import small, stage1, stage2
 
 STAGES = {"stage1": stage1, "stage2": stage2}

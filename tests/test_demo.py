@@ -11,16 +11,17 @@ import pytest
 from commands import actavatar
 from PIL import Image
 
-from actavatar_jax import Sampling, demo, puppets
-from actavatar_jax.enlarge import enlarged
-from actavatar_jax.evaluation import Judge, JudgeConfig
-from actavatar_jax.evaluation.puppet_judge import PuppetJudge
+from actavatar_jax import Sampling, functional
 from actavatar_jax.media import load_video, probe
-from actavatar_jax.models import functional
 from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.puppets import demo
+from actavatar_jax.puppets import recipe as puppets
+from actavatar_jax.puppets.judge import Judge, JudgeConfig
+from actavatar_jax.puppets.judge.network import PuppetJudge
+from actavatar_jax.puppets.pictures.enlarge import enlarged
+from actavatar_jax.puppets.world.clips import ACTIONS, World, make_clip
+from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.weights import folder as folders
-from data_pipelines.puppets.clips import ACTIONS, World, make_clip
-from data_pipelines.small_world import make_model
 
 WORLD = World(frames=33)
 

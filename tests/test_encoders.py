@@ -12,18 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from actavatar_jax.encoders import Encoders, stored_fingerprint
+from actavatar_jax import functional
+from actavatar_jax.encoders import Encoders, fingerprint, stored_fingerprint
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
-from actavatar_jax.models.dit import ActAvatarDiT
+from actavatar_jax.models.avatar.model import ActAvatarDiT
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
 from actavatar_jax.models.presets import PRESETS
 from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
-from actavatar_jax.models.vae import VAEConfig, WanVAE
+from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 from actavatar_jax.prompt import Phase, StructuredPrompt
-from actavatar_jax.tokenizer import fit_tokenizer
-from actavatar_jax.weights import files, fingerprint
+from actavatar_jax.prompt.tokenizer import fit_tokenizer
+from actavatar_jax.weights import files
 from actavatar_jax.weights.folder import Component, save
 
 PROMPTS = [

@@ -9,15 +9,14 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from actavatar_jax import Sampling
-from actavatar_jax.evaluation import JudgeConfig, save_judge
-from actavatar_jax.evaluation.puppet_judge import PuppetJudge
-from actavatar_jax.models import functional
+from actavatar_jax import Sampling, functional
 from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.puppets.judge import JudgeConfig, save_judge
+from actavatar_jax.puppets.judge.network import PuppetJudge
+from actavatar_jax.puppets.world.actions import ACTIONS
+from actavatar_jax.puppets.world.clips import World, make_clip
+from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.weights import folder as folders
-from data_pipelines.puppets.actions import ACTIONS
-from data_pipelines.puppets.clips import World, make_clip
-from data_pipelines.small_world import make_model
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageFont, ImageSequence
 
-from actavatar_jax.demo_film import draw_preview
-from actavatar_jax.demo_pictures import CONTACT, draw_contacts
-from actavatar_jax.enlarge import enlarged
-from actavatar_jax.page import COLOURS, Page, Plot, pale, spelt, ticks
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.puppets.clips import World, make_clip
+from actavatar_jax.puppets.pictures.enlarge import enlarged
+from actavatar_jax.puppets.pictures.film import draw_preview
+from actavatar_jax.puppets.pictures.page import COLOURS, Page, Plot, pale, spelt, ticks
+from actavatar_jax.puppets.pictures.sheets import CONTACT, draw_contacts
+from actavatar_jax.puppets.world.clips import World, make_clip
 
 PROMPT = StructuredPrompt.parse("A host. [0-1s] Nods. [2-3s] Waves.")
 

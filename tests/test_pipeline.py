@@ -9,7 +9,7 @@ import pytest
 from actavatar_jax import ActAvatarPipeline, InputError, Sampling, pipeline
 from actavatar_jax.media import fit_image
 from actavatar_jax.models.presets import PRESETS
-from data_pipelines.small_world import make_model
+from actavatar_jax.runs.small_world import make_model
 
 SIZE, FRAMES = (64, 64), 9
 OWN = Sampling(steps=3, text_guidance=2.0, audio_guidance=2.0, negative_prompt="dull", seed=5)

@@ -11,7 +11,7 @@ import jax
 import pytest
 from commands import actavatar
 
-from actavatar_jax import experiment, planning
+from actavatar_jax import planning
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import presets
 from actavatar_jax.parallel.mesh import make_mesh
@@ -19,6 +19,7 @@ from actavatar_jax.planning import chips, meshes, planner, program, topology
 from actavatar_jax.planning.chips import GIB
 from actavatar_jax.planning.collectives import Collective, collectives, device_groups
 from actavatar_jax.planning.planner import Memory, Plan
+from actavatar_jax.runs import experiment
 from actavatar_jax.training.settings import read_config
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import Phase, StructuredPrompt
-from actavatar_jax.prompt_text import clean
+from actavatar_jax.prompt.text import clean
 
 TWO = StructuredPrompt("A woman.", (Phase(0, 2, "Gestures outward."), Phase(2, 4, "Points down.")))
 

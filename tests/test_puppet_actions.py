@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.puppets.actions import ACTIONS, find_action, nearest_action
-from data_pipelines.puppets.clips import JOINTS, World, make_clip
-from data_pipelines.puppets.draw import draw, hand_position, mouth_position
-from data_pipelines.puppets.identity import BUILDS, FRAMINGS, Identity
-from data_pipelines.puppets.pose import HAND, Pose
-from data_pipelines.puppets.script import Cue
+from actavatar_jax.puppets.world.actions import ACTIONS, find_action, nearest_action
+from actavatar_jax.puppets.world.clips import JOINTS, World, make_clip
+from actavatar_jax.puppets.world.draw import draw, hand_position, mouth_position
+from actavatar_jax.puppets.world.identity import BUILDS, FRAMINGS, Identity
+from actavatar_jax.puppets.world.pose import HAND, Pose
+from actavatar_jax.puppets.world.script import Cue
 
 PLANNED = [
     "raise_left", "raise_right", "wave_left", "wave_right", "point_up", "point_down", "point_left", "point_right",

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.puppets import hearing
+from actavatar_jax.puppets.speech.phonemes import PAUSE, Phoneme
+from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.weights import folder as folders
-from data_pipelines.puppets import hearing
-from data_pipelines.puppets.phonemes import PAUSE, Phoneme
-from data_pipelines.small_world import make_model
 
 
 def named(labels):

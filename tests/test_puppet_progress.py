@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from actavatar_jax import puppet_progress
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.report import Figure, Report
-from actavatar_jax.page import COLOURS
-from actavatar_jax.puppet_progress import Progress, draw_curves, figures_of, read_rows
+from actavatar_jax.puppets import progress as puppet_progress
+from actavatar_jax.puppets.pictures.page import COLOURS
+from actavatar_jax.puppets.progress import Progress, draw_curves, figures_of, read_rows
 
 
 class Clock:

@@ -6,18 +6,19 @@ import jax
 import numpy as np
 import pytest
 
-from actavatar_jax import ActAvatarPipeline, Sampling, experiment, puppets
+from actavatar_jax import ActAvatarPipeline, Sampling, functional
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
 from actavatar_jax.models.presets import ADAPTER, PRESETS
-from actavatar_jax.models.vae import VAEConfig, WanVAE
-from actavatar_jax.puppet_progress import read_rows
+from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
+from actavatar_jax.puppets import dataset
+from actavatar_jax.puppets import recipe as puppets
+from actavatar_jax.puppets.progress import read_rows
+from actavatar_jax.puppets.world.clips import World
+from actavatar_jax.runs import experiment
+from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.training import settings
 from actavatar_jax.weights import folder as folders
-from data_pipelines.puppets import dataset
-from data_pipelines.puppets.clips import World
-from data_pipelines.small_world import make_model
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_clips_drawn_on_the_fly_make_batches_of_the_same_form(world):
             stage.model.folder, stage.data.source = str(folder / "base"), source
             stage.data.dirs = (str(folder / "shards" / "structured"),)
         model_config, _ = experiment.open_model(stage)
-        batches, _ = experiment.open_data(stage, model_config)
+        batches, _ = experiment.open_data(stage, model_config, sources=dataset.SOURCES)
         forms.append({name: (value.shape, value.dtype) for name, value in next(iter(batches)).items()})
     assert forms[0] == forms[1]
 

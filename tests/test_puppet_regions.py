@@ -8,11 +8,11 @@ import pytest
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.puppets import draw as drawing
-from data_pipelines.puppets.clips import ACTIONS, JOINTS, World, make_clip
-from data_pipelines.puppets.identity import FRAMINGS, Identity
-from data_pipelines.puppets.pose import Arm, Pose, joints
-from data_pipelines.puppets.regions import psnr_of, regions
+from actavatar_jax.puppets.world import draw as drawing
+from actavatar_jax.puppets.world.clips import ACTIONS, JOINTS, World, make_clip
+from actavatar_jax.puppets.world.identity import FRAMINGS, Identity
+from actavatar_jax.puppets.world.pose import Arm, Pose, joints
+from actavatar_jax.puppets.world.regions import psnr_of, regions
 
 SIDE = 64
 IDLE = make_clip(3, World(side=SIDE, frames=5), prompt=StructuredPrompt("A host."))

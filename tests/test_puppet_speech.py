@@ -14,10 +14,10 @@ from scipy.signal import butter, sosfiltfilt
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
-from data_pipelines.puppets import espeak
-from data_pipelines.puppets.phonemes import PAUSE, SOUNDS, sounds
-from data_pipelines.puppets.sentences import GRAMMARS
-from data_pipelines.puppets.speech import VOICES, Phoneme, Utterance, fit, make_sentence, speak, visemes
+from actavatar_jax.puppets.speech import espeak
+from actavatar_jax.puppets.speech.phonemes import PAUSE, SOUNDS, sounds
+from actavatar_jax.puppets.speech.sentences import GRAMMARS
+from actavatar_jax.puppets.speech.speech import VOICES, Phoneme, Utterance, fit, make_sentence, speak, visemes
 
 ROOT = Path(__file__).parents[1]
 TEXTS = {"en": "A happy puppy by the farm, a bad map.", "de": "Papa malt am Abend eine Puppe."}
@@ -38,7 +38,7 @@ def say(voice: str) -> Utterance:
 def test_a_voice_says_the_same_whatever_was_said_before_and_in_another_process():
     code = (
         "import sys\n"
-        "from data_pipelines.puppets.speech import VOICES\n"
+        "from actavatar_jax.puppets.speech.speech import VOICES\n"
         "assert 'espeakng_loader' not in sys.modules\n"
         "from tests.test_puppet_speech import digest, say\n"
         "print(*(digest(say(voice)) for voice in reversed(VOICES)))"

@@ -14,16 +14,16 @@ from commands import actavatar
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import load_video
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.puppets import speech
-from data_pipelines.puppets.actions import find_action
-from data_pipelines.puppets.clips import JOINTS, World, make_clip, write_clips
-from data_pipelines.puppets.draw import draw, hand_position, mouth_box, mouth_position
-from data_pipelines.puppets.identity import COMBINATIONS, FRAMINGS, SKINS, Identity
-from data_pipelines.puppets.idle import random_poses, told_poses
-from data_pipelines.puppets.phonemes import PAUSE, Phoneme, Visemes
-from data_pipelines.puppets.pose import Arm, Pose
-from data_pipelines.puppets.script import make_script
-from data_pipelines.puppets.untold import untold_share
+from actavatar_jax.puppets.speech import speech
+from actavatar_jax.puppets.speech.phonemes import PAUSE, Phoneme, Visemes
+from actavatar_jax.puppets.world.actions import find_action
+from actavatar_jax.puppets.world.clips import JOINTS, World, make_clip, write_clips
+from actavatar_jax.puppets.world.draw import draw, hand_position, mouth_box, mouth_position
+from actavatar_jax.puppets.world.identity import COMBINATIONS, FRAMINGS, SKINS, Identity
+from actavatar_jax.puppets.world.idle import random_poses, told_poses
+from actavatar_jax.puppets.world.pose import Arm, Pose
+from actavatar_jax.puppets.world.script import make_script
+from actavatar_jax.puppets.world.untold import untold_share
 
 SEEDS = range(10)
 POSES_OF_THE_HEAD = ("mouth_opening", "brows", "blink", "gaze", "head_tilt", "head_nod", "head_turn", "lean", "shrug")
@@ -141,7 +141,7 @@ def test_a_seed_gives_the_same_bytes_even_in_another_process():
     here = digest(make_clip(5, World(frames=17)))
     assert here != digest(make_clip(6, World(frames=17)))
     code = (
-        "import hashlib; from data_pipelines.puppets.clips import World, make_clip; "
+        "import hashlib; from actavatar_jax.puppets.world.clips import World, make_clip; "
         "make_clip(8, World(frames=5)); c = make_clip(5, World(frames=17)); "
         "parts = c.frames.tobytes(), c.audio.tobytes(), c.joints.tobytes(), repr(c.prompt).encode(); "
         "print(hashlib.sha256(b''.join(parts)).hexdigest())"

@@ -8,10 +8,10 @@ import jax
 import pytest
 from commands import actavatar
 
-from actavatar_jax import experiment
+from actavatar_jax.puppets.world.clips import World, write_clips
+from actavatar_jax.runs import experiment
 from actavatar_jax.weights.folder import load_defaults
 from configs import small, stage2
-from data_pipelines.puppets.clips import World, write_clips
 
 ROOT = Path(__file__).resolve().parents[1]
 

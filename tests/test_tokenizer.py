@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.tokenizer import fit_tokenizer, load_tokenizer
+from actavatar_jax.prompt.tokenizer import fit_tokenizer, load_tokenizer
 
 TEXTS = [
     f"{who} {how}. Phase-1 [0-2s]: {act} the {side} arm."
@@ -69,7 +69,7 @@ def test_save_and_load_round_trip(tokenizer, tmp_path):
 
 
 def test_same_texts_same_tokenizer_in_another_process(tokenizer):
-    code = "import sys, json; from actavatar_jax.tokenizer import fit_tokenizer; "
+    code = "import sys, json; from actavatar_jax.prompt.tokenizer import fit_tokenizer; "
     code += "print(fit_tokenizer(json.load(sys.stdin), 640).backend_tokenizer.to_str())"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
     other = subprocess.run(

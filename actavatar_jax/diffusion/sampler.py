@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Integer
 from actavatar_jax.diffusion.flow import gaussian, keep_first_frame, sample_keys, spread_times
 from actavatar_jax.diffusion.guidance import Guidance, combine
 from actavatar_jax.diffusion.solvers import Sigmas, Solver, make_solver, model_times
-from actavatar_jax.models.layout import BATCH, SEQ, constrain
+from actavatar_jax.parallel.layout import BATCH, SEQ, constrain
 
 
 def sample(

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from actavatar_jax import functional
 from actavatar_jax.diffusion.flow import frame_times, interpolate, keep_first_frame
 from actavatar_jax.diffusion.sampler import sample_noise
 from actavatar_jax.media import Video
-from actavatar_jax.models import functional
-from actavatar_jax.models.dit import ActAvatarDiT, Conditions, DiTConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, Conditions, DiTConfig
 from actavatar_jax.pipeline import ActAvatarPipeline, embed_conditions
 from actavatar_jax.prompt import StructuredPrompt
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from actavatar_jax.models.layout import BATCH, SEQ, constrain, per_device, tokens_to_heads
+from actavatar_jax.parallel.layout import BATCH, SEQ, constrain, per_device, tokens_to_heads
 
 BACKENDS = ("xla", "chunked", "cudnn", "splash")
 SAVED = "attention"  # name of attention outputs, which some remat policies keep

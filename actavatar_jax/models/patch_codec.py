@@ -16,8 +16,8 @@ import scipy.linalg
 from flax import nnx
 from jaxtyping import Array, Float
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
 from actavatar_jax.models.frame_decoder import FrameDecoder, FrameDecoderConfig
 
 GROUP = 4

@@ -11,7 +11,6 @@ from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.dit import DiTConfig
 
 AXES = ("data", "fsdp", "seq")
 
@@ -58,7 +57,7 @@ def use_mesh(mesh: Mesh | None) -> AbstractContextManager:
 
 def check_fit(
     mesh: Mesh | AbstractMesh,
-    config: DiTConfig,
+    heads: int,
     *,
     batch: int | None,
     grid: tuple[int, int, int],
@@ -67,14 +66,15 @@ def check_fit(
     """InputError, with every misfit in it, when training or sampling would not divide over the mesh.
 
     Args:
+      heads: of the model's attention.
       batch: samples over all devices; None: any number, of which some devices may compute the same ones.
       grid: latent (T, H, W).
       micro_batches: parts in which the batch is computed, each of them cut over data and fsdp.
     """
     data, fsdp, seq = (mesh.shape[axis] for axis in AXES)
     misfits = []
-    if config.heads % seq:
-        misfits.append(f"{config.heads} attention heads do not divide by seq = {seq}")
+    if heads % seq:
+        misfits.append(f"{heads} attention heads do not divide by seq = {seq}")
     if grid[0] % seq:
         misfits.append(f"{grid[0]} latent frames do not divide by seq = {seq}")
     if batch is not None and batch % (data * fsdp * micro_batches):

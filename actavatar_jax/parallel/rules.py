@@ -8,17 +8,17 @@ size. Vectors are small and whole.
 
 import logging
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
-from actavatar_jax.models.functional import Params
-from actavatar_jax.models.layout import BATCH, SEQ
+from actavatar_jax.functional import Params
+from actavatar_jax.parallel.layout import BATCH, SEQ
+from actavatar_jax.parallel.ordered import first_match
 
 CUT = ("fsdp", "seq")
 
@@ -58,10 +58,11 @@ def param_shardings(abstract_params: Mapping, mesh: Mesh | AbstractMesh, rules: 
     that no rule covers.
     """
     flat = functional.flatten(abstract_params)
-    axes = {name: _first_match(name, rules) for name in flat}
-    missing = [name for name in flat if axes[name] is None]
+    deciding = {name: first_match(name, rules) for name in flat}
+    missing = [name for name, index in deciding.items() if index is None]
     if missing:
         raise InputError(f"No rule says how to cut {', '.join(missing)} over a mesh.")
+    axes = {name: rules[index][1] for name, index in deciding.items()}
     return functional.unflatten({name: _sharding(name, leaf.shape, axes[name], mesh) for name, leaf in flat.items()})
 
 
@@ -107,7 +108,3 @@ def _parameter_name(path: tuple) -> str:
             break
         keys.append(str(entry.key))
     return "/".join(reversed(keys))
-
-
-def _first_match(name: str, rules: Sequence[Rule]) -> tuple | None:
-    return next((axes for regex, axes in rules if re.fullmatch(regex, name)), None)

@@ -3,7 +3,7 @@
 Sources: Google Cloud's pages of each TPU (ICI in both directions and data-centre network per chip), NVIDIA's data
 sheets (NVLink in one direction, and network adapter per GPU of a DGX node). Memory of a TPU is what libtpu lets a
 program use, as its compiler says when a program is too large; of a GPU, what XLA's description of it says
-(`assets/gpu_targets`, from openxla/xla, xla/backends/gpu/target_config/specs).
+(`gpu_targets`, from openxla/xla, xla/backends/gpu/target_config/specs).
 """
 
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from actavatar_jax.models.flops import PEAKS
 
-GPU_TARGETS = Path(__file__).parents[1] / "assets" / "gpu_targets"
+GPU_TARGETS = Path(__file__).with_name("gpu_targets")
 GPU_SHARE = 0.92  # of a GPU's memory for programs: the driver's context, NCCL and cuDNN need the rest
 GIB = 2**30
 

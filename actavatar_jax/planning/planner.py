@@ -83,7 +83,7 @@ def plan(config: ConfigDict, where: str, mesh: str | tuple[int, ...]) -> Plan:
     model_config = program.model_config_of(config, place.chip)
     made = make_mesh(mesh, devices)
     grid = program.latent_grid(config.data)
-    check_fit(made, model_config, batch=config.data.batch_size, grid=grid, micro_batches=config.micro_batches)
+    check_fit(made, model_config.heads, batch=config.data.batch_size, grid=grid, micro_batches=config.micro_batches)
     start = time.perf_counter()
     lowered = program.lower(config, model_config, made)
     memory, found = _compile(lowered, place.chip, made.size, place.slices)

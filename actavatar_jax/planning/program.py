@@ -9,17 +9,17 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from actavatar_jax import functional
 from actavatar_jax.diffusion.flow import TimeLaw
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import latent_frames
-from actavatar_jax.models import functional
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.presets import PRESETS
 from actavatar_jax.parallel.rules import batch_shardings, state_shardings
 from actavatar_jax.planning.chips import Chip
+from actavatar_jax.training.groups import multipliers, partition
 from actavatar_jax.training.optimizer import make_optimizer, make_schedule
 from actavatar_jax.training.settings import transformer_config
-from actavatar_jax.training.stages import multipliers, partition
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.training.step import make_train_step
 from actavatar_jax.weights.components import find

@@ -12,24 +12,24 @@ import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from actavatar_jax import functional
 from actavatar_jax.diffusion.flow import TimeLaw
-from actavatar_jax.models import functional
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.functional import Params
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.flops import peak_flops, train_flops
-from actavatar_jax.models.functional import Params
 from actavatar_jax.parallel.batches import local_rows, place, replicate
 from actavatar_jax.parallel.hosts import agreed
 from actavatar_jax.parallel.mesh import check_fit, make_mesh
 from actavatar_jax.parallel.rules import state_shardings
-from actavatar_jax.training import workdir as work
-from actavatar_jax.training.checkpoint import Checkpoints
-from actavatar_jax.training.guard import UNFINISHED, StopRequest
-from actavatar_jax.training.metrics import Recorder
+from actavatar_jax.training.groups import multipliers, partition
 from actavatar_jax.training.optimizer import make_optimizer, make_schedule
-from actavatar_jax.training.stages import multipliers, partition
+from actavatar_jax.training.runtime import workdir as work
+from actavatar_jax.training.runtime.checkpoint import Checkpoints
+from actavatar_jax.training.runtime.guard import UNFINISHED, StopRequest
+from actavatar_jax.training.runtime.metrics import Recorder
+from actavatar_jax.training.runtime.watchdog import Watchdog
 from actavatar_jax.training.state import TrainState, create_state
 from actavatar_jax.training.step import Metrics, make_train_step
-from actavatar_jax.training.watchdog import Watchdog
 
 Visit = Callable[[Params, int], None]  # is given the whole model's parameters and the number of steps done
 
@@ -148,7 +148,7 @@ def _flops_of(
 
     def flops_of(batch: Mapping[str, Any]) -> float:
         samples, grid = parts * len(batch["index"]), batch["latents"].shape[1:4]
-        check_fit(mesh, model_config, batch=samples, grid=grid, micro_batches=micro_batches)
+        check_fit(mesh, model_config.heads, batch=samples, grid=grid, micro_batches=micro_batches)
         return float(samples * train_flops(model_config, grid, frozen_backbone))
 
     return flops_of

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
 
 MOMENTS = ("float32", "bfloat16")
 SETTLED = 20  # good steps before a gradient can be called exploded: the first ones differ widely

@@ -14,7 +14,7 @@ from ml_collections.config_dict import placeholder
 
 from actavatar_jax.diffusion.sampling import OPTIONS, Sampling
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.dit import DiTConfig
+from actavatar_jax.models.avatar.model import DiTConfig
 
 # A backbone without a past learns timing faster when its phase embeddings move faster (`configs/stage2.py`).
 FROM_SCRATCH = ((r"phase_embedding/.*|blocks/window_strength|latent_log_variance", 10.0), (r".*", 1.0))
@@ -91,7 +91,7 @@ def training(preset: str = "") -> ConfigDict:
     c.data.audio_drop = 0.1  # their speech,
     c.data.both_drop = 0.05  # or both, so that guidance can be used
     c.data.bucket = (704, 1280, 125)  # height, width and frames of synthetic clips
-    c.data.world = ConfigDict()  # settings of `data_pipelines.puppets.clips.World`, of puppets
+    c.data.world = ConfigDict()  # settings of `actavatar_jax.puppets.world.clips.World`, of puppets
     c.data.wording = "structured"  # of their prompts: structured | global | brief
 
     c.steps = "20_000 steps"  # length of the run

@@ -10,10 +10,10 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from actavatar_jax.models.functional import Params
+from actavatar_jax.functional import Params
 from actavatar_jax.parallel.batches import put
 from actavatar_jax.parallel.rules import state_shardings
-from actavatar_jax.training.stages import merge
+from actavatar_jax.training.groups import merge
 
 
 @jax.tree_util.register_dataclass

@@ -13,12 +13,12 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Key
 
+from actavatar_jax import functional
 from actavatar_jax.diffusion import flow
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
-from actavatar_jax.models.functional import Params
+from actavatar_jax.functional import Params
+from actavatar_jax.training.groups import merge
 from actavatar_jax.training.optimizer import skipped_steps
-from actavatar_jax.training.stages import merge
 from actavatar_jax.training.state import TrainState
 
 NOISE_BINS = 10  # of flow time, for the loss per noise level

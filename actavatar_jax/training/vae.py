@@ -21,10 +21,10 @@ from ml_collections import ConfigDict
 from optax.contrib import MuonDimensionNumbers, muon
 from tqdm import tqdm
 
-from actavatar_jax.models import functional
-from actavatar_jax.models.functional import Params
-from actavatar_jax.models.vae import VAEConfig, WanVAE
-from actavatar_jax.training.metrics import JsonLines
+from actavatar_jax import functional
+from actavatar_jax.functional import Params
+from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
+from actavatar_jax.training.runtime.metrics import JsonLines
 from actavatar_jax.weights import folder
 
 Clips = Iterator[UInt8[np.ndarray, "F h w 3"]]

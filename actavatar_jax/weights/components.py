@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
 from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
-from actavatar_jax.models.vae import VAEConfig, WanVAE
+from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 from actavatar_jax.weights.files import Safetensors, Slots, read_json
 from actavatar_jax.weights.names import NOTHING, Table

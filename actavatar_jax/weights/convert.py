@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
 from actavatar_jax.weights import names
 from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Stored, find, is_wan_layout
 from actavatar_jax.weights.files import Slots, nbytes, replaced_folder, write_json, write_sharded

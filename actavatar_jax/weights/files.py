@@ -18,8 +18,8 @@ from typing import Any, Protocol, runtime_checkable
 import ml_dtypes
 import numpy as np
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
 from actavatar_jax.weights import arrays, names
 
 DTYPES: dict[str, np.dtype] = {

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS, latent_times
-from actavatar_jax.models import functional
-from actavatar_jax.models.audio_adapter import FIRST_WINDOW, GROUP_WINDOW, AudioAdapterConfig
-from actavatar_jax.models.dit import DiTConfig
-from actavatar_jax.models.window import EPSILON
+from actavatar_jax.models.avatar.audio_adapter import FIRST_WINDOW, GROUP_WINDOW, AudioAdapterConfig
+from actavatar_jax.models.avatar.model import DiTConfig
+from actavatar_jax.models.avatar.window import EPSILON
 from actavatar_jax.weights import folder as folders
 from actavatar_jax.weights import names
 from actavatar_jax.weights.tables import dit

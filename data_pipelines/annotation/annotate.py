@@ -22,11 +22,11 @@ from data_pipelines.annotation.rates import AnnotationReport
 from data_pipelines.annotation.request import PROMPT_VERSION, annotate_request, watch
 from data_pipelines.annotation.schema import SCHEMA, Draft
 from data_pipelines.annotation.validate import Scene
-from data_pipelines.files import digest, write_json
-from data_pipelines.pool import results
-from data_pipelines.report import Skip
-from data_pipelines.steps import clip_path, clip_state
 from data_pipelines.table import Clip, read_manifest
+from data_pipelines.table.files import digest, write_json
+from data_pipelines.table.pool import results
+from data_pipelines.table.report import Skip
+from data_pipelines.table.steps import clip_path, clip_state
 
 SELECTION = "stage2"
 LONG_GAP = 2.0  # seconds without an act that count as idle

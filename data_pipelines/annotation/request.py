@@ -20,8 +20,8 @@ from actavatar_jax.media.video import probe, read_frames
 from data_pipelines.annotation.client import Message
 from data_pipelines.annotation.reading import Fault
 from data_pipelines.annotation.schema import ACTION_WORDS, BASE_WORDS, MOST_ACTS, SCHEMA, SHORTEST_ACT
-from data_pipelines.files import digest
-from data_pipelines.report import Skip
+from data_pipelines.table.files import digest
+from data_pipelines.table.report import Skip
 
 EVERY = 5  # frames of the clip from one that is shown to the next: 0.2 s
 LONG_SIDE = 448  # pixels

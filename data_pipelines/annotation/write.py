@@ -12,7 +12,7 @@ from data_pipelines.annotation.dialogue import converse
 from data_pipelines.annotation.request import LONGEST, Material, plan_request
 from data_pipelines.annotation.schema import SCHEMA, SHORTEST_ACT
 from data_pipelines.annotation.validate import Scene
-from data_pipelines.report import Skip
+from data_pipelines.table.report import Skip
 
 
 def write_prompt(

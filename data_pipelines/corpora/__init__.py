@@ -12,8 +12,8 @@ from pathlib import Path
 
 from actavatar_jax.errors import InputError
 from data_pipelines.corpora import folder, hdtf, openhumanvid, speakervid, webdataset
-from data_pipelines.report import Report
 from data_pipelines.table import Clip, Table
+from data_pipelines.table.report import Report
 
 Reader = Callable[[Path, Path, Report], Iterable[Clip]]  # (corpus, folder for what is unpacked, report) -> clips
 

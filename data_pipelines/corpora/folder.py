@@ -8,8 +8,8 @@ from pathlib import Path
 
 from actavatar_jax.errors import InputError
 from data_pipelines.corpora.layout import VIDEO_SUFFIXES, name_id, video_files
-from data_pipelines.report import Report
 from data_pipelines.table import Clip
+from data_pipelines.table.report import Report
 
 
 def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from actavatar_jax.errors import InputError
 from data_pipelines.corpora.layout import checked_id, number_of, videos_by_stem
-from data_pipelines.files import digest
-from data_pipelines.report import Report
 from data_pipelines.table import Clip
+from data_pipelines.table.files import digest
+from data_pipelines.table.report import Report
 
 GROUPS = ("RD", "WDA", "WRA")
 BOX = ("left", "width", "top", "height")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from data_pipelines.files import digest
-from data_pipelines.report import Skip
 from data_pipelines.table import ID
+from data_pipelines.table.files import digest
+from data_pipelines.table.report import Skip
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from actavatar_jax.errors import InputError
 from data_pipelines.corpora.layout import checked_id, number_of, videos_by_stem
-from data_pipelines.report import Report
 from data_pipelines.table import Clip
+from data_pipelines.table.report import Report
 
 TEXTS = ("path", "clip_id", "caption")
 SCORES = ("luminance_min", "luminance_max", "blur_min", "blur_max", "aesthetic", "technical_score", "global_motion")

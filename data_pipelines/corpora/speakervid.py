@@ -12,8 +12,8 @@ from typing import Any
 
 from actavatar_jax.errors import InputError
 from data_pipelines.corpora.layout import checked_id, number_of, read_json, text_of, videos_by_stem
-from data_pipelines.report import Report, Skip
 from data_pipelines.table import Clip
+from data_pipelines.table.report import Report, Skip
 
 YOUTUBE_ID = 11
 NUMBERS = ("clip_speaker_num", "conf", "clear", "dover")

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 
 from actavatar_jax.errors import InputError
 from data_pipelines.corpora.layout import VIDEO_SUFFIXES, name_id, parse_json
-from data_pipelines.files import write_text
-from data_pipelines.report import Report, Skip
 from data_pipelines.table import Clip
+from data_pipelines.table.files import write_text
+from data_pipelines.table.report import Report, Skip
 
 TARS = ("*.tar", "*.tar.gz", "*.tgz")
 CAPTION_KEYS = ("caption", "text")

@@ -8,19 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from data_pipelines.filters import (
-    duplicates,
-    faces,
-    motion,
-    probe,
-    quality,
-    shots,
-    sync,
-    text_area,
-    voice,
-)
+from data_pipelines.filters import duplicates, faces, motion, probe, quality, shots, sync, text_area, voice
 from data_pipelines.filters.models import MODELS
-from data_pipelines.steps import Step
+from data_pipelines.table.steps import Step
 
 __all__ = ["MODELS", "STEPS", "make_steps"]
 

@@ -4,9 +4,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from actavatar_jax.media.clock import FPS
-from data_pipelines.extras import extra
 from data_pipelines.filters import pictures
 from data_pipelines.filters.gestures import CONFIDENT
+from data_pipelines.table.extras import extra
 
 SIDE = 320  # pixels of the long side
 AROUND = 0.25  # of the person's box, on each side: hair, sleeves, shadows

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from actavatar_jax.media.video import probe, read_frames
-from data_pipelines.extras import extra
 from data_pipelines.filters.models import load, run
+from data_pipelines.table.extras import extra
 
 LENGTH, INTERVAL = 32, 2  # frames of a view, every second one
 SIDE, GRID, PATCH = 224, 7, 32  # pixels of a view; patches in each direction and their side

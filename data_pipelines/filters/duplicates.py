@@ -13,10 +13,10 @@ from scipy.sparse.csgraph import connected_components
 
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
-from data_pipelines.extras import extra
 from data_pipelines.filters import pictures
-from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
+from data_pipelines.table.extras import extra
+from data_pipelines.table.steps import Step, clip_path
 
 IMAGE_DIFFERS, SOUND_DIFFERS = 4, 60  # most bits, of 64 and 240, in which copies differ; strangers differ in about half
 BANDS, SEGMENTS = 17, 16

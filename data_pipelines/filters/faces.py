@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from actavatar_jax.errors import InputError
-from data_pipelines.extras import extra
-from data_pipelines.files import digest
 from data_pipelines.filters import pictures
 from data_pipelines.filters.models import MODELS, find_models
-from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
+from data_pipelines.table.extras import extra
+from data_pipelines.table.files import digest
+from data_pipelines.table.steps import Step, clip_path
 
 EVERY = 5  # frames
 SIDE = 640  # pixels of the long side that the detector sees

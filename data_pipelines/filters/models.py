@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from data_pipelines.extras import extra
+from data_pipelines.table.extras import extra
 
 MODELS = {
     "face.onnx": "YuNet face detector, as in OpenCV's zoo",

@@ -8,12 +8,12 @@ import numpy as np
 
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.media.video import read_frames
-from data_pipelines.files import digest
 from data_pipelines.filters import gestures, pose
 from data_pipelines.filters.camera import Camera
 from data_pipelines.filters.models import find_models
-from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
+from data_pipelines.table.files import digest
+from data_pipelines.table.steps import Step, clip_path
 
 
 def step(models: Path | None) -> Step:

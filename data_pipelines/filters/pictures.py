@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from actavatar_jax.media.video import probe, read_frames
-from data_pipelines.extras import extra
+from data_pipelines.table.extras import extra
 
 
 def every(path: Path, step: int) -> Iterator[UInt8[np.ndarray, "H W 3"]]:

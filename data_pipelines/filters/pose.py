@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from data_pipelines.extras import extra
 from data_pipelines.filters.models import load
+from data_pipelines.table.extras import extra
 
 POINTS = 133
 PERSON_SIDE, POSE_SIZE = 640, (288, 384)  # pixels; width, height

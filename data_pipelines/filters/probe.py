@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from actavatar_jax import media
-from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
+from data_pipelines.table.steps import Step, clip_path
 
 FULL_SCALE = 0.999
 SILENCE = 1e-6  # -120 dB, the least that is told

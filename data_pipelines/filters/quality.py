@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from data_pipelines.extras import extra
-from data_pipelines.files import digest
 from data_pipelines.filters import dover, pictures
 from data_pipelines.filters.models import find_models
-from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
+from data_pipelines.table.extras import extra
+from data_pipelines.table.files import digest
+from data_pipelines.table.steps import Step, clip_path
 
 EVERY = 12  # frames
 SIDE = 640  # pixels of the long side at which sharpness is measured, so that sizes can be compared

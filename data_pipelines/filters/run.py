@@ -5,9 +5,9 @@ from pathlib import Path
 
 from actavatar_jax.errors import InputError
 from data_pipelines.filters import make_steps
-from data_pipelines.report import Report
-from data_pipelines.steps import run_step
 from data_pipelines.table import read_manifest
+from data_pipelines.table.report import Report
+from data_pipelines.table.steps import run_step
 
 
 def filter_clips(

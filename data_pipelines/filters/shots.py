@@ -8,10 +8,10 @@ from jaxtyping import UInt8
 
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.media.video import read_frames
-from data_pipelines.extras import extra
 from data_pipelines.filters import pictures
-from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
+from data_pipelines.table.extras import extra
+from data_pipelines.table.steps import Step, clip_path
 
 THRESHOLD = 27.0
 SIDE = 256  # pixels of the long side at which pictures are compared

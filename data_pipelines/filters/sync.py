@@ -12,13 +12,13 @@ from scipy.signal import medfilt
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.media.video import read_frames
-from data_pipelines.extras import extra
-from data_pipelines.files import digest
 from data_pipelines.filters import faces, pictures
 from data_pipelines.filters.models import find_models, load, run
-from data_pipelines.report import Skip
-from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
+from data_pipelines.table.extras import extra
+from data_pipelines.table.files import digest
+from data_pipelines.table.report import Skip
+from data_pipelines.table.steps import Step, clip_path
 
 SIDE, WINDOW, BATCH = 224, 5, 8  # pixels of a face; frames that the model sees; windows at a time
 CEPSTRA, PER_FRAME = 13, 4  # cepstral coefficients, vectors of them per frame

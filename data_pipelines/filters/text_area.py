@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from data_pipelines.extras import extra
-from data_pipelines.files import digest
 from data_pipelines.filters import pictures
 from data_pipelines.filters.models import find_models, load, run
-from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
+from data_pipelines.table.extras import extra
+from data_pipelines.table.files import digest
+from data_pipelines.table.steps import Step, clip_path
 
 FRAMES = (0.1, 0.5, 0.9)  # of the clip's length
 SIDE, MULTIPLE = 960, 32  # pixels of the long side, and what the model's grid needs

@@ -10,10 +10,10 @@ from scipy.ndimage import binary_closing
 
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
-from data_pipelines.files import digest
 from data_pipelines.filters.models import find_models, load, run
-from data_pipelines.steps import Step, clip_path
 from data_pipelines.table import Clip
+from data_pipelines.table.files import digest
+from data_pipelines.table.steps import Step, clip_path
 
 CHUNK, CONTEXT = 512, 64  # samples that the detector judges, and samples of the chunk before that it sees with them
 INPUTS, OUTPUTS = ((None, None), (2, None, 128), ()), ((None, 1), (None, None, None))

@@ -8,7 +8,7 @@ import numpy as np
 
 from actavatar_jax.media.video import write_video
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.prepare import prepare
+from data_pipelines.clips.prepare import prepare
 
 TEXT_LEN, TEXT_DIM = 64, 6
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from fakes import FakeEncoders, write_clip
 
-from data_pipelines import prepare as preparing
-from data_pipelines.encode import encode
+from data_pipelines.clips import prepare as preparing
 from data_pipelines.filters.run import filter_clips
-from data_pipelines.select import select
+from data_pipelines.selection.selection import select
+from data_pipelines.shards.encode import encode
 
 CLIPS = 12
 FILTERS = ["probe", "voice", "duplicates", "shots"]

@@ -15,8 +15,8 @@ from pathlib import Path
 from fakes import FakeEncoders
 from forks import in_child, tree
 
-from data_pipelines import shards
-from data_pipelines.encode import commit, encode
+from data_pipelines.shards import dataset as shards
+from data_pipelines.shards.encode import commit, encode
 from data_pipelines.table import Table, read_manifest
 
 SETTINGS = {"frames": 9, "buckets": "32x64,64x32", "records_per_shard": 2, "progress": False}

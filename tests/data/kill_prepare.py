@@ -11,7 +11,7 @@ from pathlib import Path
 
 from forks import in_child, tree
 
-from data_pipelines.prepare import prepare
+from data_pipelines.clips.prepare import prepare
 
 
 def main(video_dir: Path, work_dir: Path) -> int:

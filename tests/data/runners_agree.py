@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trivial_step import ARITHMETIC, synthetic
 
-from data_pipelines.steps import run_step
+from data_pipelines.table.steps import run_step
 
 RUNNERS = {
     "in this process": {"workers": 0},

@@ -11,7 +11,7 @@ from actavatar_jax.errors import InputError
 from data_pipelines.annotation import client as module
 from data_pipelines.annotation.client import ChatClient, Server
 from data_pipelines.annotation.schema import SCHEMA
-from data_pipelines.report import Skip
+from data_pipelines.table.report import Skip
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "what happens?"}]}]
 

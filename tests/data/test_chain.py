@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines import shards
-from data_pipelines.prepare import prepare
+from data_pipelines.clips.prepare import prepare
+from data_pipelines.shards import dataset as shards
 from data_pipelines.table import read_manifest
 from tests.commands import actavatar
 from tests.data import tiny_models

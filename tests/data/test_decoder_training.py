@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
 from actavatar_jax.models.frame_decoder import FrameDecoder, FrameDecoderConfig
-from data_pipelines.puppets import decoder_training as training
-from data_pipelines.puppets.decoder_training import Batches, Example, Settings, train_decoder
+from actavatar_jax.puppets import decoder as training
+from actavatar_jax.puppets.decoder import Batches, Example, Settings, train_decoder
 
 CONFIG = FrameDecoderConfig(widths=(8, 12), warps=1)
 GROUPS, SIDE = 3, 8

@@ -13,11 +13,11 @@ from fakes import FakeEncoders, WordTokenizer, make_clips, write_clip
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.video import load_video
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines import shards
-from data_pipelines.buckets import Bucket
-from data_pipelines.encode import commit, cut_windows, encode
-from data_pipelines.prepare import prepare
-from data_pipelines.synthetic import SyntheticSource
+from data_pipelines.clips.prepare import prepare
+from data_pipelines.loading.synthetic import SyntheticSource
+from data_pipelines.shards import dataset as shards
+from data_pipelines.shards.buckets import Bucket
+from data_pipelines.shards.encode import commit, cut_windows, encode
 from data_pipelines.table import read_manifest
 
 CLIPS = {"a": (31, 64, 96), "b": (20, 96, 64), "c": (12, 64, 96)}

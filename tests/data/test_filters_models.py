@@ -10,13 +10,13 @@ import tiny_models
 from fakes import write_clip
 
 from actavatar_jax.errors import InputError
-from data_pipelines.extras import extra
 from data_pipelines.filters import MODELS, STEPS, make_steps, text_area
 from data_pipelines.filters.models import load
 from data_pipelines.filters.run import filter_clips
-from data_pipelines.report import Report
-from data_pipelines.steps import run_step
 from data_pipelines.table import Clip, Table, read_manifest
+from data_pipelines.table.extras import extra
+from data_pipelines.table.report import Report
+from data_pipelines.table.steps import run_step
 
 pytest.importorskip("onnxruntime")
 NEED_MODELS = ("text_area", "faces", "sync", "motion")

@@ -11,8 +11,8 @@ from actavatar_jax.media.clock import FPS, SAMPLE_RATE
 from actavatar_jax.media.video import write_video
 from data_pipelines.filters import sync, voice
 from data_pipelines.filters.run import filter_clips
-from data_pipelines.report import Skip
 from data_pipelines.table import Clip, read_manifest
+from data_pipelines.table.report import Skip
 
 RNG = np.random.default_rng(0)
 SECONDS = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE

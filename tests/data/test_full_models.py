@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from data_pipelines.filters import MODELS, faces, pose, sync
 from data_pipelines.filters.models import load, run
-from data_pipelines.steps import Step
+from data_pipelines.table.steps import Step
 from launch import bench
 
 pytest.importorskip("onnxruntime")

@@ -12,9 +12,9 @@ from fakes import FakeEncoders, make_clips
 from PIL import Image
 
 from actavatar_jax.errors import InputError
-from data_pipelines import charts
-from data_pipelines.encode import encode
-from data_pipelines.inspect import inspect, spread
+from data_pipelines.pages import charts
+from data_pipelines.pages.inspection import inspect, spread
+from data_pipelines.shards.encode import encode
 from data_pipelines.table import read_manifest
 
 EVIL = '<script>alert(1)</script> & "Łódź"'

@@ -16,11 +16,11 @@ from fakes import TEXT_DIM, FakeEncoders, make_clips
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines import shards
-from data_pipelines.buckets import Bucket
-from data_pipelines.encode import encode
-from data_pipelines.loader import make_loader
-from data_pipelines.synthetic import SyntheticSource, make_synthetic_loader
+from data_pipelines.loading.loader import make_loader
+from data_pipelines.loading.synthetic import SyntheticSource, make_synthetic_loader
+from data_pipelines.shards import dataset as shards
+from data_pipelines.shards.buckets import Bucket
+from data_pipelines.shards.encode import encode
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +309,7 @@ def test_memory_of_records_is_used_again():
     script = """
 import resource, sys
 if sys.argv[1] == "keep":
-    from data_pipelines.memory import keep_freed_memory
+    from data_pipelines.table.memory import keep_freed_memory
     keep_freed_memory()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):

@@ -16,13 +16,13 @@ from fakes import combs, write_clip, write_interlaced
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.image import fit_image
 from actavatar_jax.media.video import load_video, probe
-from data_pipelines import prepare as module
-from data_pipelines.extras import extra
+from data_pipelines.clips import prepare as module
+from data_pipelines.clips.prepare import prepare
 from data_pipelines.filters import quality, shots
-from data_pipelines.prepare import prepare
-from data_pipelines.select import DEFAULTS, Rules
-from data_pipelines.steps import Step, run_step
+from data_pipelines.selection.selection import DEFAULTS, Rules
 from data_pipelines.table import Clip, Table, read_manifest
+from data_pipelines.table.extras import extra
+from data_pipelines.table.steps import Step, run_step
 
 HEIGHT, WIDTH = 64, 96
 

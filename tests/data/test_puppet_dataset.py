@@ -7,9 +7,10 @@ import pytest
 from fakes import FakeEncoders
 
 from actavatar_jax.errors import InputError
-from data_pipelines import loader, shards
-from data_pipelines.puppets import dataset
-from data_pipelines.puppets.clips import World, make_clip
+from actavatar_jax.puppets import dataset
+from actavatar_jax.puppets.world.clips import World, make_clip
+from data_pipelines.loading import loader
+from data_pipelines.shards import dataset as shards
 
 WORLD, SEEDS = World(side=32, frames=25), range(10_000, 10_006)
 LOADING = {"batch_size": 2, "seed": 3, "text_drop": 0.2, "audio_drop": 0.2, "both_drop": 0.1}

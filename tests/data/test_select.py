@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from actavatar_jax.errors import InputError
-from data_pipelines.select import DEFAULTS, Rules, select
+from data_pipelines.selection.selection import DEFAULTS, Rules, select
 from data_pipelines.table import Clip, Table, read_manifest
 
 GOOD = {

@@ -12,9 +12,9 @@ import pytest
 from trivial_step import ARITHMETIC, Counting, Step, constant_state, synthetic
 
 from actavatar_jax.errors import InputError
-from data_pipelines.report import Report, Skip
-from data_pipelines.steps import _journalled, _run_chunk, clip_state, run_step
 from data_pipelines.table import Clip, Table, read_manifest
+from data_pipelines.table.report import Report, Skip
+from data_pipelines.table.steps import _journalled, _run_chunk, clip_state, run_step
 
 QUIET = {"progress": False}
 
@@ -158,7 +158,7 @@ def test_a_bug_ends_the_run_and_finished_clips_stay(tmp_path, workers):
 def test_workers_end_with_their_parent(tmp_path):
     code = (
         "from trivial_step import *\n"
-        "from data_pipelines.steps import run_step\n"
+        "from data_pipelines.table.steps import run_step\n"
         "if __name__ == '__main__':\n"
         "    from pathlib import Path\n"
         f"    run_step(Step('sleep', sleep, state=constant_state), synthetic(4), Path({str(tmp_path)!r}), workers=2)\n"

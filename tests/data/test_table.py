@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from actavatar_jax.errors import InputError
-from data_pipelines import table as module
 from data_pipelines.table import CORE, Clip, Table, read_manifest
+from data_pipelines.table import table as module
 
 A = Clip("a", "films", "/videos/a.mp4", 1.5, 4.0, (0.0, 0.25, 0.5, 0.75), "A man.", {"films.blur": 0.5})
 B = Clip("b", "films", "b.mp4", facts={"films.part": "x"})

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from data_pipelines.report import Skip
-from data_pipelines.steps import Step
 from data_pipelines.table import Clip, Table
+from data_pipelines.table.report import Skip
+from data_pipelines.table.steps import Step
 
 
 def synthetic(count: int) -> Table:

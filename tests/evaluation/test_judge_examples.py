@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from actavatar_jax.evaluation.scores import Judgement
-from data_pipelines.puppets.actions import ACTIONS
-from data_pipelines.puppets.clips import Cue, World, make_clip
-from data_pipelines.puppets.dataset import TEST_SEED, TRAIN_SEEDS
-from data_pipelines.puppets.judge_examples import JUDGE_SEEDS, action_shares, controls, early, example_of
+from actavatar_jax.puppets.dataset import TEST_SEED, TRAIN_SEEDS
+from actavatar_jax.puppets.judge.examples import JUDGE_SEEDS, action_shares, controls, early, example_of
+from actavatar_jax.puppets.world.actions import ACTIONS
+from actavatar_jax.puppets.world.clips import Cue, World, make_clip
 
 NAMES = tuple(ACTIONS)
 

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from actavatar_jax.evaluation import Judge
-from actavatar_jax.models import functional
+from actavatar_jax import functional
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
-from data_pipelines.puppets import judge_training
-from data_pipelines.puppets.judge_spoiling import blur, frame_numbers, recode, spoil
-from data_pipelines.puppets.judge_training import Example, Pool, Settings, train_judge
+from actavatar_jax.puppets.judge import Judge
+from actavatar_jax.puppets.judge import training as judge_training
+from actavatar_jax.puppets.judge.spoiling import blur, frame_numbers, recode, spoil
+from actavatar_jax.puppets.judge.training import Example, Pool, Settings, train_judge
 
 NAMES = ("up", "down")
 CODEC = PatchCodecConfig(8)
@@ -127,8 +127,8 @@ def test_spoilt_pictures_differ_by_clip_and_some_keep_their_first_frame(code):
 
 
 def test_recoding_with_all_components_and_no_errors_is_the_codes_own(code, monkeypatch):
-    monkeypatch.setattr("data_pipelines.puppets.judge_spoiling.LATENT_NOISE", 0.0)
-    monkeypatch.setattr("data_pipelines.puppets.judge_spoiling.FEWEST_COMPONENTS", 8)
+    monkeypatch.setattr("actavatar_jax.puppets.judge.spoiling.LATENT_NOISE", 0.0)
+    monkeypatch.setattr("actavatar_jax.puppets.judge.spoiling.FEWEST_COMPONENTS", 8)
     pixels = jnp.asarray(batch_of(2) / 127.5 - 1, jnp.float32)
     network = functional.bind(PatchCodec, CODEC, code)
     np.testing.assert_allclose(

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.evaluation import Judge, JudgeConfig, load_judge, save_judge
-from actavatar_jax.evaluation.puppet_judge import PuppetJudge, resized
-from actavatar_jax.models import functional
+from actavatar_jax.puppets.judge import Judge, JudgeConfig, load_judge, save_judge
+from actavatar_jax.puppets.judge.network import PuppetJudge, resized
 
 ACTIONS = tuple(f"action {i}" for i in range(20))
 CONFIG = JudgeConfig(ACTIONS)

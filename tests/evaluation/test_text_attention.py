@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.evaluation.attention import early_and_late, phase_shares
 from actavatar_jax.media.clock import latent_times
-from actavatar_jax.models import dit, functional
-from actavatar_jax.models.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import model as dit
+from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
 
 CONFIG = DiTConfig(
     width=32,

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from actavatar_jax.evaluation import SHIPPED_JUDGE, Truth, load_judge, score_clips
+from actavatar_jax.evaluation import Truth, score_clips
 from actavatar_jax.evaluation.measures import identity_drift
-from data_pipelines.puppets.actions import ACTIONS
-from data_pipelines.puppets.clips import World, make_clip
-from data_pipelines.puppets.judge_examples import HANDS, JUDGE_SEEDS, controls
+from actavatar_jax.puppets.judge import SHIPPED_JUDGE, load_judge
+from actavatar_jax.puppets.judge.examples import HANDS, JUDGE_SEEDS, controls
+from actavatar_jax.puppets.world.actions import ACTIONS
+from actavatar_jax.puppets.world.clips import World, make_clip
 
 pytestmark = pytest.mark.skipif(not SHIPPED_JUDGE.is_dir(), reason="no trained judge is here")
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from actavatar_jax.models import functional
-from actavatar_jax.models.audio_adapter import AudioAdapterConfig, AudioProjection, depth_scale, feature_windows
+from actavatar_jax import functional
+from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig, AudioProjection, depth_scale, feature_windows
 
 CONFIG = AudioAdapterConfig(feature_layers=2, feature_width=4, hidden=8, tokens=3, token_width=8)
 

@@ -8,11 +8,18 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from actavatar_jax import functional
 from actavatar_jax.media.clock import latent_times
-from actavatar_jax.models import functional
-from actavatar_jax.models.audio_adapter import AudioAdapterConfig, AudioCrossAttention, depth_scale
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig, gaussian_data, gaussian_velocity, patchify, unpatchify
-from actavatar_jax.models.window import window_penalty
+from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig, AudioCrossAttention, depth_scale
+from actavatar_jax.models.avatar.model import (
+    ActAvatarDiT,
+    DiTConfig,
+    gaussian_data,
+    gaussian_velocity,
+    patchify,
+    unpatchify,
+)
+from actavatar_jax.models.avatar.window import window_penalty
 
 CONFIG = DiTConfig(
     width=48,

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import frame_decoder, functional
+from actavatar_jax.models import frame_decoder
 from actavatar_jax.models.frame_decoder import FrameDecoder, FrameDecoderConfig
 
 CONFIGS = [

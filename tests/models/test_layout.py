@@ -6,8 +6,8 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from actavatar_jax.models.attention import SAVED
-from actavatar_jax.models.dit import rematerialised
-from actavatar_jax.models.layout import ALL, BATCH, SEQ, constrain, fitting, tokens_to_heads
+from actavatar_jax.models.avatar.model import rematerialised
+from actavatar_jax.parallel.layout import ALL, BATCH, SEQ, constrain, fitting, tokens_to_heads
 
 
 def test_without_a_mesh_nothing_is_done():

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
 from actavatar_jax.models.frame_decoder import FrameDecoderConfig
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, enlarged, fit_patch_codec, reduced
 from actavatar_jax.weights import folder

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
-from actavatar_jax.models.audio_adapter import AudioAdapterConfig, AudioCrossAttention
+from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig, AudioCrossAttention
 
 config = AudioAdapterConfig(feature_layers=2, feature_width=4, hidden=8, tokens=3, token_width=8)
 module = AudioCrossAttention(config, 48, 2, 24, "float32", rngs=nnx.Rngs(0))

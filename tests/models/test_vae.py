@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
-from actavatar_jax.models.vae import VAEConfig, WanVAE
+from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.weights.tables import vae as tables
 
 CONFIG = VAEConfig(

@@ -16,20 +16,20 @@ import numpy as np
 import optax
 
 import actavatar_jax
-from actavatar_jax import ActAvatarPipeline, experiment
+from actavatar_jax import ActAvatarPipeline, functional
 from actavatar_jax.diffusion.flow import TimeLaw
 from actavatar_jax.diffusion.guidance import guidance
 from actavatar_jax.diffusion.sampler import sample, sample_noise
 from actavatar_jax.diffusion.solvers import sigma_grid
-from actavatar_jax.models import functional
-from actavatar_jax.models.dit import ActAvatarDiT
-from actavatar_jax.models.vae import WanVAE
+from actavatar_jax.models.avatar.model import ActAvatarDiT
+from actavatar_jax.models.wan_vae.vae import WanVAE
 from actavatar_jax.parallel.batches import place, replicate
 from actavatar_jax.parallel.mesh import make_mesh
 from actavatar_jax.parallel.rules import param_shardings, state_shardings
 from actavatar_jax.pipeline import embed_conditions, velocity_function
 from actavatar_jax.planning import program
 from actavatar_jax.planning.chips import CHIPS
+from actavatar_jax.runs import experiment
 from actavatar_jax.training.optimizer import skip_bad_steps
 from actavatar_jax.training.state import TrainState, create_state
 from actavatar_jax.training.step import make_train_step
@@ -122,7 +122,7 @@ def sampling() -> None:
 
 def pipeline() -> None:
     """A shipped model on one device and on eight, there also as a training visits it."""
-    folder = Path(actavatar_jax.__file__).parent / "assets" / "puppets"
+    folder = Path(actavatar_jax.__file__).parent / "puppets" / "assets" / "model"
     rng = np.random.default_rng(0)
     picture, speech = rng.integers(0, 255, (64, 64, 3), np.uint8), rng.standard_normal(13 * 640).astype(np.float32) / 9
     videos, devices = [], []

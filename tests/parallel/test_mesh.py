@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import AbstractMesh, AxisType
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.dit import DiTConfig
+from actavatar_jax.models.avatar.model import DiTConfig
 from actavatar_jax.parallel.batches import local_rows
 from actavatar_jax.parallel.mesh import AXES, check_fit, make_mesh
 
@@ -87,7 +87,7 @@ def test_a_mesh_that_cannot_be_is_refused(shape, devices, reason):
 def test_everything_that_does_not_divide_is_named_with_its_axis():
     mesh, config = AbstractMesh((2, 4, 5), AXES), DiTConfig()
     with pytest.raises(InputError) as error:
-        check_fit(mesh, config, batch=12, grid=(32, 44, 80))
+        check_fit(mesh, config.heads, batch=12, grid=(32, 44, 80))
     for misfit in (
         "24 attention heads do not divide by seq = 5",
         "32 latent frames do not divide by seq = 5",

@@ -19,10 +19,10 @@ def main(port: str, process: str, processes: str, out: str) -> None:
     import optax  # after the devices are known
 
     import actavatar_jax
+    from actavatar_jax import functional
     from actavatar_jax.diffusion.flow import TimeLaw
     from actavatar_jax.errors import InputError
-    from actavatar_jax.models import functional
-    from actavatar_jax.models.dit import ActAvatarDiT
+    from actavatar_jax.models.avatar.model import ActAvatarDiT
     from actavatar_jax.parallel.batches import local_rows, place, replicate, share, to_host
     from actavatar_jax.parallel.mesh import make_mesh
     from actavatar_jax.parallel.rules import state_shardings
@@ -51,7 +51,7 @@ def main(port: str, process: str, processes: str, out: str) -> None:
     if jax.process_index() == 0:
         np.savez(out, **whole)
 
-    puppets = Path(actavatar_jax.__file__).parent / "assets" / "puppets"
+    puppets = Path(actavatar_jax.__file__).parent / "puppets" / "assets" / "model"
     pipeline = actavatar_jax.ActAvatarPipeline.from_pretrained(puppets, mesh="1,8,1")
     portrait = "absent.png" if int(process) == int(processes) - 1 else np.zeros((64, 64, 3), np.uint8)
     try:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from actavatar_jax.models import functional
-from actavatar_jax.models.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax import functional
+from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
 
 MODEL = DiTConfig(
     width=32,

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actavatar_jax import ActAvatarPipeline
-from actavatar_jax.models import functional
-from actavatar_jax.tokenizer import fit_tokenizer
+from actavatar_jax import ActAvatarPipeline, functional
+from actavatar_jax.prompt.tokenizer import fit_tokenizer
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")

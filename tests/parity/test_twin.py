@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 
 import actavatar_jax
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional, presets
-from actavatar_jax.models.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models import presets
+from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
 from actavatar_jax.weights import files, folder, names
 from actavatar_jax.weights.tables import dit
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from actavatar_jax.weights.twin import ActAvatarTwin  # noqa: E402 - raises without torch
+from actavatar_jax.weights.twin import ActAvatarTwin  # noqa: E402 - what it needs may be missing
 
-PUPPETS = Path(actavatar_jax.__file__).parent / "assets" / "puppets"
+PUPPETS = Path(actavatar_jax.__file__).parent / "puppets" / "assets" / "model"
 CONFIG = DiTConfig(
     width=48,
     heads=2,

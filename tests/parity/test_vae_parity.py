@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from actavatar_jax.models import functional
-from actavatar_jax.models.vae import VAEConfig, WanVAE
+from actavatar_jax import functional
+from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.weights import names
 from actavatar_jax.weights.tables import vae as tables
 

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from transformers import Wav2Vec2Config as TheirConfig
 from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, Wav2Vec2Model
 
-from actavatar_jax.models import functional
+from actavatar_jax import functional
 from actavatar_jax.models.wav2vec2 import Wav2Vec2, standardise
 from actavatar_jax.weights.names import Arrays, export_params, import_params
 from actavatar_jax.weights.tables import wav2vec2 as table

@@ -7,17 +7,17 @@ import jax
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.diffusion.flow import TimeLaw
-from actavatar_jax.models import functional
-from actavatar_jax.models.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
+from actavatar_jax.training.groups import multipliers, partition
 from actavatar_jax.training.optimizer import make_optimizer, make_schedule
-from actavatar_jax.training.stages import multipliers, partition
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.training.step import make_train_step
 from configs import stage1, stage2
-from data_pipelines.buckets import Bucket
-from data_pipelines.synthetic import SyntheticSource, make_synthetic_loader
+from data_pipelines.loading.synthetic import SyntheticSource, make_synthetic_loader
+from data_pipelines.shards.buckets import Bucket
 
 MODEL = DiTConfig(
     width=32,

@@ -29,7 +29,7 @@ def main(kills: int, seed: int, folder: Path) -> None:
     sys.path.insert(0, str(ROOT))
     import numpy as np
 
-    import actavatar_jax.experiment  # noqa: F401 - once, before the forks; no device is touched by it
+    import actavatar_jax.runs.experiment  # noqa: F401 - once, before the forks; no device is touched by it
 
     rng = np.random.default_rng(seed)
     steps = 4 * EVERY * (kills + 1)  # a save waits for the one before, so no start gets further than four
@@ -81,7 +81,7 @@ def start(workdir: Path, steps: int, folder: Path, kill: tuple[bool, int, float]
 
 
 def run(workdir: Path, steps: int, kill: tuple[bool, int, float] | None) -> None:
-    from actavatar_jax import experiment
+    from actavatar_jax.runs import experiment
     from actavatar_jax.training import loop
     from configs import stage2
 

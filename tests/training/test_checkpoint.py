@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.training.checkpoint import Checkpoints
+from actavatar_jax.training.runtime.checkpoint import Checkpoints
 from actavatar_jax.training.state import TrainState
 
 SETTINGS = {"optim": {"clip": 1.0}, "steps": 8}

@@ -4,16 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actavatar_jax import experiment
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
 from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.runs import experiment
 from actavatar_jax.training.settings import read_config
 from actavatar_jax.weights import folder as model_folder
 from configs import stage1, stage2
-from data_pipelines import shards
-from data_pipelines.buckets import Bucket
-from data_pipelines.synthetic import SyntheticSource
+from data_pipelines.loading.synthetic import SyntheticSource
+from data_pipelines.shards import dataset as shards
+from data_pipelines.shards.buckets import Bucket
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

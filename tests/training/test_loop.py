@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.training.guard import StopRequest
 from actavatar_jax.training.loop import train
+from actavatar_jax.training.runtime.guard import StopRequest
 
 
 class Killed(BaseException):

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from actavatar_jax.training import metrics as metrics_module
-from actavatar_jax.training.metrics import Goodput, Recorder
+from actavatar_jax.training.runtime import metrics as metrics_module
+from actavatar_jax.training.runtime.metrics import Goodput, Recorder
 
 
 def metrics(loss, noise_bin=0, grad_norm=1.0, skipped=(0, 0)):

@@ -17,8 +17,8 @@ from PIL import Image
 from scipy.io import wavfile
 
 import actavatar_jax
-from actavatar_jax import experiment
 from actavatar_jax.media import load_video
+from actavatar_jax.runs import experiment
 from configs import stage2
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_two_go_on_from_one_make_sample_videos_and_save_at_a_signal_and_one_goes
 ):
     whole, moved = tmp_path / "whole", tmp_path / "moved"
     settings = {
-        "model.folder": str(Path(actavatar_jax.__file__).parent / "assets" / "puppets"), "model.preset": "",
+        "model.folder": str(Path(actavatar_jax.__file__).parent / "puppets" / "assets" / "model"), "model.preset": "",
         "data.bucket": (32, 64, 13), "sample.every": "2", "sample.jobs": str(jobs_file(tmp_path)), "sample.steps": 2,
     }  # fmt: skip
     run(whole, 6, **settings, checkpoint_every="3")

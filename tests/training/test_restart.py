@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from actavatar_jax import experiment
 from actavatar_jax.errors import InputError
-from actavatar_jax.training.guard import UNFINISHED
-from actavatar_jax.training.watchdog import Watchdog
-from actavatar_jax.training.workdir import refuse_differing
+from actavatar_jax.runs import experiment
+from actavatar_jax.training.runtime.guard import UNFINISHED
+from actavatar_jax.training.runtime.watchdog import Watchdog
+from actavatar_jax.training.runtime.workdir import refuse_differing
 from configs import stage2
 
 HERE = Path(__file__).parent
@@ -29,7 +29,7 @@ def test_killed_at_random_moments_the_result_is_bitwise_that_of_an_undisturbed_r
 
 def test_a_run_that_stands_still_dumps_its_stacks_and_exits_to_be_started_again(tmp_path, monkeypatch, caplog):
     exits = []
-    monkeypatch.setattr("actavatar_jax.training.watchdog.os._exit", exits.append)
+    monkeypatch.setattr("actavatar_jax.training.runtime.watchdog.os._exit", exits.append)
 
     def a_collective_that_hangs(watchdog):
         while not exits:
@@ -46,7 +46,7 @@ def test_a_run_that_stands_still_dumps_its_stacks_and_exits_to_be_started_again(
 
 def test_steps_and_pauses_keep_the_watchdog_quiet(tmp_path, monkeypatch):
     exits = []
-    monkeypatch.setattr("actavatar_jax.training.watchdog.os._exit", exits.append)
+    monkeypatch.setattr("actavatar_jax.training.runtime.watchdog.os._exit", exits.append)
     with Watchdog(1.5 / 60, tmp_path / "log") as watchdog:
         with watchdog.paused():
             time.sleep(2)

@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.diffusion.flow import TimeLaw
-from actavatar_jax.models import functional
-from actavatar_jax.models.dit import ActAvatarDiT
+from actavatar_jax.models.avatar.model import ActAvatarDiT
 from actavatar_jax.models.presets import ADAPTER, PHASES
-from actavatar_jax.training.stages import merge
+from actavatar_jax.training.groups import merge
 from actavatar_jax.training.step import noise_level_sums, sample_losses
 
 

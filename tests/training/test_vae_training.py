@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import write_video
-from actavatar_jax.models import functional
-from actavatar_jax.models.vae import VAEConfig, WanVAE
+from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.training import vae as training
 from actavatar_jax.weights import folder
 from configs import vae as config_file
-from data_pipelines.pixels import pixel_windows
+from data_pipelines.clips.pixels import pixel_windows
 
 
 def moving_squares(size=32, frames=5, seed=0):

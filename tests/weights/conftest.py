@@ -16,7 +16,7 @@ def diffusers_folder(tmp_path_factory):
     import transformers
     from tokenizers import Tokenizer, models
 
-    from actavatar_jax.models.vae import VAEConfig
+    from actavatar_jax.models.wan_vae.vae import VAEConfig
     from actavatar_jax.weights.tables import vae
 
     torch.manual_seed(0)

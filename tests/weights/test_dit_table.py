@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
-from actavatar_jax.models.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
 from actavatar_jax.weights import names
 from actavatar_jax.weights.tables import dit
 

@@ -10,10 +10,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.diffusion.sampling import Sampling
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import functional
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
 from actavatar_jax.models.wav2vec2 import Wav2Vec2
 from actavatar_jax.weights import components, files, folder, names

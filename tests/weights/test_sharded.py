@@ -12,9 +12,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from actavatar_jax.models import functional
-from actavatar_jax.models.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.dit import ActAvatarDiT, DiTConfig
+from actavatar_jax import functional
+from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
 from actavatar_jax.weights import arrays, files, folder, names
 from actavatar_jax.weights.names import Entry

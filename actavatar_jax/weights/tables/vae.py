@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.vae import VAEConfig
+from actavatar_jax.models.wan_vae.vae import VAEConfig
 from actavatar_jax.weights.names import CONV2D, CONV3D, IDENTITY, LINEAR, Entry, Table, Transform, chain
 
 # A part of the model: our prefix, theirs in diffusers, theirs in the original, and what it is.

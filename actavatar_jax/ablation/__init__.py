@@ -1,8 +1,0 @@
-"""The ablation of the puppet world: which part of the recipe makes lips and actions right, and when."""
-
-from actavatar_jax.ablation.costs import forecast
-from actavatar_jax.ablation.planning import plan
-from actavatar_jax.ablation.results import table
-from actavatar_jax.ablation.runs import run
-
-__all__ = ["forecast", "plan", "run", "table"]

@@ -1,0 +1,199 @@
+"""The commands between a corpus on disk and encoded shards: argument parsing and printing only."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actavatar_jax.errors import InputError
+
+app = typer.Typer()
+pages = typer.Typer(help="Looks at clips and shards.", no_args_is_help=True)
+app.add_typer(pages, name="data")
+
+Runner = Annotated[str, typer.Option(help="processes (here) or beam.")]
+Workers = Annotated[int | None, typer.Option(min=0, help="Processes; default: one per core, 0: this one.")]
+BeamOption = Annotated[
+    list[str] | None, typer.Option(help="Of Beam's engine, as in --beam-option=--runner=FlinkRunner.")
+]
+ServerUrl = Annotated[str, typer.Option(help="OpenAI-compatible address, with /v1.")]
+ModelName = Annotated[str, typer.Option(help="Name of the multimodal model there.")]
+Key = Annotated[str | None, typer.Option(envvar="ACTAVATAR_API_KEY", help="Key of a hosted server.")]
+AudioPart = Annotated[str, typer.Option(help="audio_url (vLLM, sglang-jax) or input_audio (hosted).")]
+
+
+@app.command(epilog="Example: actavatar corpus hdtf HDTF/ hdtf.parquet")
+def corpus(
+    kind: Annotated[str, typer.Argument(help="openhumanvid, speakervid, hdtf, folder or webdataset.")],
+    source: Annotated[Path, typer.Argument(help="The corpus on disk; nothing is downloaded.")],
+    table: Annotated[Path, typer.Argument(help="The table of clips to write, .parquet.")],
+) -> None:
+    """A corpus as it is distributed -> a table of its clips; says what was left out and why."""
+    from data_pipelines.corpora import read_corpus
+
+    print(read_corpus(kind, source, table))
+
+
+@app.command(epilog="Example: actavatar prepare videos/ clips/")
+def prepare(
+    videos: Annotated[Path, typer.Argument(help="Folder of videos, or a table of clips from `corpus`.")],
+    clip_dir: Path,
+    min_frames: Annotated[int, typer.Option(help="Shorter clips are left out (25 fps).")] = 75,
+    min_side: Annotated[int, typer.Option(help="Smaller clips are left out (pixels of the short side).")] = 256,
+    trim: Annotated[
+        bool, typer.Option("--trim", help="Cut each clip to its longest shot and to the picture inside black borders.")
+    ] = False,
+    runner: Runner = "processes",
+    workers: Workers = None,
+    beam_option: BeamOption = None,
+) -> None:
+    """Videos -> clips of 25 fps and 16 kHz with a manifest; says what was skipped and why."""
+    from data_pipelines.clips.prepare import prepare
+
+    settings = {"runner": runner, "workers": workers, "beam_options": beam_option or ()}
+    print(prepare(videos, clip_dir, min_frames=min_frames, min_side=min_side, trim=trim, **settings))
+
+
+@app.command("filter", epilog="Example: actavatar filter clips/ --models models/")
+def filter_clips(
+    clip_dir: Path,
+    steps: Annotated[str | None, typer.Option(help="Filters, separated by commas; default: all.")] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder of the filters' ONNX models.")] = None,
+    stage: Annotated[int | None, typer.Option(help="Only clips that are selected for this stage.")] = None,
+    runner: Runner = "processes",
+    workers: Workers = None,
+    beam_option: BeamOption = None,
+) -> None:
+    """Measures prepared clips: columns of the manifest; rejects nothing."""
+    from data_pipelines.filters.run import filter_clips
+
+    settings = {"stage": stage, "runner": runner, "workers": workers, "beam_options": beam_option or ()}
+    for report in filter_clips(clip_dir, steps.split(",") if steps else None, models, **settings):
+        print(report)
+
+
+@app.command(epilog="Example: actavatar select clips/ --stage 1")
+def select(
+    clip_dir: Path,
+    stage: Annotated[int, typer.Option(help="1: lips. 2: actions, of the clips of stage 1.")],
+    rules: Annotated[Path | None, typer.Option(help="Thresholds, YAML; default: the stage's own.")] = None,
+) -> None:
+    """Chooses the clips of a stage by thresholds; says which rule left out how many."""
+    from data_pipelines.selection.selection import select
+
+    print(select(clip_dir, stage, rules))
+
+
+@app.command(epilog="Example: actavatar annotate clips/ --server http://localhost:8000/v1 --model Qwen3-Omni-30B-A3B")
+def annotate(
+    clip_dir: Path,
+    server: ServerUrl,
+    model: ModelName,
+    key: Key = None,
+    audio_part: AudioPart = "audio_url",
+    parallel: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
+    per_minute: Annotated[float | None, typer.Option(min=0.1, help="At most so many requests a minute.")] = None,
+    seed: Annotated[int, typer.Option(help="Another one asks anew.")] = 0,
+    encoder: Annotated[Path | None, typer.Option(help="Model folder whose tokenizer counts the tokens.")] = None,
+) -> None:
+    """Has a multimodal model write what happens in the clips of stage 2; resumable, answers are kept."""
+    from actavatar_jax.prompt.tokenizer import load_tokenizer
+    from data_pipelines.annotation.annotate import annotate
+    from data_pipelines.annotation.client import ChatClient, Server
+
+    tokenizer = load_tokenizer(encoder / "tokenizer") if encoder else None
+    settings = Server(server, model, key=key, audio_part=audio_part, per_minute=per_minute, seed=seed)
+    with ChatClient(settings) as client:
+        print(annotate(clip_dir, client, parallel=parallel, tokenizer=tokenizer))
+
+
+def prompt_write(
+    image: Annotated[Path, typer.Option(help="Portrait.")],
+    audio: Annotated[Path, typer.Option(help="Speech.")],
+    server: ServerUrl,
+    model: ModelName,
+    out: Annotated[Path, typer.Option(help="The .json to write.")] = Path("prompt.json"),
+    seconds: Annotated[float | None, typer.Option(help="Of the speech; default: all of it, at most 20.")] = None,
+    key: Key = None,
+    audio_part: AudioPart = "audio_url",
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Has a multimodal model propose what the person should do during a speech."""
+    from data_pipelines.annotation.client import ChatClient, Server
+    from data_pipelines.annotation.write import write_prompt
+    from data_pipelines.table.files import write_json
+
+    with ChatClient(Server(server, model, key=key, audio_part=audio_part, seed=seed)) as client:
+        prompt = write_prompt(image, audio, client, seconds=seconds)
+    write_json(out, prompt.to_dict())
+    print(prompt.timeline(seconds))
+
+
+@app.command(epilog="Example: actavatar encode clips/ shards/ --model Wan2.2-TI2V-5B-Diffusers")
+def encode(
+    clip_dir: Path,
+    shard_dir: Path,
+    model: Annotated[Path | None, typer.Option(help="Model folder with the frozen encoders.")] = None,
+    stage: Annotated[int | None, typer.Option(help="Only the clips selected for it; 2 wants actions.")] = None,
+    process: Annotated[str | None, typer.Option(help="I/N: slice I (from 0) of N; `--commit` ends it.")] = None,
+    commit: Annotated[bool, typer.Option("--commit", help="Write the shards of all slices.")] = False,
+    frames: Annotated[int, typer.Option(help="Frames of a window, 4k+1.")] = 125,
+    buckets: Annotated[str | None, typer.Option(help="Sizes HEIGHTxWIDTH, separated by commas.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Frames from window to window; default: end to end.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    audio_encoder: Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")] = None,
+) -> None:
+    """Clips -> encoded shards, resumable, by one process or by several; says what was skipped and why."""
+    from actavatar_jax.encoders import Encoders
+    from data_pipelines.shards import encode as encoding
+    from data_pipelines.shards.buckets import DEFAULT_SIZES
+
+    if commit == (model is not None):
+        raise InputError("Give --model to encode clips, or --commit to write the shards of all slices.")
+    if commit:
+        print(encoding.commit(clip_dir, shard_dir))
+        return
+    encoders = Encoders.from_folder(model, dtype=dtype, audio_encoder=audio_encoder)
+    settings = {"frames": frames, "buckets": buckets or DEFAULT_SIZES, "stride_frames": stride, "stage": stage}
+    print(encoding.encode(clip_dir, shard_dir, encoders, process=_slice(process), **settings))
+
+
+@pages.command("inspect", epilog="Example: actavatar data inspect clips/ --out clips.html")
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="Of clips or of shards.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    samples: Annotated[int, typer.Option(min=0, help="Clips to show.")] = 24,
+) -> None:
+    """One web page of counts, hours, reasons, histograms and samples."""
+    from data_pipelines.pages.inspection import inspect
+
+    inspect(folder, out, samples=samples)
+
+
+@app.command(epilog="Example: actavatar init clips/ model/ --preset small --channels 96")
+def init(
+    clip_dir: Path,
+    model_dir: Path,
+    preset: Annotated[str, typer.Option(help="small or tiny.")] = "small",
+    channels: Annotated[int | None, typer.Option(help="Components of PatchCodec; default: the preset's.")] = None,
+    height: Annotated[int, typer.Option()] = 128,
+    width: Annotated[int, typer.Option()] = 128,
+    frames: Annotated[int, typer.Option(help="Default length of its videos.")] = 49,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """A fresh small model folder, with tokenizer and PatchCodec fitted on prepared clips."""
+    from actavatar_jax.runs.small_world import init_model
+
+    init_model(
+        clip_dir, model_dir, preset=preset, channels=channels, size=(height, width), num_frames=frames, seed=seed
+    )
+
+
+def _slice(text: str | None) -> tuple[int, int] | None:
+    """`I/N` as numbers."""
+    if text is None:
+        return None
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise InputError(f"--process {text}: expected I/N with I from 0 to N - 1, such as 0/4")
+    return int(index), int(count)

@@ -1,0 +1,268 @@
+"""Encoders: the frozen parts of a model folder, compiled: prompts, speech and pixels in, features and latents out.
+
+B prompts, S text tokens, D width of the text encoder, E width of the audio encoder, F video frames, T latent frames,
+h w pixel sides, H W latent sides, C latent channels. Results are NumPy arrays on the host.
+"""
+
+import copy
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Float32, Int, Int32, UInt8
+from transformers import PreTrainedTokenizerBase
+
+from actavatar_jax import functional
+from actavatar_jax.encoders import fingerprint
+from actavatar_jax.errors import InputError
+from actavatar_jax.media.clock import SAMPLES_PER_FRAME
+from actavatar_jax.models.wan_vae.vae import WanVAE
+from actavatar_jax.models.wav2vec2 import standardise
+from actavatar_jax.parallel.mesh import local_part, use_mesh
+from actavatar_jax.parallel.rules import TEXT_ENCODER_RULES, WHOLE, param_shardings
+from actavatar_jax.prompt import MAX_TOKENS, StructuredPrompt
+from actavatar_jax.prompt.tokenizer import load_tokenizer
+from actavatar_jax.weights.components import find
+from actavatar_jax.weights.files import read_json, replaced_folder
+from actavatar_jax.weights.folder import Component, load, save
+
+_PARTS = ("text_encoder", "audio_encoder", "vae")
+_TOKENIZER_PLACES = ("tokenizer", "google/umt5-xxl")  # diffusers layout, original Wan release
+
+
+class Encoders:
+    """Tokenizer, umT5, Wav2Vec2 and the VAE (or PatchCodec) of one model; parameters are put on the device once.
+
+    Over several processes each has encoders of its own, on its own devices, and uses them without the others.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        text_encoder: Component,
+        audio_encoder: Component,
+        vae: Component,
+        text_len: int = MAX_TOKENS,
+        mesh: Mesh | None = None,
+    ):
+        if len(tokenizer) > text_encoder.config.vocab_size:
+            raise InputError(
+                f"the tokenizer has {len(tokenizer)} tokens, but the text encoder takes only "
+                f"{text_encoder.config.vocab_size}; they do not belong together."
+            )
+        self.tokenizer = tokenizer
+        self.text_encoder, self.audio_encoder, self.vae = map(_on_device, (text_encoder, audio_encoder, vae))
+        self.text_len, self.mesh = text_len, mesh
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: str | Path,
+        dtype: str = "float32",
+        audio_encoder: str | Path | None = None,
+        mesh: Mesh | None = None,
+    ) -> "Encoders":
+        """The parts of a model folder, which also says how many text tokens its transformer takes.
+
+        Args:
+          folder: a model folder, in the diffusers layout or an original Wan release with an `audio_encoder` beside it.
+          dtype: of the text encoder's weights and compute. Speech and pixels are float32, as in the reference.
+          audio_encoder: a Wav2Vec2 folder of transformers, for model folders that have none of their own.
+          mesh: of many devices. The text encoder's weights are cut over those of this process, and so are pictures when
+            they are decoded.
+
+        Raises:
+          InputError: a part is missing or does not fit its configuration.
+        """
+        folder = Path(folder)
+        speech = Path(audio_encoder) if audio_encoder else folder / "audio_encoder"
+        if not speech.is_dir():
+            raise InputError(
+                f"There is no audio encoder {speech}; put a Wav2Vec2 folder there or name one as audio_encoder."
+            )
+        _check_standardised(speech / "preprocessor_config.json")
+        text_len = find(folder, "transformer").config.text_len
+        mesh = local_part(mesh)
+        cut, whole = (
+            None if mesh is None else functools.partial(param_shardings, mesh=mesh, rules=rules)
+            for rules in (TEXT_ENCODER_RULES, WHOLE)
+        )
+        with use_mesh(mesh):
+            return cls(
+                _load_tokenizer(folder),
+                load(folder, "text_encoder", dtype, cut),
+                load(speech, "audio_encoder", "float32", whole),
+                load(folder, "vae", "float32", whole),
+                text_len,
+                mesh,
+            )
+
+    def with_vae(self, vae: Component) -> "Encoders":
+        """The same encoders with another VAE."""
+        other = copy.copy(self)
+        other.vae = _on_device(vae)
+        return other
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the parts into a model folder in the diffusers layout, weights in the dtype they are held in."""
+        with replaced_folder(Path(folder) / "tokenizer") as partial:
+            self.tokenizer.save_pretrained(partial)
+        for name in _PARTS:
+            part = getattr(self, name)
+            save(folder, name, part.config, part.params)
+
+    def text(
+        self, prompts: Sequence[StructuredPrompt], strict: bool = True
+    ) -> tuple[Float32[np.ndarray, "B S D"], Int32[np.ndarray, "B S"]]:
+        """Text features, exact zeros beyond each prompt's end, and phase ids, -1 there; S is `text_len`.
+
+        Prompts are encoded one by one, so that the features of one do not depend on the others. What is done with a
+        prompt that is too long is `StructuredPrompt.tokenise`'s `strict`.
+        """
+        features, phase_ids = [], []
+        for prompt in prompts:
+            tokens = prompt.tokenise(self.tokenizer, max_length=self.text_len, strict=strict)
+            padding = (0, self.text_len - len(tokens.ids))
+            mask = np.arange(self.text_len) < len(tokens.ids)
+            features.append(self._run(_text, self.text_encoder, np.pad(tokens.ids, padding), mask))
+            phase_ids.append(np.pad(tokens.phase_ids, padding, constant_values=-1))
+        return np.stack(jax.device_get(features)), np.stack(phase_ids)
+
+    def audio(self, samples: Float[np.ndarray, " n"], num_frames: int) -> Float32[np.ndarray, "F layers E"]:
+        """Features of every layer of the audio encoder, one per video frame (25 Hz).
+
+        Args:
+          samples: 16 kHz mono of the whole clip, exactly 640 per video frame; standardised here.
+          num_frames: F.
+
+        Raises:
+          InputError: the two lengths differ.
+        """
+        if len(samples) != num_frames * SAMPLES_PER_FRAME:
+            raise InputError(
+                f"{num_frames} video frames go with {num_frames * SAMPLES_PER_FRAME} samples of speech at 16 kHz, "
+                f"got {len(samples)}."
+            )
+        return np.asarray(self._run(_audio, self.audio_encoder, np.float32(samples), num_frames))
+
+    def video(self, frames: UInt8[np.ndarray, "F h w 3"]) -> Float32[np.ndarray, "T H W C"]:
+        """Normalised latents of a clip of 4k+1 frames with sides in multiples of the code's stride; InputError for any
+        other."""
+        return np.asarray(self._run(_encode_video, self.vae, frames))
+
+    def decode(
+        self,
+        latents: Float[np.ndarray, "T H W C"] | Float[Array, "T H W C"],
+        first: UInt8[np.ndarray, "h w 3"] | None = None,
+    ) -> UInt8[np.ndarray, "F h w 3"]:
+        """The frames of normalised latents. `first` is the picture behind latent frame 0, for codecs that draw the
+        other frames from it; others do without."""
+        if first is None or not self.vae.config.sees_first_frame:
+            return np.asarray(self._run(_decode_video, self.vae, latents))
+        return np.asarray(self._run(_decode_video, self.vae, latents, first))
+
+    def strangeness(self, latents: Float[np.ndarray, "T H W C"]) -> float:
+        """How far a first frame is from those that the codec was fitted on, about 1 for its like; PatchCodec alone
+        knows."""
+        return float(self._run(_strangeness, self.vae, latents))
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of each part: equal for the same weights in any process and any compute dtype.
+
+        Shards of encoded clips carry it, and it tells whether they were made by these encoders.
+        """
+        parts = {name: fingerprint.of(getattr(self, name)) for name in _PARTS}
+        return {"tokenizer": _tokenizer_digest(self.tokenizer), **parts}
+
+    def _run(self, program: Callable[..., jax.Array], part: Component, *inputs: Any) -> jax.Array:
+        """One of the functions below; the mesh may not be the one that the caller has set."""
+        with use_mesh(self.mesh):
+            return program(part.module, part.config, part.params, *inputs)
+
+
+def stored_fingerprint(folder: str | Path) -> dict[str, str]:
+    """`Encoders.from_folder(folder).fingerprint()` from the files alone: none of them is loaded.
+
+    Raises InputError as `from_folder` does for parts that are missing or do not fit their configuration.
+    """
+    folder = Path(folder)
+    parts = {name: fingerprint.of_stored(folder, name) for name in _PARTS}
+    return {"tokenizer": _tokenizer_digest(_load_tokenizer(folder)), **parts}
+
+
+# ---- one compiled function per kind of input; the parts' classes and configs are static
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def _text(
+    module: type, config: Any, params: Any, ids: Int[Array, " S"], mask: Bool[Array, " S"]
+) -> Float32[Array, "S D"]:
+    features = functional.bind(module, config, params)(ids[None], mask[None])[0]
+    return jnp.where(mask[:, None], features, 0.0).astype(jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config", "frames"))
+def _audio(
+    module: type, config: Any, params: Any, samples: Float[Array, " n"], frames: int
+) -> Float32[Array, "F layers E"]:
+    # State 0, the input of the first layer, is dropped (MultiTalk).
+    return functional.bind(module, config, params)(standardise(samples)[None], frames=frames)[0, :, 1:]
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def _encode_video(module: type, config: Any, params: Any, frames: UInt8[Array, "F h w 3"]) -> Float32[Array, "T H W C"]:
+    vae = functional.bind(module, config, params)
+    # Streaming holds one latent frame's activations; a linear code has none to speak of.
+    encode = vae.encode_stream if module is WanVAE else vae.encode
+    return encode(frames[None].astype(jnp.float32) / 127.5 - 1)[0].astype(jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def _decode_video(
+    module: type,
+    config: Any,
+    params: Any,
+    latents: Float[Array, "T H W C"],
+    first: UInt8[Array, "h w 3"] | None = None,
+) -> UInt8[Array, "F h w 3"]:
+    vae = functional.bind(module, config, params)
+    picture = () if first is None else (first[None].astype(jnp.float32) / 127.5 - 1,)
+    pixels = vae.decode_stream(latents[None].astype(jnp.float32), *picture)[0].astype(jnp.float32)
+    return jnp.clip(jnp.round((pixels + 1) * 127.5), 0, 255).astype(jnp.uint8)
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def _strangeness(module: type, config: Any, params: Any, latents: Float[Array, "T H W C"]) -> Float[Array, ""]:
+    return functional.bind(module, config, params).strangeness(latents[None])[0]
+
+
+# ---- parts
+
+
+def _on_device(part: Component) -> Component:
+    return dataclasses.replace(part, params=jax.device_put(part.params))
+
+
+def _check_standardised(path: Path) -> None:
+    """Refuses an audio encoder that was trained on raw speech; without the file it counts as one for standardised."""
+    if path.is_file() and not read_json(path).get("do_normalize", True):
+        raise InputError(f"{path} says do_normalize false; accepted are audio encoders trained on standardised speech.")
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    place = next((place for place in _TOKENIZER_PLACES if (folder / place).is_dir()), _TOKENIZER_PLACES[0])
+    return load_tokenizer(folder / place)
+
+
+def _tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    settings = {key: settings[key] for key in ("normalizer", "pre_tokenizer", "post_processor", "model")}
+    return hashlib.sha256(fingerprint.canonical_json(settings)).hexdigest()

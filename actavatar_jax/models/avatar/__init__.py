@@ -1,0 +1,6 @@
+"""ActAvatarDiT: the transformer, its audio adapter, and what tells it of time and place."""
+
+from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
+from actavatar_jax.models.avatar.model import ActAvatarDiT, Conditions, DiTConfig
+
+__all__ = ["ActAvatarDiT", "AudioAdapterConfig", "Conditions", "DiTConfig"]

@@ -1,0 +1,1 @@
+"""What puppets say: sentences, a voice, phonemes with their times, and what lips do in them."""

@@ -1,0 +1,75 @@
+"""Where a clip must be looked at closely: raised hands, the mouth, and what stands still.
+
+PSNR over whole pictures says little of hands and lips, which are small, and of walls that flicker a little.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Complex, Float
+from PIL import Image, ImageFilter
+
+from actavatar_jax.evaluation.measures import psnr_of
+from actavatar_jax.puppets.world.clips import JOINTS, PuppetClip
+from actavatar_jax.puppets.world.head import LIP, MOUTH_HEIGHT, MOUTH_WIDTHS
+from actavatar_jax.puppets.world.pose import LEAN, SIDES, TILT, Arm
+
+__all__ = ["Regions", "psnr_of", "regions"]
+
+Mask = Bool[np.ndarray, "F side side"]
+
+HAND_BOX = 0.12  # half of its side, on the figure
+BEYOND = 0.05  # the box's middle lies so far beyond the palm's, where fingers stretch to
+AWAY = 5.0  # degrees from rest at either joint above which an arm is not just idle
+CALM = 2  # levels of 255 by which a pixel that stands still may change
+EDGE = 2  # pixels around what moves that are not counted as still either
+
+
+class Regions(NamedTuple):
+    """Masks of every frame's pixels."""
+
+    hands: Mask  # boxes around the hands that are away from rest, fingers included; empty where both rest
+    mouth: Mask  # a box around the mouth, wherever the head goes and however far it opens
+    still: Mask  # what no frame changes, away from all that moves: walls above all, calm cloth as well
+
+
+def regions(clip: PuppetClip) -> Regions:
+    """The regions of a drawn clip, from its joints and its frames."""
+    frames, side = clip.frames.shape[:2]
+    joint = dict(zip(JOINTS, clip.joints.T.astype(float), strict=True))
+    hands = np.zeros((frames, side, side), bool)
+    for name, outward in SIDES.items():
+        shoulder, elbow, fingers = (joint[f"{name}_{part}"] for part in ("shoulder", "elbow", "fingers"))
+        rest = Arm()
+        away = (abs(shoulder - rest.shoulder) > AWAY) | (abs(elbow - rest.elbow) > AWAY) | (fingers > rest.fingers)
+        along = 1j * np.exp(-1j * outward * np.radians(shoulder + elbow))
+        middle = joint[f"{name}_hand_x"] + 1j * joint[f"{name}_hand_y"] + clip.identity.scale * BEYOND * along
+        box = clip.identity.scale * HAND_BOX * np.array([-1 - 1j, 1 + 1j])
+        hands |= away[:, None, None] & _boxes(middle[:, None] + box, side)
+
+    turn = np.exp(1j * np.radians(TILT * joint["head_tilt"] + LEAN * joint["lean"]))
+    half, top, bottom = MOUTH_WIDTHS[1], -LIP, MOUTH_HEIGHT + LIP
+    corners = clip.identity.scale * np.array([x + 1j * y for x in (-half, half) for y in (top, bottom)])
+    mouth = _boxes((joint["mouth_x"] + 1j * joint["mouth_y"])[:, None] + turn[:, None] * corners, side)
+
+    change = np.abs(clip.frames.astype(np.int16) - clip.frames[0]).max(axis=(0, 3))
+    still = np.broadcast_to(_eroded(change <= CALM), hands.shape)
+    return Regions(hands, mouth, still)
+
+
+def _boxes(corners: Complex[np.ndarray, "F N"], side: int) -> Mask:
+    """In every frame the upright box around its corners, as far as it lies in the picture."""
+    return _spans(corners.imag, side)[:, :, None] & _spans(corners.real, side)[:, None, :]
+
+
+def _spans(places: Float[np.ndarray, "F N"], side: int) -> Bool[np.ndarray, "F side"]:
+    """The pixels that lie between the least and the greatest place, in part or as a whole."""
+    pixels = np.arange(side)
+    first, last = (places.min(1) * side)[:, None], (places.max(1) * side)[:, None]
+    return (pixels + 1 > first) & (pixels < last)
+
+
+def _eroded(mask: Bool[np.ndarray, "side side"]) -> Bool[np.ndarray, "side side"]:
+    """Without the pixels that have one outside of the mask within EDGE; outside of the picture there is none."""
+    least = ImageFilter.MinFilter(2 * EDGE + 1)
+    return np.asarray(Image.fromarray(mask.astype(np.uint8)).filter(least)).astype(bool)

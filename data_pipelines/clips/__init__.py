@@ -1,0 +1,1 @@
+"""From videos as they come to clips on one clock."""

@@ -1,0 +1,106 @@
+"""Encoded shards -> training batches: a grain dataset whose position is one small, exact state.
+
+One endless stream of draws is fixed by the seed alone: order, condition dropout and `index` of draw i do not depend on
+the batch size or on the number of processes. Batch k is its draws from k times the batch size on, and each process
+reads its own rows of every batch; the position is the number of batches, the same in every process, so that a run goes
+on with the same data on any number of them. Corpora are merged here, by weights, and not on disk.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import grain
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.media.clock import FPS
+from data_pipelines.loading.stream import Fit, Stream
+from data_pipelines.shards import dataset as shards
+from data_pipelines.table.memory import keep_freed_memory
+
+
+def make_loader(
+    shard_dirs: Sequence[str | Path] | str | Path,
+    *,
+    batch_size: int,
+    seed: int,
+    text_drop: float = 0.1,
+    audio_drop: float = 0.1,
+    both_drop: float = 0.05,
+    shuffle: bool = True,
+    fingerprint: Mapping[str, str] | None = None,
+    text_len: int = 512,
+    max_phases: int = 8,
+    rows: Sequence[int] | None = None,
+    repeat: bool = True,
+    weights: Mapping[str | Path, float | int] | None = None,
+) -> grain.IterDataset:
+    """Batches of the encoded clips in `shard_dirs` (bucket folders, or folders of them).
+
+    Every batch comes from one bucket; buckets take turns by their number of records. With `weights`, a positive number
+    for each of `shard_dirs`, the folders' shares of all draws are as these numbers instead; within a folder its
+    buckets keep their shares. Folders that have a bucket in common share its batches. `batch_size` counts the samples
+    of all processes together; this process yields the b samples `rows` of them (`parallel.batches.local_rows`;
+    default: all), as numpy arrays:
+
+    * latents [b, T, H, W, C] bfloat16
+    * text [b, text_len, D] bfloat16, zero-padded; phase_ids [b, text_len] int32, -1 where padded
+    * phase_windows [b, max_phases, 2] float32, seconds, zero rows unused
+    * audio [b, F, layers, E] float16
+    * index [b] int64, the number of the draw, unique in the stream
+
+    With these probabilities a sample loses its text (the encoded empty prompt takes its place), its audio (zeros) or
+    both: one categorical draw per sample. `repeat=False` gives every record once, in a last batch that may be smaller.
+
+    `iter(loader)` has `get_state` and `set_state`. Raises InputError before any record is read if the shards are of
+    another schema, layout or frame rate, or made with other encoders than `fingerprint` names (without it: than the
+    first of them).
+    """
+    keep_freed_memory()
+    folders = [Path(folder) for folder in ([shard_dirs] if isinstance(shard_dirs, str | Path) else shard_dirs)]
+    datasets = [shards.open_dataset(folder) for folder in shards.find_datasets(folders)]
+    _check(datasets, fingerprint)
+    stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop), shuffle, repeat, rows)
+    fit = [Fit(dataset.empty_prompt, text_len, max_phases) for dataset in datasets]
+    buckets = [dataset.source[0]["latents"].shape for dataset in datasets]
+    shares = None if weights is None else _shares(folders, datasets, weights)
+    return stream.batches([dataset.source for dataset in datasets], fit, buckets=buckets, weights=shares)
+
+
+def _shares(
+    folders: Sequence[Path], datasets: Sequence[shards.EncodedDataset], weights: Mapping[str | Path, float | int]
+) -> list[float]:
+    """Of each dataset: its folder's weight, split among the folder's datasets by their number of records."""
+    given = {Path(folder).resolve(): float(weight) for folder, weight in weights.items()}
+    if given.keys() != {folder.resolve() for folder in folders}:
+        raise InputError(
+            f"weights are for {', '.join(map(str, weights))}; give one for each of {', '.join(map(str, folders))}"
+        )
+    if not all(weight > 0 and math.isfinite(weight) for weight in given.values()):
+        raise InputError(f"weights {list(given.values())}: each must be a positive number; leave out unwanted folders")
+    inside = {folder: set(shards.find_datasets([folder])) for folder in given}
+    shares = []
+    for dataset in datasets:
+        owners = [folder for folder, found in inside.items() if dataset.folder in found]
+        if len(owners) > 1:
+            raise InputError(f"{dataset.folder} is inside {owners[0]} and {owners[1]}: which weight it has is unclear")
+        records = sum(len(other.source) for other in datasets if other.folder in inside[owners[0]])
+        shares.append(given[owners[0]] * len(dataset.source) / records)
+    return shares
+
+
+def _check(datasets: Sequence[shards.EncodedDataset], fingerprint: Mapping[str, str] | None) -> None:
+    wanted = {"schema": shards.SCHEMA, "layout": shards.LAYOUT, "fps": FPS}
+    encoders = fingerprint or datasets[0].metadata["encoders"]
+    for dataset in datasets:
+        stored = dataset.metadata
+        faults = [
+            f"{key} is {stored.get(key)}, not {value}" for key, value in wanted.items() if stored.get(key) != value
+        ]
+        faults += [
+            f"the {part} that made them is {stored['encoders'].get(part)}, not {value}"
+            for part, value in encoders.items()
+            if stored.get("encoders", {}).get(part) != value
+        ]
+        if faults:
+            raise InputError(f"shards {dataset.folder} do not fit: {'; '.join(faults)}; encode the clips again")

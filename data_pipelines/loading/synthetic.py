@@ -1,0 +1,62 @@
+"""Random records of the shards' form, for benchmarks and tests that need no clips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grain
+import numpy as np
+
+from data_pipelines.loading.stream import Fit, Stream
+from data_pipelines.shards import dataset as shards
+from data_pipelines.shards.buckets import Bucket
+
+
+@dataclass(frozen=True)
+class SyntheticSource:
+    """`records` records of one bucket; record i is always the same."""
+
+    bucket: Bucket
+    records: int = 64
+    channels: int = 48
+    text_dim: int = 4096
+    audio_layers: int = 12
+    audio_dim: int = 768
+
+    def __len__(self) -> int:
+        return self.records
+
+    def __getitem__(self, index: int) -> shards.Record:
+        rng = np.random.default_rng(index)
+        frames, latent_frames = self.bucket.frames, (self.bucket.frames - 1) // 4 + 1
+        tokens, phases = int(rng.integers(8, 32)), int(rng.integers(0, 4))
+        times = np.sort(rng.uniform(0, frames / 25, (phases, 2)), axis=1)
+        latents = (latent_frames, self.bucket.height // 16, self.bucket.width // 16, self.channels)
+        return {
+            "clip": f"synthetic-{index}",
+            "start": 0,
+            "latents": rng.standard_normal(latents, np.float32).astype(shards.BFLOAT16),
+            "text_tokens": rng.integers(2, 100, tokens, np.int32),
+            "phase_ids": np.sort(rng.integers(0, phases + 1, tokens, np.int8)),
+            "text_embeds": rng.standard_normal((tokens, self.text_dim), np.float32).astype(shards.BFLOAT16),
+            "phase_windows": times.astype(np.float32),
+            "audio_feats": rng.standard_normal((frames, self.audio_layers, self.audio_dim), np.float32).astype(
+                np.float16
+            ),
+        }
+
+    def empty_prompt(self) -> shards.EmptyPrompt:
+        return shards.EmptyPrompt(np.array([1], np.int32), np.ones((1, self.text_dim), shards.BFLOAT16))
+
+
+def make_synthetic_loader(
+    source: SyntheticSource,
+    *,
+    batch_size: int,
+    seed: int,
+    text_len: int = 512,
+    max_phases: int = 8,
+    rows: Sequence[int] | None = None,
+) -> grain.IterDataset:
+    """Endless batches with the keys, shapes and types of `make_loader`."""
+    stream = Stream(batch_size, seed, (0.1, 0.1, 0.05), rows=rows)
+    return stream.batches([source], [Fit(source.empty_prompt(), text_len, max_phases)])

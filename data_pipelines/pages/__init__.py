@@ -1,0 +1,1 @@
+"""Pages that show a corpus and its steps."""

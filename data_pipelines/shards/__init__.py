@@ -1,0 +1,1 @@
+"""Clips encoded once by the frozen encoders."""

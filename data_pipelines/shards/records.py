@@ -1,0 +1,91 @@
+"""One window of a clip through the frozen encoders: the record that shards store and batches are made of."""
+
+import functools
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from actavatar_jax.media.clock import FPS
+from actavatar_jax.prompt import StructuredPrompt
+from data_pipelines.shards import dataset as shards
+
+
+@runtime_checkable
+class FrozenEncoders(Protocol):
+    """What is used of `actavatar_jax.encoders.Encoders`; shapes are given there."""
+
+    tokenizer: Any
+
+    def fingerprint(self) -> dict[str, str]: ...
+    def text(self, prompts: list[StructuredPrompt]) -> tuple[np.ndarray, np.ndarray]: ...
+    def audio(self, samples: np.ndarray, num_frames: int) -> np.ndarray: ...
+    def video(self, frames: np.ndarray) -> np.ndarray: ...
+
+
+def settings(encoders: FrozenEncoders, frames: int) -> dict[str, Any]:
+    """What all records of `frames` frames that these encoders make share; stored beside them and checked."""
+    return {
+        "schema": shards.SCHEMA,
+        "layout": shards.LAYOUT,
+        "latents": "normalised posterior mean",
+        "fps": FPS,
+        "frames": frames,
+        "encoders": encoders.fingerprint(),
+    }
+
+
+class RecordMaker:
+    """Makes records of `shards.features()`; a prompt that many windows share is encoded once."""
+
+    def __init__(self, encoders: FrozenEncoders):
+        self.encoders = encoders
+        self._text = functools.lru_cache(maxsize=64)(self._encode_text)
+
+    def __call__(
+        self,
+        clip: str,
+        start: int,
+        frames: UInt8[np.ndarray, "F h w 3"],
+        samples: Float[np.ndarray, " n"],
+        prompt: StructuredPrompt,
+    ) -> shards.Record:
+        """The record of a window that begins at frame `start` of `clip`; `samples` are 640 per frame.
+
+        Raises InputError for a prompt that does not fit the text encoder, and FloatingPointError, which names them, for
+        values that are not finite.
+        """
+        record = {
+            "clip": clip,
+            "start": start,
+            "latents": np.asarray(self.encoders.video(frames)).astype(shards.BFLOAT16),
+            **self.text(prompt),
+            "audio_feats": np.asarray(self.encoders.audio(samples, len(frames))).astype(np.float16),
+        }
+        for name in ("latents", "text_embeds", "audio_feats"):
+            if not np.isfinite(record[name].astype(np.float32)).all():
+                raise FloatingPointError(f"its {name} hold values that are not finite")
+        return record
+
+    def empty_prompt(self) -> shards.EmptyPrompt:
+        """What stands for dropped text."""
+        tokens, _, embeds = self._text(StructuredPrompt(""))
+        return shards.EmptyPrompt(tokens, embeds.astype(shards.BFLOAT16))
+
+    def text(self, prompt: StructuredPrompt) -> shards.Record:
+        """The fields of a record that come from its prompt. Raises InputError if it does not fit the text encoder."""
+        tokens, phase_ids, embeds = self._text(prompt)
+        return {
+            "text_tokens": tokens,
+            "phase_ids": phase_ids.astype(np.int8),
+            "text_embeds": embeds.astype(shards.BFLOAT16),
+            "phase_windows": prompt.windows()[: len(prompt.phases)],
+        }
+
+    def _encode_text(self, prompt: StructuredPrompt) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tokens, phase ids and embeddings of the real tokens."""
+        embeds, phase_ids = (np.asarray(value)[0] for value in self.encoders.text([prompt]))
+        tokens = prompt.tokenise(self.encoders.tokenizer, len(embeds))
+        real = len(tokens.ids)
+        assert np.array_equal(phase_ids[:real], tokens.phase_ids), "text encoder and prompt disagree on phase ids"
+        return tokens.ids, phase_ids[:real], embeds[:real]

@@ -1,0 +1,77 @@
+"""What each process of an encoding has done, one file each; the last step of the encoding needs them all.
+
+<shard_dir>/.staged/slice-2-of-4.json
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actavatar_jax.errors import InputError
+from data_pipelines.shards.buckets import Bucket
+from data_pipelines.table.files import write_json
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of one clip; a clip with records has a bucket and a key (see `staging.Entry`)."""
+
+    clip: str
+    status: str
+    reason: str = ""
+    detail: str = ""
+    bucket: Bucket | None = None
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One encoding, `count` processes with the same settings over the same manifest (its digest)."""
+
+    shard_dir: Path
+    manifest: str
+    settings: dict[str, Any]
+    count: int
+
+    def begin(self, index: int) -> None:
+        """Removes what another run left, and what this process itself had finished before it began again."""
+        for path in _paths(self.shard_dir):
+            if path == self._path(index) or json.loads(path.read_text())["run"] != self._identity():
+                path.unlink(missing_ok=True)
+
+    def save(self, index: int, clips: list[Done], empty_prompt: dict[str, Any]) -> None:
+        rows = [dataclasses.asdict(done) for done in clips]
+        write_json(self._path(index), {"run": self._identity(), "clips": rows, "empty_prompt": empty_prompt})
+
+    @classmethod
+    def load(cls, shard_dir: Path, manifest: str) -> tuple["Run", list[Done], dict[str, Any]]:
+        """The run whose processes are all done, what became of its clips by id, and the empty prompt.
+
+        Raises InputError, which names them, where processes have not finished or used another manifest.
+        """
+        stored = [json.loads(path.read_text()) for path in _paths(shard_dir)]
+        if not stored:
+            raise InputError(f"{shard_dir}: nothing to commit; run `encode` for every slice first")
+        run = cls(shard_dir, **stored[0]["run"])
+        missing = [f"{i}/{run.count}" for i in range(run.count) if not run._path(i).is_file()]
+        if missing:
+            raise InputError(
+                f"{shard_dir}: not to be committed before `encode --process` {', '.join(missing)} has ended"
+            )
+        if run.manifest != manifest:
+            raise InputError(f"{shard_dir}: the manifest has changed since the clips were encoded; run `encode` again")
+        rows = [row for part in stored for row in part["clips"]]
+        clips = [Done(**row | {"bucket": row["bucket"] and Bucket(**row["bucket"])}) for row in rows]
+        return run, sorted(clips, key=lambda done: done.clip), stored[0]["empty_prompt"]
+
+    def _identity(self) -> dict[str, Any]:
+        return {"manifest": self.manifest, "settings": self.settings, "count": self.count}
+
+    def _path(self, index: int) -> Path:
+        return self.shard_dir / ".staged" / f"slice-{index}-of-{self.count}.json"
+
+
+def _paths(shard_dir: Path) -> list[Path]:
+    return sorted((shard_dir / ".staged").glob("slice-*.json"))

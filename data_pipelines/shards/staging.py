@@ -1,0 +1,136 @@
+"""Which clips are encoded already: staged one file each while a run lasts, then together in shards.
+
+    <shard_dir>/.staged/128x224x33/<clip>-<key>.array_record      finished, not in shards yet
+    <shard_dir>/128x224x33/index.json                             [{clip, key, records}] in the order of the shards
+
+Every step ends in a rename, so a kill at any point leaves a state that the next run goes on from.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from actavatar_jax.errors import InputError
+from data_pipelines.shards import dataset as shards
+from data_pipelines.shards.buckets import Bucket
+from data_pipelines.table.files import write_json
+
+
+def recover(shard_dir: Path) -> None:
+    """Mends what a `commit` that was killed left; for one process at a time."""
+    for old in shard_dir.glob(".*.old"):
+        shards.recover_folder(shard_dir / old.name[1 : -len(".old")])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A clip in a dataset; `key` names the contents of its files and the settings."""
+
+    clip: str
+    key: str
+
+
+class Staging:
+    """The finished clips of one shard folder.
+
+    Raises InputError if the folder holds records made with other settings than `settings`, or of other clips only:
+    shards hold exactly the clips of one clip folder, so a second clip folder would throw the first one's out.
+    """
+
+    def __init__(self, shard_dir: Path, settings: dict[str, Any], clips: Collection[str]):
+        self.shard_dir, self.settings = shard_dir, settings
+        folders = [path.parent for path in shard_dir.glob("[!.]*/index.json")]
+        self.written = {folder.name: _Written(folder, settings) for folder in folders}
+        known = {entry.clip for written in self.written.values() for entry in written.ranges}
+        if known and known.isdisjoint(clips):
+            raise InputError(f"{shard_dir}: holds encoded clips of another clip folder; give an empty shard folder")
+
+    def ensure(self, bucket: Bucket, entry: Entry, make: Callable[[], Iterable[bytes]]) -> bool:
+        """Has the clip's records staged or written; True if `make` was called for them."""
+        path = self._staged(bucket, entry)
+        if path.is_file() or entry in self._ranges(bucket):
+            return False
+        shards.write_records(path, make())
+        return True
+
+    def commit(self, bucket: Bucket, entries: list[Entry], empty_prompt: shards.EmptyPrompt) -> None:
+        """Writes the bucket's dataset of exactly these clips, unless it is there."""
+        final = self.shard_dir / str(bucket)
+        counts = [self._count(bucket, entry) for entry in entries]
+        index = [{"clip": e.clip, "key": e.key, "records": n} for e, n in zip(entries, counts, strict=True)]
+        if final.name in self.written and self.written[final.name].index == index:
+            return
+        first = shards.deserialize(self._records(bucket, entries[0])[0])
+        metadata = self.settings | {
+            "bucket": [bucket.height, bucket.width],
+            "records": sum(counts),
+            "latent_shape": list(first["latents"].shape),
+            "audio_shape": list(first["audio_feats"].shape),
+            "text_dim": first["text_embeds"].shape[1],
+            "empty_prompt": empty_prompt.to_dict(),
+        }
+        made = final.with_name(f".{final.name}.partial")
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        records = (record for entry in entries for record in self._records(bucket, entry))
+        shards.write_dataset(made, records, sum(counts), self.settings["records_per_shard"], metadata)
+        write_json(made / "index.json", index)
+        shards.replace_folder(made, final)
+
+    def close(self, keep: Collection[Bucket]) -> None:
+        """Removes the staged files, which all are in shards now, and datasets of buckets without a clip."""
+        for name in self.written.keys() - {str(bucket) for bucket in keep}:
+            shutil.rmtree(self.shard_dir / name)
+        shutil.rmtree(self.shard_dir / ".staged", ignore_errors=True)
+
+    def _staged(self, bucket: Bucket, entry: Entry) -> Path:
+        return self.shard_dir / ".staged" / str(bucket) / f"{entry.clip}-{entry.key}.array_record"
+
+    def _ranges(self, bucket: Bucket) -> dict[Entry, range]:
+        return self.written[str(bucket)].ranges if str(bucket) in self.written else {}
+
+    def _count(self, bucket: Bucket, entry: Entry) -> int:
+        positions = self._ranges(bucket).get(entry)
+        return shards.count_records(self._staged(bucket, entry)) if positions is None else len(positions)
+
+    def _records(self, bucket: Bucket, entry: Entry) -> list[bytes]:
+        if entry in self._ranges(bucket):
+            return list(self.written[str(bucket)].read(entry))
+        return shards.read_records(self._staged(bucket, entry))
+
+
+class _Written:
+    """A dataset that an earlier run finished."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]):
+        stored = json.loads((folder / "metadata.json").read_text())
+        differing = [
+            f"{key}: {stored.get(key)} there, {settings[key]} now"
+            for key in settings
+            if stored.get(key) != settings[key]
+        ]
+        if differing:
+            raise InputError(
+                f"{folder}: encoded with other settings ({'; '.join(differing)}); "
+                "give an empty shard folder or the same settings"
+            )
+        self.per_shard = stored["records_per_shard"]
+        self.paths = shards.shard_paths(folder)
+        self.index = json.loads((folder / "index.json").read_text())
+        ends = accumulate(row["records"] for row in self.index)
+        self.ranges = {
+            Entry(row["clip"], row["key"]): range(end - row["records"], end)
+            for row, end in zip(self.index, ends, strict=True)
+        }
+
+    def read(self, entry: Entry) -> Iterator[bytes]:
+        """The clip's serialized records, which may lie in several shards."""
+        wanted = self.ranges[entry]
+        for shard in range(wanted.start // self.per_shard, (wanted.stop - 1) // self.per_shard + 1):
+            first = shard * self.per_shard
+            inside = range(max(wanted.start - first, 0), min(wanted.stop - first, self.per_shard))
+            yield from shards.read_records(self.paths[shard], inside)

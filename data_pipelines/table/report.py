@@ -1,0 +1,58 @@
+"""What became of every input: one status and, where it was skipped, one reason each; the counts add up."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from data_pipelines.table.files import write_json
+
+MOST_SHOWN = 20  # sentences that are printed; the saved report has them all
+
+
+class Skip(Exception):  # noqa: N818  (it is no error: the clip is left out and the report says why)
+    """This clip cannot be used. `reason` is one of a few short words to count by, `detail` the whole sentence."""
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(detail or reason)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True)
+class Outcome:
+    name: str
+    status: str  # 'made' | 'kept' (already there, unchanged) | 'selected' | 'skipped'
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass
+class Report:
+    """Outcomes of one run; `print(report)` shows the table."""
+
+    title: str
+    outcomes: list[Outcome] = field(default_factory=list)
+    notes: dict[str, int] = field(default_factory=dict)  # what else is to be known, with the number of inputs
+
+    def add(self, name: str, status: str, reason: str = "", detail: str = "") -> None:
+        self.outcomes.append(Outcome(name, status, reason, detail))
+
+    def counts(self) -> dict[str, int]:
+        """Number of inputs per status, and per 'skipped: <reason>'; the sum is the number of inputs."""
+        labels = Counter(o.status + (f": {o.reason}" if o.reason else "") for o in self.outcomes)
+        return dict(sorted(labels.items()))
+
+    def save(self, path: Path) -> None:
+        skipped = [asdict(outcome) for outcome in self.outcomes if outcome.status == "skipped"]
+        summary = {"title": self.title, "total": len(self.outcomes), "counts": self.counts(), "skipped": skipped}
+        write_json(path, summary | ({"notes": self.notes} if self.notes else {}))
+
+    def __str__(self) -> str:
+        rows = [*self.counts().items(), ("total", len(self.outcomes)), *self.notes.items()]
+        width = max(len(label) for label, _ in rows)
+        lines = [self.title, *(f"  {label:<{width}}  {count:>6}" for label, count in rows)]
+        skipped = [outcome for outcome in self.outcomes if outcome.status == "skipped"]
+        if skipped:
+            lines += ["skipped because", *(f"  {o.name}: {o.detail or o.reason}" for o in skipped[:MOST_SHOWN])]
+        if len(skipped) > MOST_SHOWN:
+            lines.append(f"  and {len(skipped) - MOST_SHOWN} more")
+        return "\n".join(lines)
