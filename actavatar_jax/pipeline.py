@@ -22,7 +22,7 @@ from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Video, choose_size, fit_audio, fit_image, load_audio, load_image
 from actavatar_jax.media.clock import FPS, latent_frames
-from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
 from actavatar_jax.parallel.batches import share, to_host
 from actavatar_jax.parallel.hosts import agreed
 from actavatar_jax.parallel.mesh import check_fit, make_mesh, use_mesh

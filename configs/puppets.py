@@ -17,7 +17,7 @@ from actavatar_jax.models.presets import ADAPTER
 from actavatar_jax.training import settings
 
 # What one token of the transformer stands for: pixels a side, patch and reduction of the linear code, its channels, the
-# transformer's patch. `16` is what is used; the others were its rivals at equal time (docs/puppets.md).
+# transformer's patch. `16` is the default; the others are its rivals.
 TOKENS = {
     "1": (32, 16, 1, 64, (1, 2, 2)),  # of 32 x 32 pixels, one in a frame: the ablation's world
     "4": (128, 16, 2, 64, (1, 2, 2)),  # of 64 x 64 pixels, coded as 32 x 32
@@ -91,7 +91,7 @@ def training(config: ConfigDict, wording: str) -> ConfigDict:
     c.optim.learning_rate = 1e-3
     c.optim.schedule = "cosine"
     c.optim.warmup = "100 steps"
-    c.time_law.shift = 2.0  # a clip is 80 tokens: noise hides much less of it than of a full-size one
+    c.time_law.shift = 2.0  # a clip is a few hundred tokens: noise hides much less of it than of a full-size one
     c.time_law.noisy_share, c.time_law.noisy_from = 0.9, 1.0  # where samples of one step are made: at pure noise
     return c
 

@@ -11,6 +11,7 @@ the adapter nothing to learn from):
 
 from ml_collections import ConfigDict
 
+from actavatar_jax.models.presets import ADAPTER
 from actavatar_jax.training import settings
 
 
@@ -19,7 +20,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = settings.training(arg.preset)
     config.steps = "20_000 steps"
     config.rules = (
-        (r"(audio_projection|blocks/audio_(norm|attn))/.*", 1.0),
+        (ADAPTER, 1.0),
         (r".*", None),
     )
     return settings.shrink(config) if arg.runlocal else config

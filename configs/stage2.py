@@ -6,10 +6,9 @@ It starts from a fresh backbone with the adapter of stage 1, and with a fresh op
         --config.model.folder=Wan2.2-TI2V-5B-Diffusers --config.adapter=runs/stage1/model \\
         --config.data.dirs="('shards/motion',)"
 
-A small model from random weights needs the helps of its preset; its phase embeddings learn ten times faster, and half
-of the noise levels are high ones, which decide when things happen:
-
-    python launch/train.py --config configs/stage2.py:preset=small --workdir runs/small --config.data.dirs="('shards',)"
+A small model from random weights needs the helps of its preset, and two of the training: its phase embeddings learn ten
+times faster, and half of the noise levels are high ones, which decide when things happen. `:preset=NAME` gives it both,
+at this length; configs/small.py does so at a length for a laptop.
 
 On a laptop, with a tiny random model and made-up clips:
 

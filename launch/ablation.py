@@ -39,7 +39,7 @@ def main(argv: list[str]) -> None:
     try:
         print(ablation.forecast(config, workdir, RATE.value), flush=True)
         if not DRY_RUN.value:
-            ablation.run(config, Path(BASE.value), workdir, part)
+            ablation.run_ablation(config, Path(BASE.value), workdir, part)
             if part == (1, 1):
                 print((workdir / "table.md").read_text())
     except InputError as error:

@@ -25,7 +25,7 @@ VIDEOS = flags.DEFINE_string("videos", None, "Folder with the videos that config
 def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # the checkpoint library reports every step of its own at INFO
     from actavatar_jax.encoders import Encoders
-    from actavatar_jax.runs import experiment
+    from actavatar_jax.runs import training
     from actavatar_jax.runs.small_world import init_model
     from data_pipelines.clips.prepare import prepare
     from data_pipelines.shards.encode import encode
@@ -56,8 +56,8 @@ def main(argv: list[str]) -> None:
         deaf.model.folder, deaf.steps, deaf.rules = str(workdir / "base"), config.backbone_steps, config.backbone_rules
         deaf.data.text_drop, deaf.data.audio_drop, deaf.data.both_drop = 0.0, 0.9, 0.1
         config.model.folder = str(workdir / "backbone" / "model")
-    experiment.run(deaf, workdir / "backbone")
-    experiment.run(config, workdir)
+    training.run_training(deaf, workdir / "backbone")
+    training.run_training(config, workdir)
     score(config, workdir)
 
 
@@ -74,6 +74,7 @@ def score(config, workdir: Path) -> None:
     """Samples every scored window, prints its figures, and writes them to WORKDIR/scores.json."""
     from actavatar_jax import ActAvatarPipeline
     from actavatar_jax.media import SAMPLES_PER_FRAME, contact_sheet, load_video, psnr
+    from actavatar_jax.storage.documents import write_json
     from actavatar_jax.training.settings import chosen
 
     clips, options = config.clips, chosen(config.sample)
@@ -120,7 +121,7 @@ def score(config, workdir: Path) -> None:
         sheet = contact_sheet(rows, columns=len(every), labels=labels)
         Image.fromarray(sheet).save(out / f"{stem}.png")
         print(stem, json.dumps(scores[stem]), flush=True)
-    (workdir / "scores.json").write_text(json.dumps(scores, indent=1))
+    write_json(workdir / "scores.json", scores)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def table(
         plans = []
         for word in tqdm([word for word in words if not word.startswith("--")], unit="plan"):
             where, _, mesh = word.partition("@")
-            plans.append(planning.plan(settings, where, mesh) if mesh else planning.search(settings, where)[0])
+            plans.append(planning.plan_training(settings, where, mesh) if mesh else planning.search(settings, where)[0])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -33,6 +33,7 @@ def main(argv: list[str]) -> None:
     from actavatar_jax.puppets import recipe as puppets
     from actavatar_jax.puppets.dataset import TEST_SEED
     from actavatar_jax.puppets.world.clips import World
+    from actavatar_jax.storage.documents import write_json
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> None:
     reports["model"] = puppets.evaluate(pipeline, world, items)
     for name, report in reports.items():
         print(f"\n{name}\n{report.table()}")
-        puppets.save_report(report, workdir / f"scores_{name}.json")
+        write_json(workdir / f"scores_{name}.json", report.to_dict())
     if SHIP.value:
         puppets.ship(model)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks and tests, in a fresh virtual environment: ./launch/test.sh [pytest arguments]
+# All checks and tests, in a fresh virtual environment: ./launch/test.sh [pytest arguments, such as -m "not slow"]
 set -euo pipefail
 source "$(dirname "$0")/setup_env.sh" test
 ruff check .

@@ -36,12 +36,12 @@ def main(argv: list[str]) -> None:
     logging.getLogger("actavatar_jax").setLevel(logging.INFO)
     from actavatar_jax.errors import InputError
     from actavatar_jax.puppets.dataset import SOURCES
-    from actavatar_jax.runs import experiment
+    from actavatar_jax.runs import training
 
     try:
         if DISTRIBUTED.value:
             join_cluster()
-        experiment.run(CONFIG.value, Path(WORKDIR.value), sources=SOURCES)
+        training.run_training(CONFIG.value, Path(WORKDIR.value), sources=SOURCES)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

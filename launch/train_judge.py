@@ -1,11 +1,10 @@
 """Trains the judge of puppet clips and puts it to the test: `python launch/train_judge.py --workdir runs/judge`.
 
-About ten minutes on two CPU cores. The judge is `WORKDIR/judge`; copied to `actavatar_jax/evaluation/judge` it is the
-one that ships. Its scores on unseen clips, and on the same clips spoilt on purpose, are printed and stored in
+About ten minutes on two CPU cores. The judge is `WORKDIR/judge`; copied to `actavatar_jax/puppets/assets/judge` it is
+the one that ships. Its scores on unseen clips, and on the same clips spoilt on purpose, are printed and stored in
 `WORKDIR/scores.json`; losses go to `WORKDIR/metrics.jsonl`.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -30,6 +29,7 @@ def main(argv: list[str]) -> None:
     from actavatar_jax.puppets.judge.training import Settings, train_judge
     from actavatar_jax.puppets.world.actions import ACTIONS
     from actavatar_jax.puppets.world.clips import World
+    from actavatar_jax.storage.documents import write_json
     from actavatar_jax.training.runtime.metrics import JsonLines
 
     workdir, world = Path(WORKDIR.value), World(side=SIDE.value)
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
     for name, report in reports.items():
         print(f"{name}\n{report.table()}\n")
     scores = {name: report.to_dict() for name, report in reports.items()}
-    (workdir / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+    write_json(workdir / "scores.json", scores)
 
 
 if __name__ == "__main__":

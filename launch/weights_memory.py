@@ -114,11 +114,12 @@ def _differ(want: dict[str, str], got: dict[str, str]) -> bool:
 def write(folder: Path, size: Size) -> None:
     from actavatar_jax import functional
     from actavatar_jax.models import presets
-    from actavatar_jax.models.avatar.model import DiTConfig
+    from actavatar_jax.models.avatar import DiTConfig
     from actavatar_jax.models.umt5 import UMT5Config
     from actavatar_jax.models.wan_vae.vae import VAEConfig
+    from actavatar_jax.storage.documents import write_json
     from actavatar_jax.weights.components import kind_of
-    from actavatar_jax.weights.files import write_json, write_sharded
+    from actavatar_jax.weights.writer import write_sharded
 
     preset = presets.PRESETS["wan22_ti2v_5b"]
     if size == Size.small:

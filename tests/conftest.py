@@ -22,3 +22,18 @@ def media() -> Path:
     if not SHARED_MEDIA.is_dir():
         pytest.skip("needs real media, which are not part of this repository")
     return SHARED_MEDIA
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def quick_compilation(compiled):
+    """Tests that compile much and compute little go without expensive passes, and compile nothing twice."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_compilation_cache_dir", str(compiled))
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_compilation_cache_dir", None)

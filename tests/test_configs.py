@@ -4,9 +4,9 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.presets import ADAPTER
-from actavatar_jax.runs import experiment
+from actavatar_jax.runs import training
 from actavatar_jax.training import settings
 from actavatar_jax.training.groups import multipliers
 from configs import small, stage1, stage2
@@ -16,7 +16,7 @@ STAGES = {"stage1": stage1, "stage2": stage2}
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_holds_the_values_of_the_paper_and_fits_the_full_model(name):
-    config = experiment.in_steps(STAGES[name].get_config(), examples=100_000)
+    config = training.in_steps(STAGES[name].get_config(), examples=100_000)
     assert config.steps == {"stage1": 20_000, "stage2": 14_000}[name]
     assert (config.data.batch_size, config.optim.learning_rate, config.optim.warmup) == (40, 5e-6, 500)
     assert (config.data.text_drop, config.data.audio_drop, config.data.both_drop) == (0.1, 0.1, 0.05)
@@ -37,7 +37,7 @@ def test_a_small_model_from_scratch_gets_its_helps_in_stage_2():
 
 
 def test_the_small_world_learns_everything_from_scratch_at_either_size():
-    whole, shrunk = (experiment.in_steps(small.get_config(arg), examples=4) for arg in ("", "runlocal"))
+    whole, shrunk = (training.in_steps(small.get_config(arg), examples=4) for arg in ("", "runlocal"))
     for config in (whole, shrunk):
         assert (config.rules, config.precision, config.model.remat) == (settings.FROM_SCRATCH, "float32", "none")
         assert (config.optim.schedule, config.optim.learning_rate, config.time_law.noisy_share) == ("cosine", 1e-3, 0.5)

@@ -45,6 +45,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_from_top_to_bottom(path, environment, tmp_path):
     notebook = nbformat.read(path, as_version=4)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import jax
 import pytest
-from commands import actavatar
 
 from actavatar_jax.puppets.world.clips import World, write_clips
-from actavatar_jax.runs import experiment
+from actavatar_jax.runs import training
 from actavatar_jax.weights.folder import load_defaults
 from configs import small, stage2
+from tests.commands import actavatar
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,6 +40,7 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.mark.slow
 def test_the_commands_run_one_after_the_other(section, quick_compilation, tmp_path, monkeypatch):
     write_clips(tmp_path / "videos", range(2), World(side=64, frames=13))
     assert actavatar("prepare", tmp_path / "videos", tmp_path / "clips", "--min-frames", 9, "--min-side", 64) == 0
@@ -57,7 +58,7 @@ def test_lengths_and_times_are_those_of_the_configs(section):
     lengths = [
         (int(steps.replace(",", "")), int(batch)) for steps, batch in re.findall(r"(\S+) steps of batch (\d+)", section)
     ]
-    configs = [experiment.in_steps(config.get_config(), examples=4) for config in (small, stage2)]
+    configs = [training.in_steps(config.get_config(), examples=4) for config in (small, stage2)]
     assert lengths == [(config.steps, config.data.batch_size) for config in configs]
 
     short, long = map(float, re.findall(r"about ([\d.]+)\s+CPU-seconds", section))

@@ -1,10 +1,11 @@
-"""The commands between a corpus on disk and encoded shards: argument parsing and printing only."""
+"""The commands between a corpus on disk and encoded shards, and `init` for a model of them."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from actavatar_jax.cli.options import AudioPart, Key, ModelName, ServerUrl
 from actavatar_jax.errors import InputError
 
 app = typer.Typer()
@@ -16,10 +17,6 @@ Workers = Annotated[int | None, typer.Option(min=0, help="Processes; default: on
 BeamOption = Annotated[
     list[str] | None, typer.Option(help="Of Beam's engine, as in --beam-option=--runner=FlinkRunner.")
 ]
-ServerUrl = Annotated[str, typer.Option(help="OpenAI-compatible address, with /v1.")]
-ModelName = Annotated[str, typer.Option(help="Name of the multimodal model there.")]
-Key = Annotated[str | None, typer.Option(envvar="ACTAVATAR_API_KEY", help="Key of a hosted server.")]
-AudioPart = Annotated[str, typer.Option(help="audio_url (vLLM, sglang-jax) or input_audio (hosted).")]
 
 
 @app.command(epilog="Example: actavatar corpus hdtf HDTF/ hdtf.parquet")
@@ -105,28 +102,6 @@ def annotate(
     settings = Server(server, model, key=key, audio_part=audio_part, per_minute=per_minute, seed=seed)
     with ChatClient(settings) as client:
         print(annotate(clip_dir, client, parallel=parallel, tokenizer=tokenizer))
-
-
-def prompt_write(
-    image: Annotated[Path, typer.Option(help="Portrait.")],
-    audio: Annotated[Path, typer.Option(help="Speech.")],
-    server: ServerUrl,
-    model: ModelName,
-    out: Annotated[Path, typer.Option(help="The .json to write.")] = Path("prompt.json"),
-    seconds: Annotated[float | None, typer.Option(help="Of the speech; default: all of it, at most 20.")] = None,
-    key: Key = None,
-    audio_part: AudioPart = "audio_url",
-    seed: Annotated[int, typer.Option()] = 0,
-) -> None:
-    """Has a multimodal model propose what the person should do during a speech."""
-    from data_pipelines.annotation.client import ChatClient, Server
-    from data_pipelines.annotation.write import write_prompt
-    from data_pipelines.table.files import write_json
-
-    with ChatClient(Server(server, model, key=key, audio_part=audio_part, seed=seed)) as client:
-        prompt = write_prompt(image, audio, client, seconds=seconds)
-    write_json(out, prompt.to_dict())
-    print(prompt.timeline(seconds))
 
 
 @app.command(epilog="Example: actavatar encode clips/ shards/ --model Wan2.2-TI2V-5B-Diffusers")

@@ -7,35 +7,30 @@ h w pixel sides, H W latent sides, C latent channels. Results are NumPy arrays o
 import copy
 import dataclasses
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Float32, Int, Int32, UInt8
+from jaxtyping import Array, Float, Float32, Int32, UInt8
 from transformers import PreTrainedTokenizerBase
 
-from actavatar_jax import functional
 from actavatar_jax.encoders import fingerprint
+from actavatar_jax.encoders.pictures import decode_video, encode_video, measure_strangeness
+from actavatar_jax.encoders.speech import check_standardised, encode_speech
+from actavatar_jax.encoders.text import encode_text, load_model_tokenizer
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import SAMPLES_PER_FRAME
-from actavatar_jax.models.wan_vae.vae import WanVAE
-from actavatar_jax.models.wav2vec2 import standardise
 from actavatar_jax.parallel.mesh import local_part, use_mesh
 from actavatar_jax.parallel.rules import TEXT_ENCODER_RULES, WHOLE, param_shardings
 from actavatar_jax.prompt import MAX_TOKENS, StructuredPrompt
-from actavatar_jax.prompt.tokenizer import load_tokenizer
+from actavatar_jax.storage.writing import replaced_folder
 from actavatar_jax.weights.components import find
-from actavatar_jax.weights.files import read_json, replaced_folder
 from actavatar_jax.weights.folder import Component, load, save
 
 _PARTS = ("text_encoder", "audio_encoder", "vae")
-_TOKENIZER_PLACES = ("tokenizer", "google/umt5-xxl")  # diffusers layout, original Wan release
 
 
 class Encoders:
@@ -88,7 +83,7 @@ class Encoders:
             raise InputError(
                 f"There is no audio encoder {speech}; put a Wav2Vec2 folder there or name one as audio_encoder."
             )
-        _check_standardised(speech / "preprocessor_config.json")
+        check_standardised(speech / "preprocessor_config.json")
         text_len = find(folder, "transformer").config.text_len
         mesh = local_part(mesh)
         cut, whole = (
@@ -97,7 +92,7 @@ class Encoders:
         )
         with use_mesh(mesh):
             return cls(
-                _load_tokenizer(folder),
+                load_model_tokenizer(folder),
                 load(folder, "text_encoder", dtype, cut),
                 load(speech, "audio_encoder", "float32", whole),
                 load(folder, "vae", "float32", whole),
@@ -132,7 +127,7 @@ class Encoders:
             tokens = prompt.tokenise(self.tokenizer, max_length=self.text_len, strict=strict)
             padding = (0, self.text_len - len(tokens.ids))
             mask = np.arange(self.text_len) < len(tokens.ids)
-            features.append(self._run(_text, self.text_encoder, np.pad(tokens.ids, padding), mask))
+            features.append(self._run(encode_text, self.text_encoder, np.pad(tokens.ids, padding), mask))
             phase_ids.append(np.pad(tokens.phase_ids, padding, constant_values=-1))
         return np.stack(jax.device_get(features)), np.stack(phase_ids)
 
@@ -151,12 +146,12 @@ class Encoders:
                 f"{num_frames} video frames go with {num_frames * SAMPLES_PER_FRAME} samples of speech at 16 kHz, "
                 f"got {len(samples)}."
             )
-        return np.asarray(self._run(_audio, self.audio_encoder, np.float32(samples), num_frames))
+        return np.asarray(self._run(encode_speech, self.audio_encoder, np.float32(samples), num_frames))
 
     def video(self, frames: UInt8[np.ndarray, "F h w 3"]) -> Float32[np.ndarray, "T H W C"]:
         """Normalised latents of a clip of 4k+1 frames with sides in multiples of the code's stride; InputError for any
         other."""
-        return np.asarray(self._run(_encode_video, self.vae, frames))
+        return np.asarray(self._run(encode_video, self.vae, frames))
 
     def decode(
         self,
@@ -166,13 +161,13 @@ class Encoders:
         """The frames of normalised latents. `first` is the picture behind latent frame 0, for codecs that draw the
         other frames from it; others do without."""
         if first is None or not self.vae.config.sees_first_frame:
-            return np.asarray(self._run(_decode_video, self.vae, latents))
-        return np.asarray(self._run(_decode_video, self.vae, latents, first))
+            return np.asarray(self._run(decode_video, self.vae, latents))
+        return np.asarray(self._run(decode_video, self.vae, latents, first))
 
     def strangeness(self, latents: Float[np.ndarray, "T H W C"]) -> float:
         """How far a first frame is from those that the codec was fitted on, about 1 for its like; PatchCodec alone
         knows."""
-        return float(self._run(_strangeness, self.vae, latents))
+        return float(self._run(measure_strangeness, self.vae, latents))
 
     def fingerprint(self) -> dict[str, str]:
         """SHA-256 of each part: equal for the same weights in any process and any compute dtype.
@@ -180,10 +175,10 @@ class Encoders:
         Shards of encoded clips carry it, and it tells whether they were made by these encoders.
         """
         parts = {name: fingerprint.of(getattr(self, name)) for name in _PARTS}
-        return {"tokenizer": _tokenizer_digest(self.tokenizer), **parts}
+        return {"tokenizer": fingerprint.of_tokenizer(self.tokenizer), **parts}
 
     def _run(self, program: Callable[..., jax.Array], part: Component, *inputs: Any) -> jax.Array:
-        """One of the functions below; the mesh may not be the one that the caller has set."""
+        """One of the compiled functions; the mesh may not be the one that the caller has set."""
         with use_mesh(self.mesh):
             return program(part.module, part.config, part.params, *inputs)
 
@@ -195,74 +190,8 @@ def stored_fingerprint(folder: str | Path) -> dict[str, str]:
     """
     folder = Path(folder)
     parts = {name: fingerprint.of_stored(folder, name) for name in _PARTS}
-    return {"tokenizer": _tokenizer_digest(_load_tokenizer(folder)), **parts}
-
-
-# ---- one compiled function per kind of input; the parts' classes and configs are static
-
-
-@functools.partial(jax.jit, static_argnames=("module", "config"))
-def _text(
-    module: type, config: Any, params: Any, ids: Int[Array, " S"], mask: Bool[Array, " S"]
-) -> Float32[Array, "S D"]:
-    features = functional.bind(module, config, params)(ids[None], mask[None])[0]
-    return jnp.where(mask[:, None], features, 0.0).astype(jnp.float32)
-
-
-@functools.partial(jax.jit, static_argnames=("module", "config", "frames"))
-def _audio(
-    module: type, config: Any, params: Any, samples: Float[Array, " n"], frames: int
-) -> Float32[Array, "F layers E"]:
-    # State 0, the input of the first layer, is dropped (MultiTalk).
-    return functional.bind(module, config, params)(standardise(samples)[None], frames=frames)[0, :, 1:]
-
-
-@functools.partial(jax.jit, static_argnames=("module", "config"))
-def _encode_video(module: type, config: Any, params: Any, frames: UInt8[Array, "F h w 3"]) -> Float32[Array, "T H W C"]:
-    vae = functional.bind(module, config, params)
-    # Streaming holds one latent frame's activations; a linear code has none to speak of.
-    encode = vae.encode_stream if module is WanVAE else vae.encode
-    return encode(frames[None].astype(jnp.float32) / 127.5 - 1)[0].astype(jnp.float32)
-
-
-@functools.partial(jax.jit, static_argnames=("module", "config"))
-def _decode_video(
-    module: type,
-    config: Any,
-    params: Any,
-    latents: Float[Array, "T H W C"],
-    first: UInt8[Array, "h w 3"] | None = None,
-) -> UInt8[Array, "F h w 3"]:
-    vae = functional.bind(module, config, params)
-    picture = () if first is None else (first[None].astype(jnp.float32) / 127.5 - 1,)
-    pixels = vae.decode_stream(latents[None].astype(jnp.float32), *picture)[0].astype(jnp.float32)
-    return jnp.clip(jnp.round((pixels + 1) * 127.5), 0, 255).astype(jnp.uint8)
-
-
-@functools.partial(jax.jit, static_argnames=("module", "config"))
-def _strangeness(module: type, config: Any, params: Any, latents: Float[Array, "T H W C"]) -> Float[Array, ""]:
-    return functional.bind(module, config, params).strangeness(latents[None])[0]
-
-
-# ---- parts
+    return {"tokenizer": fingerprint.of_tokenizer(load_model_tokenizer(folder)), **parts}
 
 
 def _on_device(part: Component) -> Component:
     return dataclasses.replace(part, params=jax.device_put(part.params))
-
-
-def _check_standardised(path: Path) -> None:
-    """Refuses an audio encoder that was trained on raw speech; without the file it counts as one for standardised."""
-    if path.is_file() and not read_json(path).get("do_normalize", True):
-        raise InputError(f"{path} says do_normalize false; accepted are audio encoders trained on standardised speech.")
-
-
-def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    place = next((place for place in _TOKENIZER_PLACES if (folder / place).is_dir()), _TOKENIZER_PLACES[0])
-    return load_tokenizer(folder / place)
-
-
-def _tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    settings = json.loads(tokenizer.backend_tokenizer.to_str())
-    settings = {key: settings[key] for key in ("normalizer", "pre_tokenizer", "post_processor", "model")}
-    return hashlib.sha256(fingerprint.canonical_json(settings)).hexdigest()

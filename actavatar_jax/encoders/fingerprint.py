@@ -1,4 +1,7 @@
-"""SHA-256 of a network: equal for the same kind, sizes and weights, in memory or in files, in any layout and dtype."""
+"""SHA-256 of the frozen parts.
+
+Of a network: equal for the same kind, sizes and weights, in memory or in files, in any layout and dtype.
+"""
 
 import dataclasses
 import functools
@@ -11,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from actavatar_jax import functional
 from actavatar_jax.weights import arrays, names
@@ -47,7 +51,14 @@ def of_stored(folder: str | Path, component: str) -> str:
     return _digest(part.kind.module, part.config, stored)
 
 
-def canonical_json(value: Any) -> bytes:
+def of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Of what decides the ids of a text."""
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    settings = {key: settings[key] for key in ("normalizer", "pre_tokenizer", "post_processor", "model")}
+    return hashlib.sha256(_canonical_json(settings)).hexdigest()
+
+
+def _canonical_json(value: Any) -> bytes:
     """The same bytes for equal values, in any process."""
     return json.dumps(value, sort_keys=True, ensure_ascii=True).encode()
 
@@ -55,7 +66,7 @@ def canonical_json(value: Any) -> bytes:
 def _digest(module: type, config: Any, leaves: Iterable[Leaf]) -> str:
     """Weights count as rounded to bfloat16, so that the dtype they have is no matter. `leaves`: sorted by name."""
     settings = {key: value for key, value in dataclasses.asdict(config).items() if key != "dtype"}
-    digest = hashlib.sha256(canonical_json([module.__name__, settings]))
+    digest = hashlib.sha256(_canonical_json([module.__name__, settings]))
     for name, shape, pieces in leaves:
         digest.update(f"{name}{shape}".encode())
         for piece in pieces:

@@ -14,7 +14,7 @@ from actavatar_jax import functional
 from actavatar_jax.diffusion.flow import frame_times, interpolate, keep_first_frame
 from actavatar_jax.diffusion.sampler import sample_noise
 from actavatar_jax.media import Video
-from actavatar_jax.models.avatar.model import ActAvatarDiT, Conditions, DiTConfig
+from actavatar_jax.models.avatar import ActAvatarDiT, Conditions, DiTConfig
 from actavatar_jax.pipeline import ActAvatarPipeline, embed_conditions
 from actavatar_jax.prompt import StructuredPrompt
 

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Shaped
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import SAMPLE_RATE, SAMPLES_PER_FRAME
-from actavatar_jax.media.container import opened
+from actavatar_jax.media.container import open_container
 
 SHORTEST = 0.2  # seconds
 GAP = Fraction(1, 25)  # a hole in the time stamps longer than this is silence; a shorter one is rounding
@@ -67,7 +67,7 @@ def decode_audio(
     out and silence stands before later sound. limit: number of samples after which to stop.
     """
     pieces, total = [np.zeros(0, np.float32)], 0
-    with opened(path, "speech") as container:
+    with open_container(path, "speech") as container:
         if not container.streams.audio:
             return None
         for piece in _resampled(_aligned(_decoded(container, path), origin, path), path):

@@ -10,7 +10,7 @@ from actavatar_jax.errors import InputError
 
 
 @contextmanager
-def opened(path: Path, kind: str) -> Iterator[av.container.InputContainer]:
+def open_container(path: Path, kind: str) -> Iterator[av.container.InputContainer]:
     """The opened media file; what cannot be opened or decoded inside the block becomes an InputError.
 
     kind: "speech" or "video", the word the message starts with. Playlists cannot make it read from a network.

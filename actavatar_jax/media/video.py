@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from jaxtyping import Float32, UInt8
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.audio import decode_audio, fit_audio
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, nearest_frames
-from actavatar_jax.media.container import opened
+from actavatar_jax.media.container import open_container
 from actavatar_jax.media.image import fit_image
+from actavatar_jax.storage.writing import replaced_file
 
 BT709 = 1  # the code of this colour matrix, of its primaries and of its transfer curve
 LIMITED_RANGE = 1
@@ -81,7 +81,7 @@ def read_frames(
 
 def probe(path: str | Path) -> VideoInfo:
     """Facts of a video file, from its header and its first frame; InputError as in `load_video`."""
-    with opened(Path(path), "video") as container:
+    with open_container(Path(path), "video") as container:
         stream = video_stream(container, Path(path))
         start, _, picture = next(timed_pictures(container, stream, Path(path)))
         height, width = picture.upright().shape[:2]
@@ -89,7 +89,7 @@ def probe(path: str | Path) -> VideoInfo:
         frames, fps = stream.frames, stream.average_rate
         duration = None if stream.duration is None else stream.duration * stream.time_base
     if not frames or duration is None or not fps:  # matroska and raw streams do not say
-        with opened(Path(path), "video") as container:
+        with open_container(Path(path), "video") as container:
             packets = container.demux(video_stream(container, Path(path)))
             stamps = [(p.pts or 0, p.duration or 0, p.time_base) for p in packets if p.size]
         frames = len(stamps)
@@ -124,13 +124,8 @@ def write_video(
         raise InputError(f"Video {path} cannot be written: there are no frames.")
     if first.shape[0] % 2 or first.shape[1] % 2:
         raise InputError(f"Video {path} cannot be written at {first.shape[1]}x{first.shape[0]}; sides must be even.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replaced_file(path) as partial:
         _encode(partial, itertools.chain([first], frames), first.shape, audio, fps)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +182,7 @@ def timed_pictures(
 
 
 def _decoded(path: Path) -> Iterator[tuple[Fraction, Fraction, Picture]]:
-    with opened(path, "video") as container:
+    with open_container(path, "video") as container:
         yield from timed_pictures(container, video_stream(container, path), path)
 
 

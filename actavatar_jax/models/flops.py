@@ -6,7 +6,7 @@ A multiply-add counts as two; only matrix products count, recomputation never do
 import math
 import re
 
-from actavatar_jax.models.avatar.model import DiTConfig
+from actavatar_jax.models.avatar import DiTConfig
 
 # Peak bf16 FLOP/s of one device without sparsity, from the makers' data sheets; of a TPU7x chip a device is one half.
 PEAKS = {

@@ -4,13 +4,13 @@ import dataclasses
 from typing import Any
 
 from actavatar_jax import functional
-from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
 from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 
+# Whole '/' names of what ActAvatar adds to the backbone.
 ADAPTER = r"audio_projection/.*|blocks/audio_(norm|attn)/.*"
 PHASES = r"phase_embedding/.*|blocks/window_strength"
 

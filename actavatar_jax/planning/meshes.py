@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from actavatar_jax.errors import InputError
 from actavatar_jax.parallel.mesh import check_fit, make_mesh
 from actavatar_jax.planning import program, topology
-from actavatar_jax.planning.planner import Plan, plan
+from actavatar_jax.planning.planner import Plan, plan_training
 
 REMAT = ("none", "attention", "offload", "full")  # from the most memory to the least
 
@@ -20,16 +20,16 @@ def search(
     config: ConfigDict,
     where: str,
     report: Callable[[int, int], None] = lambda done, total: None,
-    planner: Planner = plan,
+    planner: Planner = plan_training,
 ) -> list[Plan]:
     """Plans of all meshes of a cluster, the fastest first and those that do not fit last.
 
     Args:
-      config, where: as `plan` takes them.
+      config, where: as `plan_training` takes them.
       report: told the number of plans done, and of all.
       planner: makes one plan.
 
-    Raises InputError, besides those of `plan`, where no mesh divides the batch and the model.
+    Raises InputError, besides those of `plan_training`, where no mesh divides the batch and the model.
     """
     candidates = meshes(config, where)
     if not candidates:
@@ -61,7 +61,7 @@ def meshes(config: ConfigDict, where: str) -> list[Mesh]:
         try:
             check_fit(
                 make_mesh(shape, devices),
-                model_config,
+                model_config.heads,
                 batch=config.data.batch_size,
                 grid=grid,
                 micro_batches=config.micro_batches,
@@ -80,7 +80,7 @@ def factorisations(devices: int) -> list[Mesh]:
     ]
 
 
-def advise(config: ConfigDict, failed: Plan, planner: Planner = plan) -> Iterator[Plan]:
+def advise(config: ConfigDict, failed: Plan, planner: Planner = plan_training) -> Iterator[Plan]:
     """Plans after `failed`, until one fits or nothing is left to try; each starts from the smallest so far.
 
     In this order: what the backward pass keeps (`model.remat`), where the state is cut (meshes with one copy of it, the

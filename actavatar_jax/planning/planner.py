@@ -68,7 +68,7 @@ class Plan:
         return dataclasses.asdict(self) | derived
 
 
-def plan(config: ConfigDict, where: str, mesh: str | tuple[int, ...]) -> Plan:
+def plan_training(config: ConfigDict, where: str, mesh: str | tuple[int, ...]) -> Plan:
     """Compiles the training step of `config` for a cluster that need not be here. Takes a minute; allocates nothing.
 
     Args:

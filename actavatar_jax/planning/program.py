@@ -13,7 +13,7 @@ from actavatar_jax import functional
 from actavatar_jax.diffusion.flow import TimeLaw
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import latent_frames
-from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.presets import PRESETS
 from actavatar_jax.parallel.rules import batch_shardings, state_shardings
 from actavatar_jax.planning.chips import Chip
@@ -24,7 +24,7 @@ from actavatar_jax.training.state import TrainState
 from actavatar_jax.training.step import make_train_step
 from actavatar_jax.weights.components import find
 
-STRIDE = 16  # pixels of a side for one latent place, of every autoencoder there is
+STRIDE = 16  # pixels of a side for one latent place, of the Wan2.2 autoencoder, which full-size models have
 # Without a GPU to measure on, XLA finds no tile sizes for some matrix products of its own GEMM generator.
 COMPILER_OPTIONS = {"cuda": {"xla_gpu_enable_triton_gemm": False}, "tpu": {}}
 

@@ -1,12 +1,11 @@
 """Plans as text and as JSON."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from actavatar_jax.planning.chips import GIB
 from actavatar_jax.planning.planner import Plan
-from actavatar_jax.weights.files import replaced_file
+from actavatar_jax.storage.documents import write_json
 
 HEADER = ("mesh", "remat", "parts", "peak GiB", "left GiB", "compute s", "links s", "network s", "step s >=")
 
@@ -87,9 +86,7 @@ def verdict(plans: Sequence[Plan]) -> str:
 
 def save(path: Path, plans: Sequence[Plan]) -> None:
     """Plans with all their figures, in bytes and seconds, as a JSON list."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_file(path) as partial:
-        partial.write_text(json.dumps([one.to_dict() for one in plans], indent=1) + "\n")
+    write_json(path, [one.to_dict() for one in plans])
 
 
 def _mesh(one: Plan) -> str:

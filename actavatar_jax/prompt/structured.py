@@ -5,39 +5,27 @@ the base (phase id 0) or to one phase (1..K), `tokenise()`. Times are seconds fr
 """
 
 import json
-import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import yaml
-from jaxtyping import Float, Int32
+from jaxtyping import Float
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt.text import clean, seconds, split
+from actavatar_jax.prompt.timeline import draw_timeline
+from actavatar_jax.prompt.tokens import MAX_TOKENS, TokenisedPrompt, Tokenizer, length_problem, tokenise_blocks
 
 MAX_PHASES = 8  # rows of the phase table beside the base's row
-MAX_TOKENS = 512  # the text encoder's length, end token included
 SHORTEST_PHASE = 0.3  # seconds; what a crop leaves of a phase below this shows no action
 OVERHANG = 0.16  # seconds (one latent frame) a window may reach past the end: 49 frames, asked for as 2 s, last 1.96 s
 
 Seconds = float | int
-
-log = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class Tokenizer(Protocol):
-    """What is used of a tokenizer; every one of the transformers library has it."""
-
-    eos_token_id: int | None
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
 
 
 @dataclass(frozen=True)
@@ -57,14 +45,6 @@ class Phase:
     def stamp(self) -> str:
         """The anchor in text: seconds, integers when exact, else one decimal."""
         return f"[{seconds(self.start)}-{seconds(self.end)}s]"
-
-
-@dataclass(frozen=True, eq=False)
-class TokenisedPrompt:
-    """Token ids ending with the end token, and for each the phase it belongs to (0: base and end token). No padding."""
-
-    ids: Int32[np.ndarray, " S"]
-    phase_ids: Int32[np.ndarray, " S"]
 
 
 @dataclass(frozen=True)
@@ -193,31 +173,15 @@ class StructuredPrompt:
         """
         if len(self.phases) > MAX_PHASES:
             raise InputError(f"the prompt has {len(self.phases)} phases; at most {MAX_PHASES} are accepted.")
-        ids, counts = _tokenise_blocks(self.blocks, tokenizer)
-        excess = len(ids) + 1 - max_length
-        if excess > 0:
-            if strict or excess > counts[0]:
-                raise InputError(f"{self._too_long(counts, max_length)}.")
-            log.warning(
-                "%s; the last %d tokens of the base text are left out", self._too_long(counts, max_length), excess
-            )
-            counts[0] -= excess
-            ids = ids[: counts[0]] + ids[counts[0] + excess :]
-        phase_ids = np.repeat(np.arange(len(counts)), counts)
-        return TokenisedPrompt(
-            np.array([*ids, tokenizer.eos_token_id], np.int32), np.append(phase_ids, 0).astype(np.int32)
-        )
+        return tokenise_blocks(self.blocks, tokenizer, max_length, strict)
 
     def timeline(self, duration: Seconds | None = None) -> str:
         """A text chart: the base and every phase under a time axis of `duration` seconds (default: the last end)."""
         last = max((phase.end for phase in self.phases), default=5.0)
         duration = last if duration is None else duration
-        axis = _Axis(max(last, duration))
         rows = [("base", 0.0, duration, self.base)]
         rows += [(f"Phase-{k} {p.stamp}", p.start, p.end, p.action) for k, p in enumerate(self.phases, start=1)]
-        margin = max(len(label) for label, *_ in rows)
-        lines = [f"{label:<{margin}}  {axis.bar(start, end)}  {text}" for label, start, end, text in rows]
-        return "\n".join(line.rstrip() for line in [f"{'':<{margin}}  {axis.ticks()}", *lines])
+        return draw_timeline(rows, max(last, duration))
 
     # ---- right or wrong
 
@@ -234,10 +198,8 @@ class StructuredPrompt:
             blocks, faults = split(text)
             if len(blocks) > 1 or faults:
                 problems.append(f"{name} holds a time stamp or phase label inside its text")
-        if tokenizer is not None:
-            ids, counts = _tokenise_blocks(self.blocks, tokenizer)
-            if len(ids) + 1 > MAX_TOKENS:
-                problems.append(self._too_long(counts, MAX_TOKENS))
+        if tokenizer is not None and (problem := length_problem(self.blocks, tokenizer, MAX_TOKENS)):
+            problems.append(problem)
         if problems:
             _refuse(problems)
 
@@ -264,36 +226,8 @@ class StructuredPrompt:
                 problems.append(f"{name} has no action text")
         return problems
 
-    def _too_long(self, counts: Sequence[int], max_length: int) -> str:
-        names = ["base", *(f"phase {k}" for k in range(1, len(counts)))]
-        detail = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
-        return f"the text has {sum(counts) + 1} tokens, at most {max_length} fit ({detail}, end 1)"
 
-
-# ---- tokens
-
-
-def _tokenise_blocks(blocks: Sequence[str], tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Ids of the joined text without end token, and how many of them each block has.
-
-    Pieces of a SentencePiece tokenizer do not span spaces, so the blocks' own ids are the joint text's. Where that does
-    not hold the joint text counts, and growing prefixes of it are measured.
-    """
-
-    def encode(text: str) -> list[int]:
-        return list(tokenizer.encode(text, add_special_tokens=False)) if text else []
-
-    apart = [encode(block) for block in blocks]
-    joint = encode(" ".join(filter(None, blocks)))
-    if list(chain(*apart)) == joint:
-        return joint, [len(ids) for ids in apart]
-    log.info("this tokenizer joins pieces across blocks; phase ids are measured on growing prefixes")
-    ends = [len(encode(" ".join(filter(None, blocks[: k + 1])))) for k in range(len(blocks) - 1)]
-    ends = np.minimum(np.maximum.accumulate([0, *ends]), len(joint))
-    return joint, np.diff([*ends, len(joint)]).tolist()
-
-
-# ---- dicts, errors, charts
+# ---- dicts and errors
 
 
 def _shape_problems(
@@ -324,27 +258,3 @@ def _refuse(problems: Sequence[str]) -> None:
     raise InputError(
         f"{len(problems)} problems: " + "; ".join(f"({i}) {text}" for i, text in enumerate(problems, 1)) + "."
     )
-
-
-class _Axis:
-    """A time axis of 48 columns from 0 to `length` seconds."""
-
-    columns = 48
-
-    def __init__(self, length: float):
-        self.length = max(length, 0.1)
-
-    def column(self, time: float) -> int:
-        return round(self.columns * min(max(time, 0.0), self.length) / self.length)
-
-    def bar(self, start: float, end: float) -> str:
-        first = min(self.column(start), self.columns - 1)
-        return (" " * first + "█" * max(self.column(end) - first, 1)).ljust(self.columns)
-
-    def ticks(self) -> str:
-        step = next(s for n in range(-1, 7) for s in (10.0**n, 2 * 10.0**n, 5 * 10.0**n) if self.length / s <= 8)
-        line = [" "] * (self.columns + 8)
-        for time in np.arange(0, self.length + step / 100, step):
-            text = f"{seconds(time)}s"
-            line[self.column(time) : self.column(time) + len(text)] = text
-        return "".join(line)

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.prompt import MAX_TOKENS
+from actavatar_jax.prompt.tokens import MAX_TOKENS
 
 _SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0, 1, 2, as umT5 has the first two
 _CHARACTERS = ["▁", *map(chr, range(33, 127))]

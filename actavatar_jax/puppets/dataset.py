@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
@@ -18,6 +17,7 @@ from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.puppets.world.clips import PuppetClip, World, make_clip
+from actavatar_jax.storage.writing import replaced_folder
 from data_pipelines.loading.stream import Fit, Stream
 from data_pipelines.shards import dataset as shards
 from data_pipelines.shards import records
@@ -82,7 +82,7 @@ def open_source(config: Any, **options: Any) -> tuple[grain.IterDataset, int]:
     return make_puppet_loader(source, **options), len(source)
 
 
-SOURCES = {"puppets": open_source}  # for `runs.experiment.run`
+SOURCES = {"puppets": open_source}  # for `runs.training.run_training`
 
 
 def write_shards(folder: Path, encoders: FrozenEncoders, world: World, seeds: range, wordings: Iterable[str]) -> None:
@@ -142,11 +142,8 @@ def _encoded(pool, maker: RecordMaker, world: World, part: range, wordings: Iter
 
 
 def _write_part(place: Path, made: Iterator[bytes], made_by: dict, part: range) -> None:
-    partial = place.with_name(f".{place.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    shards.write_dataset(partial, made, len(part), len(part), made_by | {"seeds": repr(part)})
-    shards.replace_folder(partial, place)
+    with replaced_folder(place) as partial:
+        shards.write_dataset(partial, made, len(part), len(part), made_by | {"seeds": repr(part)})
 
 
 def _finished(place: Path, made_by: dict, part: range) -> bool:

@@ -113,7 +113,7 @@ def train_decoder(
     may_change = {"training.checkpoint_every", "training.log_every"}
     optimizer, batches = make_optimizer(settings), Batches(examples, settings)
     with (
-        work.opened(workdir, described),
+        work.open_workdir(workdir, described),
         Checkpoints(workdir / "checkpoints", described, may_change) as checkpoints,
     ):
         params = initialise(config, settings.seed)

@@ -39,7 +39,7 @@ LEVEL = 1.0  # flow time at which attention is read: pure noise, where it is dec
 UNSEEN = range(TEST_SEED, TRAIN_SEEDS.start)  # seeds of presenters, sentences and prompts that no training draws
 
 
-def run(
+def make_demo(
     out: Path,
     *,
     say: str | None = None,
@@ -105,7 +105,7 @@ def world_of(model: Path) -> World:
 
 
 def choose_clip(world: World, seed: int, say: str | None, prompt: Any, voice: str | None) -> PuppetClip:
-    """The drawn clip that the model has to match, without having seen its presenter; see `run`."""
+    """The drawn clip that the model has to match, without having seen its presenter; see `make_demo`."""
     if seed not in UNSEEN:
         raise InputError(f"The seed is {seed}; accepted is {UNSEEN.start} to {UNSEEN.stop - 1}, others are trained on.")
     voice = OWN_VOICE if voice is None and say is not None else voice

@@ -4,7 +4,6 @@ The steps of `launch/puppets.py` and what the demo and the ablation share; a con
 """
 
 import dataclasses
-import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +23,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.scores import Report, Truth, score_clips
 from actavatar_jax.functional import Params
 from actavatar_jax.media import Video
-from actavatar_jax.models.avatar.model import ActAvatarDiT
+from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.models.frame_decoder import FrameDecoderConfig
 from actavatar_jax.models.patch_codec import GROUP, PatchCodec, PatchCodecConfig
 from actavatar_jax.models.presets import PRESETS
@@ -38,12 +37,12 @@ from actavatar_jax.puppets.pictures.sheets import draw_contacts
 from actavatar_jax.puppets.progress import Progress, draw_curves, figures_of, read_rows
 from actavatar_jax.puppets.world.clips import PuppetClip, World
 from actavatar_jax.puppets.world.regions import regions
-from actavatar_jax.runs import experiment
+from actavatar_jax.runs import training
 from actavatar_jax.runs.small_world import make_model
+from actavatar_jax.storage.writing import replaced_folder
 from actavatar_jax.training.settings import chosen, transformer_config
 from actavatar_jax.weights import folder as folders
 from actavatar_jax.weights.components import COMPONENTS, find
-from actavatar_jax.weights.files import replaced_folder
 from actavatar_jax.weights.folder import Component
 
 log = logging.getLogger(__name__)
@@ -131,7 +130,7 @@ def train_stage(
         settings.model.folder = str(start)
         if settings.data.source == "shards":
             settings.data.dirs = (str(shards / settings.data.wording),)
-    experiment.run(settings, workdir, watch, dataset.SOURCES)
+    training.run_training(settings, workdir, watch, dataset.SOURCES)
     return workdir / "model"
 
 
@@ -251,10 +250,3 @@ def ship(model: Path) -> None:
         if sum(sizes) > MOST_BYTES or max(sizes) > MOST_BYTES // 2:
             limit = f"a shipped model has at most {MOST_BYTES / 1e6:.0f} MB, half of it in one file"
             raise InputError(f"{model} has {sum(sizes) / 1e6:.0f} MB in bfloat16; {limit}.")
-
-
-def save_report(report: Report, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(report.to_dict(), indent=1) + "\n")
-    part.replace(path)

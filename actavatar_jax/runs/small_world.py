@@ -13,7 +13,7 @@ from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import load_video
 from actavatar_jax.media.clock import floor_frames
-from actavatar_jax.models.avatar.model import ActAvatarDiT
+from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, fit_patch_codec
 from actavatar_jax.models.presets import PRESETS, Preset
 from actavatar_jax.models.umt5 import UMT5Encoder

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from actavatar_jax import functional
 from actavatar_jax.diffusion.flow import TimeLaw
 from actavatar_jax.functional import Params
-from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.flops import peak_flops, train_flops
 from actavatar_jax.parallel.batches import local_rows, place, replicate
 from actavatar_jax.parallel.hosts import agreed
@@ -71,7 +71,7 @@ def train(
     tx = make_optimizer(config.optim, config.steps, speeds, config.explode)
     flops_of = _flops_of(mesh, model_config, config.micro_batches, speeds)
     with (
-        work.opened(workdir, settings) as log_file,
+        work.open_workdir(workdir, settings) as log_file,
         Watchdog(config.stall_minutes, log_file) as watchdog,
         Checkpoints(workdir / "checkpoints", settings, _may_change(config)) as checkpoints,
     ):

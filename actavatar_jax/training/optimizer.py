@@ -11,7 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
+from actavatar_jax.parallel.ordered import first_match
 
+DECAYED = ((r".*/kernel", True), (r".*", False))  # whether weight decay acts, by '/' name
 MOMENTS = ("float32", "bfloat16")
 SETTLED = 20  # good steps before a gradient can be called exploded: the first ones differ widely
 MEMORY = 100  # good steps over which the norm's running mean forgets
@@ -34,7 +36,7 @@ def make_optimizer(
     if config.moments not in MOMENTS:
         raise InputError(f'optim.moments is "{config.moments}"; it must be {" or ".join(MOMENTS)}.')
     trained = {name: speed for name, speed in speeds.items() if speed is not None}
-    decayed = functional.unflatten({name: name.endswith("/kernel") for name in trained})
+    decayed = functional.unflatten({name: DECAYED[first_match(name, DECAYED)][1] for name in trained})
     speed_tree = functional.unflatten(trained)
     rate = make_schedule(config, steps)
     adamw = optax.adamw(

@@ -14,7 +14,7 @@ from ml_collections.config_dict import placeholder
 
 from actavatar_jax.diffusion.sampling import OPTIONS, Sampling
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.avatar.model import DiTConfig
+from actavatar_jax.models.avatar import DiTConfig
 
 # A backbone without a past learns timing faster when its phase embeddings move faster (`configs/stage2.py`).
 FROM_SCRATCH = ((r"phase_embedding/.*|blocks/window_strength|latent_log_variance", 10.0), (r".*", 1.0))

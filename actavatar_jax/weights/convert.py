@@ -13,12 +13,15 @@ from typing import Any
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage.documents import write_json
+from actavatar_jax.storage.writing import replaced_folder
 from actavatar_jax.weights import names
 from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Stored, find, is_wan_layout
-from actavatar_jax.weights.files import Slots, nbytes, replaced_folder, write_json, write_sharded
 from actavatar_jax.weights.folder import load_defaults, optional_leaves, save_index
 from actavatar_jax.weights.pth import write_pth
+from actavatar_jax.weights.reader import Slots
 from actavatar_jax.weights.tables import dit
+from actavatar_jax.weights.writer import nbytes, write_sharded
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,11 @@ from actavatar_jax import functional
 from actavatar_jax.diffusion.sampling import Sampling, check_length, typed
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import latent_frames
+from actavatar_jax.storage.documents import read_json, write_json
+from actavatar_jax.storage.writing import replaced_folder
 from actavatar_jax.weights import arrays, names
 from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Kind, find, is_wan_layout, kind_named, kind_of
-from actavatar_jax.weights.files import Exported, read_along, read_json, replaced_folder, write_json, write_sharded
+from actavatar_jax.weights.writer import Exported, read_along, write_sharded
 
 log = logging.getLogger(__name__)
 

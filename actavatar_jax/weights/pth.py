@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.weights.files import DTYPES, Progress, Slot, Slots, Tensors, replaced_file, write_pieces
+from actavatar_jax.storage.writing import replaced_file
+from actavatar_jax.weights.reader import DTYPES, Slot, Slots
+from actavatar_jax.weights.writer import Progress, Tensors, write_pieces
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +57,9 @@ def write_pth(path: Path, tensors: Tensors, progress: Progress = lambda size: No
                 name: torch.empty(tensors.shape(name), dtype=getattr(torch, tensors.dtype(name).name))
                 for name in tensors.names()
             }
-        with torch.serialization.skip_data(materialize_fake_tensors=True):
-            torch.save(state, partial)
+        # To an open file: torch would name the archive inside after the temporary path.
+        with torch.serialization.skip_data(materialize_fake_tensors=True), partial.open("wb") as file:
+            torch.save(state, file)
         slots = _slots(torch, partial)
         with partial.open("r+b") as file:
             for name in tensors.names():

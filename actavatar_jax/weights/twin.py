@@ -20,8 +20,8 @@ from jaxtyping import Float, Int
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS, latent_times
-from actavatar_jax.models.avatar.audio_adapter import FIRST_WINDOW, GROUP_WINDOW, AudioAdapterConfig
-from actavatar_jax.models.avatar.model import DiTConfig
+from actavatar_jax.models.avatar import AudioAdapterConfig, DiTConfig
+from actavatar_jax.models.avatar.audio_adapter import FIRST_WINDOW, GROUP_WINDOW
 from actavatar_jax.models.avatar.window import EPSILON
 from actavatar_jax.weights import folder as folders
 from actavatar_jax.weights import names

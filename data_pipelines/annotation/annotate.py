@@ -15,6 +15,7 @@ from tqdm import tqdm
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.video import probe
 from actavatar_jax.prompt import StructuredPrompt, Tokenizer
+from actavatar_jax.storage.documents import write_json
 from data_pipelines.annotation.answers import Answers
 from data_pipelines.annotation.client import Answer, ChatClient, Message
 from data_pipelines.annotation.dialogue import converse
@@ -23,7 +24,7 @@ from data_pipelines.annotation.request import PROMPT_VERSION, annotate_request, 
 from data_pipelines.annotation.schema import SCHEMA, Draft
 from data_pipelines.annotation.validate import Scene
 from data_pipelines.table import Clip, read_manifest
-from data_pipelines.table.files import digest, write_json
+from data_pipelines.table.files import digest
 from data_pipelines.table.pool import results
 from data_pipelines.table.report import Skip
 from data_pipelines.table.steps import clip_path, clip_state

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.table.files import digest, write_json
+from actavatar_jax.storage.documents import write_json
+from data_pipelines.table.files import digest
 from data_pipelines.table.report import Report
 
 REVIEWED = 100  # clips for people to look at before a training

@@ -15,12 +15,14 @@ from actavatar_jax.media.audio import decode_audio
 from actavatar_jax.media.clock import FPS, SAMPLES_PER_FRAME
 from actavatar_jax.media.video import VideoInfo, probe, write_video
 from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.storage.documents import write_json
+from actavatar_jax.storage.writing import mend_folder
 from data_pipelines.clips import trim as trimming
 from data_pipelines.clips.stretch import Stretch, crop_box
 from data_pipelines.corpora import corpus_table, located
 from data_pipelines.table import Clip, Table
 from data_pipelines.table.extras import extra
-from data_pipelines.table.files import digest, write_json
+from data_pipelines.table.files import digest
 from data_pipelines.table.report import Report, Skip
 from data_pipelines.table.steps import Step, clip_path, run_step
 
@@ -62,8 +64,7 @@ def prepare(
     clip_dir = Path(os.path.abspath(clip_dir))
     report = Report(f"prepared {videos} -> {clip_dir}")
     table = _sources(Path(videos), clip_dir, report)
-    for partial in (clip_dir / "clips").glob(".*.partial"):  # of a run that was killed
-        partial.unlink()
+    mend_folder(clip_dir / "clips")
     if (clip_dir / "manifest.parquet").is_file():
         table = table.with_steps_of(Table.read(clip_dir / "manifest.parquet"))
     settings = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}

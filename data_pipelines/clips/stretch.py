@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS, nearest_frames
-from actavatar_jax.media.container import opened
+from actavatar_jax.media.container import open_container
 from actavatar_jax.media.video import Picture, VideoInfo, timed_pictures, video_stream
 
 EARLY = Fraction(1, 100)  # seconds a picture may come before the start: time stamps and annotations are rounded
@@ -62,7 +62,7 @@ def _span(start: float, length: float, pixels: int) -> slice:
 
 def _decoded(path: Path, info: VideoInfo, begin: Fraction) -> Iterator[tuple[Fraction, Fraction, Picture]]:
     """(time stamp, duration, picture) in display order, from the last key picture before the time stamp `begin`."""
-    with opened(path, "video") as container:
+    with open_container(path, "video") as container:
         stream = video_stream(container, path)
         if begin > info.start:
             container.seek(int(begin / stream.time_base), stream=stream)

@@ -5,7 +5,6 @@ kept as it is, of any other the text under `caption` or `text` is the caption.
 """
 
 import io
-import json
 import lzma
 import os
 import tarfile
@@ -14,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage.documents import write_json
+from actavatar_jax.storage.writing import replaced_file
 from data_pipelines.corpora.layout import VIDEO_SUFFIXES, name_id, parse_json
 from data_pipelines.table import Clip
-from data_pipelines.table.files import write_text
 from data_pipelines.table.report import Report, Skip
 
 TARS = ("*.tar", "*.tar.gz", "*.tgz")
@@ -99,7 +99,7 @@ def _described(content: bytes, place: str, video: Path) -> str:
     record = parse_json(content, place)
     keys = list(record) if isinstance(record, dict) else []
     if "base" in keys:
-        write_text(video.with_suffix(".json"), json.dumps(record, ensure_ascii=False))
+        write_json(video.with_suffix(".json"), record)
         return ""
     found = next((key for key in CAPTION_KEYS if isinstance(record, dict) and isinstance(record.get(key), str)), None)
     if found is None:
@@ -122,8 +122,7 @@ def _content(file: io.BufferedIOBase, member: tarfile.TarInfo, suffix: str, plac
     path = unpacked / f"{name_id(place)}{suffix}"
     if path.is_file() and path.stat().st_size == member.size:
         return path
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as out:
+    with replaced_file(path) as partial, partial.open("wb") as out:
         left = member.size
         while left:
             block = file.read(min(left, _BLOCK))
@@ -131,7 +130,6 @@ def _content(file: io.BufferedIOBase, member: tarfile.TarInfo, suffix: str, plac
                 raise EOFError(f"{member.name} lacks {left} of {member.size} bytes")
             out.write(block)
             left -= len(block)
-    os.replace(partial, path)
     return path
 
 

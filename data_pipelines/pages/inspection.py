@@ -9,11 +9,11 @@ from typing import Any
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.storage.documents import write_text
 from data_pipelines.filters import pictures
 from data_pipelines.pages import charts
 from data_pipelines.shards.buckets import DEFAULT_SIZES, choose_bucket, parse_buckets
 from data_pipelines.table import CORE, Clip, Table, read_manifest
-from data_pipelines.table.files import write_text
 from data_pipelines.table.steps import clip_path
 
 SHOWN_AT = (0.1, 0.5, 0.9)  # of a clip's length

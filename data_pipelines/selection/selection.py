@@ -1,6 +1,6 @@
 """Which clips a training stage uses: ordered rules over the table's columns, then the best of each group of copies.
 
-Filters only measure; every threshold is in a rules file, `data_pipelines/rules/stage1.yaml` or one of the user's.
+Filters only measure; every threshold is in a rules file, `rules/stage1.yaml` beside this or one of the user's.
 """
 
 import operator
@@ -32,8 +32,8 @@ Failure = tuple[str, str]  # the reason, to count by, and a sentence
 def select(clip_dir: str | Path, stage: int, rules: str | Path | None = None) -> Report:
     """Adds `stage<N>` (whether the stage uses the clip), `stage<N>.reason` and `.detail` (why not) to the manifest.
 
-    `rules` is a YAML file; default: data_pipelines/rules/stage<N>.yaml, which shows the form. The rules of stage 2
-    build on the choice for stage 1. Returns the report, also written to `clip_dir/stage<N>.json`; its notes count the
+    `rules` is a YAML file; default: rules/stage<N>.yaml beside this, which shows the form. The rules of stage 2 build
+    on the choice for stage 1. Returns the report, also written to `clip_dir/stage<N>.json`; its notes count the
     clips that a step could not measure. Raises InputError for a malformed rules file and for a column of a hard rule
     that nothing has made.
     """

@@ -10,8 +10,6 @@ A record is one window of one clip. All its tensors are stored as bytes, bfloat1
 
 import base64
 import functools
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from jaxtyping import Float, Int32
 from tensorflow_datasets.core import example_serializer
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage.writing import replaced_file
 
 SCHEMA = 1
 LAYOUT = "THWC"  # of the latents, which are the normalised posterior mean
@@ -125,19 +124,13 @@ def find_datasets(folders: Sequence[Path]) -> list[Path]:
 
 def write_records(path: Path, records: Iterable[bytes]) -> None:
     """One ArrayRecord file of serialized records, under its name only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
-    try:
-        for record in records:
-            writer.write(record)
-    except BaseException:
-        writer.close()
-        partial.unlink()
-        raise
-    writer.close()
-    os.replace(partial, path)
+    with replaced_file(path) as partial:
+        writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
+        try:
+            for record in records:
+                writer.write(record)
+        finally:
+            writer.close()
 
 
 def read_records(path: Path, positions: range | None = None) -> list[bytes]:
@@ -179,24 +172,3 @@ def write_dataset(
         description="Windows of talking clips, encoded by the frozen parts of a model folder.",
         metadata=tfds.core.MetadataDict(metadata),
     )
-
-
-def replace_folder(made: Path, final: Path) -> None:
-    """Puts the complete folder `made` in the place of `final`; `recover_folder` mends a kill between the two steps."""
-    old = _old(final)
-    if final.exists():
-        final.rename(old)
-    made.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def recover_folder(final: Path) -> None:
-    """Finishes or takes back a `replace_folder` that was killed."""
-    old = _old(final)
-    if old.exists() and not final.exists():
-        old.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _old(final: Path) -> Path:
-    return final.with_name(f".{final.name}.old")

@@ -21,12 +21,13 @@ from actavatar_jax.media.audio import decode_audio, fit_audio
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from actavatar_jax.media.video import probe, read_frames
 from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.storage.writing import mend_folder
 from data_pipelines.shards import dataset as shards
 from data_pipelines.shards import records
 from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
 from data_pipelines.shards.records import FrozenEncoders, RecordMaker
 from data_pipelines.shards.slices import Done, Run
-from data_pipelines.shards.staging import Entry, Staging, recover
+from data_pipelines.shards.staging import Entry, Staging
 from data_pipelines.table import Clip, read_manifest
 from data_pipelines.table.files import digest
 from data_pipelines.table.report import Report, Skip
@@ -72,7 +73,7 @@ def encode(
     clips = _clips(clip_dir, stage)
     run = Run(shard_dir, _manifest(clip_dir), settings, count)
     if index == 0:
-        recover(shard_dir)
+        mend_folder(shard_dir)
     staging = Staging(shard_dir, settings, {clip.id for clip in clips})
     run.begin(index)
 
@@ -98,7 +99,7 @@ def commit(clip_dir: str | Path, shard_dir: str | Path) -> Report:
     """
     clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
     run, done, empty_prompt = Run.load(shard_dir, _manifest(clip_dir))
-    recover(shard_dir)
+    mend_folder(shard_dir)
     staging = Staging(shard_dir, run.settings, {clip.clip for clip in done})
     contents: dict[Bucket, list[Entry]] = defaultdict(list)
     for clip in done:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage.documents import write_json
 from data_pipelines.shards.buckets import Bucket
-from data_pipelines.table.files import write_json
 
 
 @dataclass(frozen=True)

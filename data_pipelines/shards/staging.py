@@ -15,15 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage.documents import write_json
+from actavatar_jax.storage.writing import replaced_folder
 from data_pipelines.shards import dataset as shards
 from data_pipelines.shards.buckets import Bucket
-from data_pipelines.table.files import write_json
-
-
-def recover(shard_dir: Path) -> None:
-    """Mends what a `commit` that was killed left; for one process at a time."""
-    for old in shard_dir.glob(".*.old"):
-        shards.recover_folder(shard_dir / old.name[1 : -len(".old")])
 
 
 @dataclass(frozen=True)
@@ -73,13 +68,10 @@ class Staging:
             "text_dim": first["text_embeds"].shape[1],
             "empty_prompt": empty_prompt.to_dict(),
         }
-        made = final.with_name(f".{final.name}.partial")
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir(parents=True)
         records = (record for entry in entries for record in self._records(bucket, entry))
-        shards.write_dataset(made, records, sum(counts), self.settings["records_per_shard"], metadata)
-        write_json(made / "index.json", index)
-        shards.replace_folder(made, final)
+        with replaced_folder(final) as partial:
+            shards.write_dataset(partial, records, sum(counts), self.settings["records_per_shard"], metadata)
+            write_json(partial / "index.json", index)
 
     def close(self, keep: Collection[Bucket]) -> None:
         """Removes the staged files, which all are in shards now, and datasets of buckets without a clip."""

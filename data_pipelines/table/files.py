@@ -1,22 +1,7 @@
-"""Writing files so that a killed process leaves nothing half-written under a final name."""
+"""Names for the contents of files."""
 
 import hashlib
-import json
-import os
 from pathlib import Path
-from typing import Any
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes `path` in one step: under a temporary name beside it, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def digest(*parts: Path | str) -> str:

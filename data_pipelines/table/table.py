@@ -1,7 +1,6 @@
 """The table of clips: one parquet file per corpus, to which every step only adds columns."""
 
 import itertools
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage.writing import replaced_file
 
 CORE = pa.schema(
     {
@@ -97,12 +97,9 @@ class Table:
             raise InputError(f"{path}: {error}") from error
 
     def write(self, path: str | Path) -> None:
-        """Written in one step, under a temporary name that is then changed."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        pq.write_table(self.data, partial, compression="zstd")
-        os.replace(partial, path)
+        """Written whole, or not at all."""
+        with replaced_file(path) as partial:
+            pq.write_table(self.data, partial, compression="zstd")
 
     def __len__(self) -> int:
         return self.data.num_rows

@@ -1,6 +1,6 @@
 """ONNX models of the published sizes with random weights, as slow as the real ones, and blind.
 
-    python tests/data/full_models.py FOLDER
+    python -m tests.data.full_models FOLDER
 
 writes those whose originals have to be fetched: YuNet, both halves of SyncNet, YOLOX-l and RTMPose-l, which is what
 DWPose runs. `launch/bench.py filters` takes the folder. Batch norms are folded into the convolutions, as exporters do.
@@ -10,7 +10,6 @@ it is still computed, and constants are added to it.
 
 import itertools
 import math
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from tiny_models import FACE, Graph
+
+from actavatar_jax.storage.writing import replaced_file
+from tests.data.tiny_models import FACE, Graph
 
 ALMOST_NOTHING = 1e-9  # small beside any activation's size, and far from the denormal numbers, which are slow
 NO = -15.0  # logit of what is not there
@@ -342,9 +343,8 @@ def main(folder: Path) -> None:
     for make in MODELS:
         model, path = make(), folder / f"{make.__name__}.onnx"
         parameters, products = size(model)
-        unfinished = path.with_name(f".{path.name}.partial")
-        onnx.save(model, unfinished)
-        os.replace(unfinished, path)
+        with replaced_file(path) as unfinished:
+            onnx.save(model, unfinished)
         print(f"{path}: {parameters / 1e6:.2f} M parameters, {products / 1e9:.2f} G multiply-adds")
 
 

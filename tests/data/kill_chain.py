@@ -1,7 +1,8 @@
 """Prepares, filters, selects and encodes, killed by SIGKILL at random moments and started again until all is through.
 
 The shards must equal, byte for byte, those of a chain that was never killed, and no more is done twice than what a kill
-found unfinished. Runs as its own process, which forks for every start: kill_chain.py WORK_DIR [--kills 10] [--seed 0].
+found unfinished. Runs as its own process, which forks for every start:
+python -m tests.data.kill_chain WORK_DIR [--kills 10] [--seed 0].
 """
 
 import argparse
@@ -12,12 +13,11 @@ import signal
 import time
 from pathlib import Path
 
-from fakes import FakeEncoders, write_clip
-
 from data_pipelines.clips import prepare as preparing
 from data_pipelines.filters.run import filter_clips
 from data_pipelines.selection.selection import select
 from data_pipelines.shards.encode import encode
+from tests.data.fakes import FakeEncoders, write_clip
 
 CLIPS = 12
 FILTERS = ["probe", "voice", "duplicates", "shots"]

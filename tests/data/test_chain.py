@@ -1,12 +1,12 @@
 """The whole chain on real clips, by the commands a user types: every clip ends in the shards or has one reason."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from data_pipelines.clips.prepare import prepare
 from data_pipelines.shards import dataset as shards
@@ -35,6 +35,7 @@ def total(report):
     return sum(json.loads(report.read_text())["counts"].values())
 
 
+@pytest.mark.slow
 def test_from_a_corpus_to_shards(media, tmp_path):
     videos, clips, models, model = (tmp_path / name for name in ("videos", "clips", "models", "model"))
     videos.mkdir()
@@ -104,11 +105,10 @@ def test_from_a_corpus_to_shards(media, tmp_path):
     assert prepare(tmp_path / "corpus.parquet", clips, progress=False).counts()["kept"] == 4  # nothing is done twice
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_shards(tmp_path):
     """See kill_chain.py."""
-    here = Path(__file__).parent
-    command = [sys.executable, str(here / "kill_chain.py"), str(tmp_path), "--kills", "4"]
-    paths = os.pathsep.join([str(here.parents[1]), str(here)])
-    ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "tests.data.kill_chain", str(tmp_path), "--kills", "4"]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     assert "4 kills: the shards are those of the undisturbed chain" in ended.stdout

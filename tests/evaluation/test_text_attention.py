@@ -10,9 +10,7 @@ import pytest
 from actavatar_jax import functional
 from actavatar_jax.evaluation.attention import early_and_late, phase_shares
 from actavatar_jax.media.clock import latent_times
-from actavatar_jax.models.avatar import model as dit
-from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig, block
 
 CONFIG = DiTConfig(
     width=32,
@@ -59,7 +57,7 @@ def test_it_is_the_softmax_of_every_block(bias, monkeypatch):
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
     np.testing.assert_allclose(weights, read(bias, cached=False)[2], atol=1e-5)
 
-    used, real = [], dit.attention
+    used, real = [], block.attention
 
     def keep(q, k, bias):
         scores = np.exp(np.einsum("lnk,snk->nls", q[0], k[0]) / 4.0 + bias)  # 4: the root of the head dim
@@ -70,7 +68,7 @@ def test_it_is_the_softmax_of_every_block(bias, monkeypatch):
             jax.debug.callback(keep, q, k, jnp.zeros(()) if bias is None else bias[0], ordered=True)
         return real(q, k, v, bias=bias, **options)
 
-    monkeypatch.setattr(dit, "attention", spy)
+    monkeypatch.setattr(block, "attention", spy)
     jax.block_until_ready(jax.jit(model, compiler_options=functional.RUN_ONCE)(*inputs))
     jax.effects_barrier()
     np.testing.assert_allclose(weights[:, 0], np.stack(used), atol=1e-5)

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from actavatar_jax.models.avatar.model import DiTConfig
+from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.models.flops import _adapter, _backbone, forward_flops, peak_flops, train_flops
 
 BARE = DiTConfig()

@@ -21,7 +21,7 @@ from actavatar_jax.diffusion.flow import TimeLaw
 from actavatar_jax.diffusion.guidance import guidance
 from actavatar_jax.diffusion.sampler import sample, sample_noise
 from actavatar_jax.diffusion.solvers import sigma_grid
-from actavatar_jax.models.avatar.model import ActAvatarDiT
+from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.models.wan_vae.vae import WanVAE
 from actavatar_jax.parallel.batches import place, replicate
 from actavatar_jax.parallel.mesh import make_mesh
@@ -29,12 +29,12 @@ from actavatar_jax.parallel.rules import param_shardings, state_shardings
 from actavatar_jax.pipeline import embed_conditions, velocity_function
 from actavatar_jax.planning import program
 from actavatar_jax.planning.chips import CHIPS
-from actavatar_jax.runs import experiment
+from actavatar_jax.runs import training as training_runs
 from actavatar_jax.training.optimizer import skip_bad_steps
 from actavatar_jax.training.state import TrainState, create_state
 from actavatar_jax.training.step import make_train_step
 from configs import stage2
-from tests.models.test_vae import CONFIG as VAE
+from tests.models.wan_vae.test_vae import CONFIG as VAE
 from tests.parallel.world import BATCH, FRAMES, MODEL, batch, params
 
 TX = skip_bad_steps(optax.sgd(1.0))  # parameters move by their gradient
@@ -143,13 +143,13 @@ def visit(folder: Path, make) -> None:
     config = stage2.get_config("runlocal")
     config.update({"mesh": "2,1,4", "precision": "float32"})
     config.model.update({"folder": str(folder), "preset": ""})
-    experiment.run_jobs = make
+    training_runs.run_jobs = make
     with tempfile.TemporaryDirectory() as temporary:
         jobs = Path(temporary) / "jobs.jsonl"
         jobs.write_text(json.dumps({"image": "a.png", "audio": "a.wav", "prompt": "A puppet.", "out": "a.mp4"}))
         config.sample.update({"every": "1", "jobs": str(jobs)})
-        model_config, weights = experiment.open_model(config)
-        sample = experiment.make_sampler(config, model_config, Path(temporary))
+        model_config, weights = training_runs.open_model(config)
+        sample = training_runs.make_sampler(config, model_config, Path(temporary))
         mesh = make_mesh(config.mesh)
         with jax.set_mesh(mesh):
             sample(jax.device_put(weights, param_shardings(weights, mesh)), 1)

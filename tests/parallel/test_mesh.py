@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import AbstractMesh, AxisType
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.avatar.model import DiTConfig
+from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.parallel.batches import local_rows
 from actavatar_jax.parallel.mesh import AXES, check_fit, make_mesh
 
@@ -95,5 +95,5 @@ def test_everything_that_does_not_divide_is_named_with_its_axis():
     ):
         assert misfit in str(error.value)
     with pytest.raises(InputError, match="a batch of 40 does not divide by data x fsdp = 8 in 2 micro-batches"):
-        check_fit(AbstractMesh((2, 4, 4), AXES), config, batch=40, grid=(32, 44, 80), micro_batches=2)
-    check_fit(AbstractMesh((2, 4, 4), AXES), config, batch=40, grid=(32, 44, 80))
+        check_fit(AbstractMesh((2, 4, 4), AXES), config.heads, batch=40, grid=(32, 44, 80), micro_batches=2)
+    check_fit(AbstractMesh((2, 4, 4), AXES), config.heads, batch=40, grid=(32, 44, 80))

@@ -22,7 +22,7 @@ def main(port: str, process: str, processes: str, out: str) -> None:
     from actavatar_jax import functional
     from actavatar_jax.diffusion.flow import TimeLaw
     from actavatar_jax.errors import InputError
-    from actavatar_jax.models.avatar.model import ActAvatarDiT
+    from actavatar_jax.models.avatar import ActAvatarDiT
     from actavatar_jax.parallel.batches import local_rows, place, replicate, share, to_host
     from actavatar_jax.parallel.mesh import make_mesh
     from actavatar_jax.parallel.rules import state_shardings

@@ -3,8 +3,7 @@
 import numpy as np
 
 from actavatar_jax import functional
-from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
 
 MODEL = DiTConfig(
     width=32,

@@ -12,6 +12,8 @@ torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "A woman in business attire speaking professionally"
 NEGATIVE = "blurred, static"
 HEIGHT, WIDTH, FRAMES, STEPS, GUIDANCE = 64, 96, 9, 8, 5.0

@@ -14,9 +14,9 @@ import actavatar_jax
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import presets
-from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
-from actavatar_jax.weights import files, folder, names
+from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
+from actavatar_jax.storage.documents import write_json
+from actavatar_jax.weights import folder, names, writer
 from actavatar_jax.weights.tables import dit
 
 torch = pytest.importorskip("torch")
@@ -143,6 +143,7 @@ def test_velocity_and_gradients_with_everything(saved, tmp_path):
     assert {name: size for name, size in errors.items() if size > TOLERANCE} == {}
 
 
+@pytest.mark.slow
 def test_shipped_puppets():
     part = folder.load(PUPPETS, "transformer")
     inputs = random_inputs(part.config)
@@ -156,8 +157,8 @@ def test_plain_backbone_of_the_original_layout(saved, tmp_path):
     params = functional.flatten(random_params(CONFIG))
     added = functional.split(params, dit.ADDED)[0]
     tensors = {e.theirs: names.export_leaf(e, params[e.ours]) for e in dit.wan(CONFIG) if e.ours not in added}
-    files.write_sharded(tmp_path, "diffusion_pytorch_model", names.Arrays(tensors))
-    files.write_json(tmp_path / "config.json", dit.to_wan_json(CONFIG))
+    writer.write_sharded(tmp_path, "diffusion_pytorch_model", names.Arrays(tensors))
+    write_json(tmp_path / "config.json", dit.to_wan_json(CONFIG))
     twin, part = ActAvatarTwin.from_folder(tmp_path), folder.load(tmp_path, "transformer")
     latents, times, conditions = random_inputs(CONFIG)
     with torch.no_grad():

@@ -9,8 +9,7 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.diffusion.flow import TimeLaw
-from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
 from actavatar_jax.training.groups import multipliers, partition
 from actavatar_jax.training.optimizer import make_optimizer, make_schedule
 from actavatar_jax.training.state import TrainState
@@ -78,21 +77,6 @@ class World:
 
     def state(self, stage):
         return TrainState.create(*partition(self.params(), self.config(stage).rules), self.optimizer(stage), ema=True)
-
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module")
-def quick_compilation(compiled):
-    """Tests that compile much and compute little go without expensive passes, and compile nothing twice."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    jax.config.update("jax_compilation_cache_dir", str(compiled))
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.config.update("jax_compilation_cache_dir", None)
 
 
 @pytest.fixture(scope="module")

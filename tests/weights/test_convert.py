@@ -11,7 +11,7 @@ from actavatar_jax import functional
 from actavatar_jax.diffusion.sampling import Sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
-from actavatar_jax.weights import components, convert, files, folder, pth
+from actavatar_jax.weights import components, convert, folder, pth, reader
 
 torch = pytest.importorskip("torch")
 
@@ -82,7 +82,7 @@ def test_wan_layout_has_the_releases_files_and_names(wan):
         "google",
     }
     assert (wan / "google" / "umt5-xxl" / "tokenizer.json").is_file()
-    transformer = files.Safetensors(wan / "diffusion_pytorch_model.safetensors").names()
+    transformer = reader.Safetensors(wan / "diffusion_pytorch_model.safetensors").names()
     assert {"head.modulation", "blocks.2.norm3.bias", "blocks.0.self_attn.o.weight", "audio_proj.proj1.bias"} <= {
         *transformer
     }
@@ -117,7 +117,7 @@ def test_wan_to_ours_to_wan(complete, wan, tmp_path):
     for file in ("Wan2.2_VAE.pth", "models_t5_umt5-xxl-enc-bf16.pth"):
         assert tensors(pth.Pth(wan / file)) == tensors(pth.Pth(tmp_path / "back" / file))
     file = "diffusion_pytorch_model.safetensors"
-    assert tensors(files.Safetensors(wan / file)) == tensors(files.Safetensors(tmp_path / "back" / file))
+    assert tensors(reader.Safetensors(wan / file)) == tensors(reader.Safetensors(tmp_path / "back" / file))
 
 
 def test_plain_backbone_stays_plain(diffusers_folder, tmp_path):

@@ -13,10 +13,10 @@ import pytest
 from actavatar_jax import functional
 from actavatar_jax.diffusion.sampling import Sampling
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
 from actavatar_jax.models.wav2vec2 import Wav2Vec2
-from actavatar_jax.weights import components, files, folder, names
+from actavatar_jax.weights import components, folder, names, writer
 from actavatar_jax.weights.tables import dit
 
 COMPONENTS = ("transformer", "vae", "text_encoder", "audio_encoder")
@@ -80,7 +80,7 @@ def test_dtype_and_execution_settings(diffusers_folder):
     assert text.config.dtype == "float32"
 
 
-@pytest.mark.parametrize("limit", [files.MAX_SHARD_BYTES, 50_000])
+@pytest.mark.parametrize("limit", [writer.MAX_SHARD_BYTES, 50_000])
 def test_save_and_load_is_bitwise(diffusers_folder, tmp_path, limit):
     for component in COMPONENTS:
         part = folder.load(diffusers_folder, component)
@@ -90,7 +90,7 @@ def test_save_and_load_is_bitwise(diffusers_folder, tmp_path, limit):
         equal(again.params, part.params)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(COMPONENTS)
     shards = len(list((tmp_path / "transformer").glob("*.safetensors")))
-    assert shards == 1 if limit == files.MAX_SHARD_BYTES else shards > 1
+    assert shards == 1 if limit == writer.MAX_SHARD_BYTES else shards > 1
 
 
 def test_diffusers_loads_our_transformer(diffusers_folder, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.weights import files, pth
+from actavatar_jax.weights import pth, reader, writer
 from actavatar_jax.weights.names import Arrays
 
 torch = pytest.importorskip("torch")
@@ -38,6 +38,14 @@ def same(got, want):
 def content(tensor):
     """A torch tensor's elements in row-major order, as bytes."""
     return tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def test_the_same_tensors_make_the_same_file(tmp_path):
+    """Whatever the temporary name is under which torch wrote it."""
+    paths = tmp_path / "one.pth", tmp_path / "two.pth"
+    for path in paths:
+        pth.write_pth(path, Arrays(tensors()))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_torch_reads_what_is_written(tmp_path):
@@ -84,11 +92,11 @@ def test_tensors_of_a_gpu_are_read(tmp_path):
 def test_pieces_in_memory(tmp_path, monkeypatch):
     """Neither reading nor writing holds a tensor: one of 8 MB flows in 16 pieces."""
     size, piece = 2**23, 2**19
-    monkeypatch.setattr(files, "PIECE_BYTES", piece)
+    monkeypatch.setattr(reader, "PIECE_BYTES", piece)
     want = {f"{i}": np.full(size, i, np.int8) for i in range(2)}
-    files.write_sharded(tmp_path, "model", Arrays(want))
+    writer.write_sharded(tmp_path, "model", Arrays(want))
     pth.write_pth(tmp_path / "warm.pth", Arrays(tensors()))  # what torch loads on its first call is not counted
-    source = files.Safetensors(tmp_path / "model.safetensors")
+    source = reader.Safetensors(tmp_path / "model.safetensors")
     seen = []
     tracemalloc.start()
     pth.write_pth(tmp_path / "model.pth", source, seen.append)

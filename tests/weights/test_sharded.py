@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
-from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.avatar.model import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
-from actavatar_jax.weights import arrays, files, folder, names
+from actavatar_jax.weights import arrays, folder, names, reader, writer
 from actavatar_jax.weights.names import Entry
 from actavatar_jax.weights.tables import dit
 
@@ -35,8 +34,8 @@ jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(f"localhost:{{port}}", 2, index)
 install_import_hook("actavatar_jax", "beartype.beartype")
 
-from actavatar_jax.models import functional
-from actavatar_jax.weights import arrays, files, folder, names
+from actavatar_jax import functional
+from actavatar_jax.weights import arrays, folder, names, reader, writer
 from actavatar_jax.weights.names import Entry
 
 arrays.SLAB_BYTES, arrays.HOST_BYTES = 500, 2000  # every copy takes several slabs
@@ -50,7 +49,7 @@ table = (
 shapes = {{"blocks/kernel": (4, 24, 40), "blocks/bias": (4, 6), "conv": (1, 3, 3, 8, 12), "embedding": (96, 20)}}
 shapes["scalar"] = ()
 abstract = functional.unflatten({{name: jax.ShapeDtypeStruct(shape, "float32") for name, shape in shapes.items()}})
-source = files.Safetensors(work / "model.safetensors.index.json")
+source = reader.Safetensors(work / "model.safetensors.index.json")
 
 
 def place(mesh, leaf):
@@ -76,11 +75,11 @@ for word, (shape, devices) in meshes.items():
     for dtype in ("float32", None):
         params = names.import_params(table, abstract, source, dtype=dtype, shardings=places)
         check(params, names.import_params(table, abstract, source, dtype=dtype), mesh)
-    exported = files.Exported(table, params)
+    exported = writer.Exported(table, params)
     if index:
-        files.read_along(exported, max_shard_bytes={LIMIT})
+        writer.read_along(exported, max_shard_bytes={LIMIT})
     else:
-        files.write_sharded(work / word, "model", exported, max_shard_bytes={LIMIT})
+        writer.write_sharded(work / word, "model", exported, max_shard_bytes={LIMIT})
     part = folder.load(work / "base", "vae", None, lambda tree: jax.tree.map(lambda leaf: place(mesh, leaf), tree))
     check(part.params, folder.load(work / "base", "vae").params, mesh)
     folder.save(work / word, "vae", part.config, part.params)
@@ -113,13 +112,14 @@ def run(work):
     return [output.splitlines()[-1] for output, _ in outputs]  # the lines before are gloo's
 
 
+@pytest.mark.slow
 def test_sharded_load_and_save(tmp_path):
     rng = np.random.default_rng(0)
     draw = lambda *shape: rng.normal(size=shape).astype(np.float32)  # noqa: E731
     tensors = {f"kernel.{i}": draw(40, 24).astype(ml_dtypes.bfloat16) for i in range(4)}
     tensors |= {f"bias.{i}": draw(6) for i in range(4)}
     tensors |= {"conv": draw(12, 8, 1, 3, 3), "embedding": draw(96, 20), "scalar": draw()}
-    files.write_sharded(tmp_path, "model", names.Arrays(tensors), max_shard_bytes=LIMIT)
+    writer.write_sharded(tmp_path, "model", names.Arrays(tensors), max_shard_bytes=LIMIT)
     config = PatchCodecConfig(channels=4)
     codec = jax.tree.map(lambda leaf: draw(*leaf.shape), functional.abstract(PatchCodec, config))
     folder.save(tmp_path / "base", "vae", config, codec)
@@ -172,11 +172,11 @@ def test_import_holds_the_model_and_slabs(tmp_path, monkeypatch, dtype):
     rng = np.random.default_rng(0)
     tensors = {f"{i}": rng.integers(0, 2**14, (512, 750), np.uint16).view(ml_dtypes.bfloat16) for i in range(4)}
     tensors["wide"] = rng.integers(0, 2**14, (2250, 500), np.uint16).view(ml_dtypes.bfloat16)
-    files.write_sharded(tmp_path, "model", names.Arrays(tensors))
+    writer.write_sharded(tmp_path, "model", names.Arrays(tensors))
     table = (*(Entry(f"{i}", "stack", names.LINEAR, i) for i in range(4)), Entry("wide", "wide"))
     abstract = {"stack": jax.ShapeDtypeStruct((4, 750, 512), "float32")}
     abstract["wide"] = jax.ShapeDtypeStruct((2250, 500), "float32")
-    source = files.Safetensors(tmp_path / "model.safetensors")
+    source = reader.Safetensors(tmp_path / "model.safetensors")
     tracemalloc.start()
     params = names.import_params(table, abstract, source, dtype=dtype)
     size, peak = tracemalloc.get_traced_memory()

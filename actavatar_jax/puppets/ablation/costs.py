@@ -6,14 +6,14 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.puppets.ablation.planning import Run, plan, rows_of, steps, total_steps
+from actavatar_jax.puppets.ablation.planning import Run, plan_runs, rows_of, steps, total_steps
 
 
 def forecast(config: ConfigDict, workdir: Path, steps_per_second: float) -> str:
     """The runs with their steps and what is left of them, and hours for each group on its own and for all."""
     if not steps_per_second > 0:
         raise InputError(f"A training makes more than {steps_per_second} steps per second.")
-    runs = plan(config)
+    runs = plan_runs(config)
     lines = [f"{'run':<24}{'steps':>8}"]
     for one in runs:
         state = "  done" if one.done(workdir) else ""

@@ -33,7 +33,7 @@ class Run:
         return (self.folder(workdir) / "scores.json").is_file()
 
 
-def plan(config: ConfigDict) -> list[Run]:
+def plan_runs(config: ConfigDict) -> list[Run]:
     """Every run of the groups once, a seed at a time, so that the table of an unfinished ablation compares like."""
     if unknown := sorted(set(config.groups) - set(GROUPS)):
         raise InputError(f"There is no group {', '.join(unknown)} in the ablation; there are: {', '.join(GROUPS)}.")

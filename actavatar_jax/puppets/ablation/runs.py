@@ -21,20 +21,20 @@ from actavatar_jax.models.presets import ADAPTER
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets import recipe as puppets
-from actavatar_jax.puppets.ablation.planning import Run, part_of, plan, stages_of, steps
+from actavatar_jax.puppets.ablation.planning import Run, part_of, plan_runs, stages_of, steps
 from actavatar_jax.puppets.ablation.results import table
 from actavatar_jax.puppets.world.clips import World
 from actavatar_jax.puppets.world.script import make_script
-from actavatar_jax.runs import experiment
+from actavatar_jax.runs import training
+from actavatar_jax.storage.documents import write_json, write_text
 from actavatar_jax.training.settings import chosen
 from actavatar_jax.weights import folder as folders
 from data_pipelines.shards import dataset as shards
-from data_pipelines.table.files import write_json, write_text
 
 log = logging.getLogger(__name__)
 
 
-def run(config: ConfigDict, base: Path, workdir: Path, part: tuple[int, int] = (1, 1)) -> None:
+def run_ablation(config: ConfigDict, base: Path, workdir: Path, part: tuple[int, int] = (1, 1)) -> None:
     """Trains and scores what is not there yet; `workdir/table.md` is written anew after every run.
 
     Args:
@@ -44,7 +44,7 @@ def run(config: ConfigDict, base: Path, workdir: Path, part: tuple[int, int] = (
     Raises:
       InputError: unknown groups, a base that is not there or of other settings, runs made with other settings.
     """
-    runs = part_of(plan(config), *part)
+    runs = part_of(plan_runs(config), *part)
     check_base(config, base, any(not one.row.frame_time for one in runs))
     for number, one in enumerate(runs, start=1):
         log.info("run %d of %d: %s, seed %d", number, len(runs), one.name, one.seed)
@@ -75,7 +75,7 @@ def score(config: ConfigDict, one: Run, base: Path, workdir: Path) -> None:
     world, sampling = World(**config.world), Sampling(**chosen(config.sample)).changed(seed=one.seed)
     seeds = clip_seeds(world, config.test_clips, one.row.cues)
     report = puppets.evaluate(ActAvatarPipeline.from_pretrained(model), world, seeds, sampling, one.row.wording)
-    puppets.save_report(report, folder / "scores.json")
+    write_json(folder / "scores.json", report.to_dict())
     for spent in (folder / "start", *(folder / stage / "checkpoints" for stage in stages)):
         shutil.rmtree(spent, ignore_errors=True)
 
@@ -106,8 +106,8 @@ def renewed(source: Path, target: Path, leaves: str, seed: int = 0, **changes: A
         stored = folders.load(source, "transformer", dtype="float32")
         kept = functional.split(functional.flatten(stored.params), leaves)[1]
         model = dataclasses.replace(stored.config, **changes)
-        params = experiment.complete(model, functional.unflatten(kept), jax.random.key(seed))
-        experiment.write_model(target, str(source), model, params)
+        params = training.complete(model, functional.unflatten(kept), jax.random.key(seed))
+        training.write_model(target, str(source), model, params)
     return target
 
 

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from tensorboardX import SummaryWriter
+
+from actavatar_jax.storage.documents import write_json, write_text
 
 Record = dict[str, float | int]
 
@@ -152,9 +153,7 @@ class Goodput:
         return self.seconds[step] / max(time.time() - self.started, 1e-9)
 
     def _write(self) -> None:
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"started": self.started, "seconds": self.seconds}))
-        os.replace(temporary, self.path)
+        write_json(self.path, {"started": self.started, "seconds": self.seconds})
 
 
 class JsonLines:
@@ -164,9 +163,7 @@ class JsonLines:
         self.path = path
         if path.exists():
             lines = [line for line in path.read_text().splitlines() if _step_of(line) <= resumed_at]
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text("".join(line + "\n" for line in lines))
-            os.replace(temporary, path)
+            write_text(path, "".join(line + "\n" for line in lines))
 
     def __call__(self, record: Record) -> None:
         with self.path.open("a") as file:

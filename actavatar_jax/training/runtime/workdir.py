@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def opened(workdir: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
+def open_workdir(workdir: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
     """The work folder, for one run; gives the log file of this host, `logs/host-<process>.log`.
 
     Raises InputError in every process when another run uses the folder or when the hosts' settings differ.

@@ -9,8 +9,8 @@ import math
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
-from actavatar_jax.models.avatar.model import DiTConfig
+from actavatar_jax.models.avatar import AudioAdapterConfig, DiTConfig
+from actavatar_jax.models.presets import ADAPTER, PHASES
 from actavatar_jax.weights.names import LINEAR, Entry, Table, chain, linear, reshape
 
 # Ours, theirs in diffusers, theirs in Wan: linear layers outside the blocks.
@@ -52,9 +52,7 @@ _MODULATION = ("scale_shift_table", "modulation")
 _AUDIO_PROJECTION = (("first", "proj1"), ("rest", "proj1_vf"), ("hidden", "proj2"), ("tokens", "proj3"))
 
 # Ours that a plain backbone file lacks; as initialised they leave the backbone's output as it is.
-ADDED = (
-    r"audio_projection/.*|blocks/audio_(norm|attn)/.*|phase_embedding/.*|blocks/window_strength|(frame_time|place)/.*"
-)
+ADDED = "|".join((ADAPTER, PHASES, r"(frame_time|place)/.*"))
 
 # key of diffusers' config.json -> ours, and the original's key -> ours
 _CONFIG = {

@@ -1,0 +1,41 @@
+"""The commands that score a model: `evaluate puppets` and `evaluate untold`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+app = typer.Typer(help="Scores of a model.", no_args_is_help=True)
+
+
+@app.command("puppets", epilog="Example: actavatar evaluate puppets --model runs/puppets/stage2/model")
+def evaluate_puppets(
+    model: Annotated[Path, typer.Option(help="Model folder of puppets.")],
+    items: Annotated[int, typer.Option(min=1, max=10_000, help="Clips to sample; no training draws them.")] = 64,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The report, with intervals.")] = Path("report.json"),
+) -> None:
+    """Samples drawn clips that no training saw, and judges them from their pixels: lips, actions, timing."""
+    from actavatar_jax.pipeline import ActAvatarPipeline
+    from actavatar_jax.puppets import demo
+    from actavatar_jax.puppets import recipe as puppets
+    from actavatar_jax.storage.documents import write_json
+
+    with demo.delivered(out.parent) as folder:
+        world = demo.world_of(model)
+        pipeline = ActAvatarPipeline.from_pretrained(model)
+        report = puppets.evaluate(pipeline, world, demo.UNSEEN[:items])
+        write_json(folder / out.name, report.to_dict())
+    print(report.table())
+
+
+@app.command("untold", epilog="Example: actavatar evaluate untold --idle random")
+def evaluate_untold(
+    idle: Annotated[str, typer.Option(help="Idle motion of the puppets: told or random.")] = "told",
+    items: Annotated[int, typer.Option(min=1, max=10_000, help="Clips to draw.")] = 10,
+) -> None:
+    """The share of motion energy that first frame, sound and prompt do not tell: the floor under any model's error."""
+    from actavatar_jax.puppets.world.clips import World
+    from actavatar_jax.puppets.world.untold import untold_share
+
+    print(f"{untold_share(World(idle=idle), tqdm(range(items), 'drawing', unit='clip')):.2f}")

@@ -1,0 +1,41 @@
+"""Pictures to latents and back: the compiled VAE (or PatchCodec).
+
+F video frames, T latent frames, h w pixel sides, H W latent sides, C latent channels.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32, UInt8
+
+from actavatar_jax import functional
+from actavatar_jax.models.wan_vae.vae import WanVAE
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def encode_video(module: type, config: Any, params: Any, frames: UInt8[Array, "F h w 3"]) -> Float32[Array, "T H W C"]:
+    vae = functional.bind(module, config, params)
+    # Streaming holds one latent frame's activations; a linear code has none to speak of.
+    encode = vae.encode_stream if module is WanVAE else vae.encode
+    return encode(frames[None].astype(jnp.float32) / 127.5 - 1)[0].astype(jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def decode_video(
+    module: type,
+    config: Any,
+    params: Any,
+    latents: Float[Array, "T H W C"],
+    first: UInt8[Array, "h w 3"] | None = None,
+) -> UInt8[Array, "F h w 3"]:
+    vae = functional.bind(module, config, params)
+    picture = () if first is None else (first[None].astype(jnp.float32) / 127.5 - 1,)
+    pixels = vae.decode_stream(latents[None].astype(jnp.float32), *picture)[0].astype(jnp.float32)
+    return jnp.clip(jnp.round((pixels + 1) * 127.5), 0, 255).astype(jnp.uint8)
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def measure_strangeness(module: type, config: Any, params: Any, latents: Float[Array, "T H W C"]) -> Float[Array, ""]:
+    return functional.bind(module, config, params).strangeness(latents[None])[0]

@@ -1,0 +1,29 @@
+"""Text features: the compiled text encoder, and the tokenizer of a model folder. S text tokens, D its width."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float32, Int
+from transformers import PreTrainedTokenizerBase
+
+from actavatar_jax import functional
+from actavatar_jax.prompt.tokenizer import load_tokenizer
+
+_TOKENIZER_PLACES = ("tokenizer", "google/umt5-xxl")  # diffusers layout, original Wan release
+
+
+@functools.partial(jax.jit, static_argnames=("module", "config"))
+def encode_text(
+    module: type, config: Any, params: Any, ids: Int[Array, " S"], mask: Bool[Array, " S"]
+) -> Float32[Array, "S D"]:
+    features = functional.bind(module, config, params)(ids[None], mask[None])[0]
+    return jnp.where(mask[:, None], features, 0.0).astype(jnp.float32)
+
+
+def load_model_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder; InputError as `load_tokenizer` has it."""
+    place = next((place for place in _TOKENIZER_PLACES if (folder / place).is_dir()), _TOKENIZER_PLACES[0])
+    return load_tokenizer(folder / place)

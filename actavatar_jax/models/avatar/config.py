@@ -1,0 +1,58 @@
+"""Sizes and options of the transformer, and what one sample is conditioned on."""
+
+import dataclasses
+
+import jax
+from jaxtyping import Array
+
+from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class DiTConfig:
+    """Defaults are Wan2.2-TI2V-5B with the paper's additions."""
+
+    width: int = 3072
+    heads: int = 24
+    head_dim: int = 128
+    ffn: int = 14336
+    layers: int = 30
+    in_channels: int = 48
+    out_channels: int = 48
+    text_dim: int = 4096
+    text_len: int = 512
+    freq_dim: int = 256
+    eps: float = 1e-6
+    patch: tuple[int, int, int] = (1, 2, 2)
+    max_phases: int = 8
+    audio: AudioAdapterConfig = dataclasses.field(default_factory=AudioAdapterConfig)
+    # Helps that the paper does not have; each but the last starts as the identity.
+    phase_bias: str = "none"  # none | soft (learnable strength from zero) | hard: window bias on phase tokens
+    frame_time: bool = False  # absolute time added to video tokens, for backbones trained from scratch
+    place: bool = False  # absolute row and column likewise, for codes whose bases differ from place to place
+    linear_guess: bool = False  # see, and learn only what is missed by, the best linear guess: for small worlds
+    # How to execute; never stored with weights.
+    dtype: str = "float32"  # of matrix products and of the residual stream
+    attention: str = "xla"  # xla | chunked | cudnn | splash
+    # What the backward pass finds: none (everything kept) | full (every block is computed again) | attention (again but
+    # for attention outputs, which are kept) | offload (likewise, and they wait in the host's memory)
+    remat: str = "none"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """What a sample is conditioned on, in the form that the blocks use; the same at every noise level.
+
+    text [B, S, D] and audio [B, T, A, E] (None once their keys and values are there), rope [2, L, K/2], frame_time
+    [T, D] or None, window_penalty [B, T, S] or None, text_keys_values [layers, 2, B, S, N, K] and
+    audio_keys_values [layers, 2, B, T, A, N, K] (None until `ActAvatarDiT.cache`).
+    """
+
+    text: Array | None
+    audio: Array | None
+    rope: Array
+    frame_time: Array | None
+    window_penalty: Array | None
+    text_keys_values: Array | None = None
+    audio_keys_values: Array | None = None

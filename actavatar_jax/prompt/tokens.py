@@ -1,0 +1,83 @@
+"""Token ids of a prompt's blocks, and for each id the block it belongs to."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int32
+
+from actavatar_jax.errors import InputError
+
+MAX_TOKENS = 512  # the text encoder's length, end token included
+
+log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What is used of a tokenizer; every one of the transformers library has it."""
+
+    eos_token_id: int | None
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class TokenisedPrompt:
+    """Token ids ending with the end token, and for each the phase it belongs to (0: base and end token). No padding."""
+
+    ids: Int32[np.ndarray, " S"]
+    phase_ids: Int32[np.ndarray, " S"]
+
+
+def tokenise_blocks(blocks: Sequence[str], tokenizer: Tokenizer, max_length: int, strict: bool) -> TokenisedPrompt:
+    """The ids of the base and of the phases in order; at most `max_length` with the end token, which comes last.
+
+    Where that is too long, InputError with the count of every block if `strict`; else the end of the base is left out,
+    with a warning, or InputError where the base does not suffice.
+    """
+    ids, counts = _joint_ids(blocks, tokenizer)
+    excess = len(ids) + 1 - max_length
+    if excess > 0:
+        if strict or excess > counts[0]:
+            raise InputError(f"{_too_long(counts, max_length)}.")
+        log.warning("%s; the last %d tokens of the base text are left out", _too_long(counts, max_length), excess)
+        counts[0] -= excess
+        ids = ids[: counts[0]] + ids[counts[0] + excess :]
+    phase_ids = np.repeat(np.arange(len(counts)), counts)
+    return TokenisedPrompt(np.array([*ids, tokenizer.eos_token_id], np.int32), np.append(phase_ids, 0).astype(np.int32))
+
+
+def length_problem(blocks: Sequence[str], tokenizer: Tokenizer, max_length: int) -> str | None:
+    """What `tokenise_blocks` would say of blocks that are too long."""
+    ids, counts = _joint_ids(blocks, tokenizer)
+    return _too_long(counts, max_length) if len(ids) + 1 > max_length else None
+
+
+def _too_long(counts: Sequence[int], max_length: int) -> str:
+    names = ["base", *(f"phase {k}" for k in range(1, len(counts)))]
+    detail = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
+    return f"the text has {sum(counts) + 1} tokens, at most {max_length} fit ({detail}, end 1)"
+
+
+def _joint_ids(blocks: Sequence[str], tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Ids of the joined text without end token, and how many of them each block has.
+
+    Pieces of a SentencePiece tokenizer do not span spaces, so the blocks' own ids are the joint text's. Where that does
+    not hold the joint text counts, and growing prefixes of it are measured.
+    """
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer.encode(text, add_special_tokens=False)) if text else []
+
+    apart = [encode(block) for block in blocks]
+    joint = encode(" ".join(filter(None, blocks)))
+    if list(chain(*apart)) == joint:
+        return joint, [len(ids) for ids in apart]
+    log.info("this tokenizer joins pieces across blocks; phase ids are measured on growing prefixes")
+    ends = [len(encode(" ".join(filter(None, blocks[: k + 1])))) for k in range(len(blocks) - 1)]
+    ends = np.minimum(np.maximum.accumulate([0, *ends]), len(joint))
+    return joint, np.diff([*ends, len(joint)]).tolist()

@@ -1,0 +1,129 @@
+"""Files and folders that appear under their names only when they are whole.
+
+What is written lies beside its target, as `.<name>.<host>-<process>-<random>.partial`, until it is on the disk; then it
+is renamed. A full disk or a kill leaves what was there before. The first time that a process writes into a folder, it
+removes what dead processes of its host left there; whether one of another host is dead cannot be known.
+"""
+
+import contextlib
+import os
+import platform
+import re
+import secrets
+import shutil
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+_PARTIAL = re.compile(rf"\..+\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.partial")
+
+_cleaned: set[tuple[int, Path]] = set()  # (process, folder); a forked child inherits its parent's
+_cleaning = threading.Lock()
+
+
+@contextlib.contextmanager
+def replaced_file(path: str | Path) -> Iterator[Path]:
+    """A free name beside `path` to write to; it becomes `path` when the block ends without an error.
+
+    Folders above are made. Where `path` is a link, it stays one, and the file that it leads to is replaced.
+    """
+    final = Path(os.path.realpath(path))
+    with _temporary(final) as partial:
+        yield partial
+        _flush(partial)
+        os.replace(partial, final)
+
+
+@contextlib.contextmanager
+def replaced_folder(path: str | Path) -> Iterator[Path]:
+    """An empty folder beside `path` to fill; it takes the place of `path` when the block ends without an error.
+
+    Folders above and links are as in `replaced_file`. A full folder cannot be replaced in one step: a kill between the
+    two leaves the old one as `.<name>.old`, and the next `replaced_folder` or `mend_folder` puts it back.
+    """
+    final = Path(os.path.realpath(path))
+    with _temporary(final) as partial:
+        _settle(final)
+        partial.mkdir()
+        yield partial
+        for file in partial.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        try:
+            if final.exists():
+                final.rename(_aside(final))
+            partial.rename(final)
+        finally:
+            _settle(final)
+
+
+def mend_folder(folder: Path) -> None:
+    """Removes from `folder` whatever writers left that were killed on any host, and puts back what they set aside.
+
+    For folders into which nobody is writing.
+    """
+    for aside in list(folder.glob(".*.old")):
+        _settle(folder / aside.name[1 : -len(".old")])
+    for partial in list(folder.glob(".*.partial")):
+        _remove(partial)
+
+
+@contextlib.contextmanager
+def _temporary(final: Path) -> Iterator[Path]:
+    """A name that nobody else uses; what has it is removed at the end."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    _clean(final.parent)
+    partial = final.with_name(f".{final.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.partial")
+    try:
+        yield partial
+    finally:
+        _remove(partial)
+
+
+def _clean(folder: Path) -> None:
+    """Removes what dead processes left, once: to list a folder of many clips for each of them would take long."""
+    with _cleaning:  # no other thread has begun to write here
+        if (os.getpid(), folder) not in _cleaned:
+            for name in os.listdir(folder):
+                found = _PARTIAL.fullmatch(name)
+                if found and not _runs(int(found[1])):
+                    _remove(folder / name)
+            _cleaned.add((os.getpid(), folder))
+
+
+def _runs(process: int) -> bool:
+    """Whether another process of this number runs; what has our own number is of one that had it before us."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return process != os.getpid()
+
+
+def _aside(final: Path) -> Path:
+    return final.with_name(f".{final.name}.old")
+
+
+def _settle(final: Path) -> None:
+    """Removes what was set aside for `final`, or puts it back where nothing took its place."""
+    aside = _aside(final)
+    if aside.exists() and not final.exists():
+        aside.rename(final)
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Waits until the disk has it: else a power cut may leave a renamed file empty."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

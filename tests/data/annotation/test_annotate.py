@@ -1,0 +1,286 @@
+"""Annotating a folder of clips over HTTP: every clip ends with a prompt or one reason, and nothing is asked twice."""
+
+import base64
+import io
+import json
+import threading
+import wave
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.prompt import StructuredPrompt
+from data_pipelines.annotation import request as request_module
+from data_pipelines.annotation.annotate import annotate
+from data_pipelines.annotation.client import ChatClient, Server
+from data_pipelines.table import Clip, Table, read_manifest
+from tests.data.chat_server import GOOD, ChatServer, Reply, says, says_json
+from tests.data.fakes import WordTokenizer, write_clip
+
+
+def make_folder(root, clips, frames=50):
+    """A clip folder of `{id: facts}`; facts None: in the table, but without a file."""
+    for seed, (name, facts) in enumerate(clips.items()):
+        if facts is not None:
+            write_clip(root / "clips" / f"{name}.mp4", frames=frames, height=96, width=64, seed=seed)
+    table = Table.of([Clip(name, "test", f"{name}.mp4", facts=facts or {}) for name, facts in clips.items()])
+    table.write(root / "manifest.parquet")
+    return root
+
+
+def run(folder, server, *, parallel=4, tokenizer=None, **settings):
+    settings = {"backoff": 0.01, "timeout": 5.0, "attempts": 2} | settings
+    with ChatClient(Server(server.url, "omni", **settings)) as client:
+        return annotate(folder, client, parallel=parallel, tokenizer=tokenizer, progress=False)
+
+
+def rows(folder):
+    return {clip.id: clip.facts for clip in read_manifest(folder)}
+
+
+def prompt(folder, name):
+    return StructuredPrompt.load(folder / "clips" / f"{name}.json")
+
+
+def texts(request):
+    return [part["text"] for part in request["messages"][1]["content"] if part["type"] == "text"]
+
+
+@pytest.fixture
+def one(tmp_path):
+    return make_folder(tmp_path, {"a": {}})
+
+
+def test_a_request_shows_the_clip(tmp_path):
+    folder = make_folder(tmp_path, {"a": {"asr.transcript": "well, {hello} there"}})
+    with ChatServer(lambda *_: says_json()) as server:
+        run(folder, server)
+        run(make_folder(tmp_path / "hosted", {"a": {}}), server, audio_part="input_audio")
+    first, hosted = (request["messages"][1]["content"] for request in server.requests)
+    assert texts(server.requests[0])[:10] == [f"frame at {k / 5:.1f} s" for k in range(10)]
+    assert [part["type"] for part in first] == ["text", "image_url"] * 10 + ["text", "audio_url", "text"]
+    said = texts(server.requests[0])[-1]
+    assert "well, {hello} there" in said and "clip of 2.0 s" in said and '"body_part"' in said
+    assert "recogniser" not in texts(server.requests[1])[-1]
+    kind, _, data = first[1]["image_url"]["url"].partition(",")
+    assert kind == "data:image/jpeg;base64"
+    shades = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].split(",")[1])))).mean()
+        for part in first
+        if part["type"] == "image_url"
+    ]
+    assert len(shades) == 10 and shades == sorted(shades)  # the clip grows brighter
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (64, 96)
+    for part in (
+        first[-2]["audio_url"]["url"].removeprefix("data:audio/wav;base64,"),
+        hosted[-2]["input_audio"]["data"],
+    ):
+        with wave.open(io.BytesIO(base64.b64decode(part))) as sound:
+            assert (sound.getnchannels(), sound.getframerate()) == (1, 16000)
+            samples = np.frombuffer(sound.readframes(10**6), "<i2") / 32768
+        assert abs(len(samples) - 32000) <= 1024 and samples[-8000:].std() > 3 * samples[:8000].std()
+    assert hosted[-2]["input_audio"]["format"] == "wav"
+
+
+def test_every_clip_ends_with_a_prompt_or_one_reason(tmp_path):
+    """The clips' transcripts tell the server how to answer; after `/` the second answer."""
+    good, act = json.dumps(GOOD), GOOD["phases"][0]
+    answers = {
+        "good": good,
+        "prose": f"Here you are: {good}",
+        "overlap": json.dumps(GOOD | {"phases": [act | {"end": 1.2}, GOOD["phases"][1]]}),
+        "frames": json.dumps(GOOD | {"phases": [act | {"end": 25}, GOOD["phases"][1] | {"start": 25, "end": 50}]}),
+        "past": json.dumps(GOOD | {"phases": [act | {"end": 2.7}]}),
+        "half": good[:-30],
+        "empty": "",
+        "null": None,
+        "refusal": "I'm sorry, I can't help with that.",
+        "invisible": json.dumps(GOOD | {"phases": [act | {"action": "She shifts both feet a little."}]}),
+        "still": json.dumps(GOOD | {"phases": [act | {"start": 1.3, "end": 2.0}]}),
+    }
+    wanted = {
+        "good/": "", "prose/": "", "overlap/": "", "frames/good": "", "past/good": "", "half/prose": "",
+        "empty/good": "", "null/good": "", "refusal/good": "",
+        "frames/past": "outside the clip", "past/half": "broken JSON", "half/refusal": "refusal", "good/400": "",
+        "refusal/empty": "empty", "invisible/invisible": "invisible part", "still/still": "no motion",
+        "500/": "no answer", "400/": "request refused", "past/500": "no answer",
+    }  # fmt: skip
+    motion = [1.0] * 35 + [0.1] * 15
+    facts = {"motion.profile": motion, "motion.hand_visible": 1.0, "motion.leg_visible": 0.0, "stage2": True}
+    names = {name: name.replace("/", "-") for name in wanted}
+    clips = {names[name]: facts | {"asr.transcript": f"<{name}>"} for name in wanted}
+    clips |= {"missing": None, "long": facts | {"asr.transcript": "<good/>"}, "unselected": facts | {"stage2": False}}
+    folder = make_folder(tmp_path, clips)
+    table = read_manifest(folder)
+    picked = [
+        name == "missing" or selected for name, selected in zip(table.column("id"), table.column("stage2"), strict=True)
+    ]
+    table.with_columns({"stage2": picked}).write(folder / "manifest.parquet")
+    write_clip(folder / "clips" / "long.mp4", frames=505)
+
+    def script(request, _):
+        said = texts(request)[-1]
+        first, _, second = said[said.index("<") + 1 : said.index(">")].partition("/")
+        kind = first if len(request["messages"]) == 2 else second
+        return Reply(int(kind), b"no") if kind.isdigit() else says(answers[kind])
+
+    with ChatServer(script) as server:
+        report = run(folder, server)
+        asked = len(server.requests)
+        reasons = {outcome.name: outcome.reason for outcome in report.outcomes}
+        again = run(folder, server)
+    assert {name: reasons[names[name]] for name in wanted} == wanted
+    assert (reasons["missing"], reasons["long"]) == ("no clip", "too long")
+    assert len(report.outcomes) == len(table) == sum(report.counts().values())
+    assert report.counts()["not selected"] == 1 and report.counts()["made"] == list(wanted.values()).count("")
+    stored = rows(folder)
+    for name, facts in stored.items():
+        made = (folder / "clips" / f"{name}.json").is_file()
+        assert made == bool(facts["annotate.accepted"]) == (reasons[name] == "" and name != "unselected")
+        assert (facts["annotate.error"] or "") == reasons[name]
+    first, second = prompt(folder, "overlap-").phases
+    assert first.end == second.start == 1.4  # cut at 1.1, then moved to where the motion rests
+    # Nothing that was answered is asked again: only the clips without an answer are.
+    assert again.counts()["kept"] == report.counts()["made"]
+    assert len(server.requests) - asked == 2 + 1 + 2  # two attempts each of 500/ and past/500, one of 400/
+    assert rows(folder) == stored
+
+
+def test_the_second_question_says_what_was_wrong(one):
+    wrong = json.dumps(GOOD | {"phases": [GOOD["phases"][0] | {"end": 2.7}]})
+    with ChatServer(lambda request, number: says(wrong) if number == 0 else says_json()) as server:
+        report = run(one, server)
+    _, again = server.requests
+    roles = [message["role"] for message in again["messages"]]
+    assert roles == ["system", "user", "assistant", "user"] and again["messages"][2]["content"] == wrong
+    assert "[0-2.7s]" in again["messages"][3]["content"] and "2, the end of the clip" in again["messages"][3]["content"]
+    facts = rows(one)["a"]
+    assert (facts["annotate.answers"], facts["annotate.first_faults"]) == (2, ["outside the clip"])
+    assert report.rates["reasons"] == {"outside the clip": {"turned back": 1, "won": 1}}
+    assert "outside the clip: 1 first answers (100.0 %), 1 won" in str(report)
+
+
+def test_what_is_recorded(one):
+    with ChatServer(lambda *_: says_json()) as server:
+        run(one, server, seed=5, key="secret")
+    facts = {name.removeprefix("annotate."): value for name, value in rows(one)["a"].items()}
+    expected = {
+        "accepted": True, "answers": 1, "answered_by": "omni-30b", "body_parts": ["hands", "head"], "confidence": 0.8,
+        "fingerprint": "fp1", "idle": 0.0, "model": "omni", "phases": 2, "repairs": [], "seed": 5, "server": server.url,
+        "prompt_version": request_module.PROMPT_VERSION, "error": None,
+    }  # fmt: skip
+    assert {name: facts[name] for name in expected} == expected
+    (line,) = map(json.loads, (one / "answers" / "a.jsonl").read_text().split("\n")[1:-1])
+    assert json.loads(line["text"]) == GOOD and line["asked"]["seed"] == 5 and line["server"] == server.url
+    assert all("secret" not in path.read_text() for path in one.rglob("*.json*"))
+    rates = json.loads((one / "annotate.rates.json").read_text())
+    assert rates["accepted at once"] == 1 and rates["review"] == ["a"]
+
+
+def test_other_questions_are_asked_anew(one, monkeypatch):
+    with ChatServer(lambda *_: says_json()) as server:
+        run(one, server)
+        run(one, server)
+        assert len(server.requests) == 1
+        run(one, server, seed=1)
+        assert len(server.requests) == 2
+        write_clip(one / "clips" / "a.mp4", frames=50, height=96, width=64, seed=9)
+        run(one, server)
+        assert len(server.requests) == 3
+        monkeypatch.setattr("data_pipelines.annotation.annotate.PROMPT_VERSION", "next")
+        run(one, server)
+        assert len(server.requests) == 4
+
+
+def test_a_killed_run_goes_on(tmp_path):
+    folder = make_folder(tmp_path, {f"c{k}": {} for k in range(6)})
+    other = make_folder(tmp_path / "whole", {f"c{k}": {} for k in range(6)})
+
+    def dies(request, number):
+        return says_json() if number < 3 else Reply(401, b"expired")
+
+    with ChatServer(dies) as server, pytest.raises(InputError, match="401"):
+        run(folder, server, parallel=1)
+    kept = sorted((folder / "answers").iterdir())
+    assert len(kept) == 3 and "annotate.accepted" not in read_manifest(folder).names
+    kept[0].write_bytes(kept[0].read_bytes()[:-200])  # torn by a kill
+    with ChatServer(lambda *_: says_json()) as server:
+        report = run(folder, server)
+        assert len(server.requests) == 4 and report.counts() == {"kept": 2, "made": 4}
+    with ChatServer(lambda *_: says_json()) as server:
+        run(other, server)
+    for name in rows(folder):
+        assert (folder / "clips" / f"{name}.json").read_bytes() == (other / "clips" / f"{name}.json").read_bytes()
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_clips_are_asked_about_side_by_side_but_no_more_than_allowed(tmp_path):
+    folder = make_folder(tmp_path, {f"c{k}": {} for k in range(8)}, frames=25)
+    now, most, lock = 0, 0, threading.Lock()
+    together = threading.Barrier(3, timeout=20)
+
+    def script(request, number):
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        if number < 3:
+            together.wait()
+        with lock:
+            now -= 1
+        return says_json(phases=GOOD["phases"][:1])
+
+    with ChatServer(script) as server:
+        run(folder, server, parallel=3, timeout=30.0)
+    assert most == 3
+
+
+def test_prompts_that_came_with_the_video_are_kept(tmp_path):
+    folder = make_folder(tmp_path, {"own": {}, "brief": {}})
+    own = '{"base": "A man.", "phases": [{"start": 0, "end": 1, "action": "Nods."}]}'
+    (folder / "clips" / "own.json").write_text(own)
+    (folder / "clips" / "brief.json").write_text('{"base": "A man speaks.", "phases": []}')
+    with ChatServer(lambda *_: says_json()) as server:
+        report = run(folder, server)
+    assert report.counts() == {"kept": 1, "made": 1} and len(server.requests) == 1
+    assert (folder / "clips" / "own.json").read_text() == own and len(prompt(folder, "brief").phases) == 2
+
+
+@pytest.mark.parametrize("caption", ["", "A man speaks."])
+def test_a_prompt_that_no_longer_holds_is_withdrawn(tmp_path, caption):
+    folder = make_folder(tmp_path, {"a": {}})
+    Table.of([Clip("a", "test", "a.mp4", caption=caption)]).write(folder / "manifest.parquet")
+    with ChatServer(lambda *_: says_json()) as server:
+        run(folder, server)
+    with ChatServer(lambda *_: says("no")) as server:
+        assert run(folder, server, seed=1).counts() == {"skipped: no JSON": 1}
+    target = folder / "clips" / "a.json"
+    assert target.is_file() == bool(caption)
+    assert not caption or prompt(folder, "a").to_dict() == {"base": caption, "phases": []}
+
+
+def test_borders_are_moved_to_where_the_hands_rest(tmp_path):
+    times = (np.arange(50) + 0.5) / 25
+    folder = make_folder(tmp_path, {"a": {"motion.profile": np.abs(times - 1.2).tolist()}})
+    with ChatServer(lambda *_: says_json()) as server:
+        run(folder, server)
+    assert [phase.stamp for phase in prompt(folder, "a").phases] == ["[0-1.2s]", "[1.2-2s]"]
+    assert rows(folder)["a"]["annotate.repairs"] == ["snapped"]
+
+
+def test_idle_time_is_counted(tmp_path):
+    folder = make_folder(tmp_path, {"a": {}}, frames=100)
+    with ChatServer(lambda *_: says_json(phases=GOOD["phases"][:1])) as server:
+        run(folder, server)
+    assert rows(folder)["a"]["annotate.idle"] == pytest.approx(3.0, abs=0.05)
+
+
+def test_texts_too_long_for_the_encoder_are_turned_back(one):
+    class Letters(WordTokenizer):
+        def encode(self, text, *, add_special_tokens):
+            return [ord(letter) for letter in text * 4]
+
+    with ChatServer(lambda *_: says_json()) as server:
+        assert run(one, server, tokenizer=Letters()).counts() == {"skipped: too many tokens": 1}

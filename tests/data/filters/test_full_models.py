@@ -1,0 +1,206 @@
+"""Models of the published sizes are as large as they say and show something; the time that filters take is told."""
+
+import re
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from data_pipelines.filters import MODELS, faces, pose, sync
+from data_pipelines.filters.models import load, run
+from data_pipelines.table.steps import Step
+from launch import bench
+from tests.data import full_models, tiny_models
+from tests.data.fakes import make_clips
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {make.__name__: make() for make in full_models.MODELS}
+
+
+@pytest.fixture(scope="module")
+def paths(models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    for name, model in models.items():
+        onnx.save(model, folder / f"{name}.onnx")
+    yield {name: folder / f"{name}.onnx" for name in models}
+    for cache in (load, pose._tools):  # hundreds of megabytes that no other test needs
+        cache.cache_clear()
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def noise(*shape):
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def test_yunet_has_the_published_54608_parameters(models):
+    parameters, products = full_models.size(models["face"])
+    normalised = (16 + 16) + (16 + 32) + (32 + 64) + 6 * 64 + 3 * 64  # channels: stem, stages, neck
+    placing = 2 * (2 * 20 + 1 + 1)  # kernels and biases that count the cells around a cell
+    assert parameters == 54_608 - 2 * normalised + placing
+    # 96 million operations at 320x320 are published. Norms, biases and ReLU are among them; here products alone count.
+    assert 0.88 * 96e6 < products / 4 < 96e6
+
+
+def test_both_halves_of_syncnet_have_the_parameters_of_their_layers(models):
+    video = [(3 * 5 * 7 * 7, 96), (96 * 5 * 5, 256), *[(256 * 3 * 3, 256)] * 3, (256 * 6 * 6, 512)]
+    audio = [(9, 64), (64 * 9, 192), (192 * 9, 384), (384 * 9, 256), (256 * 9, 256), (256 * 5 * 4, 512)]
+    for name, layers in (("syncnet_video", video), ("syncnet_audio", audio)):
+        layers = [*layers, (512, 512), (512, 1024)]
+        assert full_models.size(models[name])[0] == sum((inputs + 1) * outputs for inputs, outputs in layers)
+
+
+# RTMPose-l: the published backbone is that of a classifier of 1000 things; what follows it has the sizes of the paper.
+CSPNEXT_L = 27.16e6 - 1000 * (1024 + 1)
+RTMPOSE_HEAD = 1024 * 7 * 7 * 133 + 108 * 256 + 256 * (2 * 512 + 128) + 512 * 256 + 256 * (576 + 768)
+
+
+@pytest.mark.parametrize(
+    "name, parameters, products",
+    [
+        ("person", 54.2e6, 155.6e9 / 2),  # YOLOX-l, whose table counts a product and a sum as two
+        ("pose", CSPNEXT_L + RTMPOSE_HEAD, 10.07e9),  # for 133 points at 384x288
+    ],
+)
+def test_the_large_models_are_within_one_percent_of_the_published_sizes(name, parameters, products, models):
+    assert full_models.size(models[name]) == pytest.approx((parameters, products), rel=0.01)
+
+
+def test_the_script_writes_whole_files_under_the_names_of_the_filters(tmp_path, monkeypatch, capsys):
+    assert {f"{make.__name__}.onnx" for make in full_models.MODELS} <= set(MODELS)
+    monkeypatch.setattr(full_models, "MODELS", [full_models.syncnet_audio])
+    full_models.main(tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["syncnet_audio.onnx"]
+    assert "syncnet_audio.onnx: 5.66 M parameters, 0.24 G multiply-adds" in capsys.readouterr().out
+    load(tmp_path / "new" / "syncnet_audio.onnx", *sync.AUDIO)
+
+
+def test_sizes_are_those_of_the_layers():
+    net = full_models.Network()
+    x = net.conv("x", 4, 6, 3, 2, groups=2)  # of 8 x 8 inputs: 4 x 4 outputs
+    x = net.dense(net("Flatten", x), 96, 5)
+    net("Identity", net.linear(x, 5, 7), out="y")
+    model = net.model({"x": ("n", 4, 8, 8)}, {"y": ("n", 7)})
+    weights = 6 * 2 * 9, 96 * 5, 5 * 7
+    assert full_models.size(model) == (sum(weights) + 6 + 5, 16 * weights[0] + weights[1] + weights[2])
+
+
+@pytest.mark.parametrize("height, width", [(720, 1280), (1280, 720), (512, 512), (352, 640), (200, 900)])
+def test_there_is_one_face_in_the_middle_of_every_picture(height, width, paths):
+    (box,) = faces.detect(noise(height, width, 3), paths["face"])
+    pixels = max(height, width) / faces.SIDE if max(height, width) > faces.SIDE else 1
+    assert box[2:] == pytest.approx(full_models.FACE * pixels, rel=0.01)
+    # Half a cell of 32 pixels where their number is odd, and another half for what fills up the last cell.
+    assert box[:2] + box[2:] / 2 == pytest.approx([width / 2, height / 2], abs=32 * pixels)
+
+
+def test_syncnet_gives_finite_features_that_follow_its_input(paths):
+    for name, layout, windows in (
+        ("syncnet_video", sync.VIDEO, noise(2, 3, 5, 224, 224)),
+        ("syncnet_audio", sync.AUDIO, noise(2, 1, 13, 20)),
+    ):
+        (features,) = run(load(paths[name], *layout), windows.astype(np.float32))
+        assert features.shape == (2, 1024) and np.isfinite(features).all()
+        assert 1e-3 < np.abs(features[0] - features[1]).max() < 1e6
+
+
+@pytest.mark.parametrize("height, width", [(720, 1280), (640, 480)])
+def test_one_person_is_found_with_points_all_over(height, width, paths):
+    landmarker = pose.Landmarker(paths["person"], paths["pose"])
+    points = landmarker(noise(height, width, 3))
+    scale = max(height, width) / pose.PERSON_SIDE
+    left, top, right, bottom = landmarker.box / scale
+    assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx(full_models.PERSON, abs=1)
+    assert (right - left, bottom - top) == pytest.approx(full_models.PERSON_SIZE, rel=0.01)
+    assert np.isfinite(points).all() and (points[:, 2] > 0.3).all()
+    assert (points[:, :2].std(axis=0) > 20).all()
+    inside = (points[:, :2] >= [left * scale, top * scale]) & (points[:, :2] <= [right * scale, bottom * scale])
+    assert inside[:, 1].all() and inside[:, 0].mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    "name, size, layout", [("person", (1, 3, 640, 640), pose.PERSON), ("pose", (1, 3, 384, 288), pose.POSE)]
+)
+def test_answers_depend_on_the_picture(name, size, layout, paths):
+    """A constant answer could be computed once and for all, and would then cost nothing."""
+    session, picture = load(paths[name], *layout), noise(*size)
+    answers = (run(session, values.astype(np.float32)) for values in (picture, 255 - picture))
+    for one, other in zip(*answers, strict=True):
+        assert np.isfinite(one).all() and (one != other).any()
+
+
+# ---- what filters cost
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return tiny_models.all_models(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def clip_dir(tmp_path_factory):
+    return make_clips(tmp_path_factory.mktemp("root"), {"a": (10, 64, 96), "b": (20, 64, 96)})
+
+
+def bench_filters(*arguments):
+    return CliRunner().invoke(bench.app, ["filters", *map(str, arguments)])
+
+
+def rows(result):
+    assert result.exit_code == 0, result.output
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in result.stdout.splitlines()]
+
+
+def test_filters_are_timed_and_the_table_says_which_had_a_model(clip_dir, tiny):
+    names = "probe,voice,quality,text_area,faces"
+    head, _, *body = rows(bench_filters(clip_dir, "--models", tiny, "--steps", names, "--clips", 2))
+    assert head[0] == "filter" and [row[0] for row in body] == names.split(",")
+    assert [row[3] for row in body] == ["none needed", "yes", "yes", "yes", "yes"]
+    for _, speed, hours, _ in body:
+        assert float(speed) * float(hours.replace(",", "")) == pytest.approx(500_000 / 3600, rel=0.1)
+
+
+def test_without_models_only_what_is_measured_has_figures(clip_dir):
+    body = rows(bench_filters(clip_dir, "--steps", "voice,text_area", "--clips", 1))[2:]
+    assert body[0][3] == "no" and float(body[0][1]) > 0
+    assert body[1] == ["text_area", "-", "-", "no"]
+
+
+def test_the_first_measuring_is_not_counted_and_time_is_per_five_seconds_of_clip(clip_dir, monkeypatch):
+    clock, seen = [0.0], []
+    monkeypatch.setattr(bench.time, "process_time", lambda: clock[0])
+
+    def measure(clip, folder):
+        clock[0] += 100.0 if not seen else 0.3  # 0.4 s and 0.8 s of video
+        seen.append(clip.id)
+        return {"value": 1}
+
+    clips = bench.prepared_clips(clip_dir, 2)
+    row = bench.filter_row(Step("slow", measure), clips, clip_dir)
+    assert seen == [clips[0].id, clips[0].id, clips[1].id]
+    seconds = 0.6 / 1.2 * 5
+    assert row == ["slow", f"{1 / seconds:.3g}", f"{500_000 * seconds / 3600:,.1f}", "none needed"]
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--steps", "sync"], r"error: sync skips the clip a-\w+: no face is seen"),
+        (["--steps", "blur"], "error: there is no filter 'blur'"),
+        (["--clips", 3], "--clips 3, but 2 clips are prepared there"),
+    ],
+)
+def test_clips_that_are_no_measure_are_one_sentence(options, sentence, clip_dir, tiny):
+    result = bench_filters(clip_dir, "--models", tiny, "--clips", 1, *options)
+    assert result.exit_code == 2
+    assert re.search(sentence, result.stderr) and result.stderr.count("\n") == 1
+
+
+def test_a_folder_that_was_not_prepared_is_refused(tmp_path):
+    result = bench_filters(tmp_path)
+    assert result.exit_code == 2 and "no manifest.parquet here" in result.stderr

@@ -1,0 +1,240 @@
+"""Encoding: what a record holds, what is done again and what is not, and refusals."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.media.video import load_video
+from actavatar_jax.prompt import StructuredPrompt
+from data_pipelines.clips.prepare import prepare
+from data_pipelines.loading.synthetic import SyntheticSource
+from data_pipelines.shards import dataset as shards
+from data_pipelines.shards.buckets import Bucket
+from data_pipelines.shards.encode import commit, cut_windows, encode
+from data_pipelines.table import read_manifest
+from tests.data.fakes import FakeEncoders, WordTokenizer, make_clips, write_clip
+
+CLIPS = {"a": (31, 64, 96), "b": (20, 96, 64), "c": (12, 64, 96)}
+SIZES = "32x64,64x32"
+
+
+def run(clips, shard_dir, encoders=None, **settings):
+    settings = {"frames": 9, "buckets": SIZES, "records_per_shard": 2, "progress": False} | settings
+    return encode(clips, shard_dir, encoders or FakeEncoders(), **settings)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Three clips of which `a` has a structured prompt."""
+    (tmp_path / "videos").mkdir()
+    phases = [{"start": 0.2, "end": 0.6, "action": "Waves."}, {"start": 0.5, "end": 1.2, "action": "Bows low."}]
+    (tmp_path / "videos" / "a.json").write_text(json.dumps({"base": "A man.", "phases": phases}))
+    return make_clips(tmp_path, CLIPS)
+
+
+def records(folder):
+    dataset = shards.open_dataset(folder)
+    return [dataset.source[i] for i in range(len(dataset.source))], dataset
+
+
+def test_records_are_the_windows_of_the_clips(clips, tmp_path):
+    assert run(clips, tmp_path / "shards").counts() == {"made": 3}
+    found, dataset = records(tmp_path / "shards" / "32x64x9")
+    starts = [(record["clip"].decode().split("-")[0], int(record["start"])) for record in found]
+    assert starts == [("a", 0), ("a", 9), ("a", 18), ("c", 0)]
+    assert len(list((tmp_path / "shards" / "32x64x9").glob("*.array_record-*-of-00002"))) == 2
+    assert (len(records(tmp_path / "shards" / "64x32x9")[0])) == 2
+
+    second, encoders = found[1], FakeEncoders()
+    clip = next((clips / "clips").glob("a-*.mp4"))
+    video = load_video(clip, size=(32, 64))
+    np.testing.assert_array_equal(second["latents"], encoders.video(video.frames[9:18]).astype(shards.BFLOAT16))
+    np.testing.assert_array_equal(
+        second["audio_feats"], encoders.audio(video.audio[9 * 640 : 18 * 640], 9).astype(np.float16)
+    )
+    assert second["latents"].shape == (3, 2, 4, 3) and second["latents"].dtype == shards.BFLOAT16
+
+    prompt = StructuredPrompt.load(clip.with_suffix(".json")).window(
+        0.36, 0.72
+    )  # of "Waves." 0.24 s are left: too short
+    assert len(prompt.phases) == 0 and len(found[2]["phase_windows"]) == 1
+    np.testing.assert_allclose(found[2]["phase_windows"], [[0, 0.36]], atol=1e-6)
+    tokens = StructuredPrompt.load(clip.with_suffix(".json")).window(0.72, 1.08).tokenise(WordTokenizer())
+    np.testing.assert_array_equal(found[2]["text_tokens"], tokens.ids)
+    np.testing.assert_array_equal(found[2]["phase_ids"], tokens.phase_ids)
+    assert found[2]["text_embeds"].shape == (len(tokens.ids), 6) and set(found[2]["phase_ids"]) == {0, 1}
+    assert (
+        found[3]["text_tokens"].tolist() == StructuredPrompt("A person speaking").tokenise(WordTokenizer()).ids.tolist()
+    )
+
+    assert dataset.metadata["latent_shape"] == [3, 2, 4, 3] and dataset.metadata["records"] == 4
+    assert dataset.metadata["encoders"] == encoders.fingerprint() and dataset.metadata["fps"] == 25
+    np.testing.assert_array_equal(dataset.empty_prompt.tokens, [1])
+    np.testing.assert_array_equal(
+        dataset.empty_prompt.embeds, encoders.text([StructuredPrompt("")])[0][0, :1].astype(shards.BFLOAT16)
+    )
+
+
+def test_a_record_is_always_the_same_bytes():
+    """Protobuf would order the fields differently in every process."""
+    source = SyntheticSource(Bucket(32, 64, 9), channels=2, text_dim=4, audio_layers=1, audio_dim=2)
+    data = shards.serialize(source[3])
+    names = sorted(name.encode() for name in source[3])
+    assert names == sorted(names, key=data.find) and all(name in data for name in names)
+    read = shards.deserialize(data)
+    assert all(np.array_equal(read[name], value) for name, value in source[3].items() if name != "clip")
+
+
+def test_windows_may_overlap_or_leave_gaps():
+    frames = np.arange(12).reshape(12, 1, 1, 1)
+    for stride, starts in [(1, [0, 1, 2, 3, 4, 5, 6, 7]), (5, [0, 5]), (7, [0, 7]), (9, [0])]:
+        cut = list(cut_windows(iter(frames), 5, stride))
+        assert [start for start, _ in cut] == starts
+        assert all(window[:, 0, 0, 0].tolist() == list(range(start, start + 5)) for start, window in cut)
+
+
+def test_clips_that_cannot_be_encoded_are_reported(clips, tmp_path):
+    next((clips / "clips").glob("c-*.json"), next((clips / "clips").glob("c-*.mp4")).with_suffix(".json")).write_text(
+        json.dumps({"base": "word " * 80})
+    )
+    report = run(clips, tmp_path / "shards", frames=21)
+    assert report.counts() == {"made": 1, "skipped: too short": 2}
+    assert run(clips, tmp_path / "others").counts() == {"made": 2, "skipped: invalid prompt": 1}
+    assert json.loads((tmp_path / "others" / "report.json").read_text())["total"] == 3
+
+    class Broken(FakeEncoders):
+        def audio(self, samples, num_frames):
+            return super().audio(samples, num_frames) * np.inf
+
+    assert run(clips, tmp_path / "broken", Broken()).counts() == {
+        "skipped: invalid prompt": 1,
+        "skipped: not finite": 2,
+    }
+
+
+def test_finished_clips_are_not_encoded_again(clips, tmp_path):
+    encoders = FakeEncoders()
+    run(clips, tmp_path / "shards", encoders)
+    before, calls = without_report(tmp_path / "shards"), encoders.calls
+    assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 3} and encoders.calls == calls
+    assert without_report(tmp_path / "shards") == before
+
+    write_clip(tmp_path / "videos" / "aa.mp4", 10)  # between two others, so that records move between shards
+    (tmp_path / "videos" / "b.txt").write_text("A woman.")
+    (tmp_path / "videos" / "c.mp4").unlink()
+    prepare(tmp_path / "videos", clips, min_frames=5, min_side=32, progress=False)
+    assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 1, "made": 2}
+    run(clips, tmp_path / "fresh")
+    assert without_report(tmp_path / "shards") == without_report(tmp_path / "fresh")
+
+
+def test_other_settings_and_other_clips_are_refused(clips, tmp_path):
+    run(clips, tmp_path / "shards")
+    before = tree(tmp_path / "shards")
+    for settings in ({"stride_frames": 3}, {"frames": 13}, {"encoders": FakeEncoders("new")}, {"buckets": "32x32"}):
+        with pytest.raises(InputError, match="other settings"):
+            run(clips, tmp_path / "shards", **settings)
+    others = make_clips(tmp_path / "other", {"z": (12, 64, 96)})
+    with pytest.raises(InputError, match="another clip folder"):
+        run(others, tmp_path / "shards")
+    assert tree(tmp_path / "shards") == before
+    with pytest.raises(InputError, match=r"no manifest\.parquet"):
+        run(tmp_path / "videos", tmp_path / "new")
+
+
+def without_report(folder: Path) -> dict[str, bytes]:
+    """All files but the report, which says what each run did."""
+    return {name: data for name, data in tree(folder).items() if name != "report.json"}
+
+
+@pytest.mark.parametrize("count", [2, 5])  # five slices of four clips: one has none
+def test_slices_end_with_the_bytes_of_one_process(tmp_path, count):
+    clips = make_clips(tmp_path, {"a": (9, 32, 64), "b": (18, 32, 64), "c": (9, 32, 64), "d": (9, 64, 32)})
+    run(clips, tmp_path / "one")
+    encoders = [FakeEncoders() for _ in range(count)]
+    for index in reversed(range(count)):
+        with pytest.raises(InputError, match=r"nothing to commit|not to be committed"):
+            commit(clips, tmp_path / "many")
+        report = run(clips, tmp_path / "many", encoders[index], process=(index, count))
+        assert len(report.outcomes) == len(range(index, 4, count))
+    assert sum(part.calls for part in encoders) == 5  # windows of all clips
+    assert commit(clips, tmp_path / "many").counts() == {"made": 4}
+    assert without_report(tmp_path / "many") == without_report(tmp_path / "one")
+    assert not (tmp_path / "many" / ".staged").exists()
+
+
+def test_slices_of_different_runs_are_never_put_together(clips, tmp_path):
+    def slices():
+        return sorted(path.name for path in (tmp_path / "shards" / ".staged").glob("slice-*"))
+
+    run(clips, tmp_path / "shards", process=(0, 2))
+    run(clips, tmp_path / "shards", process=(0, 3))
+    assert slices() == ["slice-0-of-3.json"]
+    run(clips, tmp_path / "shards", process=(1, 3), stride_frames=3)
+    assert slices() == ["slice-1-of-3.json"]
+    with pytest.raises(InputError, match=r"0/3, 2/3"):
+        commit(clips, tmp_path / "shards")
+
+    for index in range(2):
+        run(clips, tmp_path / "shards", process=(index, 2))
+
+    class Breaking(FakeEncoders):
+        def video(self, frames):
+            raise RuntimeError
+
+    next((clips / "clips").glob("c-*.mp4")).with_suffix(".json").write_text('{"base": "A new prompt."}')
+    with pytest.raises(RuntimeError):
+        run(clips, tmp_path / "shards", Breaking(), process=(0, 2))
+    with pytest.raises(InputError, match="0/2 has ended"):  # not what that slice had done before
+        commit(clips, tmp_path / "shards")
+
+    run(clips, tmp_path / "shards", process=(0, 2))
+    table = read_manifest(clips)
+    table.with_columns({"stage1": [True] * 3}).write(clips / "manifest.parquet")
+    with pytest.raises(InputError, match="manifest has changed"):
+        commit(clips, tmp_path / "shards")
+    with pytest.raises(InputError, match="accepted are 0/2 to 1/2"):
+        run(clips, tmp_path / "shards", process=(2, 2))
+
+
+def test_a_stage_encodes_the_clips_that_were_selected_for_it(clips, tmp_path):
+    with pytest.raises(InputError, match="select --stage 1"):
+        run(clips, tmp_path / "first", stage=1)
+    table = read_manifest(clips)
+    assert [name.split("-")[0] for name in table.column("id")] == ["a", "b", "c"]
+    chosen = {"stage1": [True, False, True], "stage2": [True, False, True], "stage3": [False] * 3}
+    table.with_columns(chosen).write(clips / "manifest.parquet")
+    assert run(clips, tmp_path / "first", stage=1).counts() == {"made": 2}
+    assert run(clips, tmp_path / "second", stage=2).counts() == {"made": 1, "skipped: no actions": 1}
+    with pytest.raises(InputError, match="other settings"):
+        run(clips, tmp_path / "first", stage=2)
+    with pytest.raises(InputError, match="no usable clip"):
+        run(clips, tmp_path / "third", stage=3)
+
+
+def test_a_job_of_several_jax_processes_takes_its_slice(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr("jax.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    (outcome,) = run(clips, tmp_path / "shards").outcomes
+    assert outcome.name.startswith("b-") and not list((tmp_path / "shards").glob("*/index.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", ["fresh", "grown", "shared"])
+def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path, scenario):
+    """Kills the encoding before each of its writes and renames in turn; see kill_encode.py."""
+    clips = make_clips(tmp_path, {"a": (18, 32, 64), "b": (9, 32, 64)})  # 3 records in 2 shards
+    command = [sys.executable, "-m", "tests.data.shards.kill_encode", str(clips), str(tmp_path / "killed"), scenario]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert int(ended.stdout.split()[-1]) > 15  # kills

@@ -1,0 +1,200 @@
+"""Steps over tables: the same table whatever runs them, nothing measured twice, nothing lost in a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from actavatar_jax.errors import InputError
+from data_pipelines.table import Clip, Table, read_manifest
+from data_pipelines.table.report import Report, Skip
+from data_pipelines.table.steps import _journalled, _run_chunk, clip_state, run_step
+from tests.data.table.trivial_step import ARITHMETIC, Counting, Step, constant_state, synthetic
+
+QUIET = {"progress": False}
+
+
+def calls(log: Path) -> list[str]:
+    return sorted(log.read_text().split()) if log.exists() else []
+
+
+def test_every_clip_has_its_columns_and_one_outcome(tmp_path):
+    report = Report("")
+    table = run_step(ARITHMETIC, synthetic(200), tmp_path, workers=0, report=report, **QUIET)
+    rows = {clip.id: clip.facts for clip in table}
+    assert rows["c000002"]["arithmetic.third"] == 2 / 3 and rows["c000002"]["arithmetic.profile"] == [0.2, 0.2]
+    assert rows["c000017"]["arithmetic.odd"] == "17" and rows["c000002"]["arithmetic.odd"] is None
+    assert rows["c000026"]["arithmetic.error"] == "unlucky" and "26" in rows["c000026"]["arithmetic.detail"]
+    assert rows["c000101"]["arithmetic.error"] == "unreadable" and rows["c000101"]["arithmetic.third"] is None
+    assert report.counts() == {"made": 183, "skipped: unlucky": 16, "skipped: unreadable": 1}
+    assert read_manifest(tmp_path).data.equals(table.data)
+    assert not list((tmp_path / ".steps").iterdir())
+
+
+def test_processes_and_beam_give_the_same_bytes(tmp_path):
+    pytest.importorskip("apache_beam", reason="needs Apache Beam, of the extra `data`")
+    for name, settings in {"inline": {"workers": 0}, "two": {"workers": 2}, "beam": {"runner": "beam"}}.items():
+        run_step(ARITHMETIC, synthetic(2000), tmp_path / name, **settings, **QUIET)
+    tables = [(tmp_path / name / "manifest.parquet").read_bytes() for name in ("inline", "two", "beam")]
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_spawned_processes_give_the_same_bytes(tmp_path):
+    for workers in (0, 2):
+        run_step(ARITHMETIC, synthetic(100), tmp_path / str(workers), workers=workers, **QUIET)
+    assert (tmp_path / "0/manifest.parquet").read_bytes() == (tmp_path / "2/manifest.parquet").read_bytes()
+
+
+def test_only_what_changed_is_measured_again(tmp_path):
+    table, log = synthetic(4), tmp_path / "log"
+    step = Step("counting", Counting(log), state=constant_state)
+    table = run_step(step, table, tmp_path, workers=0, **QUIET)
+    first = (tmp_path / "manifest.parquet").read_bytes()
+    report = Report("")
+    run_step(step, table, tmp_path, workers=0, report=report, **QUIET)
+    assert len(calls(log)) == 4 and report.counts() == {"kept": 4}
+    assert (tmp_path / "manifest.parquet").read_bytes() == first
+    clips = [clip for clip in table if clip.id != "c000003"] + [Clip("c000009", "synthetic", "9.mp4")]
+    clips[1] = Clip(**{**vars(clips[1]), "source": "changed.mp4"})
+    report = Report("")
+    run_step(step, Table.of(clips), tmp_path, workers=0, report=report, **QUIET)
+    assert calls(log) == ["c000000", "c000001", "c000001", "c000002", "c000003", "c000009"]
+    assert report.counts() == {"kept": 2, "made": 2}
+    run_step(Step("counting", Counting(log), "2", constant_state), Table.of(clips), tmp_path, workers=0, **QUIET)
+    assert len(calls(log)) == 10
+
+
+def test_clips_that_are_not_wanted_keep_what_they_have(tmp_path):
+    log, report = tmp_path / "log", Report("")
+    settings = {"workers": 0, "report": report, **QUIET}
+    table = run_step(Step("counting", Counting(log), state=constant_state), synthetic(2), tmp_path, workers=0, **QUIET)
+    table = Table.of([*table, *list(synthetic(6))[2:]])
+    changed = Step("counting", Counting(log), "2", constant_state)
+    table = run_step(changed, table, tmp_path, only=lambda clip: clip.id in ("c000001", "c000004"), **settings)
+    assert calls(log) == ["c000000", "c000001", "c000001", "c000004"]
+    assert report.counts() == {"made": 2, "not selected": 4}
+    assert table.column("counting.x") == [1, 1, None, None, 1, None]
+    versions = table.column("counting.version")
+    assert versions[0] != versions[1] and versions[2] is None
+
+
+def test_a_step_that_no_clip_is_wanted_for_has_run(tmp_path):
+    table = run_step(ARITHMETIC, synthetic(3), tmp_path, workers=0, only=lambda clip: False, **QUIET)
+    assert read_manifest(tmp_path).column("arithmetic.version") == [None] * 3
+    table = run_step(ARITHMETIC, table, tmp_path, workers=0, **QUIET)
+    assert read_manifest(tmp_path).column("arithmetic.third")[1:] == [1 / 3, 2 / 3]
+
+
+def test_a_killed_run_loses_the_unfinished_clip_only(tmp_path):
+    log = tmp_path / "log"
+    run_step(
+        Step("counting", Counting(tmp_path / "whole log"), state=constant_state),
+        synthetic(8),
+        tmp_path / "whole",
+        workers=0,
+        **QUIET,
+    )
+    killed = Step("counting", Counting(log, kill="c000005"), state=constant_state)
+    child = os.fork()
+    if child == 0:
+        run_step(killed, synthetic(8), tmp_path / "clips", workers=0, **QUIET)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert calls(log) == [f"c{i:06d}" for i in range(5)] and not (tmp_path / "clips/manifest.parquet").exists()
+    report = Report("")
+    step = Step("counting", Counting(log), state=constant_state)
+    run_step(step, synthetic(8), tmp_path / "clips", workers=0, report=report, **QUIET)
+    assert calls(log) == [f"c{i:06d}" for i in range(8)] and report.counts() == {"kept": 5, "made": 3}
+    tables = [(tmp_path / name / "manifest.parquet").read_bytes() for name in ("whole", "clips")]
+    assert tables[0] == tables[1]
+
+
+def test_of_two_killed_runs_the_later_row_counts(tmp_path):
+    journals = tmp_path / ".steps" / "counting"
+    journals.mkdir(parents=True)
+    for run, value in ((0, "old"), (1, "new")):
+        row = {"version": value, "error": None, "detail": None, "x": run}
+        line = json.dumps({"id": "c000000", "row": row})
+        (journals / f"{run:04d}-000000.jsonl").write_text(f"\n{line}\n")
+    table = run_step(
+        Step("counting", Counting(tmp_path / "log", fail="c000001"), state=constant_state),
+        synthetic(1),
+        tmp_path,
+        workers=0,
+        **QUIET,
+    )
+    assert table.column("counting.x") == [1] and calls(tmp_path / "log") == ["c000000"]
+
+
+def test_a_chunk_that_an_engine_repeats_closes_the_torn_line(tmp_path):
+    journals = tmp_path / ".steps" / "counting"
+    journals.mkdir(parents=True)
+    (journals / "0000-000000.jsonl").write_text('{"id": "c0000')
+    step = Step("counting", Counting(tmp_path / "log"), state=constant_state)
+    assert _run_chunk(step, tmp_path, 0, (0, [(clip, None) for clip in synthetic(2)])) == 2
+    assert sorted(_journalled(journals)) == ["c000000", "c000001"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bug_ends_the_run_and_finished_clips_stay(tmp_path, workers):
+    log = tmp_path / "log"
+    with pytest.raises(ZeroDivisionError):
+        run_step(
+            Step("counting", Counting(log, fail="c000003"), state=constant_state),
+            synthetic(4),
+            tmp_path,
+            workers=workers,
+            **QUIET,
+        )
+    run_step(Step("counting", Counting(log), state=constant_state), synthetic(4), tmp_path, workers=0, **QUIET)
+    assert calls(log) == [f"c{i:06d}" for i in range(4)]
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    code = (
+        "from tests.data.table.trivial_step import *\n"
+        "from data_pipelines.table.steps import run_step\n"
+        "if __name__ == '__main__':\n"
+        "    from pathlib import Path\n"
+        f"    run_step(Step('sleep', sleep, state=constant_state), synthetic(4), Path({str(tmp_path)!r}), workers=2)\n"
+    )
+    script = tmp_path / "main.py"
+    script.write_text(code)
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    parent = subprocess.Popen([sys.executable, str(script)], env=env, stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2, 120)
+    workers = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(alive(pid) for pid in workers), 20)
+
+
+def wait_until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_a_clip_that_was_not_prepared_says_why(tmp_path):
+    with pytest.raises(Skip, match="not prepared: too short"):
+        clip_state(Clip("a", "", "a.mp4", facts={"prepare.error": "too short"}), tmp_path)
+    with pytest.raises(Skip, match="does not exist"):
+        clip_state(Clip("a", "", "a.mp4"), tmp_path)
+
+
+def test_an_unknown_runner_is_refused(tmp_path):
+    with pytest.raises(InputError, match="processes, beam"):
+        run_step(ARITHMETIC, synthetic(1), tmp_path, runner="spark")

@@ -1,0 +1,169 @@
+"""The recipe of the puppet world at its smallest: every step leaves what the next one needs, and can be repeated."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from actavatar_jax import ActAvatarPipeline, Sampling, functional
+from actavatar_jax.encoders import Encoders
+from actavatar_jax.errors import InputError
+from actavatar_jax.models.presets import ADAPTER, PRESETS
+from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
+from actavatar_jax.puppets import dataset
+from actavatar_jax.puppets import recipe as puppets
+from actavatar_jax.puppets.progress import read_rows
+from actavatar_jax.puppets.world.clips import World
+from actavatar_jax.runs import training
+from actavatar_jax.runs.small_world import make_model
+from actavatar_jax.training import settings
+from actavatar_jax.weights import folder as folders
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """(config, folder) after all three trainings of four steps each, and the decoder's."""
+    config, folder = settings.read_config("configs/puppets.py:runlocal"), tmp_path_factory.mktemp("puppets")
+    puppets.make_base(config, folder / "base")
+    puppets.make_data(config, folder / "base", folder / "shards")
+    model = folder / "base"
+    for stage in puppets.STAGES:
+        model = puppets.run_stage(stage, config, model, folder)
+    puppets.run_decoder(config, model, folder)
+    return config, folder
+
+
+def weights(folder):
+    return functional.flatten(folders.load(folder, "transformer", dtype="float32").params)
+
+
+def changed(a, b) -> set[str]:
+    return {name for name in a if not np.array_equal(a[name], b[name])}
+
+
+def test_each_training_moves_what_it_is_for(world):
+    _, folder = world
+    base = weights(folder / "base")
+    backbone, stage1, stage2 = (weights(folder / stage / "model") for stage in puppets.STAGES)
+    is_adapter = re.compile(ADAPTER).fullmatch
+    assert (moved := changed(base, backbone)) and not any(map(is_adapter, moved))
+    assert (moved := changed(backbone, stage1)) and all(map(is_adapter, moved))
+    assert "phase_embedding/embedding" in changed(stage1, stage2)
+    assert any(map(is_adapter, changed(stage1, stage2)))
+
+
+def test_encoders_stay_those_of_the_base(world):
+    _, folder = world
+    base, last = (Encoders.from_folder(folder / name).fingerprint() for name in ("base", "stage2/model"))
+    assert base == last
+
+
+def test_every_model_knows_its_world_and_how_to_sample(world):
+    config, folder = world
+    for name in ("base", "stage2/model", "model"):
+        defaults = folders.load_defaults(folder / name)
+        assert defaults.sampling == Sampling(steps=1, solver="mean", text_guidance=1.0, audio_guidance=1.0)
+        assert World.from_dict(defaults.world) == World(**config.world)
+        assert (defaults.sizes, defaults.lengths) == (((128, 128),), (25,))
+
+
+def test_portraits_of_the_world_are_taken_and_others_are_not(world):
+    config, folder = world
+    pipeline = ActAvatarPipeline.from_pretrained(folder / "base")
+    clip = next(dataset.draw(World(**config.world), range(1)))
+    assert puppets.sample_clip(pipeline, clip).frames.shape == clip.frames.shape
+    squares = 255 * np.random.default_rng(0).integers(0, 2, (8, 8, 3)).astype(np.uint8)
+    with pytest.raises(InputError, match="not of the world"):
+        pipeline(squares.repeat(16, axis=0).repeat(16, axis=1), clip.audio, clip.prompt)
+
+
+def test_the_decoder_alone_is_new_in_the_whole_model(world):
+    _, folder = world
+    linear, whole = (folders.load(folder / name, "vae", dtype="float32") for name in ("stage2/model", "model"))
+    assert linear.config.decoder is None and whole.config.decoder.widths == (4, 6)
+    kept = functional.flatten({name: part for name, part in whole.params.items() if name != "decoder"})
+    assert not changed(functional.flatten(linear.params), kept)
+    assert not changed(weights(folder / "stage2" / "model"), weights(folder / "model"))
+
+
+def test_unseen_clips_are_watched_while_models_train(world):
+    _, folder = world
+    rows = read_rows(folder / "progress.jsonl")
+    assert [(row["stage"], row["step"]) for row in rows] == [
+        ("stage2", 2),
+        ("stage2", 4),
+        ("decoder", 2),
+        ("decoder", 4),
+    ]
+    assert all(row["psnr_whole"] > 5 and row["hit"] is not None for row in rows)
+    assert [row["cpu_hours"] for row in rows] == sorted(row["cpu_hours"] for row in rows)
+    assert len(list((folder / "sheets").glob("*.png"))) == len(rows)
+
+
+def test_a_finished_step_is_not_repeated(world):
+    config, folder = world
+    model = folder / "stage1" / "model"
+    before = weights(model)
+    puppets.run_stage("stage1", config, folder / "backbone" / "model", folder)
+    assert not changed(before, weights(model))
+
+
+def test_clips_drawn_on_the_fly_make_batches_of_the_same_form(world):
+    config, folder = world
+    forms = []
+    for source in ("puppets", "shards"):
+        stage = config.stage2.copy_and_resolve_references()
+        with stage.unlocked():
+            stage.model.folder, stage.data.source = str(folder / "base"), source
+            stage.data.dirs = (str(folder / "shards" / "structured"),)
+        model_config, _ = training.open_model(stage)
+        batches, _ = training.open_data(stage, model_config, sources=dataset.SOURCES)
+        forms.append({name: (value.shape, value.dtype) for name, value in next(iter(batches)).items()})
+    assert forms[0] == forms[1]
+
+
+def test_a_trained_vae_takes_the_codecs_place(tmp_path):
+    config = VAEConfig(encoder_base=4, decoder_base=4, z_dim=6, latents_mean=(0.0,) * 6, latents_std=(1.0,) * 6)
+    params = jax.device_get(jax.jit(functional.init, static_argnums=(0, 1))(WanVAE, config, jax.random.key(0)))
+    vae = folders.Component(WanVAE, config, params)
+    make_model(tmp_path, [], ["a person speaks"], preset=PRESETS["tiny"], vae=vae, size=(32, 32), num_frames=9)
+    assert folders.load(tmp_path, "vae").config == config
+    assert folders.load(tmp_path, "transformer").config.in_channels == 6
+
+
+def test_clips_are_sampled_and_judged_from_their_pixels(world):
+    config, folder = world
+    pipeline = ActAvatarPipeline.from_pretrained(folder / "stage2" / "model")
+    report = puppets.evaluate(pipeline, World(**config.world), range(config.test_clips))
+    assert report.clips == config.test_clips
+    assert {"hit", "iou", "lip", "drift", "psnr"} <= report.figures.keys()
+
+
+def test_the_codec_is_a_ceiling_above_a_model_of_four_steps(world):
+    config, folder = world
+    items = World(**config.world), range(config.test_clips)
+    ceiling = puppets.ceiling(Encoders.from_folder(folder / "base"), *items)
+    pipeline = ActAvatarPipeline.from_pretrained(folder / "stage2" / "model")
+    assert ceiling["psnr"].value > puppets.evaluate(pipeline, *items)["psnr"].value
+
+
+def test_a_shipped_model_is_the_trained_one_in_bfloat16(world, tmp_path, monkeypatch):
+    config, folder = world
+    monkeypatch.setattr(puppets, "SHIPPED", tmp_path / "assets")
+    puppets.ship(folder / "model")
+    stored = folders.load(tmp_path / "assets", "transformer").params
+    assert {str(leaf.dtype) for leaf in functional.flatten(stored).values()} == {"bfloat16"}
+    clip = next(dataset.draw(World(**config.world), range(1)))
+    pipeline = ActAvatarPipeline.from_pretrained(tmp_path / "assets")
+    assert puppets.sample_clip(pipeline, clip).frames.shape == clip.frames.shape
+
+
+def test_a_model_that_is_too_large_is_not_shipped(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(puppets, "SHIPPED", tmp_path / "assets")
+    monkeypatch.setattr(puppets, "MOST_BYTES", 100_000)
+    with pytest.raises(InputError, match="at most"):
+        puppets.ship(world[1] / "base")
+    assert not (tmp_path / "assets").exists()

@@ -1,0 +1,187 @@
+import fcntl
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actavatar_jax import functional
+from actavatar_jax.errors import InputError
+from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.runs import training
+from actavatar_jax.training.settings import read_config
+from actavatar_jax.weights import folder as model_folder
+from configs import stage1, stage2
+from data_pipelines.loading.synthetic import SyntheticSource
+from data_pipelines.shards import dataset as shards
+from data_pipelines.shards.buckets import Bucket
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def short(stage, **model):
+    config = stage.get_config("runlocal")
+    config.steps = "2"
+    config.model.update(model)
+    return config
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, quick_compilation):
+    """The model folder of a small backbone trained for two steps, with something beside the transformer."""
+    workdir = tmp_path_factory.mktemp("base")
+    training.run_training(short(stage2), workdir)
+    (workdir / "model" / "vae").mkdir()
+    (workdir / "model" / "vae" / "config.json").write_text("{}")
+    assert {p.name for p in workdir.iterdir()} == {
+        *("checkpoints", "goodput.json", "logs", "metrics.jsonl", "model", "run.lock", "tensorboard")
+    }
+    return workdir / "model"
+
+
+@pytest.fixture(scope="module")
+def first(base, tmp_path_factory):
+    """(final state, model folder) of stage 1 on that backbone."""
+    workdir = tmp_path_factory.mktemp("first")
+    return training.run_training(short(stage1, folder=str(base), preset=""), workdir), workdir / "model"
+
+
+def weights(folder):
+    return functional.flatten(model_folder.load(folder, "transformer").params)
+
+
+def test_the_result_is_a_whole_model_folder(base, first):
+    state, folder = first
+    trained, saved, started = functional.flatten(state.weights), weights(folder), weights(base)
+    assert saved.keys() == trained.keys()
+    for name, leaf in trained.items():
+        np.testing.assert_array_equal(saved[name], leaf, err_msg=name)
+        assert bool(functional.split({name: 0}, ADAPTER)[0]) or np.array_equal(leaf, started[name]), name
+    assert (folder / "vae" / "config.json").read_text() == "{}"
+    assert (folder / "model_index.json").is_file()
+
+
+def test_stage_2_takes_a_fresh_backbone_and_the_adapter_of_stage_1(base, first):
+    config = short(stage2, folder=str(base), preset="")
+    config.adapter = str(first[1])
+    model_config, params = training.open_model(config)
+    assert model_config.dtype == "bfloat16"
+    adapter, rest = functional.split(functional.flatten(params), ADAPTER)
+    for part, source in ((adapter, weights(first[1])), (rest, weights(base))):
+        for name, leaf in part.items():
+            np.testing.assert_array_equal(leaf, source[name], err_msg=name)
+    assert not np.array_equal(adapter["blocks/audio_attn/out/kernel"], weights(base)["blocks/audio_attn/out/kernel"])
+
+
+def test_a_help_can_be_switched_on_for_an_old_model_but_not_off(base):
+    folder = str(base)
+    config, params = training.open_model(short(stage2, folder=folder, preset="", phase_bias="soft"))
+    assert config.phase_bias == "soft"
+    assert not functional.flatten(params)["blocks/window_strength"].any()
+    with pytest.raises(InputError, match="frame_time/bias, frame_time/kernel"):
+        training.open_model(short(stage2, folder=folder, preset="", frame_time=False))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preset": ""}, "one of the two"),
+        ({"preset": "tiny", "folder": "x"}, "one of the two"),
+        ({"preset": "huge"}, 'no preset "huge"; there are: wan22_ti2v_5b, tiny'),
+    ],
+)
+def test_models_that_are_not_there_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        training.open_model(short(stage2, **changes))
+
+
+def test_a_work_folder_of_another_run_is_refused_before_the_model_is_opened(base, monkeypatch):
+    workdir, opened = base.parent, []
+    monkeypatch.setattr(training, "open_model", lambda config: opened.append(config))
+    config = short(stage2)
+    config.optim.clip = 2.0
+    with pytest.raises(InputError, match=r"other settings: optim.clip \(1.0 then, 2.0 now\)"):
+        training.run_training(config, workdir)
+    with (workdir / "run.lock").open("a+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="in use by another run"):
+            training.run_training(short(stage2), workdir)
+    assert not opened
+
+
+def write_shards(folder, source, records):
+    """A folder of shards with these records of a synthetic source."""
+    made_by = {"schema": shards.SCHEMA, "layout": shards.LAYOUT, "fps": 25, "encoders": {"vae": "ours"}}
+    made_by |= {"empty_prompt": source.empty_prompt().to_dict(), "latent_shape": source[0]["latents"].shape}
+    folder.mkdir()
+    shards.write_dataset(folder, (shards.serialize(source[i]) for i in records), len(records), 4, made_by)
+
+
+def test_folders_of_shards_are_mixed_by_the_weights_of_the_settings(tmp_path):
+    model = training.open_config(stage2.get_config("runlocal"))
+    parts = {"text_dim": model.text_dim, "audio_layers": model.audio.feature_layers}
+    source = SyntheticSource(
+        Bucket(32, 64, 9), channels=model.in_channels, audio_dim=model.audio.feature_width, **parts
+    )
+    folders = (str(tmp_path / "many"), str(tmp_path / "few"))
+    for folder, records in zip(folders, (range(6), range(6, 8)), strict=True):
+        write_shards(Path(folder), source, records)
+    few = {source[i]["latents"].tobytes() for i in (6, 7)}
+
+    def share_of_few(*settings):
+        """Of 40 draws, by the settings of a command line."""
+        settings = ("--config.data.source=shards", f"--config.data.dirs={folders}", *settings)
+        config = read_config("configs/stage2.py:runlocal", settings)
+        batches = iter(training.open_data(config, model)[0])
+        drawn = np.concatenate([next(batches)["latents"] for _ in range(40 // config.data.batch_size)])
+        return sum(latent.tobytes() in few for latent in drawn) / 40
+
+    assert stage2.get_config().data.weights is None  # as in the settings of runs from before: they can go on
+    assert share_of_few() == pytest.approx(1 / 4, abs=0.05)  # by records
+    assert share_of_few("--config.data.weights=(1,4)") == pytest.approx(4 / 5, abs=0.05)
+    for wrong in ("(1,)", "(1,2,3)", "()", "('a','b')"):
+        with pytest.raises(InputError, match=r"give a positive number for each of the 2 folders of data.dirs"):
+            share_of_few(f"--config.data.weights={wrong}")
+    with pytest.raises(InputError, match="each must be a positive number"):
+        share_of_few("--config.data.weights=(1,0)")
+
+
+def test_shards_of_other_encoders_are_refused_before_the_model_is_opened(base, tmp_path, monkeypatch):
+    source = SyntheticSource(Bucket(32, 64, 9), channels=4, text_dim=16, audio_layers=2, audio_dim=8)
+    write_shards(tmp_path / "shards", source, range(4))
+    config, opened = short(stage2, folder=str(base), preset=""), []
+    config.data.source, config.data.dirs = "shards", (str(tmp_path / "shards"),)
+    monkeypatch.setattr(training, "_check_fit", lambda batch, model_config: None)
+    monkeypatch.setattr(training, "open_model", lambda config: opened.append(config))
+    monkeypatch.setattr(training, "stored_fingerprint", lambda folder: {"vae": "ours"})
+    training.check_encoders(config)
+    monkeypatch.setattr(training, "stored_fingerprint", lambda folder: {"vae": "other"})
+    with pytest.raises(InputError, match="the vae that made them is ours, not other"):
+        training.run_training(config, tmp_path / "run")
+    assert not opened
+
+
+def test_sample_videos_without_encoders_are_refused_beforehand(base, tmp_path):
+    (tmp_path / "jobs.jsonl").write_text('{"image": "a.png", "audio": "a.wav", "prompt": "Waves.", "out": "a.mp4"}')
+    config = short(stage2, folder=str(base), preset="")
+    config.sample.update({"every": "1", "jobs": str(tmp_path / "jobs.jsonl")})
+    with pytest.raises(InputError, match="holds no text_encoder"):
+        training.run_training(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_sampling_that_does_not_fit_is_refused_beforehand(base, tmp_path):
+    (tmp_path / "jobs.jsonl").write_text('{"image": "a.png", "audio": "a.wav", "prompt": "Waves.", "out": "a.mp4"}')
+    config = short(stage2, folder=str(base), preset="")
+    config.sample.update({"every": "1", "jobs": str(tmp_path / "jobs.jsonl"), "solver": "mean"})
+    with pytest.raises(InputError, match="mean makes 1 step, not 40"):
+        training.run_training(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_adapter_that_was_never_trained_is_refused(tmp_path):
+    model_config, params = training.open_model(short(stage2))
+    training.write_model(tmp_path / "model", "", model_config, params)
+    config = short(stage2)
+    config.adapter = str(tmp_path / "model")
+    with pytest.raises(InputError, match="never been trained"):
+        training.open_model(config)
