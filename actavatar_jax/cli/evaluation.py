@@ -9,7 +9,7 @@ from tqdm import tqdm
 app = typer.Typer(help="Scores of a model.", no_args_is_help=True)
 
 
-@app.command("puppets", epilog="Example: actavatar evaluate puppets --model runs/puppets/stage2/model")
+@app.command("puppets", epilog="Example: actavatar evaluate puppets --model runs/puppets/model")
 def evaluate_puppets(
     model: Annotated[Path, typer.Option(help="Model folder of puppets.")],
     items: Annotated[int, typer.Option(min=1, max=10_000, help="Clips to sample; no training draws them.")] = 64,

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import actavatar_jax
-from actavatar_jax import ActAvatarPipeline, functional
+from actavatar_jax import ActAvatarPipeline, Sampling, functional
 from actavatar_jax.diffusion.flow import TimeLaw
 from actavatar_jax.diffusion.guidance import guidance
 from actavatar_jax.diffusion.sampler import sample, sample_noise
@@ -120,15 +120,22 @@ def sampling() -> None:
     report(video=difference(many, one), columns=",40,8,3]" in text)
 
 
+TWO_BRANCHES = Sampling(steps=2, text_guidance=2.0, audio_guidance=2.0)
+
+
 def pipeline() -> None:
     """A shipped model on one device and on eight, there also as a training visits it."""
     folder = Path(actavatar_jax.__file__).parent / "puppets" / "assets" / "model"
     rng = np.random.default_rng(0)
-    picture, speech = rng.integers(0, 255, (64, 64, 3), np.uint8), rng.standard_normal(13 * 640).astype(np.float32) / 9
+    picture, speech = (
+        rng.integers(0, 255, (128, 128, 3), np.uint8),
+        rng.standard_normal(13 * 640).astype(np.float32) / 9,
+    )
     videos, devices = [], []
 
     def make(model, jobs=()):
-        videos.append(model(picture, speech, "A puppet. [0-0.5s] Waves.", num_frames=13, steps=2).frames.astype(int))
+        video = model(picture, speech, "A puppet. [0-0.5s] Waves.", TWO_BRANCHES, num_frames=13, anyway=True)
+        videos.append(video.frames.astype(int))
         devices.append(len(jax.tree.leaves(model.encoders.text_encoder.params)[0].sharding.device_set))
 
     for mesh in (None, "2,1,4"):

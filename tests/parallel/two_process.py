@@ -53,9 +53,9 @@ def main(port: str, process: str, processes: str, out: str) -> None:
 
     puppets = Path(actavatar_jax.__file__).parent / "puppets" / "assets" / "model"
     pipeline = actavatar_jax.ActAvatarPipeline.from_pretrained(puppets, mesh="1,8,1")
-    portrait = "absent.png" if int(process) == int(processes) - 1 else np.zeros((64, 64, 3), np.uint8)
+    portrait = "absent.png" if int(process) == int(processes) - 1 else np.zeros((128, 128, 3), np.uint8)
     try:
-        pipeline(portrait, np.zeros(9 * 640, np.float32), "A puppet.", num_frames=9, steps=2)
+        pipeline(portrait, np.zeros(9 * 640, np.float32), "A puppet.", num_frames=9, anyway=True)
     except InputError as error:
         print(f"refused: {error}", flush=True)
 

@@ -61,7 +61,7 @@ class World:
         with config.ignore_type():
             config.update({"steps": 8, "log_every": 2, "checkpoint_every": 4})
             config.sample.every = 0
-            config.optim.update({"learning_rate": 1e-3, "warmup": 1, "ema_decay": 0.9, **optim})
+            config.optim.update({"learning_rate": 1e-3, "warmup": 1, "decay": 0, "ema_decay": 0.9, **optim})
         return config
 
     @functools.cache  # noqa: B019 - one world per session

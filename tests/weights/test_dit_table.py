@@ -127,6 +127,8 @@ def test_plain_configs_give_our_defaults():
     diffusers = dit.to_json(DiTConfig())
     del diffusers["actavatar"]
     assert dit.from_json(diffusers | {"image_dim": 1280, "added_kv_proj_dim": 5120}) == DiTConfig()
+    older = diffusers | {"actavatar": {"precondition": False}}  # which had nothing of what is new
+    assert dit.from_json(older) == DiTConfig()
     released = {
         "model_type": "ti2v",
         "dim": 3072,
@@ -154,6 +156,7 @@ def without(values, key):
         (dit.from_json, without(dit.to_json(SMALL), "ffn_dim"), "lacks ffn_dim"),
         (dit.from_json, dit.to_json(SMALL) | {"actavatar": {"gama": 1}}, "unknown settings under actavatar: gama"),
         (dit.from_json, dit.to_json(SMALL) | {"actavatar": {"audio": {"a": 1}}}, "under actavatar: a"),
+        (dit.from_json, dit.to_json(SMALL) | {"actavatar": {"precondition": True}}, "older version.*train it again"),
         (dit.from_wan_json, dit.to_wan_json(SMALL) | {"model_type": "i2v"}, "type i2v; accepted is ti2v"),
         (dit.from_wan_json, without(dit.to_wan_json(SMALL), "dim"), "lacks dim"),
         (dit.to_json, dataclasses.replace(SMALL, width=48), "width must be heads x head_dim"),

@@ -17,7 +17,7 @@ from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
 from actavatar_jax.models.wav2vec2 import Wav2Vec2
 from actavatar_jax.weights import components, folder, names, writer
-from actavatar_jax.weights.tables import dit
+from actavatar_jax.weights.tables import dit, patch_codec
 
 COMPONENTS = ("transformer", "vae", "text_encoder", "audio_encoder")
 
@@ -240,6 +240,23 @@ def test_patch_codec(tmp_path):
     equal(folder.load(tmp_path, "vae").params, params)
     folder.save_index(tmp_path)
     assert json.loads((tmp_path / "model_index.json").read_text())["vae"] == ["actavatar_jax", "PatchCodec"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"patch": 0}, "positive patch and reduce, got 0 and 1"),
+        ({"reduce": "two"}, "positive patch and reduce, got 16 and two"),
+        ({"places": [4]}, "two positive numbers of places"),
+        ({"decoder": {"widths": [4, "6"], "warps": 1, "shuffle": 2}}, "widths, warps and shuffle"),
+        ({"decoder": {"widths": [4, 6], "warps": 1, "shuffle": 3}}, "shuffle of 2 or 4"),
+        ({"decoder": [4, 6]}, "widths, warps and shuffle"),
+    ],
+)
+def test_wrong_configs_of_a_patch_codec(wrong, problem):
+    values = {"channels": 5, "places": [1, 1], "differences": True} | wrong
+    with pytest.raises(InputError, match=problem):
+        patch_codec.from_json(values)
 
 
 def test_saving_again_replaces_all_files(tmp_path):

@@ -122,12 +122,13 @@ def test_cues_ease_within_their_window():
     assert max(Cue(0.0, 0.3, "nod").strength(t) for t in np.arange(0, 0.3, 0.01)) == pytest.approx(1)
 
 
-def test_clips_act_inside_windows_and_rest_outside():
+@pytest.mark.parametrize(("idle", "sway"), [("random", 0.15), ("told", 0.4)])
+def test_clips_act_inside_windows_and_rest_outside(idle, sway):
     shoulders = [JOINTS.index("left_shoulder"), JOINTS.index("right_shoulder")]
     head = [JOINTS.index(name) for name in ("head_tilt", "head_nod", "head_turn", "lean", "shrug")]
     times = np.arange(77) / 25
     for seed in range(12):
-        clip = make_clip(seed, World(side=16))
+        clip = make_clip(seed, World(side=16, idle=idle))
         busy = np.zeros(77, bool)
         for cue in clip.cues:
             inside = (times > cue.start) & (times < cue.end)
@@ -137,7 +138,7 @@ def test_clips_act_inside_windows_and_rest_outside():
             moved = np.abs(clip.joints[held] - calm)
             assert moved[:, shoulders].max() > 5 or moved[:, head].max() > 0.3
         assert np.all(np.abs(clip.joints[~busy][:, shoulders] - 14) < 2.5)
-        assert np.all(np.abs(clip.joints[~busy][:, head]) < 0.15)
+        assert np.all(np.abs(clip.joints[~busy][:, head]) < sway)
 
 
 def test_an_action_begins_at_the_start_of_its_window():
