@@ -106,7 +106,8 @@ def make_schedule(config: Any, steps: int) -> Callable:
     def rate(step):
         ramp = jnp.minimum(1.0, (step + 1) / max(config.warmup, 1))  # the first step moves already
         if config.schedule == "constant":
-            return config.learning_rate * ramp * jnp.clip((steps - step) / max(config.decay, 1), 0.0, 1.0)
+            left = jnp.clip((steps - step) / config.decay, 0.0, 1.0) if config.decay else 1.0
+            return config.learning_rate * ramp * left
         progress = jnp.clip((step - config.warmup) / max(steps - config.warmup, 1), 0.0, 1.0)
         return config.learning_rate * ramp * 0.5 * (1 + jnp.cos(jnp.pi * progress))
 

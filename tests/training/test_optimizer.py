@@ -27,6 +27,7 @@ def test_cosine_falls_to_zero_at_the_end_of_the_run():
 def test_a_constant_rate_falls_to_zero_over_the_last_steps_that_it_is_told():
     rate = make_schedule(settings(decay=4), steps=10)
     np.testing.assert_allclose([rate(s) for s in (5, 6, 7, 9, 10)], [0.1, 0.1, 0.075, 0.025, 0.0], atol=1e-7)
+    assert float(make_schedule(settings(), steps=10)(20)) == pytest.approx(0.1)  # which has no end
 
 
 def test_unknown_schedule_is_refused():
