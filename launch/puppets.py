@@ -23,7 +23,7 @@ STEPS = ("base", "data", "backbone", "stage1", "stage2", "decoder")
 CONFIG = config_flags.DEFINE_config_file("config", str(ROOT / "configs" / "puppets.py"), "Config file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run.", required=True)
 UNTIL = flags.DEFINE_enum("until", "scores", (*STEPS, "scores"), "The last thing to do.")
-MINUTES = flags.DEFINE_float("minutes", 0.0, "Save and end after so long, with exit code 75; 0: go on to the end.")
+MINUTES = flags.DEFINE_float("minutes", 0.0, "End after so long: a training saves and exits with code 75; 0: go on.")
 SHIP = flags.DEFINE_bool("ship", False, "Make the result the model of `actavatar demo`.")
 
 

@@ -225,7 +225,7 @@ def evaluate(
 
 
 def ceiling(encoders: Encoders, world: World, seeds: Iterable[int]) -> Report:
-    """The scores of drawn clips that went through the codec and back: no model behind it can do better."""
+    """The scores of drawn clips that went through the codec and back: what it costs, whatever model is behind it."""
     clips = dataset.draw(world, seeds)
     return score((clip, encoders.decode(encoders.video(clip.frames), clip.frames[0])) for clip in clips)
 
