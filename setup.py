@@ -16,6 +16,7 @@ CORE = [
     "grain>=0.2.18",
     "ml-collections>=1.1",
     "numpy>=2",
+    "psutil>=6",
     "scipy>=1.14",
     "jaxtyping>=0.3",
     "safetensors>=0.6",

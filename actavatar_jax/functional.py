@@ -4,6 +4,7 @@ Modules give the architecture and the parameter names; everywhere else parameter
 that partitioning, sharding, checkpoints and `jax.jit` see ordinary pytrees. Names are joined by `/`.
 """
 
+import dataclasses
 import functools
 import re
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx, traverse_util
+
+from actavatar_jax import kernels
 
 Params = dict[str, Any]
 
@@ -27,8 +30,8 @@ def init(module_class: type, config: Any, key: jax.Array) -> Params:
 
 
 @functools.cache
-def _abstract(module_class: type, config: Any) -> tuple[Any, Params]:
-    module = nnx.eval_shape(lambda: module_class(config, rngs=nnx.Rngs(0)))
+def _abstract(module_class: type, *settings: Any) -> tuple[Any, Params]:
+    module = nnx.eval_shape(lambda: module_class(*settings, rngs=nnx.Rngs(0)))
     graphdef, params, rest = nnx.split(module, nnx.Param, ...)
     if jax.tree.leaves(rest):
         raise TypeError(f"{module_class.__name__} holds state other than parameters: {rest}")
@@ -40,9 +43,26 @@ def abstract(module_class: type, config: Any) -> Params:
     return jax.tree.map(lambda leaf: leaf, _abstract(module_class, config)[1])
 
 
-def bind(module_class: type, config: Any, params: Params) -> Any:
-    """The module `module_class(config)` holding `params`; cheap, and allowed inside `jax.jit`."""
-    return nnx.merge(_abstract(module_class, config)[0], params)
+def bind(module_class: type, config: Any, params: Params, execution: Any = None) -> Any:
+    """The module `module_class(config, execution)` holding `params`; cheap, and allowed inside `jax.jit`.
+
+    Without `execution` (a `models.execution.Execution`) the network computes as it does by itself, in float32.
+    """
+    settings = (config,) if execution is None else (config, execution)
+    return nnx.merge(_abstract(module_class, *settings)[0], kernels.fold(params))
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What a network is and how it computes, without its parameters: what compiled programs are told apart by."""
+
+    module: type
+    config: Any
+    execution: Any = None
+
+    def bind(self, params: Params) -> Any:
+        """The module holding `params`."""
+        return bind(self.module, self.config, params, self.execution)
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, Any]:

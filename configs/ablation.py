@@ -20,7 +20,7 @@ the table:
 
 from ml_collections import ConfigDict
 
-from actavatar_jax.training import settings
+from actavatar_jax.runs import settings
 from configs import puppets
 
 STAGE1_SHARE = 1 / 17  # of the steps

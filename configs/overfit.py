@@ -11,7 +11,7 @@ replaces the whole picture. `:runlocal` runs the same path in minutes and reache
 from ml_collections import ConfigDict
 
 from actavatar_jax.models.presets import ADAPTER
-from actavatar_jax.training import settings
+from actavatar_jax.runs import settings
 
 
 def get_config(arg: str = "") -> ConfigDict:

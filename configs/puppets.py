@@ -14,7 +14,7 @@ with a VAE that was trained there:
 from ml_collections import ConfigDict
 
 from actavatar_jax.models.presets import ADAPTER
-from actavatar_jax.training import settings
+from actavatar_jax.runs import settings
 
 # What one token of the transformer stands for: pixels a side, patch and reduction of the linear code, its channels, the
 # transformer's patch. `16` is the default; the others are its rivals.

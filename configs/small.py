@@ -9,7 +9,7 @@ README.md. `:runlocal` needs neither folder and reaches nothing.
 
 from ml_collections import ConfigDict
 
-from actavatar_jax.training import settings
+from actavatar_jax.runs import settings
 
 
 def get_config(arg: str = "") -> ConfigDict:

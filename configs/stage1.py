@@ -12,7 +12,7 @@ the adapter nothing to learn from):
 from ml_collections import ConfigDict
 
 from actavatar_jax.models.presets import ADAPTER
-from actavatar_jax.training import settings
+from actavatar_jax.runs import settings
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -3,7 +3,7 @@
 It starts from a fresh backbone with the adapter of stage 1, and with a fresh optimizer:
 
     python launch/train.py --config configs/stage2.py --workdir runs/stage2 \\
-        --config.model.folder=Wan2.2-TI2V-5B-Diffusers --config.adapter=runs/stage1/model \\
+        --config.model.folder=Wan2.2-TI2V-5B-Diffusers --config.adapter=runs/stage1/adapter.safetensors \\
         --config.data.dirs="('shards/motion',)"
 
 A small model from random weights needs the helps of its preset, and two of the training: its phase embeddings learn ten
@@ -17,7 +17,7 @@ On a laptop, with a tiny random model and made-up clips:
 
 from ml_collections import ConfigDict
 
-from actavatar_jax.training import settings
+from actavatar_jax.runs import settings
 
 
 def get_config(arg: str = "") -> ConfigDict:

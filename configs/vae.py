@@ -10,20 +10,20 @@ This wants an accelerator. On a CPU it does not reach useful quality; what can b
 
 from ml_collections import ConfigDict
 
-from actavatar_jax.training import settings
+from actavatar_jax.runs import settings
 
 
 def get_config(arg: str = "") -> ConfigDict:
     arg = settings.parse_arg(arg, runlocal=False, puppets=False)
     c = ConfigDict()
     c.seed = 0
+    c.precision = "float32"  # of the computation: float32 | bfloat16; weights stay float32
 
     c.model = ConfigDict()  # fields of VAEConfig; the latents' statistics are measured
     c.model.encoder_base = 32
     c.model.decoder_base = 48
     c.model.z_dim = 48
     c.model.res_blocks = 2
-    c.model.dtype = "float32"
 
     c.data = ConfigDict()
     c.data.source = "puppets" if arg.puppets else "clips"

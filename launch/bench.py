@@ -24,8 +24,7 @@ import typer
 from actavatar_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from data_pipelines.table import Clip
-    from data_pipelines.table.steps import Step
+    from data_pipelines.table import Clip, Step
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -43,7 +42,7 @@ def dit(
     layers: int = 4,
     heads: int = 8,
     head_dim: int = 64,
-    attention: str = "chunked",
+    attention: str = "auto",
 ) -> None:
     """One forward of the transformer, fp32, same weights: jitted ours against diffusers' WanTransformer3DModel."""
     import jax
@@ -52,6 +51,7 @@ def dit(
 
     from actavatar_jax import functional
     from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
+    from actavatar_jax.models.execution import Execution
     from actavatar_jax.weights import names
     from actavatar_jax.weights.tables import dit as tables
 
@@ -71,8 +71,8 @@ def dit(
         layers=layers,
         text_dim=256,
         audio=AudioAdapterConfig(feature_layers=2, feature_width=64, hidden=64, tokens=32, token_width=64),
-        attention=attention,
     )
+    execution = Execution(attention=attention)
     params = functional.init(ActAvatarDiT, config, jax.random.key(0))  # the adapter stays at its identity
     source = names.Arrays({name: value.detach().numpy() for name, value in peer.state_dict().items()})
     params = names.import_params(
@@ -93,13 +93,13 @@ def dit(
 
     @jax.jit
     def prepare(params):
-        model = functional.bind(ActAvatarDiT, config, params)
+        model = functional.bind(ActAvatarDiT, config, params, execution)
         ids = np.zeros((1, 512), np.int32)
         return model.cache(model.condition(text, ids, np.zeros((1, 8, 2), np.float32), audio, grid))
 
     @jax.jit
     def forward(params, conditions):
-        return functional.bind(ActAvatarDiT, config, params)(latents, times, conditions)
+        return functional.bind(ActAvatarDiT, config, params, execution)(latents, times, conditions)
 
     conditions = prepare(params)
     theirs = {
@@ -148,15 +148,23 @@ def loader(
 
 def write_records(folder: Path, count: int) -> int:
     """Writes a dataset of `count` random records with 160 text tokens each; its size in bytes."""
-    from data_pipelines.loading.synthetic import SyntheticSource
-    from data_pipelines.shards import dataset as shards
-    from data_pipelines.shards.buckets import Bucket
+    from data_pipelines.loading import SyntheticSource
+    from data_pipelines.shards import (
+        BFLOAT16,
+        LATENT_LAYOUT,
+        SCHEMA_VERSION,
+        Bucket,
+        Record,
+        list_shards,
+        serialize_record,
+        write_dataset,
+    )
 
     source = SyntheticSource(Bucket(704, 1280, 125))
     rng = np.random.default_rng(0)
 
-    def record(index: int) -> shards.Record:
-        embeds = rng.standard_normal((160, source.text_dim), np.float32).astype(shards.BFLOAT16)
+    def record(index: int) -> Record:
+        embeds = rng.standard_normal((160, source.text_dim), np.float32).astype(BFLOAT16)
         text = {
             "text_tokens": np.arange(160, dtype=np.int32),
             "phase_ids": np.zeros(160, np.int8),
@@ -165,16 +173,16 @@ def write_records(folder: Path, count: int) -> int:
         return source[index] | text
 
     metadata = {
-        "schema": shards.SCHEMA,
-        "layout": shards.LAYOUT,
+        "schema": SCHEMA_VERSION,
+        "layout": LATENT_LAYOUT,
         "fps": 25,
         "encoders": {},
         "latent_shape": list(source[0]["latents"].shape),
         "empty_prompt": source.empty_prompt().to_dict(),
     }
     folder.mkdir(parents=True)
-    shards.write_dataset(folder, (shards.serialize(record(i)) for i in range(count)), count, 128, metadata)
-    return sum(path.stat().st_size for path in shards.shard_paths(folder))
+    write_dataset(folder, (serialize_record(record(i)) for i in range(count)), count, 128, metadata)
+    return sum(path.stat().st_size for path in list_shards(folder))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +195,7 @@ class Rate:
 
 def read_pass(shard_dir: str, batch: int, records: int, seed: int) -> Rate:
     """Reads as many batches as hold all records once, after one that is not counted."""
-    from data_pipelines.loading.loader import make_loader
+    from data_pipelines.loading import make_loader
 
     before, count = peak_memory(), -(-records // batch)
     batches = iter(make_loader(shard_dir, batch_size=batch, seed=seed))
@@ -233,8 +241,7 @@ def filters(
 
 def prepared_clips(clip_dir: Path, count: int) -> "list[Clip]":
     """The first clips of a prepared folder. Raises InputError where there are fewer."""
-    from data_pipelines.table import read_manifest
-    from data_pipelines.table.steps import clip_path
+    from data_pipelines.table import clip_path, read_manifest
 
     prepared = (clip for clip in read_manifest(clip_dir) if clip_path(clip, clip_dir).is_file())
     clips = list(itertools.islice(prepared, count))
@@ -246,7 +253,7 @@ def prepared_clips(clip_dir: Path, count: int) -> "list[Clip]":
 def filter_row(step: "Step", clips: "Sequence[Clip]", clip_dir: Path) -> list[str]:
     """Its name, speed and cost, "-" where it measures nothing without a model, and whether it has one."""
     from actavatar_jax.media import probe
-    from data_pipelines.table.steps import clip_path
+    from data_pipelines.table import clip_path
 
     model = "none needed"
     if dataclasses.is_dataclass(step.measure):  # its fields are the model's files
@@ -262,7 +269,7 @@ def filter_row(step: "Step", clips: "Sequence[Clip]", clip_dir: Path) -> list[st
 
 def measured(step: "Step", clip: "Clip", clip_dir: Path) -> dict:
     """The clip's columns. Raises InputError where there are none, as the time for it would be no measure."""
-    from data_pipelines.table.report import Skip
+    from data_pipelines.table import Skip
 
     try:
         return step.measure(clip, clip_dir)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,14 +26,15 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # the checkpoint library reports every step of its own at INFO
     from actavatar_jax.encoders import Encoders
     from actavatar_jax.runs import training
+    from actavatar_jax.runs.exporting import export_model
     from actavatar_jax.runs.small_world import init_model
-    from data_pipelines.clips.prepare import prepare
-    from data_pipelines.shards.encode import encode
+    from data_pipelines.clips import prepare_clips
+    from data_pipelines.shards import encode_clips
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     clips, side = config.clips, config.clips.side
     collect(Path(VIDEOS.value), workdir / "videos", clips)
-    print(prepare(workdir / "videos", workdir / "clips", min_frames=clips.frames, min_side=side))
+    print(prepare_clips(workdir / "videos", workdir / "clips", min_frames=clips.frames, min_side=side))
     if not (workdir / "base" / "model_index.json").exists():
         init_model(
             workdir / "clips", workdir / "base", channels=clips.channels, size=(side, side), num_frames=clips.frames
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> None:
     encoders = Encoders.from_folder(workdir / "base")
     sizes = f"{side}x{side}"
     print(
-        encode(
+        encode_clips(
             workdir / "clips",
             workdir / "shards",
             encoders,
@@ -56,9 +57,20 @@ def main(argv: list[str]) -> None:
         deaf.model.folder, deaf.steps, deaf.rules = str(workdir / "base"), config.backbone_steps, config.backbone_rules
         deaf.data.text_drop, deaf.data.audio_drop, deaf.data.both_drop = 0.0, 0.9, 0.1
         config.model.folder = str(workdir / "backbone" / "model")
-    training.run_training(deaf, workdir / "backbone")
-    training.run_training(config, workdir)
+    training.run_training(training_part(deaf), workdir / "backbone")
+    training.run_training(training_part(config), workdir)
+    if not (workdir / "model").exists():
+        export_model(workdir / "backbone" / "model", workdir / "model", workdir / "adapter.safetensors")
     score(config, workdir)
+
+
+def training_part(config: ConfigDict) -> ConfigDict:
+    """The settings of a training alone, without those of this program."""
+    part = config.copy_and_resolve_references()
+    with part.unlocked():
+        for name in ("clips", "backbone_steps", "backbone_rules"):
+            del part[name]
+    return part
 
 
 def collect(videos: Path, folder: Path, clips) -> None:
@@ -74,8 +86,8 @@ def score(config, workdir: Path) -> None:
     """Samples every scored window, prints its figures, and writes them to WORKDIR/scores.json."""
     from actavatar_jax import ActAvatarPipeline
     from actavatar_jax.media import SAMPLES_PER_FRAME, contact_sheet, load_video, psnr
+    from actavatar_jax.runs.settings import chosen
     from actavatar_jax.storage.documents import write_json
-    from actavatar_jax.training.settings import chosen
 
     clips, options = config.clips, chosen(config.sample)
     pipeline = ActAvatarPipeline.from_pretrained(workdir / "model")

@@ -22,15 +22,16 @@ def table(
 
     from actavatar_jax import planning
     from actavatar_jax.errors import InputError
-    from actavatar_jax.training.settings import read_config
+    from actavatar_jax.runs.settings import read_config
+    from actavatar_jax.runs.workload import workload_of
 
     jax.config.update("jax_platforms", "cpu")  # accelerators of this machine are left alone
     try:
-        settings = read_config(config, [word for word in words if word.startswith("--")])
+        workload = workload_of(read_config(config, [word for word in words if word.startswith("--")]))
         plans = []
         for word in tqdm([word for word in words if not word.startswith("--")], unit="plan"):
             where, _, mesh = word.partition("@")
-            plans.append(planning.plan_training(settings, where, mesh) if mesh else planning.search(settings, where)[0])
+            plans.append(planning.plan_training(workload, where, mesh) if mesh else planning.search(workload, where)[0])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -21,8 +21,8 @@ def main(argv: list[str]) -> None:
     from actavatar_jax.errors import InputError
     from actavatar_jax.puppets.dataset import drawn_windows
     from actavatar_jax.puppets.world.clips import World
-    from actavatar_jax.training.vae import train_vae
-    from data_pipelines.clips.pixels import pixel_windows
+    from actavatar_jax.runs.vae import run_vae_training
+    from data_pipelines.clips import cut_pixel_windows
 
     config, data = CONFIG.value, CONFIG.value.data
     frames = max(frames for _, frames, _ in config.phases)
@@ -30,8 +30,8 @@ def main(argv: list[str]) -> None:
         if data.source == "puppets":
             clips = drawn_windows(World(side=data.size), frames, data.windows_per_visit, seed=config.seed)
         else:
-            clips = pixel_windows(Path(data.dir), data.size, frames, data.windows_per_visit, seed=config.seed)
-        train_vae(config, clips, Path(WORKDIR.value))
+            clips = cut_pixel_windows(Path(data.dir), data.size, frames, data.windows_per_visit, seed=config.seed)
+        run_vae_training(config, clips, Path(WORKDIR.value))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -2,12 +2,13 @@ import json
 
 import pytest
 
-from actavatar_jax import functional
+from actavatar_jax import Sampling, functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
 from actavatar_jax.models.presets import ADAPTER
-from actavatar_jax.runs import training
-from actavatar_jax.training import settings
+from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.runs import settings
+from actavatar_jax.runs.resolve import in_steps
 from actavatar_jax.training.groups import multipliers
 from configs import small, stage1, stage2
 
@@ -16,14 +17,14 @@ STAGES = {"stage1": stage1, "stage2": stage2}
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_holds_the_values_of_the_paper_and_fits_the_full_model(name):
-    config = training.in_steps(STAGES[name].get_config(), examples=100_000)
+    config = in_steps(STAGES[name].get_config(), examples=100_000)
     assert config.steps == {"stage1": 20_000, "stage2": 14_000}[name]
     assert (config.data.batch_size, config.optim.learning_rate, config.optim.warmup) == (40, 5e-6, 500)
     assert (config.data.text_drop, config.data.audio_drop, config.data.both_drop) == (0.1, 0.1, 0.05)
     assert (config.time_law.shift, config.time_law.noisy_share, config.sample.every) == (5.0, 0.0, 0)
     json.dumps(config.to_dict())  # as each checkpoint does
 
-    speeds = multipliers(functional.abstract(ActAvatarDiT, DiTConfig()), config.rules)
+    speeds = multipliers(functional.abstract(ActAvatarDiT, DiTConfig()), ParameterGroups(config.rules))
     trained = {name for name, speed in speeds.items() if speed is not None}
     assert trained == set(functional.split(speeds, ADAPTER)[0] if name == "stage1" else speeds)
 
@@ -37,7 +38,7 @@ def test_a_small_model_from_scratch_gets_its_helps_in_stage_2():
 
 
 def test_the_small_world_learns_everything_from_scratch_at_either_size():
-    whole, shrunk = (training.in_steps(small.get_config(arg), examples=4) for arg in ("", "runlocal"))
+    whole, shrunk = (in_steps(small.get_config(arg), examples=4) for arg in ("", "runlocal"))
     for config in (whole, shrunk):
         assert (config.rules, config.precision, config.model.remat) == (settings.FROM_SCRATCH, "float32", "none")
         assert (config.optim.schedule, config.optim.learning_rate, config.time_law.noisy_share) == ("cosine", 1e-3, 0.5)
@@ -55,6 +56,17 @@ def test_sampling_is_the_model_folders_but_for_what_is_set():
     assert settings.chosen(config.sample) == wanted
     with pytest.raises(InputError, match=r"configs/stage2\.py cannot be used"):
         settings.read_config("configs/stage2.py", ["--config.sample.pace=8"])
+
+
+def test_an_interval_of_guidance_is_set_in_files_and_behind_them():
+    sample = settings.sampling(guidance_interval=(0.2, 0.9), skip=0.1)
+    assert settings.chosen(sample) == {"guidance_interval": (0.2, 0.9), "skip": 0.1}
+    for written in ("(0.2, 1)", "0.2,1"):
+        config = settings.read_config("configs/stage2.py", [f"--config.sample.guidance_interval={written}"])
+        assert Sampling(**settings.chosen(config.sample)).guidance_interval == (0.2, 1.0)
+    config = settings.read_config("configs/stage2.py", ["--config.sample.guidance_interval=0.2"])
+    with pytest.raises(InputError, match="accepted is a list of 2"):
+        Sampling(**settings.chosen(config.sample))
 
 
 def test_the_argument_behind_the_colon():

@@ -1,15 +1,20 @@
 """The pipeline around the model: whose options count, what is remarked on, which portraits it takes."""
 
+import contextlib
 import dataclasses
+import json
 
 import jaxtyping
 import numpy as np
 import pytest
+from PIL import Image
 
 from actavatar_jax import ActAvatarPipeline, InputError, Sampling, pipeline
-from actavatar_jax.media import fit_image
+from actavatar_jax.media import fit_image, load_sound, load_video
 from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.runs.jobs import read_jobs, run_jobs
 from actavatar_jax.runs.small_world import make_model
+from tests.media.sounds import encode, tones
 
 SIZE, FRAMES = (64, 64), 9
 OWN = Sampling(steps=3, text_guidance=2.0, audio_guidance=2.0, negative_prompt="dull", seed=5)
@@ -62,13 +67,31 @@ def sampled(monkeypatch):
 
 def test_a_call_is_its_latents_decoded(make):
     pipe, picture = make(), clip(20)[0]
-    latents, fitted, speech = pipe.sample_latents(picture[:60], SPEECH, PROMPT)
+    latents, fitted, sound = pipe.sample_latents(picture[:60], SPEECH, PROMPT)
     assert latents.shape == (3, 4, 4, PRESETS["tiny"].transformer.in_channels) and isinstance(latents, np.ndarray)
     np.testing.assert_array_equal(fitted, fit_image(picture[:60], *SIZE))
-    np.testing.assert_array_equal(speech, SPEECH)
+    np.testing.assert_array_equal(sound.samples[:, 0], SPEECH)
     video = pipe(picture[:60], SPEECH, PROMPT)
     np.testing.assert_array_equal(video.frames, pipe.encoders.decode(latents, fitted))
-    np.testing.assert_array_equal(video.audio, speech)
+    np.testing.assert_array_equal(video.audio, SPEECH)
+
+
+def test_the_videos_of_jobs_sound_like_their_recordings(make, tmp_path, sampled):
+    Image.fromarray(clip(20)[0]).save(tmp_path / "face.png")
+    encode(tmp_path / "long.wav", tones(44100, 0.5, 450, 1000), 44100)
+    encode(tmp_path / "short.flac", tones(48000, 0.25, 450, 1000), 48000, "flac")
+    rows = [
+        {"image": "face.png", "audio": name, "prompt": PROMPT, "out": f"{name}.mp4"}
+        for name in ("long.wav", "short.flac")
+    ]
+    (tmp_path / "jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with contextlib.chdir(tmp_path):
+        assert run_jobs(make(), read_jobs(tmp_path / "jobs.jsonl", {})) == 0
+    for row, rate in zip(rows, (44100, 48000), strict=True):
+        video = load_video(tmp_path / row["out"])
+        given = load_sound(tmp_path / row["audio"], FRAMES)
+        assert (video.sound.rate, video.sound.samples.shape) == (rate, (FRAMES * rate // 25, 2))
+        assert np.sqrt(np.mean((video.sound.samples - given.samples) ** 2)) < 0.03  # left and right exchanged: 0.5
 
 
 def test_single_options_win_over_sampling_and_that_over_the_folder(make, sampled):

@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from actavatar_jax.puppets.world.clips import World, write_clips
-from actavatar_jax.runs import training
+from actavatar_jax.runs.resolve import in_steps
 from actavatar_jax.weights.folder import load_defaults
 from configs import small, stage2
 from tests.commands import actavatar
@@ -58,7 +58,7 @@ def test_lengths_and_times_are_those_of_the_configs(section):
     lengths = [
         (int(steps.replace(",", "")), int(batch)) for steps, batch in re.findall(r"(\S+) steps of batch (\d+)", section)
     ]
-    configs = [training.in_steps(config.get_config(), examples=4) for config in (small, stage2)]
+    configs = [in_steps(config.get_config(), examples=4) for config in (small, stage2)]
     assert lengths == [(config.steps, config.data.batch_size) for config in configs]
 
     short, long = map(float, re.findall(r"about ([\d.]+)\s+CPU-seconds", section))

@@ -45,10 +45,10 @@ def prepare(
     beam_option: BeamOption = None,
 ) -> None:
     """Videos -> clips of 25 fps and 16 kHz with a manifest; says what was skipped and why."""
-    from data_pipelines.clips.prepare import prepare
+    from data_pipelines.clips import prepare_clips
 
     settings = {"runner": runner, "workers": workers, "beam_options": beam_option or ()}
-    print(prepare(videos, clip_dir, min_frames=min_frames, min_side=min_side, trim=trim, **settings))
+    print(prepare_clips(videos, clip_dir, min_frames=min_frames, min_side=min_side, trim=trim, **settings))
 
 
 @app.command("filter", epilog="Example: actavatar filter clips/ --models models/")
@@ -62,7 +62,7 @@ def filter_clips(
     beam_option: BeamOption = None,
 ) -> None:
     """Measures prepared clips: columns of the manifest; rejects nothing."""
-    from data_pipelines.filters.run import filter_clips
+    from data_pipelines.filters import filter_clips
 
     settings = {"stage": stage, "runner": runner, "workers": workers, "beam_options": beam_option or ()}
     for report in filter_clips(clip_dir, steps.split(",") if steps else None, models, **settings):
@@ -76,9 +76,9 @@ def select(
     rules: Annotated[Path | None, typer.Option(help="Thresholds, YAML; default: the stage's own.")] = None,
 ) -> None:
     """Chooses the clips of a stage by thresholds; says which rule left out how many."""
-    from data_pipelines.selection.selection import select
+    from data_pipelines.selection import select_clips
 
-    print(select(clip_dir, stage, rules))
+    print(select_clips(clip_dir, stage, rules))
 
 
 @app.command(epilog="Example: actavatar annotate clips/ --server http://localhost:8000/v1 --model Qwen3-Omni-30B-A3B")
@@ -95,13 +95,12 @@ def annotate(
 ) -> None:
     """Has a multimodal model write what happens in the clips of stage 2; resumable, answers are kept."""
     from actavatar_jax.prompt.tokenizer import load_tokenizer
-    from data_pipelines.annotation.annotate import annotate
-    from data_pipelines.annotation.client import ChatClient, Server
+    from data_pipelines.annotation import ChatClient, Server, annotate_clips
 
     tokenizer = load_tokenizer(encoder / "tokenizer") if encoder else None
     settings = Server(server, model, key=key, audio_part=audio_part, per_minute=per_minute, seed=seed)
     with ChatClient(settings) as client:
-        print(annotate(clip_dir, client, parallel=parallel, tokenizer=tokenizer))
+        print(annotate_clips(clip_dir, client, parallel=parallel, tokenizer=tokenizer))
 
 
 @app.command(epilog="Example: actavatar encode clips/ shards/ --model Wan2.2-TI2V-5B-Diffusers")
@@ -120,17 +119,16 @@ def encode(
 ) -> None:
     """Clips -> encoded shards, resumable, by one process or by several; says what was skipped and why."""
     from actavatar_jax.encoders import Encoders
-    from data_pipelines.shards import encode as encoding
-    from data_pipelines.shards.buckets import DEFAULT_SIZES
+    from data_pipelines.shards import DEFAULT_SIZES, commit_shards, encode_clips
 
     if commit == (model is not None):
         raise InputError("Give --model to encode clips, or --commit to write the shards of all slices.")
     if commit:
-        print(encoding.commit(clip_dir, shard_dir))
+        print(commit_shards(clip_dir, shard_dir))
         return
     encoders = Encoders.from_folder(model, dtype=dtype, audio_encoder=audio_encoder)
     settings = {"frames": frames, "buckets": buckets or DEFAULT_SIZES, "stride_frames": stride, "stage": stage}
-    print(encoding.encode(clip_dir, shard_dir, encoders, process=_slice(process), **settings))
+    print(encode_clips(clip_dir, shard_dir, encoders, process=_slice(process), **settings))
 
 
 @pages.command("inspect", epilog="Example: actavatar data inspect clips/ --out clips.html")
@@ -140,9 +138,9 @@ def inspect(
     samples: Annotated[int, typer.Option(min=0, help="Clips to show.")] = 24,
 ) -> None:
     """One web page of counts, hours, reasons, histograms and samples."""
-    from data_pipelines.pages.inspection import inspect
+    from data_pipelines.pages import inspect_folder
 
-    inspect(folder, out, samples=samples)
+    inspect_folder(folder, out, samples=samples)
 
 
 @app.command(epilog="Example: actavatar init clips/ model/ --preset small --channels 96")

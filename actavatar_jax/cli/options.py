@@ -1,5 +1,6 @@
-"""Options that several commands have: the server of a multimodal model."""
+"""Options that several commands have: of a model and of sampling, and the server of a multimodal model."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,3 +9,16 @@ ServerUrl = Annotated[str, typer.Option(help="OpenAI-compatible address, with /v
 ModelName = Annotated[str, typer.Option(help="Name of the multimodal model there.")]
 Key = Annotated[str | None, typer.Option(envvar="ACTAVATAR_API_KEY", help="Key of a hosted server.")]
 AudioPart = Annotated[str, typer.Option(help="audio_url (vLLM, sglang-jax) or input_audio (hosted).")]
+
+Model = Annotated[Path, typer.Option(help="Model folder.")]
+Dtype = Annotated[str, typer.Option(help="float32 or bfloat16.")]
+AttentionForm = Annotated[str, typer.Option(help="auto, xla, chunked, cudnn or splash.")]
+AudioEncoder = Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")]
+Adapter = Annotated[Path | None, typer.Option(help="Audio adapter that stage 1 wrote: adapter.safetensors.")]
+Lora = Annotated[list[str] | None, typer.Option(help="LoRA file, or FILE:strength; may be given again.")]
+Memory = Annotated[str, typer.Option(help="Of one device: auto, or such as 24GB; what is too much waits elsewhere.")]
+Anyway = Annotated[bool, typer.Option("--anyway", help="Also of a portrait that the model cannot show.")]
+Steps = Annotated[int | None, typer.Option(help="Solver steps; default: the model's own.")]
+Solver = Annotated[str | None, typer.Option(help="unipc, dpm++, euler, or mean with 1 step; default: the model's own.")]
+Shift = Annotated[float | None, typer.Option(help="Warp of the noise levels; default: the model's own.")]
+Scale = Annotated[float | None, typer.Option(help="Default: the model's own.")]

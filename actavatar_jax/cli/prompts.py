@@ -28,8 +28,7 @@ def prompt_write(
 ) -> None:
     """Has a multimodal model propose what the person should do during a speech."""
     from actavatar_jax.storage.documents import write_json
-    from data_pipelines.annotation.client import ChatClient, Server
-    from data_pipelines.annotation.write import write_prompt
+    from data_pipelines.annotation import ChatClient, Server, write_prompt
 
     with ChatClient(Server(server, model, key=key, audio_part=audio_part, seed=seed)) as client:
         prompt = write_prompt(image, audio, client, seconds=seconds)

@@ -1,4 +1,4 @@
-"""The commands that make videos: `demo` and `sample`."""
+"""The commands that make videos: `demo` and `sample`; `calibrate` for a model that is to make them faster."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,21 @@ from typing import Annotated
 
 import typer
 
+from actavatar_jax.cli.options import (
+    Adapter,
+    Anyway,
+    AttentionForm,
+    AudioEncoder,
+    Dtype,
+    Lora,
+    Memory,
+    Model,
+    Scale,
+    Shift,
+    Solver,
+    Steps,
+)
+from actavatar_jax.cli.progress import StepBar
 from actavatar_jax.errors import InputError
 
 app = typer.Typer()
@@ -35,40 +50,55 @@ def demo(
     '--prompt "A woman speaking. [0-2s] Waves." --out talk.mp4'
 )
 def sample(
-    model: Annotated[Path, typer.Option(help="Model folder.")],
+    model: Model,
     image: Annotated[Path | None, typer.Option(help="Portrait.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="Speech.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Speech; the video keeps its rate and channels.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Text, or a .json, .yaml or .txt file.")] = None,
     out: Annotated[Path | None, typer.Option(help="The mp4 to write.")] = None,
     jobs: Annotated[Path | None, typer.Option(help="JSON lines with image, audio, prompt, out and options.")] = None,
     frames: Annotated[int | None, typer.Option(help="4k+1 at 25 fps; default: the model's own.")] = None,
     height: Annotated[int | None, typer.Option(help="Pixels; default: the model's own, or from the image.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels; default: the model's own, or from the image.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Solver steps; default: the model's own.")] = None,
-    solver: Annotated[
-        str | None, typer.Option(help="unipc, dpm++, euler, or mean with 1 step; default: the model's own.")
-    ] = None,
-    shift: Annotated[float | None, typer.Option(help="Warp of the noise levels; default: the model's own.")] = None,
-    text_guidance: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
-    audio_guidance: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
+    steps: Steps = None,
+    solver: Solver = None,
+    shift: Shift = None,
+    text_guidance: Scale = None,
+    audio_guidance: Scale = None,
     guidance: Annotated[
         str | None,
         typer.Option(help="auto, joint, text_first, audio_first or audio_only; default: the model's own."),
     ] = None,
+    guidance_interval: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Noise levels with guidance; default: the model's own."),
+    ] = None,
+    skip: Annotated[
+        float | None,
+        typer.Option(help="Leave out steps while the velocity changes by less than this, such as 0.1; see calibrate."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the noise; default: the model's own.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Also of a portrait that the model cannot show.")] = False,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    attention: Annotated[str, typer.Option(help="xla, chunked, cudnn or splash.")] = "xla",
-    audio_encoder: Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")] = None,
+    anyway: Anyway = False,
+    preview: Annotated[
+        Path | None, typer.Option(help="Folder for a picture of the video as it is after the latest step.")
+    ] = None,
+    dtype: Dtype = "float32",
+    attention: AttentionForm = "auto",
+    audio_encoder: AudioEncoder = None,
+    quantize: Annotated[str | None, typer.Option(help="int8 or fp8: weights in half the memory of bfloat16.")] = None,
+    lora: Lora = None,
+    adapter: Adapter = None,
+    memory: Memory = "auto",
 ) -> None:
     """Makes a talking video, or one for each line of a jobs file (those that exist are skipped)."""
     from actavatar_jax.runs.jobs import Job, read_jobs, run_jobs
+    from actavatar_jax.runs.preview import save_preview
 
     options = {
         "num_frames": frames, "height": height, "width": width, "steps": steps, "solver": solver, "shift": shift,
-        "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance, "seed": seed,
-        "negative_prompt": negative_prompt, "anyway": anyway or None,
+        "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance,
+        "guidance_interval": guidance_interval, "skip": skip, "seed": seed, "negative_prompt": negative_prompt,
+        "anyway": anyway or None,
     }  # fmt: skip
     shared = {name: value for name, value in options.items() if value is not None}
     single = {"--image": image, "--audio": audio, "--prompt": prompt, "--out": out}
@@ -79,6 +109,49 @@ def sample(
         raise InputError(f"A single video needs {', '.join(single)}; {', '.join(missing)} is not given.")
     rows = read_jobs(jobs, shared) if jobs else [Job(str(image), str(audio), prompt, str(out), shared)]
     loading = {"dtype": dtype, "attention": attention, "audio_encoder": audio_encoder}
-    failed = run_jobs(model, rows, skip_finished=jobs is not None, **loading)
+    loading |= {"quantize": quantize, "loras": lora or [], "adapter": adapter, "memory": memory}
+
+    def watch(pipeline, job):
+        bar = StepBar()
+
+        def callback(step):
+            bar(step)
+            if preview:
+                save_preview(preview / f"{Path(job.out).stem}.png", pipeline.encoders, step)
+
+        return callback
+
+    failed = run_jobs(model, rows, skip_finished=jobs is not None, watch=watch, **loading)
     if failed:
         sys.exit(2)
+
+
+@app.command(
+    epilog="Example: actavatar calibrate --model M --image face.png --audio speech.wav "
+    '--prompt "A woman speaking. [0-2s] Waves."'
+)
+def calibrate(
+    model: Model,
+    image: Annotated[Path, typer.Option(help="Portrait.")],
+    audio: Annotated[Path, typer.Option(help="Speech.")],
+    prompt: Annotated[str, typer.Option(help="Text, or a .json, .yaml or .txt file.")],
+    steps: Steps = None,
+    solver: Solver = None,
+    shift: Shift = None,
+    text_guidance: Scale = None,
+    audio_guidance: Scale = None,
+    anyway: Anyway = False,
+    dtype: Dtype = "float32",
+    attention: AttentionForm = "auto",
+    audio_encoder: AudioEncoder = None,
+) -> None:
+    """Measures on one video how the velocity changes, and stores that in the model folder: for `sample --skip`."""
+    from actavatar_jax.runs.calibration import calibrate
+
+    options = {
+        "steps": steps, "solver": solver, "shift": shift, "text_guidance": text_guidance,
+        "audio_guidance": audio_guidance,
+    }  # fmt: skip
+    given = {name: value for name, value in options.items() if value is not None}
+    loading = {"dtype": dtype, "attention": attention, "audio_encoder": audio_encoder}
+    print(calibrate(model, image, audio, prompt, options=given, anyway=anyway, watch=StepBar(), **loading))

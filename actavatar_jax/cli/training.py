@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from actavatar_jax.cli.options import Adapter, Lora
 from actavatar_jax.cli.progress import show_progress
 from actavatar_jax.errors import InputError
 
@@ -20,7 +21,7 @@ app = typer.Typer()
 )
 def train(
     config: Annotated[str, typer.Option(help="Config file, with its argument behind a colon.")],
-    workdir: Annotated[Path, typer.Option(help="Checkpoints, logs, samples and the trained model folder.")],
+    workdir: Annotated[Path, typer.Option(help="Checkpoints, logs, samples and what was trained.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Changed settings: --config.NAME=VALUE ...")] = None,
 ) -> None:
     """Trains as launch/train.py does; goes on from the last checkpoint in the work folder."""
@@ -28,10 +29,24 @@ def train(
 
     from actavatar_jax.puppets.dataset import SOURCES
     from actavatar_jax.runs import training
-    from actavatar_jax.training.settings import read_config
+    from actavatar_jax.runs.settings import read_config
 
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
     training.run_training(read_config(config, overrides or []), workdir, sources=SOURCES)
+
+
+@app.command(epilog="Example: actavatar export Wan2.2-TI2V-5B-Diffusers model/ --adapter runs/s1/adapter.safetensors")
+def export(
+    base: Annotated[Path, typer.Argument(help="Model folder that the training started from.")],
+    out: Annotated[Path, typer.Argument(help="The model folder to write.")],
+    adapter: Adapter = None,
+    lora: Lora = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or bfloat16; default: as it is stored.")] = None,
+) -> None:
+    """Base, adapter and LoRA -> a whole model folder."""
+    from actavatar_jax.runs.exporting import export_model
+
+    export_model(base, out, adapter, lora or [], dtype)
 
 
 @app.command(
@@ -50,21 +65,22 @@ def plan(
     import jax
 
     from actavatar_jax import planning
-    from actavatar_jax.training.settings import read_config
+    from actavatar_jax.runs.settings import read_config
+    from actavatar_jax.runs.workload import workload_of
 
     if search and mesh:
         raise InputError("Give either --mesh or --search, which tries every mesh, not both.")
     jax.config.update("jax_platforms", "cpu")  # accelerators of this machine are left alone
-    settings = read_config(config, overrides or [])
+    workload = workload_of(read_config(config, overrides or []))
     if search:
         with tqdm(unit="mesh", desc="planning") as bar:
-            plans = planning.search(settings, topology, report=partial(show_progress, bar, topology))
+            plans = planning.search(workload, topology, report=partial(show_progress, bar, topology))
         print(planning.compare(plans))
     else:
-        plans = [planning.plan_training(settings, topology, mesh or settings.mesh)]
+        plans = [planning.plan_training(workload, topology, mesh or workload.training.mesh)]
         print(planning.describe(plans[0]))
         if not plans[0].fits:
-            for tried in tqdm(planning.advise(settings, plans[0]), unit="plan", desc="looking for what fits"):
+            for tried in tqdm(planning.advise(workload, plans[0]), unit="plan", desc="looking for what fits"):
                 plans.append(tried)
             print(f"\n{planning.compare(plans)}\n\n{planning.verdict(plans)}")
     if json:

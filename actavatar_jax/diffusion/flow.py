@@ -6,6 +6,7 @@ never noised, its timestep is 0, and the loss leaves it out.
 B batch, T latent frames, H W latent height and width, C latent channels.
 """
 
+import typing
 from dataclasses import dataclass
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
+from actavatar_jax.checks import COUNT, POSITIVE, SHARE, check_fields
 from actavatar_jax.errors import InputError
 
 TRAIN_STEPS = 1000  # the model reads times as TRAIN_STEPS * t
@@ -64,6 +66,7 @@ def shift_time(u: Times, shift: float) -> Times:
     return shift * u / (1 + (shift - 1) * u)
 
 
+@typing.no_type_check  # of its fields it does so itself, in sentences
 @dataclass(frozen=True)
 class TimeLaw:
     """How training times are drawn: a uniform index over `steps` levels, warped by `shift`, without loss weight.
@@ -79,11 +82,7 @@ class TimeLaw:
     noisy_from: float = 0.9
 
     def __post_init__(self):
-        if not (self.shift > 0 and self.steps >= 1 and 0 <= self.noisy_share <= 1 and 0 <= self.noisy_from <= 1):
-            raise InputError(
-                f"{self} is not a law of times: shift must be positive, steps at least 1, noisy_share within [0, 1] "
-                "and noisy_from within [0, 1]."
-            )
+        check_fields(self, "setting time_law.", shift=POSITIVE, steps=COUNT, noisy_share=SHARE, noisy_from=SHARE)
 
     def sample(self, keys: Key[Array, "B"]) -> Float[Array, "B"]:
         """One time in (0, 1] for each key."""

@@ -1,10 +1,15 @@
-"""The sampler: all solver steps in one jitted scan.
+"""The sampler: all solver steps in one jitted program, or, for whoever watches, one program called for every step.
+
+Which guidance branches a step evaluates is known before the program runs, because noise levels are. The steps fall
+into stretches with the same branches, at most three (`Guidance.interval`), and each stretch is a scan.
 
 B batch, G guidance branches, T latent frames, H W latent height and width, C latent channels.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import jax
@@ -14,8 +19,19 @@ from jaxtyping import Array, Float, Integer
 
 from actavatar_jax.diffusion.flow import gaussian, keep_first_frame, sample_keys, spread_times
 from actavatar_jax.diffusion.guidance import Guidance, combine
-from actavatar_jax.diffusion.solvers import Sigmas, Solver, make_solver, model_times
+from actavatar_jax.diffusion.solvers import Sigmas, Solver, check_sigmas, make_solver, model_times
 from actavatar_jax.parallel.layout import BATCH, SEQ, constrain
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a callback sees after a solver step. The arrays stay where they were computed; on a mesh they are cut."""
+
+    done: int  # steps, this one included
+    steps: int  # in all
+    sigma: float  # the noise level that this step began at, where its velocity was predicted
+    velocity: Float[Array, "B T H W C"]  # guided
+    data: Float[Array, "B T H W C"]  # the clean latents as estimated from it; those of the last step are the result
 
 
 def sample(
@@ -27,6 +43,8 @@ def sample(
     solver: str,
     sigmas: Sigmas,
     guidance: Guidance,
+    unguided: Any = None,
+    callback: Callable[[Step], None] | None = None,
 ) -> Float[Array, "B T H W C"]:
     """Latents (float32) that the flow `velocity_fn` carries from `noise` to data.
 
@@ -34,22 +52,40 @@ def sample(
     called once per step for all guidance branches, branch-major: rows 0..B-1 are guidance.branches[0]. `conditions`
     is any pytree already laid out for those G*B rows; it reaches velocity_fn untouched and holds the parameters too.
     The program is compiled once per velocity_fn object and set of shapes, so pass the same function every time.
+    `unguided` is the same for the B rows of the branch that sees text and audio: a step outside guidance.interval
+    evaluates no other.
 
     Under `jax.set_mesh` the branches are cut over the axes of a batch and latent frames over those of a sequence.
 
     `first_frame` is the clean latent of the image: it is put back around every step, with timestep 0. None is text
     to video. `solver` and `sigmas` [steps + 1]: see solvers.py; they must be known outside jit.
+
+    `callback` is called after every step, in all processes alike. The host then waits for each step; the result is the
+    same to rounding. What it raises ends the sampling.
+
     Raises InputError for an unknown solver or sigmas that do not fall strictly from at most 1 to 0.
     """
-    return _integrate(
-        velocity_fn,
-        conditions,
-        noise,
-        first_frame,
-        make_solver(solver, sigmas),
-        model_times(solver, sigmas),
-        np.asarray(guidance.weights, np.float32),
-    )
+    integrator, times = make_solver(solver, sigmas), model_times(solver, sigmas)
+    levels = check_sigmas(sigmas)[:-1]
+    guided = guidance.guided(levels).tolist()
+    branches = {
+        True: (conditions, np.asarray(guidance.weights, np.float32)),
+        False: (unguided, np.ones(1, np.float32)),
+    }
+    if callback is None:
+        stretches = tuple((on, len(list(run))) for on, run in groupby(guided))
+        return _integrate(velocity_fn, stretches, branches, noise, first_frame, integrator, times)
+    carry = _begin(noise, first_frame, integrator)
+    for i, (on, sigma) in enumerate(zip(guided, np.float32(levels), strict=True)):
+        now = jax.tree.map(lambda x, i=i: x[i], (integrator, times))
+        carry, velocity, data = _advance(velocity_fn, *branches[on], first_frame, carry, now, sigma)
+        callback(Step(i + 1, len(guided), float(sigma), jax.block_until_ready(velocity), data))
+    return carry[0]
+
+
+def evaluations(guidance: Guidance, sigmas: Sigmas) -> int:
+    """How often `sample` evaluates the model, every guidance branch of every step counted."""
+    return int(np.where(guidance.guided(check_sigmas(sigmas)[:-1]), len(guidance.branches), 1).sum())
 
 
 def sample_noise(
@@ -60,28 +96,51 @@ def sample_noise(
     return gaussian(sample_keys(jax.random.key(seed, impl="threefry2x32"), sample_ids), shape)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=(0, 1))
 def _integrate(
     velocity_fn: Callable,
-    conditions: Any,
+    stretches: tuple[tuple[bool, int], ...],
+    branches: dict[bool, tuple[Any, Float[Array, "_"]]],
     noise: Float[Array, "B T H W C"],
     first_frame: Float[Array, "B 1 H W C"] | None,
     solver: Solver,
     times: Float[Array, "steps"],
-    weights: Float[Array, "G"],
 ) -> Float[Array, "B T H W C"]:
-    branches, (batch, frames) = len(weights), noise.shape[:2]
+    """All steps: stretches of (guided, how many steps), for each of which `branches` has conditions and weights."""
+    carry, begin = _begin(noise, first_frame, solver), 0
+    for guided, steps in stretches:
+        move = partial(_move, velocity_fn, *branches[guided], first_frame)
+        part = jax.tree.map(lambda x, a=begin, b=begin + steps: x[a:b], (solver, times))
+        carry, _ = jax.lax.scan(lambda carry, now, move=move: (move(carry, now)[0], None), carry, part)
+        begin += steps
+    return carry[0]
 
-    def step(carry, now):
-        latents, state = carry
-        coefficients, time = now
-        timesteps = spread_times(jnp.full(branches * batch, time), frames, clean_first=first_frame is not None)
-        branched = constrain(jnp.concatenate([latents] * branches), BATCH, SEQ)
-        velocities = velocity_fn(branched, timesteps, conditions)
-        velocity = constrain(combine(weights, velocities.reshape(branches, *latents.shape)), BATCH, SEQ)
-        latents, state = solver.step(coefficients, state, latents, velocity)
-        return (constrain(keep_first_frame(latents, first_frame), BATCH, SEQ), state), None
 
-    latents = constrain(keep_first_frame(noise.astype(jnp.float32), first_frame), BATCH, SEQ)
-    (latents, _), _ = jax.lax.scan(step, (latents, solver.init(latents)), (solver.coefficients, times))
-    return latents
+@partial(jax.jit, static_argnums=0)
+def _advance(velocity_fn, conditions, weights, first_frame, carry, now, sigma):
+    """One step, with its velocity and the estimate of the clean latents."""
+    after, velocity = _move(velocity_fn, conditions, weights, first_frame, carry, now)
+    return after, velocity, constrain(keep_first_frame(carry[0] - sigma * velocity, first_frame), BATCH, SEQ)
+
+
+@jax.jit
+def _begin(noise, first_frame, solver):
+    latents = keep_first_frame(noise.astype(jnp.float32), first_frame)
+    return _cut((latents, solver.init(latents)))
+
+
+def _move(velocity_fn, conditions, weights, first_frame, carry, now):
+    """(latents, solver's state) -> those after a step whose solver has the coefficients of that step; the velocity."""
+    (latents, state), (solver, time), branches = carry, now, len(weights)
+    times = jnp.full(branches * len(latents), time)
+    timesteps = spread_times(times, latents.shape[1], clean_first=first_frame is not None)
+    branched = constrain(jnp.concatenate([latents] * branches), BATCH, SEQ)
+    velocities = velocity_fn(branched, timesteps, conditions)
+    velocity = constrain(combine(weights, velocities.reshape(branches, *latents.shape)), BATCH, SEQ)
+    latents, state = solver.step(solver.coefficients, state, latents, velocity)
+    return _cut((keep_first_frame(latents, first_frame), state)), velocity
+
+
+def _cut(carry):
+    """Latents and the solver's state, which is made of such, the same over the mesh before and after every step."""
+    return jax.tree.map(lambda x: constrain(x, BATCH, SEQ), carry)

@@ -4,11 +4,11 @@ Commands, jobs, configs and model folders take their options and defaults from h
 """
 
 import dataclasses
-import types
 import typing
-from numbers import Integral, Real
 from typing import Any
 
+from actavatar_jax.checks import NOT_NEGATIVE, check_fields
+from actavatar_jax.diffusion.guidance import ALWAYS
 from actavatar_jax.diffusion.guidance import guidance as make_guidance
 from actavatar_jax.diffusion.solvers import sigma_grid
 from actavatar_jax.errors import InputError
@@ -28,6 +28,8 @@ class Sampling:
     text_guidance: float = 5.0
     audio_guidance: float = 5.0
     guidance: str = "auto"  # of `diffusion.guidance.FORMS`
+    guidance_interval: tuple[float, float] = ALWAYS  # noise levels, low and high, between which there is guidance
+    skip: float = 0.0  # noise levels between which the velocity changes less are left out (`diffusion.skipping`)
     negative_prompt: str | None = None  # None: the model's own
     num_frames: int | None = None  # 4k+1 at 25 fps; None: the model's own
     height: int | None = None  # pixels; None, with width: from the image at the model's own area
@@ -35,11 +37,9 @@ class Sampling:
     seed: int = 0  # of the initial noise
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = typed(f"sampling option {field.name}", getattr(self, field.name), field.type)
-            object.__setattr__(self, field.name, value)
+        check_fields(self, "sampling option ", skip=NOT_NEGATIVE)
         sigma_grid(self.solver, self.steps, self.shift)
-        make_guidance(self.guidance, self.text_guidance, self.audio_guidance)
+        make_guidance(self.guidance, self.text_guidance, self.audio_guidance, self.guidance_interval)
         if self.num_frames is not None:
             check_length(self.num_frames)
         if (self.height is None) != (self.width is None):
@@ -66,24 +66,3 @@ def check_length(frames: int) -> None:
 
 
 OPTIONS = tuple(field.name for field in dataclasses.fields(Sampling))
-
-_WORDS = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "text"), dict: (dict, "an object")}
-
-
-def typed(name: str, value: Any, kind: Any) -> Any:
-    """`value` in the form that an annotation asks for, or InputError under `name`.
-
-    Forms are int, float, str, dict and other classes, tuples of one of them (lists will do), and each `| None`.
-    """
-    form, parts = typing.get_origin(kind), typing.get_args(kind)
-    if form is types.UnionType:
-        return None if value is None else typed(name, value, parts[0])
-    if form is tuple:
-        length = None if parts[-1] is ... else len(parts)
-        if not isinstance(value, list | tuple) or length not in (None, len(value)):
-            raise InputError(f"The {name} is {value!r}; accepted is a list{f' of {length}' if length else ''}.")
-        return tuple(typed(name, item, parts[0]) for item in value)
-    accepted, words = _WORDS.get(kind, (kind, f"a {kind.__name__}"))
-    if isinstance(value, bool) or not isinstance(value, accepted):
-        raise InputError(f"The {name} is {value!r}; accepted is {words}.")
-    return kind(value) if kind in (int, float) else value

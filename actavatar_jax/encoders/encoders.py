@@ -5,9 +5,8 @@ h w pixel sides, H W latent sides, C latent channels. Results are NumPy arrays o
 """
 
 import copy
-import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,15 @@ from actavatar_jax.prompt import MAX_TOKENS, StructuredPrompt
 from actavatar_jax.storage.writing import replaced_folder
 from actavatar_jax.weights.components import find
 from actavatar_jax.weights.folder import Component, load, save
+from actavatar_jax.weights.residence import DEVICE
 
 _PARTS = ("text_encoder", "audio_encoder", "vae")
 
 
 class Encoders:
-    """Tokenizer, umT5, Wav2Vec2 and the VAE (or PatchCodec) of one model; parameters are put on the device once.
+    """Tokenizer, umT5, Wav2Vec2 and the VAE (or PatchCodec) of one model.
+
+    Where parameters wait between uses is told by `weights.residence`.
 
     Over several processes each has encoders of its own, on its own devices, and uses them without the others.
     """
@@ -54,7 +56,7 @@ class Encoders:
                 f"{text_encoder.config.vocab_size}; they do not belong together."
             )
         self.tokenizer = tokenizer
-        self.text_encoder, self.audio_encoder, self.vae = map(_on_device, (text_encoder, audio_encoder, vae))
+        self.text_encoder, self.audio_encoder, self.vae = text_encoder, audio_encoder, vae
         self.text_len, self.mesh = text_len, mesh
 
     @classmethod
@@ -64,6 +66,8 @@ class Encoders:
         dtype: str = "float32",
         audio_encoder: str | Path | None = None,
         mesh: Mesh | None = None,
+        quantize: str | None = None,
+        residences: Mapping[str, str] | None = None,
     ) -> "Encoders":
         """The parts of a model folder, which also says how many text tokens its transformer takes.
 
@@ -73,6 +77,8 @@ class Encoders:
           audio_encoder: a Wav2Vec2 folder of transformers, for model folders that have none of their own.
           mesh: of many devices. The text encoder's weights are cut over those of this process, and so are pictures when
             they are decoded.
+          quantize: `int8` or `fp8` for the text encoder's large kernels.
+          residences: where parameters of each part wait between uses (`weights.residence`); None: on the device.
 
         Raises:
           InputError: a part is missing or does not fit its configuration.
@@ -85,6 +91,7 @@ class Encoders:
             )
         check_standardised(speech / "preprocessor_config.json")
         text_len = find(folder, "transformer").config.text_len
+        residences = residences or dict.fromkeys(_PARTS, DEVICE)
         mesh = local_part(mesh)
         cut, whole = (
             None if mesh is None else functools.partial(param_shardings, mesh=mesh, rules=rules)
@@ -93,9 +100,9 @@ class Encoders:
         with use_mesh(mesh):
             return cls(
                 load_model_tokenizer(folder),
-                load(folder, "text_encoder", dtype, cut),
-                load(speech, "audio_encoder", "float32", whole),
-                load(folder, "vae", "float32", whole),
+                load(folder, "text_encoder", dtype, cut, quantize, residence=residences["text_encoder"]),
+                load(speech, "audio_encoder", "float32", whole, residence=residences["audio_encoder"]),
+                load(folder, "vae", "float32", whole, residence=residences["vae"]),
                 text_len,
                 mesh,
             )
@@ -103,7 +110,7 @@ class Encoders:
     def with_vae(self, vae: Component) -> "Encoders":
         """The same encoders with another VAE."""
         other = copy.copy(self)
-        other.vae = _on_device(vae)
+        other.vae = vae.moved(DEVICE)
         return other
 
     def save(self, folder: str | Path) -> None:
@@ -112,7 +119,8 @@ class Encoders:
             self.tokenizer.save_pretrained(partial)
         for name in _PARTS:
             part = getattr(self, name)
-            save(folder, name, part.config, part.params)
+            with part.on_device() as params:
+                save(folder, name, part.config, params)
 
     def text(
         self, prompts: Sequence[StructuredPrompt], strict: bool = True
@@ -179,19 +187,18 @@ class Encoders:
 
     def _run(self, program: Callable[..., jax.Array], part: Component, *inputs: Any) -> jax.Array:
         """One of the compiled functions; the mesh may not be the one that the caller has set."""
-        with use_mesh(self.mesh):
-            return program(part.module, part.config, part.params, *inputs)
+        with use_mesh(self.mesh), part.on_device() as params:
+            return program(part.network, params, *inputs)
 
 
 def stored_fingerprint(folder: str | Path) -> dict[str, str]:
     """`Encoders.from_folder(folder).fingerprint()` from the files alone: none of them is loaded.
 
+    What was found is kept in the folder (`fingerprints.json`), where that can be written, and holds as long as the
+    files have the sizes and times that they had: at full size reading them all takes minutes.
+
     Raises InputError as `from_folder` does for parts that are missing or do not fit their configuration.
     """
     folder = Path(folder)
-    parts = {name: fingerprint.of_stored(folder, name) for name in _PARTS}
+    parts = {name: fingerprint.remembered(folder, name) for name in _PARTS}
     return {"tokenizer": fingerprint.of_tokenizer(load_model_tokenizer(folder)), **parts}
-
-
-def _on_device(part: Component) -> Component:
-    return dataclasses.replace(part, params=jax.device_put(part.params))

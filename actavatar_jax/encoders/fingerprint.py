@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,22 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from actavatar_jax import functional
+from actavatar_jax.storage.documents import read_json, write_json
 from actavatar_jax.weights import arrays, names
 from actavatar_jax.weights.components import Stored, find
 from actavatar_jax.weights.folder import Component, load, optional_leaves
 
+log = logging.getLogger(__name__)
+
+NOTES = "fingerprints.json"
 Leaf = tuple[str, tuple[int, ...], Iterable[np.ndarray | jax.Array]]  # name, shape, its elements piece by piece
 
 
 def of(part: Component) -> str:
     """Of a network in memory."""
-    flat = functional.flatten(part.params)
-    return _digest(part.module, part.config, ((name, flat[name].shape, [flat[name]]) for name in sorted(flat)))
+    with part.on_device() as params:
+        flat = functional.flatten(params)
+        return _digest(part.module, part.config, ((name, flat[name].shape, [flat[name]]) for name in sorted(flat)))
 
 
 def of_stored(folder: str | Path, component: str) -> str:
@@ -51,6 +57,24 @@ def of_stored(folder: str | Path, component: str) -> str:
     return _digest(part.kind.module, part.config, stored)
 
 
+def remembered(folder: Path, component: str) -> str:
+    """`of_stored`, or what an earlier call found for the same files."""
+    notes, place = folder / NOTES, folder / component
+    place = place if place.is_dir() else folder
+    state = {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(place.iterdir())}
+    state.pop(NOTES, None)
+    known = read_json(notes) if notes.is_file() else {}
+    note = known.get(component)
+    if isinstance(note, dict) and note.get("files") == state:
+        return note["sha256"]
+    found = of_stored(folder, component)
+    try:
+        write_json(notes, known | {component: {"files": state, "sha256": found}})
+    except OSError as error:
+        log.info("Fingerprints cannot be kept in %s: %s", folder, error)
+    return found
+
+
 def of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     """Of what decides the ids of a text."""
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -65,8 +89,7 @@ def _canonical_json(value: Any) -> bytes:
 
 def _digest(module: type, config: Any, leaves: Iterable[Leaf]) -> str:
     """Weights count as rounded to bfloat16, so that the dtype they have is no matter. `leaves`: sorted by name."""
-    settings = {key: value for key, value in dataclasses.asdict(config).items() if key != "dtype"}
-    digest = hashlib.sha256(_canonical_json([module.__name__, settings]))
+    digest = hashlib.sha256(_canonical_json([module.__name__, dataclasses.asdict(config)]))
     for name, shape, pieces in leaves:
         digest.update(f"{name}{shape}".encode())
         for piece in pieces:

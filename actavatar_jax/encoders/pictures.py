@@ -10,32 +10,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32, UInt8
 
-from actavatar_jax import functional
+from actavatar_jax.functional import Network
 from actavatar_jax.models.wan_vae.vae import WanVAE
 
 
-@functools.partial(jax.jit, static_argnames=("module", "config"))
-def encode_video(module: type, config: Any, params: Any, frames: UInt8[Array, "F h w 3"]) -> Float32[Array, "T H W C"]:
-    vae = functional.bind(module, config, params)
+@functools.partial(jax.jit, static_argnames="network")
+def encode_video(network: Network, params: Any, frames: UInt8[Array, "F h w 3"]) -> Float32[Array, "T H W C"]:
+    vae = network.bind(params)
     # Streaming holds one latent frame's activations; a linear code has none to speak of.
-    encode = vae.encode_stream if module is WanVAE else vae.encode
+    encode = vae.encode_stream if network.module is WanVAE else vae.encode
     return encode(frames[None].astype(jnp.float32) / 127.5 - 1)[0].astype(jnp.float32)
 
 
-@functools.partial(jax.jit, static_argnames=("module", "config"))
+@functools.partial(jax.jit, static_argnames="network")
 def decode_video(
-    module: type,
-    config: Any,
+    network: Network,
     params: Any,
     latents: Float[Array, "T H W C"],
     first: UInt8[Array, "h w 3"] | None = None,
 ) -> UInt8[Array, "F h w 3"]:
-    vae = functional.bind(module, config, params)
+    vae = network.bind(params)
     picture = () if first is None else (first[None].astype(jnp.float32) / 127.5 - 1,)
     pixels = vae.decode_stream(latents[None].astype(jnp.float32), *picture)[0].astype(jnp.float32)
     return jnp.clip(jnp.round((pixels + 1) * 127.5), 0, 255).astype(jnp.uint8)
 
 
-@functools.partial(jax.jit, static_argnames=("module", "config"))
-def measure_strangeness(module: type, config: Any, params: Any, latents: Float[Array, "T H W C"]) -> Float[Array, ""]:
-    return functional.bind(module, config, params).strangeness(latents[None])[0]
+@functools.partial(jax.jit, static_argnames="network")
+def measure_strangeness(network: Network, params: Any, latents: Float[Array, "T H W C"]) -> Float[Array, ""]:
+    return network.bind(params).strangeness(latents[None])[0]

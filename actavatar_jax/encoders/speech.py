@@ -7,18 +7,18 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float, Float32
 
-from actavatar_jax import functional
 from actavatar_jax.errors import InputError
+from actavatar_jax.functional import Network
 from actavatar_jax.models.wav2vec2 import standardise
 from actavatar_jax.storage.documents import read_json
 
 
-@functools.partial(jax.jit, static_argnames=("module", "config", "frames"))
+@functools.partial(jax.jit, static_argnames=("network", "frames"))
 def encode_speech(
-    module: type, config: Any, params: Any, samples: Float[Array, " n"], frames: int
+    network: Network, params: Any, samples: Float[Array, " n"], frames: int
 ) -> Float32[Array, "F layers E"]:
     # State 0, the input of the first layer, is dropped (MultiTalk).
-    return functional.bind(module, config, params)(standardise(samples)[None], frames=frames)[0, :, 1:]
+    return network.bind(params)(standardise(samples)[None], frames=frames)[0, :, 1:]
 
 
 def check_standardised(path: Path) -> None:

@@ -9,17 +9,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int
 from transformers import PreTrainedTokenizerBase
 
-from actavatar_jax import functional
+from actavatar_jax.functional import Network
 from actavatar_jax.prompt.tokenizer import load_tokenizer
 
 _TOKENIZER_PLACES = ("tokenizer", "google/umt5-xxl")  # diffusers layout, original Wan release
 
 
-@functools.partial(jax.jit, static_argnames=("module", "config"))
-def encode_text(
-    module: type, config: Any, params: Any, ids: Int[Array, " S"], mask: Bool[Array, " S"]
-) -> Float32[Array, "S D"]:
-    features = functional.bind(module, config, params)(ids[None], mask[None])[0]
+@functools.partial(jax.jit, static_argnames="network")
+def encode_text(network: Network, params: Any, ids: Int[Array, " S"], mask: Bool[Array, " S"]) -> Float32[Array, "S D"]:
+    features = network.bind(params)(ids[None], mask[None])[0]
     return jnp.where(mask[:, None], features, 0.0).astype(jnp.float32)
 
 

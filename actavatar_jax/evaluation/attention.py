@@ -14,7 +14,7 @@ from actavatar_jax import functional
 from actavatar_jax.diffusion.flow import frame_times, interpolate, keep_first_frame
 from actavatar_jax.diffusion.sampler import sample_noise
 from actavatar_jax.media import Video
-from actavatar_jax.models.avatar import ActAvatarDiT, Conditions, DiTConfig
+from actavatar_jax.models.avatar import Conditions
 from actavatar_jax.pipeline import ActAvatarPipeline, embed_conditions
 from actavatar_jax.prompt import StructuredPrompt
 
@@ -31,14 +31,14 @@ def text_attention(
     latents = jnp.asarray(pipeline.encoders.video(video.frames)[None])
     text, phase_ids = pipeline.encoders.text([prompt], strict=False)
     audio = pipeline.encoders.audio(video.audio, len(video.frames))[None]
-    config, params = pipeline.transformer.config, pipeline.transformer.params
-    windows = prompt.windows(config.max_phases)[None]
-    conditions = embed_conditions(config, params, text, phase_ids, windows, audio, latents.shape[1:4])
+    network, params = pipeline.transformer.network, pipeline.transformer.params
+    windows = prompt.windows(network.config.max_phases)[None]
+    conditions = embed_conditions(network, params, text, phase_ids, windows, audio, latents.shape[1:4])
 
     noise = sample_noise(seed, np.arange(1), latents.shape[1:])
     times = jnp.full(1, level)
     noised = keep_first_frame(interpolate(latents, noise, times), latents[:, :1])
-    weights = _weights(config, params, noised, frame_times(times, latents.shape[1]), conditions)
+    weights = _weights(network, params, noised, frame_times(times, latents.shape[1]), conditions)
     return phase_shares(np.asarray(weights)[:, 0], phase_ids[0], len(prompt.phases))
 
 
@@ -62,10 +62,10 @@ def early_and_late(layers: int) -> tuple[int, int]:
 
 @functools.partial(jax.jit, static_argnums=0, compiler_options=functional.RUN_ONCE)
 def _weights(
-    config: DiTConfig,
+    network: functional.Network,
     params: functional.Params,
     latents: Float[Array, "B T H W C"],
     timesteps: Float[Array, "B T"],
     conditions: Conditions,
 ) -> Float[Array, "layers B T S"]:
-    return functional.bind(ActAvatarDiT, config, params).text_attention(latents, timesteps, conditions)
+    return network.bind(params).text_attention(latents, timesteps, conditions)

@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 
-Video = UInt8[np.ndarray, "frames h w 3"]
+Frames = UInt8[np.ndarray, "frames h w 3"]
 Mask = Bool[np.ndarray, "frames h w"]
 
 REGIONS = ("hands", "mouth", "still")  # of the pictures, scored besides their whole
@@ -85,7 +85,7 @@ class Truth:
 
     cues: Sequence[Cue]
     opening: Float[np.ndarray, " F"]
-    pictures: tuple[Video, Video] | None = None
+    pictures: tuple[Frames, Frames] | None = None
     regions: Mapping[str, Mask] = field(default_factory=dict)
 
 

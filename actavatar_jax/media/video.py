@@ -1,5 +1,6 @@
 """Video in and out: any video file to 25 upright frames a second with its sound, and frames with sound to an mp4."""
 
+import functools
 import itertools
 import math
 from collections import deque
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import av
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.media.audio import decode_audio, fit_audio
-from actavatar_jax.media.clock import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, nearest_frames
+from actavatar_jax.media.clock import FPS, nearest_frames
 from actavatar_jax.media.container import open_container
+from actavatar_jax.media.decoding import decode_sound
 from actavatar_jax.media.image import fit_image
+from actavatar_jax.media.sound import Sound
 from actavatar_jax.storage.writing import replaced_file
 
 BT709 = 1  # the code of this colour matrix, of its primaries and of its transfer curve
@@ -26,15 +28,27 @@ MISSING = Fraction(1, 10)  # seconds that a header may promise in excess
 
 @dataclass(frozen=True)
 class Video:
-    """Frames, `fps` of them a second, and 16 kHz mono sound (None where there is none); both start together."""
+    """Frames, `fps` of them a second, and their sound (None where there is none); both start together.
+
+    sound: as recorded, with its own rate and channels; an array [n] at 16 kHz becomes one.
+    """
 
     frames: UInt8[np.ndarray, "F H W 3"]
-    audio: Float32[np.ndarray, " n"] | None = None
+    sound: Sound | Float[np.ndarray, " n"] | None = None
     fps: int = FPS
+
+    def __post_init__(self) -> None:
+        if self.sound is not None:
+            object.__setattr__(self, "sound", Sound.coerce(self.sound))
+
+    @functools.cached_property
+    def audio(self) -> Float32[np.ndarray, " n"] | None:
+        """The sound as mono 16 kHz samples, which is what encoders hear."""
+        return None if self.sound is None else self.sound.to_audio()
 
     def save(self, path: str | Path) -> None:
         """Written as an mp4; see `write_video`."""
-        write_video(path, self.frames, self.audio, self.fps)
+        write_video(path, self.frames, self.sound, self.fps)
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,7 @@ class VideoInfo:
 
 
 def load_video(path: str | Path, max_seconds: float | int | None = None, size: tuple[int, int] | None = None) -> Video:
-    """The video on the 25 fps, 16 kHz clock, by time stamp; frame 0 and sample 0 are the file's first picture.
+    """The video on the 25 fps clock, by time stamp, with its sound; frame 0 and sample 0 are the file's first picture.
 
     Sound before the first picture is left out, and sound is cut or filled up with silence to the frames' length.
     max_seconds: read no more than this. size: (height, width) to which each frame is brought while decoding. Refused
@@ -61,8 +75,8 @@ def load_video(path: str | Path, max_seconds: float | int | None = None, size: t
     """
     frames = np.stack(list(read_frames(path, max_seconds, size)))
     start, _, _ = next(_decoded(Path(path)))
-    audio = decode_audio(Path(path), origin=start, limit=len(frames) * SAMPLES_PER_FRAME)
-    return Video(frames, None if audio is None or not len(audio) else fit_audio(audio, len(frames)))
+    sound = decode_sound(Path(path), origin=start, max_seconds=Fraction(len(frames), FPS))
+    return Video(frames, None if sound is None or not len(sound.samples) else sound.fit(len(frames)))
 
 
 def read_frames(
@@ -109,13 +123,18 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def write_video(
-    path: str | Path, frames: Iterable[np.ndarray], audio: Float32[np.ndarray, " n"] | None = None, fps: int = FPS
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    sound: Sound | Float[np.ndarray, " n"] | None = None,
+    fps: int = FPS,
 ) -> None:
-    """An mp4 (H.264, yuv420p, BT.709, and AAC mono 16 kHz) that starts playing before it is loaded in full.
+    """An mp4 (H.264, yuv420p, BT.709, and AAC) that starts playing before it is loaded in full.
 
-    frames: uint8 [h, w, 3] with even sides, all of one size. Sound is cut, or filled up with silence, to the length of
-    the frames. The file appears under its name only when complete. InputError for what cannot be written.
+    frames: uint8 [h, w, 3] with even sides, all of one size. sound: a `Sound`, whose rate and channels the file has, or
+    an array [n] at 16 kHz; it is cut, or filled up with silence, to the length of the frames. The file appears under
+    its name only when complete. InputError for what cannot be written.
     """
+    sound = None if sound is None else Sound.coerce(sound)
     path, frames = Path(path), iter(frames)
     if path.suffix.lower() != ".mp4":
         raise InputError(f"Video {path} cannot be written; accepted is a name that ends in .mp4.")
@@ -125,7 +144,7 @@ def write_video(
     if first.shape[0] % 2 or first.shape[1] % 2:
         raise InputError(f"Video {path} cannot be written at {first.shape[1]}x{first.shape[0]}; sides must be even.")
     with replaced_file(path) as partial:
-        _encode(partial, itertools.chain([first], frames), first.shape, audio, fps)
+        _encode(partial, itertools.chain([first], frames), first.shape, sound, fps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +248,7 @@ def _filtered(
             return
 
 
-def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple, audio: np.ndarray | None, fps: int) -> None:
+def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple, sound: Sound | None, fps: int) -> None:
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         # x264's macroblock tree gives other bytes for the same pictures each time; a file should be what went in.
         video = container.add_stream("libx264", rate=fps, options={"crf": "18", "x264-params": "mbtree=0"})
@@ -237,16 +256,22 @@ def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple, audio: np.nd
         context = video.codec_context
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = LIMITED_RANGE
-        sound = None if audio is None else container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
-        if sound is not None:
-            sound.bit_rate = 64_000
+        track = None if sound is None else _add_track(container, sound)
         for index, image in enumerate(frames):
             container.mux(video.encode(_picture(image, shape, index)))
             if sound is not None:
-                container.mux(sound.encode(_sound(audio, index * SAMPLE_RATE // fps, (index + 1) * SAMPLE_RATE // fps)))
+                start, end = index * sound.rate // fps, (index + 1) * sound.rate // fps
+                container.mux(track.encode(_stretch(sound, start, end, track.layout.name)))
         container.mux(video.encode(None))
-        if sound is not None:
-            container.mux(sound.encode(None))
+        if track is not None:
+            container.mux(track.encode(None))
+
+
+def _add_track(container: av.container.OutputContainer, sound: Sound) -> av.AudioStream:
+    channels = sound.samples.shape[1]
+    track = container.add_stream("aac", rate=sound.rate, layout=f"{channels}c")  # FFmpeg's usual layout of so many
+    track.bit_rate = min(4 * sound.rate, 96_000) * channels
+    return track
 
 
 def _picture(image: np.ndarray, shape: tuple, index: int) -> av.VideoFrame:
@@ -260,9 +285,9 @@ def _picture(image: np.ndarray, shape: tuple, index: int) -> av.VideoFrame:
     return frame
 
 
-def _sound(audio: np.ndarray, start: int, end: int) -> av.AudioFrame:
-    samples = audio[start:end]
-    samples = np.pad(samples, (0, end - start - len(samples)))
-    frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-    frame.sample_rate, frame.pts = SAMPLE_RATE, start
+def _stretch(sound: Sound, start: int, end: int, layout: str) -> av.AudioFrame:
+    samples = sound.samples[start:end]
+    samples = np.pad(samples, ((0, end - start - len(samples)), (0, 0)))
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)
+    frame.sample_rate, frame.pts = sound.rate, start
     return frame

@@ -5,6 +5,7 @@ B batch, L queries, S keys, N heads, K head dim.
 
 import functools
 import math
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import jax
@@ -12,21 +13,23 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from actavatar_jax.models.execution import Execution
 from actavatar_jax.parallel.layout import BATCH, SEQ, constrain, per_device, tokens_to_heads
 
-BACKENDS = ("xla", "chunked", "cudnn", "splash")
-SAVED = "attention"  # name of attention outputs, which some remat policies keep
+SAVED = "attention"  # name of what some remat policies keep of attention
 CHUNK = 512  # queries whose scores are held at once by the chunked form
+SMALL = 128 * 2**20  # bytes of scores up to which holding all of them is fastest on a CPU
 
 
 def attention(
     q: Float[Array, "B L N K"],
     k: Float[Array, "B S N K"],
     v: Float[Array, "B S N K"],
+    execution: Execution,
     *,
     bias: Float[Array, "B #N L S"] | None = None,
-    backend: str = "xla",
     cut: Literal["heads", "queries"] = "queries",
+    keep: bool = False,
 ) -> Float[Array, "B L N K"]:
     """`softmax(q k^T / sqrt(K) + bias) v` with the softmax in float32.
 
@@ -34,32 +37,98 @@ def attention(
     keys, which suits few keys that are whole everywhere, or, with `cut="heads"`, its own heads of all queries and
     keys: for keys that are cut like the queries.
 
-    Backends: `xla` holds all scores; `chunked` holds those of 512 queries at a time, forwards and backwards, and
-    serves any platform at any length; `cudnn` (NVIDIA, bf16 or fp16) and `splash` (TPU) are fused kernels. These two
-    take no bias: a call with one (text cross-attention with a window bias) uses `chunked` instead.
+    Forms, of `execution.attention`: `xla` holds all scores; `chunked` holds those of 512 queries at a time, forwards
+    and backwards, and serves any platform at any length; `cudnn` (NVIDIA from Ampere on, bf16) and `splash` (TPU) are
+    fused kernels. These two take no bias: a call with one (text cross-attention with a window bias) uses `chunked`
+    instead. `auto` is what `choose_form` says.
+
+    With `keep`, what the backward pass needs beside the inputs is named `SAVED`, for the remat policies that keep it.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"attention backend {backend!r} is not one of {', '.join(BACKENDS)}")
     if cut == "heads":
         q, k, v = tokens_to_heads(q, k, v)
         axes = [(BATCH, None, SEQ)] * 3 + [(BATCH, SEQ), (BATCH, None, SEQ)]
     else:
         axes = [(BATCH, SEQ), (BATCH,), (BATCH,), (BATCH, None, SEQ), (BATCH, SEQ)]
-    out = per_device(functools.partial(_attention, backend=backend), q, k, v, bias, axes=axes)
-    out = constrain(out, BATCH, SEQ)
-    # Splash names its result itself, together with what else its backward pass reads.
-    return out if backend == "splash" and bias is None else checkpoint_name(out, SAVED)
+    on_device = functools.partial(_attention, execution=execution, keep=keep)
+    return constrain(per_device(on_device, q, k, v, bias, axes=axes), BATCH, SEQ)
 
 
-def _attention(q: Array, k: Array, v: Array, bias: Array | None, *, backend: str) -> Array:
+def choose_form(execution: Execution, scores: tuple[int, int, int, int], head_dim: int, biased: bool = False) -> str:
+    """The form that computes `scores` [B, N, L, S] of one device: the one asked for, or the best of the platform.
+
+    `auto` is the platform's fused kernel where that takes the call; elsewhere `xla` on a CPU as long as the scores are
+    small, and `chunked`.
+    """
+    form = execution.attention
+    if form == "auto":
+        platform = execution.platform or jax.default_backend()
+        if platform == "tpu" and head_dim % 128 == 0:
+            form = "splash"
+        elif platform in ("gpu", "cuda") and _cudnn_takes(execution, head_dim):
+            form = "cudnn"
+        else:
+            form = "xla" if platform == "cpu" and 4 * math.prod(scores) <= SMALL else "chunked"
+    return "chunked" if biased and form in ("cudnn", "splash") else form
+
+
+def self_attention_form(
+    execution: Execution, heads: int, head_dim: int, *, samples: int, tokens: int, mesh: Mapping[str, int] | None = None
+) -> str:
+    """The form in which a batch of `samples` with `tokens` each attend to themselves, on each device of a mesh."""
+    axes = dict.fromkeys((*BATCH, SEQ), 1) | dict(mesh or {})
+    rows = -(-samples // math.prod(axes[name] for name in BATCH))
+    return choose_form(execution, (rows, heads // axes[SEQ], tokens, tokens), head_dim)
+
+
+def _cudnn_takes(execution: Execution, head_dim: int) -> bool:
+    if execution.platform is None:  # the GPU that is here; those planned for are all young enough
+        capability = getattr(jax.local_devices()[0], "compute_capability", "8.0")
+        if float(capability) < 8:
+            return False
+    return execution.dtype == "bfloat16" and head_dim % 8 == 0 and head_dim <= 128
+
+
+def _attention(q: Array, k: Array, v: Array, bias: Array | None, *, execution: Execution, keep: bool) -> Array:
     """Of what lies on one device."""
-    if backend == "xla":
-        return jax.nn.dot_product_attention(q, k, v, bias)
-    if backend == "chunked" or bias is not None:
-        return _chunked(q, k, v, bias)
-    if backend == "cudnn":
-        return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
-    return _splash(q, k, v)
+    scores = (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
+    form = choose_form(execution, scores, q.shape[-1], bias is not None)
+    with jax.default_matmul_precision(execution.precision):
+        if form == "splash":
+            return _splash(q, k, v, keep)
+        if form == "cudnn":
+            return _keeping(_cudnn)(q, k, v) if keep else _cudnn(q, k, v)
+        out = _chunked(q, k, v, bias) if form == "chunked" else jax.nn.dot_product_attention(q, k, v, bias)
+        return checkpoint_name(out, SAVED) if keep else out
+
+
+def _cudnn(q: Array, k: Array, v: Array) -> Array:
+    return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
+
+
+def _keeping(kernel: Callable[..., Array]) -> Callable[..., Array]:
+    """The kernel with everything named `SAVED` that its backward pass reads, but for its inputs.
+
+    A name on the result alone would save nothing: the softmax's statistics live inside the kernel's own rule, and to
+    have them again the whole kernel would run again.
+    """
+
+    @jax.custom_vjp
+    def kept(*inputs: Array) -> Array:
+        return kernel(*inputs)
+
+    def forwards(*inputs: Array) -> tuple[Array, Callable]:
+        out, pull_back = jax.vjp(kernel, *inputs)
+        named = checkpoint_name(out, SAVED)
+
+        def name(leaf: Array) -> Array:
+            if any(leaf is one for one in inputs):
+                return leaf
+            return named if leaf is out else checkpoint_name(leaf, SAVED)
+
+        return named, jax.tree.map(name, pull_back)
+
+    kept.defvjp(forwards, lambda pull_back, gradient: pull_back(gradient))
+    return kept
 
 
 def _chunked(q: Array, k: Array, v: Array, bias: Array | None) -> Array:
@@ -92,7 +161,7 @@ def _chunked(q: Array, k: Array, v: Array, bias: Array | None) -> Array:
     return out[:, :length]
 
 
-def _splash(q: Array, k: Array, v: Array) -> Array:
+def _splash(q: Array, k: Array, v: Array, keep: bool) -> Array:
     """TPU splash attention; lengths are padded to whole blocks and the tail is masked by segment ids."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
 
@@ -111,7 +180,7 @@ def _splash(q: Array, k: Array, v: Array) -> Array:
         block_kv_dkv_compute=block, block_q_dq=block, block_kv_dq=block,
     )  # fmt: skip
     kernel = splash_attention_kernel.make_splash_mha(
-        mask, block_sizes=sizes, head_shards=1, q_seq_shards=1, residual_checkpoint_name=SAVED
+        mask, block_sizes=sizes, head_shards=1, q_seq_shards=1, residual_checkpoint_name=SAVED if keep else None
     )
     segments = splash_attention_kernel.SegmentIds(
         q=(jnp.arange(q.shape[2]) < lengths[0]).astype(jnp.int32),

@@ -53,7 +53,7 @@ def forward_flops(config: DiTConfig, grid: tuple[int, int, int]) -> int:
 
 def _backbone(config: DiTConfig, grid: tuple[int, int, int]) -> tuple[int, int]:
     """(products with weights, products of queries, keys and values) of what Wan2.2 has."""
-    c, frames, tokens = config, grid[0], _tokens(config, grid)
+    c, frames, tokens = config, grid[0], config.tokens(grid)
     inner, patch = c.heads * c.head_dim, math.prod(c.patch)
     block = 12 * tokens * c.width * inner  # self-attention's four projections, text's query and output
     block += 4 * c.text_len * c.width * inner  # text's keys and values
@@ -66,7 +66,7 @@ def _backbone(config: DiTConfig, grid: tuple[int, int, int]) -> tuple[int, int]:
 
 def _adapter(config: DiTConfig, grid: tuple[int, int, int]) -> int:
     """Audio projection and audio cross-attention."""
-    a, frames, tokens = config.audio, grid[0], _tokens(config, grid)
+    a, frames, tokens = config.audio, grid[0], config.tokens(grid)
     inner = config.heads * config.head_dim
     block = 4 * tokens * config.width * inner + 4 * tokens * a.tokens * inner
     block += 4 * frames * a.tokens * a.token_width * inner
@@ -74,7 +74,3 @@ def _adapter(config: DiTConfig, grid: tuple[int, int, int]) -> int:
     projection = 2 * a.hidden * features * (5 + 8 * (frames - 1))  # windows of 5 features, then of 8
     projection += 2 * frames * a.hidden * (a.hidden + a.tokens * a.token_width)
     return config.layers * block + projection
-
-
-def _tokens(config: DiTConfig, grid: tuple[int, int, int]) -> int:
-    return math.prod(size // patch for size, patch in zip(grid, config.patch, strict=True))

@@ -4,17 +4,29 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
+
+from actavatar_jax import kernels
+from actavatar_jax.models.execution import Execution
 
 
 def linear(
     inputs: int,
     outputs: int,
-    dtype: str,
+    execution: Execution,
     rngs: nnx.Rngs,
     kernel_init: Callable = nnx.initializers.xavier_uniform(),  # noqa: B008 - a pure function
-) -> nnx.Linear:
-    """A linear layer that computes in `dtype` and keeps its weights in float32; zero bias."""
-    return nnx.Linear(inputs, outputs, dtype=jnp.dtype(dtype), kernel_init=kernel_init, rngs=rngs)
+) -> "Linear":
+    """A linear layer that keeps its weights in float32 whatever it computes in; zero bias."""
+    return Linear(inputs, outputs, kernel_init=kernel_init, rngs=rngs, **execution.products)
+
+
+class Linear(nnx.Linear):
+    """A linear layer whose kernel may take any of the forms of `kernels`."""
+
+    def __call__(self, x: Float[Array, "*rest I"]) -> Float[Array, "*rest O"]:
+        x = kernels.multiply(x.astype(self.dtype), self.kernel.get_value(), self.precision)
+        return x if self.bias is None else x + self.bias[...].astype(self.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def layer_norm(width: int, *, epsilon: float, affine: bool = True, rngs: nnx.Rngs) -> nnx.LayerNorm:

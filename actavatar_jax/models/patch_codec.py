@@ -46,6 +46,11 @@ class PatchCodecConfig:
         return self.patch * self.reduce
 
     @property
+    def latent_channels(self) -> int:
+        """Numbers in a latent, as of every VAE."""
+        return self.channels
+
+    @property
     def sees_first_frame(self) -> bool:
         """Whether decoding is given the clean first frame: what groups are differences from."""
         return self.differences

@@ -13,6 +13,8 @@ from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 # Whole '/' names of what ActAvatar adds to the backbone.
 ADAPTER = r"audio_projection/.*|blocks/audio_(norm|attn)/.*"
 PHASES = r"phase_embedding/.*|blocks/window_strength"
+# The large kernels of the blocks: what is quantized, and what LoRA is added to, where nothing else is said.
+MATRICES = r"blocks/(self_attn|cross_attn|audio_attn|ffn)/\w+/kernel"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from actavatar_jax.models.layers import rms_norm
+from actavatar_jax.models.execution import Execution
+from actavatar_jax.models.layers import Linear, rms_norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,21 +30,21 @@ class UMT5Config:
     buckets: int = 32
     max_distance: int = 128
     eps: float = 1e-6
-    dtype: str = "float32"  # of matrix products and of the residual stream; never stored with weights
 
 
 class UMT5Encoder(nnx.Module):
     """Token ids -> features after the final norm."""
 
-    def __init__(self, config: UMT5Config, *, rngs: nnx.Rngs):
+    def __init__(self, config: UMT5Config, execution: Execution = Execution(), *, rngs: nnx.Rngs):  # noqa: B008 - frozen
         c = self.config = config
+        self.dtype = execution.dtype
         self.token_embedding = nnx.Embed(c.vocab_size, c.width, embedding_init=nnx.initializers.normal(1.0), rngs=rngs)
-        self.layers = nnx.vmap(lambda r: Layer(c, rngs=r))(rngs.split(c.layers))
+        self.layers = nnx.vmap(lambda r: Layer(c, execution, rngs=r))(rngs.split(c.layers))
         self.norm = rms_norm(c.width, epsilon=c.eps, rngs=rngs)
 
     def __call__(self, ids: Int[Array, "B S"], mask: Bool[Array, "B S"]) -> Float[Array, "B S D"]:
         """Float32 features; rows where `mask` is False mean nothing and do not influence the others."""
-        x = self.token_embedding(ids).astype(self.config.dtype)
+        x = self.token_embedding(ids).astype(self.dtype)
         buckets = position_buckets(ids.shape[1], self.config.buckets, self.config.max_distance)
 
         def body(x, layer):
@@ -56,11 +57,11 @@ class UMT5Encoder(nnx.Module):
 class Layer(nnx.Module):
     """Pre-norm self-attention, then pre-norm feed-forward."""
 
-    def __init__(self, config: UMT5Config, *, rngs: nnx.Rngs):
+    def __init__(self, config: UMT5Config, execution: Execution, *, rngs: nnx.Rngs):
         self.attn_norm = rms_norm(config.width, epsilon=config.eps, rngs=rngs)
-        self.self_attn = SelfAttention(config, rngs=rngs)
+        self.self_attn = SelfAttention(config, execution, rngs=rngs)
         self.ffn_norm = rms_norm(config.width, epsilon=config.eps, rngs=rngs)
-        self.ffn = GatedFeedForward(config, rngs=rngs)
+        self.ffn = GatedFeedForward(config, execution, rngs=rngs)
 
     def __call__(
         self, x: Float[Array, "B S D"], buckets: Int[Array, "S S"], mask: Bool[Array, "B S"]
@@ -72,12 +73,12 @@ class Layer(nnx.Module):
 class SelfAttention(nnx.Module):
     """Attention without 1/sqrt(K): T5 folds that factor into the initial query weights."""
 
-    def __init__(self, config: UMT5Config, *, rngs: nnx.Rngs):
+    def __init__(self, config: UMT5Config, execution: Execution, *, rngs: nnx.Rngs):
         c, inner = config, config.heads * config.head_dim
-        self.query = _linear(c.width, inner, c, rngs, gain=c.head_dim**-0.5)
-        self.key = _linear(c.width, inner, c, rngs)
-        self.value = _linear(c.width, inner, c, rngs)
-        self.out = _linear(inner, c.width, c, rngs)
+        self.query = _linear(c.width, inner, execution, rngs, gain=c.head_dim**-0.5)
+        self.key = _linear(c.width, inner, execution, rngs)
+        self.value = _linear(c.width, inner, execution, rngs)
+        self.out = _linear(inner, c.width, execution, rngs)
         init = nnx.initializers.normal(c.width**-0.5)
         self.position_bias = nnx.Embed(c.buckets, c.heads, embedding_init=init, rngs=rngs)
         self.heads = c.heads
@@ -99,10 +100,10 @@ class SelfAttention(nnx.Module):
 class GatedFeedForward(nnx.Module):
     """`down(gelu_tanh(gate x) * up x)`."""
 
-    def __init__(self, config: UMT5Config, *, rngs: nnx.Rngs):
-        self.gate = _linear(config.width, config.ffn, config, rngs)
-        self.up = _linear(config.width, config.ffn, config, rngs)
-        self.down = _linear(config.ffn, config.width, config, rngs)
+    def __init__(self, config: UMT5Config, execution: Execution, *, rngs: nnx.Rngs):
+        self.gate = _linear(config.width, config.ffn, execution, rngs)
+        self.up = _linear(config.width, config.ffn, execution, rngs)
+        self.down = _linear(config.ffn, config.width, execution, rngs)
 
     def __call__(self, x: Float[Array, "B S D"]) -> Float[Array, "B S D"]:
         return self.down(nnx.gelu(self.gate(x), approximate=True) * self.up(x))
@@ -127,6 +128,6 @@ def position_buckets(length: int, buckets: int, max_distance: int) -> Int[np.nda
     return (row + np.where(offset > 0, half, 0)).astype(np.int32)
 
 
-def _linear(inputs: int, outputs: int, config: UMT5Config, rngs: nnx.Rngs, gain: float = 1.0) -> nnx.Linear:
+def _linear(inputs: int, outputs: int, execution: Execution, rngs: nnx.Rngs, gain: float = 1.0) -> Linear:
     init = nnx.initializers.normal(gain * inputs**-0.5)
-    return nnx.Linear(inputs, outputs, use_bias=False, dtype=jnp.dtype(config.dtype), kernel_init=init, rngs=rngs)
+    return Linear(inputs, outputs, use_bias=False, kernel_init=init, rngs=rngs, **execution.products)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.attention import attention
+from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.layers import layer_norm, linear
 
 
@@ -37,7 +38,6 @@ class Wav2Vec2Config:
     pos_conv_kernel: int = 128
     pos_conv_groups: int = 16
     eps: float = 1e-5
-    dtype: str = "float32"  # of matrix products and convolutions; never stored with weights
 
     def __post_init__(self):
         if not len(self.conv_dim) == len(self.conv_kernel) == len(self.conv_stride):
@@ -65,16 +65,17 @@ def wav2vec2_large() -> Wav2Vec2Config:
 class Wav2Vec2(nnx.Module):
     """Convolutions, projection, positional convolution, transformer."""
 
-    def __init__(self, config: Wav2Vec2Config, *, rngs: nnx.Rngs):
-        c = self.config = config
-        self.conv_layers = nnx.Dict({str(i): ConvLayer(c, i, rngs=rngs) for i in range(len(c.conv_dim))})
+    def __init__(self, config: Wav2Vec2Config, execution: Execution = Execution(), *, rngs: nnx.Rngs):  # noqa: B008 - frozen
+        c, e = config, execution
+        self.config, self.execution = c, e
+        self.conv_layers = nnx.Dict({str(i): ConvLayer(c, e, i, rngs=rngs) for i in range(len(c.conv_dim))})
         self.projection_norm = layer_norm(c.conv_dim[-1], epsilon=c.eps, rngs=rngs)
-        self.projection = linear(c.conv_dim[-1], c.hidden, c.dtype, rngs)
+        self.projection = linear(c.conv_dim[-1], c.hidden, e, rngs)
         # Stands for masked positions in pre-training; here only so that weights go in and out without loss.
         self.masked_spec_embed = nnx.Param(jax.random.uniform(rngs.params(), (c.hidden,)))
-        self.position = PositionalConv(c, rngs=rngs)
+        self.position = PositionalConv(c, e, rngs=rngs)
         self.norm = layer_norm(c.hidden, epsilon=c.eps, rngs=rngs)
-        self.layers = nnx.vmap(lambda r: Layer(c, rngs=r))(rngs.split(c.layers))
+        self.layers = nnx.vmap(lambda r: Layer(c, e, rngs=r))(rngs.split(c.layers))
 
     def __call__(self, waveform: Float[Array, "B samples"], frames: int | None = None) -> Float[Array, "B T states D"]:
         """Float32 hidden states of a standardised 16 kHz waveform, layers + 1 of them.
@@ -96,7 +97,7 @@ class Wav2Vec2(nnx.Module):
             raise InputError(
                 f"Wav2Vec2 got {waveform.shape[1]} samples of speech; it takes at least {c.receptive_field}."
             )
-        x = waveform[..., None].astype(c.dtype)
+        x = waveform[..., None].astype(self.execution.dtype)
         for i in range(len(c.conv_dim)):
             x = self.conv_layers[str(i)](x)
         if frames is not None:
@@ -119,7 +120,7 @@ class Wav2Vec2(nnx.Module):
 class ConvLayer(nnx.Module):
     """One strided convolution of the waveform with its norm, then GELU."""
 
-    def __init__(self, config: Wav2Vec2Config, index: int, *, rngs: nnx.Rngs):
+    def __init__(self, config: Wav2Vec2Config, execution: Execution, index: int, *, rngs: nnx.Rngs):
         c = config
         self.conv = nnx.Conv(
             c.conv_dim[index - 1] if index else 1,
@@ -128,9 +129,9 @@ class ConvLayer(nnx.Module):
             strides=c.conv_stride[index],
             padding="VALID",
             use_bias=c.conv_bias,
-            dtype=jnp.dtype(c.dtype),
             kernel_init=nnx.initializers.he_normal(),
             rngs=rngs,
+            **execution.products,
         )
         self.kind = c.conv_norm if c.conv_norm == "layer" or index == 0 else "none"
         if self.kind == "group":
@@ -161,39 +162,41 @@ class ChannelNorm(nnx.Module):
 class PositionalConv(nnx.Module):
     """Grouped convolution over time whose weight is normed per tap: `gain[k] direction[k] / |direction[k]|`."""
 
-    def __init__(self, config: Wav2Vec2Config, *, rngs: nnx.Rngs):
+    def __init__(self, config: Wav2Vec2Config, execution: Execution, *, rngs: nnx.Rngs):
         c = config
         inputs = c.hidden // c.pos_conv_groups
         deviation = 2 / math.sqrt(c.pos_conv_kernel * c.hidden)
         self.direction = nnx.Param(deviation * jax.random.normal(rngs.params(), (c.pos_conv_kernel, inputs, c.hidden)))
         self.gain = nnx.Param(jnp.sqrt(jnp.square(self.direction[...]).sum(axis=(1, 2))))
         self.bias = nnx.Param(jnp.zeros(c.hidden))
-        self.groups, self.dtype = c.pos_conv_groups, jnp.dtype(c.dtype)
+        self.groups, self.products = c.pos_conv_groups, execution.products
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         direction = self.direction[...].astype(jnp.float32)
         norm = jnp.sqrt(jnp.square(direction).sum(axis=(1, 2), keepdims=True))
-        kernel = (self.gain[...].reshape(-1, 1, 1) / norm * direction).astype(self.dtype)
+        dtype, precision = self.products.values()
+        kernel = (self.gain[...].reshape(-1, 1, 1) / norm * direction).astype(dtype)
         taps = kernel.shape[0]
         x = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
+            x.astype(dtype),
             kernel,
             window_strides=(1,),
             padding=[(taps // 2, (taps - 1) // 2)],  # an even kernel reaches one position further back than ahead
             dimension_numbers=("NWC", "WIO", "NWC"),
             feature_group_count=self.groups,
+            precision=precision,
         )
-        return gelu(x + self.bias[...].astype(self.dtype)[None, None])
+        return gelu(x + self.bias[...].astype(dtype)[None, None])
 
 
 class Layer(nnx.Module):
     """Self-attention and feed-forward, normed after each residual sum (base) or before each part (stable)."""
 
-    def __init__(self, config: Wav2Vec2Config, *, rngs: nnx.Rngs):
+    def __init__(self, config: Wav2Vec2Config, execution: Execution, *, rngs: nnx.Rngs):
         c = config
-        self.self_attn = SelfAttention(c, rngs=rngs)
+        self.self_attn = SelfAttention(c, execution, rngs=rngs)
         self.attn_norm = layer_norm(c.hidden, epsilon=c.eps, rngs=rngs)
-        self.ffn = FeedForward(c, rngs=rngs)
+        self.ffn = FeedForward(c, execution, rngs=rngs)
         self.ffn_norm = layer_norm(c.hidden, epsilon=c.eps, rngs=rngs)
         self.stable = c.stable_layer_norm
 
@@ -208,23 +211,24 @@ class Layer(nnx.Module):
 class SelfAttention(nnx.Module):
     """Plain attention over the whole clip."""
 
-    def __init__(self, config: Wav2Vec2Config, *, rngs: nnx.Rngs):
+    def __init__(self, config: Wav2Vec2Config, execution: Execution, *, rngs: nnx.Rngs):
         for name in ("query", "key", "value", "out"):
-            setattr(self, name, linear(config.hidden, config.hidden, config.dtype, rngs))
+            setattr(self, name, linear(config.hidden, config.hidden, execution, rngs))
         self.heads = config.heads
+        # Ten minutes of speech are 15,000 positions at the video's rate.
+        self.execution = dataclasses.replace(execution, attention="chunked")
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         q, k, v = (project(x).reshape(*x.shape[:2], self.heads, -1) for project in (self.query, self.key, self.value))
-        # In chunks of queries: ten minutes of speech are 15,000 positions at the video's rate.
-        return self.out(attention(q, k, v, backend="chunked").reshape(x.shape))
+        return self.out(attention(q, k, v, self.execution).reshape(x.shape))
 
 
 class FeedForward(nnx.Module):
     """Linear, GELU, linear."""
 
-    def __init__(self, config: Wav2Vec2Config, *, rngs: nnx.Rngs):
-        self.up = linear(config.hidden, config.ffn, config.dtype, rngs)
-        self.down = linear(config.ffn, config.hidden, config.dtype, rngs)
+    def __init__(self, config: Wav2Vec2Config, execution: Execution, *, rngs: nnx.Rngs):
+        self.up = linear(config.hidden, config.ffn, execution, rngs)
+        self.down = linear(config.ffn, config.hidden, execution, rngs)
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         return self.down(gelu(self.up(x)))

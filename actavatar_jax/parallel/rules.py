@@ -8,7 +8,7 @@ size. Vectors are small and whole.
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,13 +18,13 @@ from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
 from actavatar_jax.parallel.layout import BATCH, SEQ
-from actavatar_jax.parallel.ordered import first_match
+from actavatar_jax.parallel.ordered import ParameterGroups
 
 CUT = ("fsdp", "seq")
 
-Rule = tuple[str, tuple]  # (regex of whole '/' names, mesh axes of the leading dimensions); the first match decides
+Rules = ParameterGroups[tuple]  # the value: mesh axes of the leading dimensions
 
-RULES: tuple[Rule, ...] = (  # of ActAvatarDiT; blocks are stacked along dimension 0
+_TRANSFORMER = (  # blocks are stacked along dimension 0
     (r"blocks/(self_attn|cross_attn|audio_attn)/(query|key|value|out)/kernel", (None, CUT)),
     (r"blocks/audio_attn/key_value/kernel", (None, None, CUT)),
     (r"blocks/ffn/(up|down)/kernel", (None, CUT)),
@@ -34,11 +34,11 @@ RULES: tuple[Rule, ...] = (  # of ActAvatarDiT; blocks are stacked along dimensi
     (r"(patch_embedding|frame_time|place)/kernel", (None, CUT)),
     (r"audio_projection/(first|rest|hidden)/kernel", (CUT,)),
     (r"audio_projection/tokens/kernel", (None, CUT)),
-    (r".*/(bias|scale|modulation)", ()),
+    (r".*/(bias|scale|modulation)|.*/lora_(a|b|scale)", ()),
     (r"phase_embedding/embedding|blocks/window_strength|latent_log_variance", ()),
 )
 
-TEXT_ENCODER_RULES: tuple[Rule, ...] = (  # of UMT5Encoder, likewise
+_TEXT_ENCODER = (  # likewise
     (r"token_embedding/embedding", (None, CUT)),
     (r"layers/self_attn/(query|key|value)/kernel", (None, CUT)),
     (r"layers/ffn/(gate|up)/kernel", (None, CUT)),
@@ -46,27 +46,27 @@ TEXT_ENCODER_RULES: tuple[Rule, ...] = (  # of UMT5Encoder, likewise
     (r".*/scale|layers/self_attn/position_bias/embedding", ()),
 )
 
-WHOLE: tuple[Rule, ...] = ((r".*", ()),)  # of the small networks
+RULES = Rules(_TRANSFORMER)  # of ActAvatarDiT
+TEXT_ENCODER_RULES = Rules(_TEXT_ENCODER)  # of UMT5Encoder
+WHOLE = Rules(((r".*", ()),))  # of the small networks
 
 log = logging.getLogger(__name__)
 
 
-def param_shardings(abstract_params: Mapping, mesh: Mesh | AbstractMesh, rules: Sequence[Rule] = RULES) -> Params:
+def param_shardings(abstract_params: Mapping, mesh: Mesh | AbstractMesh, rules: Rules = RULES) -> Params:
     """The sharding of every parameter, as a dict nested like `abstract_params`, of which only shapes are read.
 
     A dimension that its devices do not divide stays whole, and a log line names it. Raises InputError for parameters
     that no rule covers.
     """
     flat = functional.flatten(abstract_params)
-    deciding = {name: first_match(name, rules) for name in flat}
-    missing = [name for name, index in deciding.items() if index is None]
-    if missing:
+    if missing := rules.uncovered(flat):
         raise InputError(f"No rule says how to cut {', '.join(missing)} over a mesh.")
-    axes = {name: rules[index][1] for name, index in deciding.items()}
+    axes = rules.values(flat)
     return functional.unflatten({name: _sharding(name, leaf.shape, axes[name], mesh) for name, leaf in flat.items()})
 
 
-def state_shardings(abstract_state: Any, mesh: Mesh | AbstractMesh, rules: Sequence[Rule] = RULES) -> Any:
+def state_shardings(abstract_state: Any, mesh: Mesh | AbstractMesh, rules: Rules = RULES) -> Any:
     """The sharding of every leaf of a training state, as a tree like it.
 
     A leaf belongs to the parameter whose name ends its path: parameters, averages and an optimizer's moments are cut

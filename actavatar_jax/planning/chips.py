@@ -30,11 +30,6 @@ class Chip:
     shapes: tuple[str, ...] = ()  # of slices smaller than a cube, or of all slices of a flat torus
     cubes: bool = False  # slices may also be made of 4x4x4 cubes
 
-    @property
-    def attention(self) -> str:
-        """The fused attention kernel of the platform."""
-        return "splash" if self.platform == "tpu" else "cudnn"
-
 
 _FLAT = ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _SOLID = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")

@@ -3,21 +3,20 @@
 import math
 from collections.abc import Callable, Iterator
 
-from ml_collections import ConfigDict
-
 from actavatar_jax.errors import InputError
 from actavatar_jax.parallel.mesh import check_fit, make_mesh
-from actavatar_jax.planning import program, topology
+from actavatar_jax.planning import topology
 from actavatar_jax.planning.planner import Plan, plan_training
+from actavatar_jax.planning.workload import Workload
 
 REMAT = ("none", "attention", "offload", "full")  # from the most memory to the least
 
 Mesh = tuple[int, int, int]
-Planner = Callable[[ConfigDict, str, Mesh], Plan]
+Planner = Callable[[Workload, str, Mesh], Plan]
 
 
 def search(
-    config: ConfigDict,
+    workload: Workload,
     where: str,
     report: Callable[[int, int], None] = lambda done, total: None,
     planner: Planner = plan_training,
@@ -25,22 +24,22 @@ def search(
     """Plans of all meshes of a cluster, the fastest first and those that do not fit last.
 
     Args:
-      config, where: as `plan_training` takes them.
+      workload, where: as `plan_training` takes them.
       report: told the number of plans done, and of all.
       planner: makes one plan.
 
     Raises InputError, besides those of `plan_training`, where no mesh divides the batch and the model.
     """
-    candidates = meshes(config, where)
+    candidates = meshes(workload, where)
     if not candidates:
         raise InputError(
-            f"No mesh of {where} divides a batch of {config.data.batch_size} in {config.micro_batches} parts, the "
-            "attention heads and the latent frames; change data.batch_size or the topology."
+            f"No mesh of {where} divides a batch of {workload.batch_size} in {workload.training.micro_batches} parts, "
+            "the attention heads and the latent frames; change data.batch_size or the topology."
         )
     plans = []
     for done, mesh in enumerate(candidates):
         report(done, len(candidates))
-        plans.append(planner(config, where, mesh))
+        plans.append(planner(workload, where, mesh))
     report(len(candidates), len(candidates))
     return sorted(plans, key=rank)
 
@@ -51,20 +50,19 @@ def rank(one: Plan) -> tuple:
     return (not one.fits, one.step_seconds if one.fits else one.memory.peak, waiting, one.memory.peak)
 
 
-def meshes(config: ConfigDict, where: str) -> list[Mesh]:
+def meshes(workload: Workload, where: str) -> list[Mesh]:
     """All meshes of a cluster that divide the batch, the heads and the latent frames."""
     place = topology.parse(where)
     devices = topology.devices(place)
-    model_config, grid = program.model_config_of(config, place.chip), program.latent_grid(config.data)
     fitting = []
     for shape in factorisations(len(devices)):
         try:
             check_fit(
                 make_mesh(shape, devices),
-                model_config.heads,
-                batch=config.data.batch_size,
-                grid=grid,
-                micro_batches=config.micro_batches,
+                workload.network.config.heads,
+                batch=workload.batch_size,
+                grid=workload.grid,
+                micro_batches=workload.training.micro_batches,
             )
         except InputError:
             continue
@@ -80,38 +78,38 @@ def factorisations(devices: int) -> list[Mesh]:
     ]
 
 
-def advise(config: ConfigDict, failed: Plan, planner: Planner = plan_training) -> Iterator[Plan]:
+def advise(workload: Workload, failed: Plan, planner: Planner = plan_training) -> Iterator[Plan]:
     """Plans after `failed`, until one fits or nothing is left to try; each starts from the smallest so far.
 
     In this order: what the backward pass keeps (`model.remat`), where the state is cut (meshes with one copy of it, the
     longest `seq` last), parts of the batch (`micro_batches`).
     """
     best = failed
-    for changed, mesh in _remat(config, best):
+    for changed, mesh in _remat(workload, best):
         yield (one := planner(changed, best.topology, mesh))
         if one.fits:
             return
         best = min(best, one, key=lambda p: p.memory.peak)
-    config = _with(config, remat=best.remat)
-    for mesh in _one_copy(config, best):
-        yield (one := planner(config, best.topology, mesh))
+    workload = workload.changed(remat=best.remat)
+    for mesh in _one_copy(workload, best):
+        yield (one := planner(workload, best.topology, mesh))
         if one.fits:
             return
         best = min(best, one, key=lambda p: p.memory.peak)
     for parts in _parts(best):
-        yield (one := planner(_with(config, micro_batches=parts), best.topology, best.mesh))
+        yield (one := planner(workload.changed(micro_batches=parts), best.topology, best.mesh))
         if one.fits:
             return
 
 
-def _remat(config: ConfigDict, best: Plan) -> Iterator[tuple[ConfigDict, Mesh]]:
+def _remat(workload: Workload, best: Plan) -> Iterator[tuple[Workload, Mesh]]:
     for policy in REMAT[REMAT.index(best.remat) + 1 :]:
-        yield _with(config, remat=policy), best.mesh
+        yield workload.changed(remat=policy), best.mesh
 
 
-def _one_copy(config: ConfigDict, best: Plan) -> list[Mesh]:
+def _one_copy(workload: Workload, best: Plan) -> list[Mesh]:
     """Meshes whose `data` is as short as the slices allow: it alone copies the state."""
-    candidates = meshes(config, best.topology)
+    candidates = meshes(workload, best.topology)
     shortest = min((mesh[0] for mesh in candidates), default=0)
     return [mesh for mesh in reversed(candidates) if mesh[0] == shortest and mesh != best.mesh]
 
@@ -119,10 +117,3 @@ def _one_copy(config: ConfigDict, best: Plan) -> list[Mesh]:
 def _parts(best: Plan) -> list[int]:
     share = best.batch // math.prod(best.mesh[:2])  # samples of a device
     return [n for n in range(best.micro_batches + 1, share + 1) if share % n == 0]
-
-
-def _with(config: ConfigDict, remat: str | None = None, micro_batches: int | None = None) -> ConfigDict:
-    changed = config.copy_and_resolve_references()
-    changed.model.remat = remat or changed.model.remat
-    changed.micro_batches = micro_batches or changed.micro_batches
-    return changed

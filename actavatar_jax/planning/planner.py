@@ -1,4 +1,4 @@
-"""What one mesh of one cluster takes: the step of a config compiled for it, and the figures read off the program."""
+"""What one mesh of one cluster takes: the step of a workload compiled for it, and the figures read off the program."""
 
 import dataclasses
 import logging
@@ -7,13 +7,13 @@ import time
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from actavatar_jax.models.flops import forward_flops, train_flops
 from actavatar_jax.parallel.mesh import AXES, check_fit, make_mesh
 from actavatar_jax.planning import program, topology
 from actavatar_jax.planning.chips import GIB, Chip
 from actavatar_jax.planning.collectives import Collective, collectives
+from actavatar_jax.planning.workload import Workload
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +68,11 @@ class Plan:
         return dataclasses.asdict(self) | derived
 
 
-def plan_training(config: ConfigDict, where: str, mesh: str | tuple[int, ...]) -> Plan:
-    """Compiles the training step of `config` for a cluster that need not be here. Takes a minute; allocates nothing.
+def plan_training(workload: Workload, where: str, mesh: str | tuple[int, ...]) -> Plan:
+    """Compiles the training step of a workload for a cluster that need not be here. Takes a minute; allocates nothing.
 
     Args:
-      config: as `training/settings.py` describes it; `data.bucket` and `data.batch_size` are the batch planned for.
+      workload: see there.
       where: such as v5p:2x2x2, h200:8 or 2xv5p:4x4x4 (`planning/topology.py`).
       mesh: devices along data, fsdp and seq.
 
@@ -80,22 +80,23 @@ def plan_training(config: ConfigDict, where: str, mesh: str | tuple[int, ...]) -
     """
     place = topology.parse(where)
     devices = topology.devices(place)
-    model_config = program.model_config_of(config, place.chip)
+    workload = workload.changed(platform=place.chip.platform)
+    transformer, remat = workload.network.config, workload.network.execution.remat
+    batch, grid, micro_batches = workload.batch_size, workload.grid, workload.training.micro_batches
     made = make_mesh(mesh, devices)
-    grid = program.latent_grid(config.data)
-    check_fit(made, model_config.heads, batch=config.data.batch_size, grid=grid, micro_batches=config.micro_batches)
+    check_fit(made, transformer.heads, batch=batch, grid=grid, micro_batches=micro_batches)
     start = time.perf_counter()
-    lowered = program.lower(config, model_config, made)
+    lowered = program.lower(workload, made)
     memory, found = _compile(lowered, place.chip, made.size, place.slices)
-    flops = config.data.batch_size * train_flops(model_config, grid, program.frozen_backbone(config, model_config))
-    again = 0 if model_config.remat == "none" else config.data.batch_size * forward_flops(model_config, grid)
+    flops = batch * train_flops(transformer, grid, workload.backbone_is_frozen)
+    again = 0 if remat == "none" else batch * forward_flops(transformer, grid)
     return Plan(
         topology=str(place),
         mesh=tuple(made.shape[axis] for axis in AXES),
-        batch=config.data.batch_size,
-        micro_batches=config.micro_batches,
-        remat=model_config.remat,
-        attention=model_config.attention,
+        batch=batch,
+        micro_batches=micro_batches,
+        remat=remat,
+        attention=program.attention_form(workload, made),
         capacity=place.chip.memory,
         memory=memory,
         collectives=found,

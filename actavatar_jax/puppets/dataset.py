@@ -18,10 +18,16 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.puppets.world.clips import PuppetClip, World, make_clip
 from actavatar_jax.storage.writing import replaced_folder
-from data_pipelines.loading.stream import Fit, Stream
-from data_pipelines.shards import dataset as shards
-from data_pipelines.shards import records
-from data_pipelines.shards.records import FrozenEncoders, RecordMaker
+from data_pipelines.loading import FitShapes, Stream
+from data_pipelines.shards import (
+    FrozenEncoders,
+    Record,
+    RecordMaker,
+    describe_records,
+    open_dataset,
+    serialize_record,
+    write_dataset,
+)
 
 WORDINGS = ("structured", "global", "brief")  # of a clip's prompt: with windows, actions without times, no actions
 PART = 512  # clips that are encoded, or lost to a kill, together
@@ -51,7 +57,7 @@ class PuppetSource:
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def __getitem__(self, index: int) -> shards.Record:
+    def __getitem__(self, index: int) -> Record:
         clip = self.pool.submit(make_clip, self.seeds[index], self.world).result()
         prompt = prompt_of(clip, self.wording)
         return self.make_record(f"puppet-{self.seeds[index]}", 0, clip.frames, clip.audio, prompt)
@@ -69,10 +75,11 @@ def make_puppet_loader(
     max_phases: int,
     rows: Sequence[int] | None = None,
 ) -> grain.IterDataset:
-    """Endless batches with the keys, shapes and types of `loader.make_loader`, drawn on the fly."""
+    """Endless batches with the keys, shapes and types of `make_loader`, drawn on the fly."""
     stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop), rows=rows)
     read = grain.ReadOptions(num_threads=os.cpu_count(), prefetch_buffer_size=2 * batch_size)
-    return stream.batches([source], [Fit(source.make_record.empty_prompt(), text_len, max_phases)], read)
+    fit = FitShapes(source.make_record.encode_empty_prompt(), text_len, max_phases)
+    return stream.make_batches([source], [fit], read)
 
 
 def open_source(config: Any, **options: Any) -> tuple[grain.IterDataset, int]:
@@ -92,9 +99,9 @@ def write_shards(folder: Path, encoders: FrozenEncoders, world: World, seeds: ra
     """
     wordings = [_known(wording) for wording in wordings]
     maker = RecordMaker(encoders)
-    made_by = records.settings(encoders, world.frames) | {
+    made_by = describe_records(encoders, world.frames) | {
         "world": repr(world),
-        "empty_prompt": maker.empty_prompt().to_dict(),
+        "empty_prompt": maker.encode_empty_prompt().to_dict(),
     }
     parts = [seeds[first : first + PART] for first in range(0, len(seeds), PART)]
     with tqdm(total=len(seeds), desc="puppets", unit="clip") as bar, _pool() as pool:
@@ -137,19 +144,19 @@ def _encoded(pool, maker: RecordMaker, world: World, part: range, wordings: Iter
     """{wording: serialized record} of every clip."""
     for seed, clip in zip(part, _in_order(pool, world, part), strict=True):
         record = maker(f"puppet-{seed}", 0, clip.frames, clip.audio, clip.prompt)
-        yield {w: shards.serialize(record | maker.text(prompt_of(clip, w))) for w in wordings}
+        yield {w: serialize_record(record | maker.encode_text(prompt_of(clip, w))) for w in wordings}
         bar.update()
 
 
 def _write_part(place: Path, made: Iterator[bytes], made_by: dict, part: range) -> None:
     with replaced_folder(place) as partial:
-        shards.write_dataset(partial, made, len(part), len(part), made_by | {"seeds": repr(part)})
+        write_dataset(partial, made, len(part), len(part), made_by | {"seeds": repr(part)})
 
 
 def _finished(place: Path, made_by: dict, part: range) -> bool:
     if not place.is_dir():
         return False
-    stored = shards.open_dataset(place).metadata
+    stored = open_dataset(place).metadata
     differing = [key for key, value in (made_by | {"seeds": repr(part)}).items() if stored.get(key) != value]
     if differing:
         raise InputError(f"{place}: made with other {', '.join(differing)}; give an empty folder")

@@ -31,6 +31,7 @@ from actavatar_jax.training.runtime import workdir as work
 from actavatar_jax.training.runtime.checkpoint import Checkpoints
 from actavatar_jax.training.runtime.guard import UNFINISHED, StopRequest
 from actavatar_jax.training.runtime.metrics import JsonLines, Record
+from actavatar_jax.training.schedules import warmup_stable_decay
 from actavatar_jax.training.state import TrainState
 
 MOVED = 0.1  # change of a colour since frame 0, of 2 from black to white, that counts as motion
@@ -143,9 +144,8 @@ def initialise(config: FrameDecoderConfig, seed: int) -> Params:
 
 def make_optimizer(settings: Settings) -> optax.GradientTransformation:
     """Adam at a flat rate, then along a cosine to zero."""
-    flat = round(settings.flat * settings.steps)
-    falling = optax.cosine_decay_schedule(settings.learning_rate, max(settings.steps - flat, 1))
-    rate = optax.join_schedules([optax.constant_schedule(settings.learning_rate), falling], [flat])
+    decay = settings.steps - round(settings.flat * settings.steps)
+    rate = warmup_stable_decay(settings.learning_rate, settings.steps, decay=decay, shape="cosine")
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, 0.9, 0.99))
 
 

@@ -71,7 +71,7 @@ def make_demo(
 
         seen = [judged.actions[:, judged.names.index(cue.action)] for cue in clip.cues]
         mouths = clip.opening, judged.opening
-        Video(enlarged(video.frames), video.audio).save(folder / "demo.mp4")
+        Video(enlarged(video.frames), video.sound).save(folder / "demo.mp4")
         draw_preview(folder / "demo.webp", clip.frames, video.frames, clip.prompt)
         draw_sheet(folder / "demo.png", clip.frames, video.frames, clip.prompt, clip.sentence, seen, mouths)
         draw_attention(folder / "attention.png", shares, clip.prompt, len(clip.frames) / FPS, LEVEL)

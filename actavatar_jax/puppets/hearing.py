@@ -21,6 +21,7 @@ from actavatar_jax.media.clock import FPS
 from actavatar_jax.models.wav2vec2 import Wav2Vec2, standardise
 from actavatar_jax.puppets.speech import speech
 from actavatar_jax.puppets.speech.phonemes import PAUSE, SOUNDS, Phoneme, is_stressed, sounds
+from actavatar_jax.training.schedules import warmup_stable_decay
 from actavatar_jax.weights import folder as folders
 
 SOUND_IDS = {name: number for number, name in enumerate((PAUSE, *SOUNDS))}
@@ -40,7 +41,8 @@ def train_hearing(
     samples, labels = spoken(utterances + 64, frames, seed)
     reader = np.zeros((part.config.hidden, PER_FRAME * 2 * len(SOUND_IDS)), np.float32)
     params = {"encoder": part.params, "reader": reader}
-    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(optax.cosine_decay_schedule(rate, steps)))
+    schedule = warmup_stable_decay(rate, steps, decay=steps, shape="cosine")
+    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule))
 
     def logits(params, samples):
         encoder = functional.bind(Wav2Vec2, part.config, params["encoder"])

@@ -23,7 +23,6 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.scores import Report, Truth, score_clips
 from actavatar_jax.functional import Params
 from actavatar_jax.media import Video
-from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.models.frame_decoder import FrameDecoderConfig
 from actavatar_jax.models.patch_codec import GROUP, PatchCodec, PatchCodecConfig
 from actavatar_jax.models.presets import PRESETS
@@ -38,9 +37,10 @@ from actavatar_jax.puppets.progress import Progress, draw_curves, figures_of, re
 from actavatar_jax.puppets.world.clips import PuppetClip, World
 from actavatar_jax.puppets.world.regions import regions
 from actavatar_jax.runs import training
+from actavatar_jax.runs.exporting import export_model
+from actavatar_jax.runs.settings import chosen, transformer_network
 from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.storage.writing import replaced_folder
-from actavatar_jax.training.settings import chosen, transformer_config
 from actavatar_jax.weights import folder as folders
 from actavatar_jax.weights.components import COMPONENTS, find
 from actavatar_jax.weights.folder import Component
@@ -115,7 +115,7 @@ def run_stage(name: str, config: ConfigDict, start: Path, workdir: Path) -> Path
 
     def look(params: Params, step: int) -> None:
         transformer = find(base, "transformer").config
-        model = Component(ActAvatarDiT, transformer_config(settings, transformer), params)
+        model = Component.of(transformer_network(settings, transformer), params)
         watch(ActAvatarPipeline(model, Encoders.from_folder(base), folders.load_defaults(base)), step)
 
     return train_stage(settings, start, workdir / "shards", workdir / name, look)
@@ -131,7 +131,10 @@ def train_stage(
         if settings.data.source == "shards":
             settings.data.dirs = (str(shards / settings.data.wording),)
     training.run_training(settings, workdir, watch, dataset.SOURCES)
-    return workdir / "model"
+    model, adapter = workdir / "model", workdir / "adapter.safetensors"
+    if adapter.exists() and not model.exists():
+        export_model(start, model, adapter)
+    return model
 
 
 def run_decoder(config: ConfigDict, model: Path, workdir: Path) -> Path:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from actavatar_jax.diffusion import sampling
+from actavatar_jax.diffusion.sampler import Step
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Video
 from actavatar_jax.pipeline import ActAvatarPipeline
@@ -34,11 +36,19 @@ class Job:
     options: dict[str, Any]
 
 
-def run_jobs(model: Path | str | ActAvatarPipeline, jobs: list[Job], *, skip_finished: bool = True, **loading) -> int:
+def run_jobs(
+    model: Path | str | ActAvatarPipeline,
+    jobs: list[Job],
+    *,
+    skip_finished: bool = True,
+    watch: Callable[[ActAvatarPipeline, Job], Callable[[Step], None]] | None = None,
+    **loading,
+) -> int:
     """Makes the videos and returns how many failed; each failure is one sentence on standard error.
 
     `model` is a model folder (read only if there is something to do, with `loading` options) or a pipeline. Over
     several processes each of them calls this alike; the first one decides which videos are finished, and writes.
+    `watch` gives the callback of a job's steps, in every process.
     """
     finished = multihost_utils.broadcast_one_to_all(np.asarray([Path(job.out).exists() for job in jobs]))
     todo = [job for job, exists in zip(jobs, finished, strict=True) if not (skip_finished and exists)]
@@ -53,7 +63,8 @@ def run_jobs(model: Path | str | ActAvatarPipeline, jobs: list[Job], *, skip_fin
     failed, writing = 0, jax.process_index() == 0
     for job in tqdm(todo, "sample", unit="video", disable=len(todo) == 1 or not writing):
         try:
-            video = pipeline(job.image, job.audio, job.prompt, **job.options)
+            callback = watch(pipeline, job) if watch else None
+            video = pipeline(job.image, job.audio, job.prompt, callback=callback, **job.options)
             if writing:
                 _save(video, job.out)
         except InputError as error:

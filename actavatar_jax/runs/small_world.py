@@ -21,8 +21,7 @@ from actavatar_jax.models.wav2vec2 import Wav2Vec2
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.prompt.tokenizer import fit_tokenizer
 from actavatar_jax.weights import folder as folders
-from data_pipelines.table import read_manifest
-from data_pipelines.table.steps import clip_path
+from data_pipelines.table import clip_path, read_manifest
 
 
 def init_model(
@@ -74,7 +73,7 @@ def make_model(
     `num_frames` become the folder's defaults for sampling.
     """
     codec = codec or PatchCodecConfig(preset.transformer.in_channels)
-    channels = vae.config.z_dim if vae else codec.channels
+    channels = vae.config.latent_channels if vae else codec.channels
     width, cells = preset.transformer.width, math.prod(preset.transformer.patch)
     if width <= cells * channels and not preset.transformer.linear_guess:
         raise InputError(

@@ -1,7 +1,6 @@
-"""AdamW that skips bad steps, with a warm-up, a learning rate per parameter group, and durations in several units."""
+"""AdamW that skips bad steps, with a warm-up and a learning rate per parameter group."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,17 +9,17 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from actavatar_jax import functional
-from actavatar_jax.errors import InputError
-from actavatar_jax.parallel.ordered import first_match
+from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.training.schedules import warmup_stable_decay
+from actavatar_jax.training.settings import OptimizerSettings
 
-DECAYED = ((r".*/kernel", True), (r".*", False))  # whether weight decay acts, by '/' name
-MOMENTS = ("float32", "bfloat16")
+DECAYED = ParameterGroups(((r".*/kernel", True), (r".*", False)))  # whether weight decay acts
 SETTLED = 20  # good steps before a gradient can be called exploded: the first ones differ widely
 MEMORY = 100  # good steps over which the norm's running mean forgets
 
 
 def make_optimizer(
-    config: Any, steps: int, speeds: Mapping[str, float | None], explode: float = 0.0
+    settings: OptimizerSettings, steps: int, speeds: Mapping[str, float | None], explode: float = 0.0
 ) -> optax.GradientTransformation:
     """Clip by the global norm, AdamW, then each parameter's multiplier; nothing at all on a bad step.
 
@@ -28,22 +27,34 @@ def make_optimizer(
     them from where the backbone has them. The multiplier scales decay as well, as a parameter group of its own would.
 
     Args:
-      config: `learning_rate`, `schedule`, `warmup`, `decay`, `b1`, `b2`, `weight_decay`, `clip`, `moments`.
-      steps: length of the run; at the end of which the learning rate is 0, unless it is constant throughout.
-      speeds: multiplier of every parameter by '/' name, None where it is frozen (`stages.multipliers`).
+      settings: see there.
+      steps: length of the run.
+      speeds: multiplier of every parameter by '/' name, None where it is frozen (`groups.multipliers`).
       explode: see `skip_bad_steps`.
     """
-    if config.moments not in MOMENTS:
-        raise InputError(f'optim.moments is "{config.moments}"; it must be {" or ".join(MOMENTS)}.')
     trained = {name: speed for name, speed in speeds.items() if speed is not None}
-    decayed = functional.unflatten({name: DECAYED[first_match(name, DECAYED)][1] for name in trained})
-    speed_tree = functional.unflatten(trained)
-    rate = make_schedule(config, steps)
     adamw = optax.adamw(
-        rate, config.b1, config.b2, weight_decay=config.weight_decay, mask=decayed, mu_dtype=config.moments
+        make_schedule(settings, steps),
+        settings.b1,
+        settings.b2,
+        weight_decay=settings.weight_decay,
+        mask=functional.unflatten(DECAYED.values(trained)),
+        mu_dtype=settings.moments,
     )
-    multiply = optax.stateless(lambda updates, _: _multiply(updates, speed_tree))
-    return skip_bad_steps(optax.chain(optax.clip_by_global_norm(config.clip), adamw, multiply), explode)
+    multiply = optax.stateless(lambda updates, _: _multiply(updates, functional.unflatten(trained)))
+    return skip_bad_steps(optax.chain(optax.clip_by_global_norm(settings.clip), adamw, multiply), explode)
+
+
+def make_schedule(settings: OptimizerSettings, steps: int) -> optax.Schedule:
+    """The learning rate after so many steps of a run of `steps`: a cosine falls to 0 from the warm-up on."""
+    cosine, warmup = settings.schedule == "cosine", settings.warmup
+    return warmup_stable_decay(
+        settings.learning_rate,
+        steps,
+        warmup=warmup,
+        decay=max(steps - warmup, 1) if cosine else settings.decay,
+        shape="cosine" if cosine else "linear",
+    )
 
 
 class SkipState(NamedTuple):
@@ -93,47 +104,6 @@ def skip_bad_steps(inner: optax.GradientTransformation, explode: float = 0.0) ->
 def skipped_steps(state: SkipState) -> Int[Array, "2"]:
     """Bad steps (in a row up to now, of the whole run), from the optimizer's state after a step."""
     return jnp.stack([state.in_a_row, state.skipped])
-
-
-def make_schedule(config: Any, steps: int) -> Callable:
-    """Learning rate as a function of the steps done: linear warm-up, then `constant`, or `cosine` down to 0.
-
-    A constant rate falls to 0 over the last `config.decay` steps, in a straight line.
-    """
-    if config.schedule not in ("constant", "cosine"):
-        raise InputError(f'optim.schedule is "{config.schedule}"; it must be constant or cosine.')
-
-    def rate(step):
-        ramp = jnp.minimum(1.0, (step + 1) / max(config.warmup, 1))  # the first step moves already
-        if config.schedule == "constant":
-            left = jnp.clip((steps - step) / config.decay, 0.0, 1.0) if config.decay else 1.0
-            return config.learning_rate * ramp * left
-        progress = jnp.clip((step - config.warmup) / max(steps - config.warmup, 1), 0.0, 1.0)
-        return config.learning_rate * ramp * 0.5 * (1 + jnp.cos(jnp.pi * progress))
-
-    return rate
-
-
-def to_steps(duration: str | int, batch_size: int, examples: int | None) -> int:
-    """Steps in a duration such as `500`, `"500 steps"`, `"20_000 examples"` or `"1.5 epochs"`.
-
-    `examples` is the length of an epoch, None where the data have no end. Raises InputError for anything else.
-    """
-    number, _, unit = str(duration).strip().partition(" ")
-    try:
-        value = float(number)
-    except ValueError:
-        value = math.nan
-    unit = unit.strip().removesuffix("s")
-    if not 0 <= value < math.inf or unit not in ("", "step", "example", "epoch"):
-        raise InputError(f'"{duration}" is not a duration; write a number of steps, examples or epochs: "500 steps".')
-    if unit == "example":
-        value /= batch_size
-    elif unit == "epoch":
-        if examples is None:
-            raise InputError(f'"{duration}" cannot be counted: these data have no epochs; write steps or examples.')
-        value *= examples / batch_size
-    return math.ceil(value)
 
 
 def _select(good: Bool[Array, ""], ours: Any, otherwise: Any) -> Any:

@@ -1,168 +1,121 @@
-"""Training settings: their defaults with their meaning, the short argument behind the colon, and config files.
+"""What a training is told: frozen, checked, every duration a number of steps.
 
-A duration is a string: "20_000 steps", "800_000 examples" or "2 epochs"; a bare number counts steps.
+Errors name settings as a config does; `runs.resolve` makes these of one. What they are by default is told in
+`runs/settings.py` alone.
 """
 
 import dataclasses
 import typing
-from collections.abc import Sequence
-from typing import Any
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
-from ml_collections.config_dict import placeholder
-
-from actavatar_jax.diffusion.sampling import OPTIONS, Sampling
-from actavatar_jax.errors import InputError
-from actavatar_jax.models.avatar import DiTConfig
-
-# A backbone without a past learns timing faster when its phase embeddings move faster (`configs/stage2.py`).
-FROM_SCRATCH = ((r"phase_embedding/.*|blocks/window_strength|latent_log_variance", 10.0), (r".*", 1.0))
+from actavatar_jax.checks import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, WHOLE, check_fields, one_of
+from actavatar_jax.diffusion.flow import TimeLaw
+from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.training.lora import LoraSettings
 
 
-def read_config(file: str, overrides: Sequence[str] = ()) -> ConfigDict:
-    """The config of `FILE.py[:ARG]`, changed by arguments such as `--config.optim.learning_rate=1e-5`.
+@typing.no_type_check  # it does so itself, in sentences
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW and its learning rate. InputError for values that are not accepted."""
 
-    Raises InputError for a file that cannot be read and for arguments that it has no place for.
-    """
-    values = flags.FlagValues()
-    arguments = ["config", f"--config={file}", *overrides]
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)  # or else this program's own
-    try:
-        rest = values(arguments)
-        if rest[1:]:
-            raise InputError(
-                f"Unexpected arguments: {' '.join(rest[1:])}; settings are changed by --config.NAME=VALUE."
-            )
-        return values.config
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"The config {file} cannot be used: {' '.join(str(error).split())}") from error
+    learning_rate: float
+    schedule: str  # constant | cosine, after the warm-up
+    warmup: int  # steps
+    decay: int  # last steps, over which a constant rate falls to 0; 0: it does not
+    b1: float
+    b2: float
+    weight_decay: float  # of kernels only
+    clip: float  # global norm of the gradient
+    moments: str  # of Adam's first moment: float32 | bfloat16
+    ema_decay: float  # of the weights' running average; 0: there is none
 
-
-def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
-    """The argument of `--config file.py:arg`, e.g. `preset=small,runlocal`, over its defaults.
-
-    A bare name sets a switch; values take the type of their default. Raises ValueError for an unknown name.
-    """
-    parsed = ConfigDict(defaults)
-    for part in filter(None, arg.split(",")):
-        name, has_value, text = part.partition("=")
-        if name not in parsed:
-            raise ValueError(f'Unknown config argument "{name}"; there are: {", ".join(sorted(defaults))}.')
-        if isinstance(parsed[name], bool):
-            if text.lower() not in ("", "true", "false"):
-                raise ValueError(f'Config argument "{part}" is a switch; write {name}, {name}=true or {name}=false.')
-            parsed[name] = text.lower() != "false"
-        elif not has_value:
-            raise ValueError(f'Config argument "{name}" needs a value: {name}=...')
-        else:
-            parsed[name] = type(parsed[name])(text)
-    return parsed
+    def __post_init__(self):
+        check_fields(
+            self,
+            "setting optim.",
+            learning_rate=POSITIVE,
+            schedule=one_of("constant", "cosine"),
+            warmup=WHOLE,
+            decay=WHOLE,
+            b1=DECAY,
+            b2=DECAY,
+            weight_decay=NOT_NEGATIVE,
+            clip=POSITIVE,
+            moments=one_of("float32", "bfloat16"),
+            ema_decay=DECAY,
+        )
 
 
-def training(preset: str = "") -> ConfigDict:
-    """Settings of both stages; a stage sets `rules`, `steps` and what else is its own."""
-    c = ConfigDict()
-    c.seed = 0  # of initial weights (where there is no folder), data order, noise and times
-    c.precision = "bfloat16"  # of the computation; weights, moments, norms, modulation and loss stay float32
+@typing.no_type_check
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """What `loop.train` does. InputError for values that are not accepted; a mesh is checked where it is made."""
 
-    c.mesh = "1,-1,1"  # devices along data, fsdp and seq; one may be -1: all that are left
-    c.micro_batches = 1  # parts in which a batch is computed one after the other, to save memory
+    seed: int  # of noise and times
+    mesh: str  # as `make_mesh` takes it
+    micro_batches: int  # parts in which a batch is computed one after the other
+    steps: int  # length of the run
+    log_every: int  # steps
+    checkpoint_every: int  # steps; 0: never
+    sample_every: int  # steps; 0: never
+    bad_steps: int  # steps in a row without a usable gradient, after which a run stops
+    explode: float  # see `skip_bad_steps`; 0: off
+    stall_minutes: float  # without a step, after which a run exits; 0: off
+    rules: ParameterGroups  # of the learning rate's multiples, None where a parameter is frozen
+    optim: OptimizerSettings
+    time_law: TimeLaw
+    lora: LoraSettings | None = None  # leaves that are added to the model, of which `rules` tell as of its own
 
-    c.model = ConfigDict()
-    c.model.folder = ""  # model folder to start from (a plain Wan2.2-TI2V-5B folder will do), or
-    c.model.preset = preset  # name of a preset to start from random weights
-    c.model.remat = "full"  # none | full | attention (keeps attention outputs: faster, more memory) | offload (keeps
-    # them in the host's memory)
-    c.model.attention = "xla"  # xla | chunked | cudnn | splash
-    c.model.phase_bias = placeholder(str)  # none | soft | hard window bias; unset: as the folder or preset has it
-    c.model.frame_time = placeholder(bool)  # absolute frame time; unset: as the folder or preset has it
-    c.model.gamma = placeholder(float)  # of the audio adapter's depth scale; unset: as the folder or preset has it
-    c.adapter = ""  # model folder whose audio adapter replaces the model's own: the result of stage 1
-
-    c.data = ConfigDict()
-    c.data.source = "shards"  # shards | synthetic | puppets (drawn for every batch)
-    c.data.dirs = ()  # folders of encoded shards
-    c.data.weights = placeholder(tuple)  # for each of `dirs` its share of all samples; unset: by number of records
-    c.data.batch_size = 40  # over all devices
-    c.data.text_drop = 0.1  # share of samples that lose their text,
-    c.data.audio_drop = 0.1  # their speech,
-    c.data.both_drop = 0.05  # or both, so that guidance can be used
-    c.data.bucket = (704, 1280, 125)  # height, width and frames of synthetic clips
-    c.data.world = ConfigDict()  # settings of `actavatar_jax.puppets.world.clips.World`, of puppets
-    c.data.wording = "structured"  # of their prompts: structured | global | brief
-
-    c.steps = "20_000 steps"  # length of the run
-    c.log_every = "50 steps"  # metrics are averages over so many steps
-    c.checkpoint_every = "500 steps"  # and at the end; 0: never
-    c.bad_steps = 10  # steps in a row without a finite gradient, each skipped, after which a run stops
-    c.explode = 0.0  # a gradient norm above this multiple of its running mean is skipped likewise; 0: off
-    c.stall_minutes = 30.0  # without a step, after which a run dumps its stacks and exits, to be started again; 0: off
-    c.rules = (
-        (".*", 1.0),
-    )  # (regex of parameter names, multiple of the learning rate or None: frozen); first match wins
-
-    c.optim = ConfigDict()
-    c.optim.learning_rate = 5e-6
-    c.optim.schedule = "constant"  # constant | cosine, after the warm-up
-    c.optim.warmup = "500 steps"  # linear
-    c.optim.decay = "0"  # of a constant rate: to 0, in a straight line, over so long at the end of the run
-    c.optim.b1 = 0.9
-    c.optim.b2 = 0.999
-    c.optim.weight_decay = 0.01  # of kernels only
-    c.optim.clip = 1.0  # global norm of the gradient
-    c.optim.moments = "float32"  # of Adam's first moment: float32 | bfloat16
-    c.optim.ema_decay = 0.0  # of averaged weights, which are then the ones sampled and saved; 0: off
-
-    c.time_law = ConfigDict()
-    c.time_law.shift = 5.0  # uniform over `steps` levels, then warped towards noise by this
-    c.time_law.steps = 1000
-    c.time_law.noisy_share = 0.0  # share of samples drawn from [noisy_from, 1] instead; helps backbones trained from
-    c.time_law.noisy_from = 0.9  # scratch to learn when events happen
-
-    c.sample = sampling()
-    c.sample.every = "0"  # how often sample videos are made; 0: never
-    c.sample.jobs = ""  # JSON lines with image, audio and prompt, as for `actavatar sample --jobs`
-    return c
+    def __post_init__(self):
+        check_fields(
+            self,
+            "setting ",
+            seed=WHOLE,
+            micro_batches=COUNT,
+            steps=WHOLE,
+            log_every=COUNT,
+            checkpoint_every=WHOLE,
+            sample_every=WHOLE,
+            bad_steps=COUNT,
+            explode=NOT_NEGATIVE,
+            stall_minutes=NOT_NEGATIVE,
+        )
 
 
-def sampling(**values: Any) -> ConfigDict:
-    """The options of `diffusion.sampling.Sampling`, those not given unset: as the model folder has them."""
-    options = ConfigDict()
-    for field in dataclasses.fields(Sampling):
-        form = (typing.get_args(field.type) or (field.type,))[0]
-        options[field.name] = placeholder(form)
-    options.update(values)
-    return options
+@typing.no_type_check
+@dataclasses.dataclass(frozen=True)
+class VAEPhase:
+    """A part of the training of a VAE. InputError for values that are not accepted."""
+
+    share: float  # of the steps, beside those of the other phases
+    frames: int  # of a clip
+    clips: int  # in a step
+
+    def __post_init__(self):
+        check_fields(self, "value of phases, its ", share=POSITIVE, frames=COUNT, clips=COUNT)
 
 
-def chosen(sample: ConfigDict) -> dict[str, Any]:
-    """The options of `sampling` that are set."""
-    return {name: sample[name] for name in OPTIONS if sample[name] is not None}
+@typing.no_type_check
+@dataclasses.dataclass(frozen=True)
+class VAESettings:
+    """What `vae.train_vae` does. InputError for values that are not accepted."""
 
+    seed: int
+    steps: int
+    log_every: int
+    phases: tuple[VAEPhase, ...]
+    learning_rate: float  # flat for 40 % of the steps, then to zero
+    kl_weight: float
+    statistics_batches: int  # of the last phase, over which the latents are measured
 
-def transformer_config(config: ConfigDict, base: DiTConfig) -> DiTConfig:
-    """The transformer of a folder or preset, with what the settings change of it."""
-    m = config.model
-    changes = {name: m[name] for name in ("remat", "attention", "phase_bias", "frame_time") if m[name] is not None}
-    if m.gamma is not None:
-        changes["audio"] = dataclasses.replace(base.audio, gamma=m.gamma)
-    return dataclasses.replace(base, dtype=config.precision, **changes)
-
-
-def shrink(config: ConfigDict) -> ConfigDict:
-    """The same run at a size for a laptop: a tiny random model, synthetic clips, seconds on one CPU core."""
-    config.model.folder, config.model.preset, config.adapter = "", "tiny", ""
-    config.model.remat = "none"
-    config.data.source = "synthetic"
-    config.data.bucket = (32, 64, 9)
-    config.data.batch_size = 4
-    config.steps = "20 steps"
-    config.log_every = "5 steps"
-    config.checkpoint_every = "10 steps"
-    config.sample.every = "0"
-    config.optim.warmup = "5 steps"
-    config.optim.learning_rate = 1e-3
-    return config
+    def __post_init__(self):
+        check_fields(
+            self,
+            "setting ",
+            seed=WHOLE,
+            steps=COUNT,
+            log_every=COUNT,
+            learning_rate=POSITIVE,
+            kl_weight=NOT_NEGATIVE,
+            statistics_batches=COUNT,
+        )

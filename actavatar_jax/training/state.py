@@ -47,17 +47,25 @@ class TrainState:
         return merge(self.params if self.ema is None else self.ema, self.frozen)
 
 
+def abstract_state(
+    params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool, mesh: Mesh
+) -> TrainState:
+    """The shapes of `create_state`, each with its sharding; of `params` and `frozen` only shapes are read."""
+    state = jax.eval_shape(functools.partial(_fresh, tx=tx, ema=ema), params, frozen)
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        state,
+        state_shardings(state, mesh),
+    )
+
+
 def create_state(params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool, mesh: Mesh) -> TrainState:
     """`TrainState.create` over a mesh: every leaf is made where `state_shardings` puts it, whole on no device.
 
     Args:
       params, frozen: the same in every process, of host arrays or of arrays cut like that already; taken over.
     """
-
-    def fresh(params: Params, frozen: Params) -> TrainState:
-        average = jax.tree.map(jnp.copy, params) if ema else None
-        return TrainState(jnp.zeros((), jnp.int32), params, frozen, tx.init(params), average)
-
+    fresh = functools.partial(_fresh, tx=tx, ema=ema)
     shardings = state_shardings(jax.eval_shape(fresh, params, frozen), mesh)
     params, frozen = jax.tree.map(put, (params, frozen), (shardings.params, shardings.frozen))
 
@@ -68,3 +76,8 @@ def create_state(params: Params, frozen: Params, tx: optax.GradientTransformatio
 
     step, opt_state, average = rest(params)
     return TrainState(step, params, frozen, opt_state, average)
+
+
+def _fresh(params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool) -> TrainState:
+    average = jax.tree.map(jnp.copy, params) if ema else None
+    return TrainState(jnp.zeros((), jnp.int32), params, frozen, tx.init(params), average)

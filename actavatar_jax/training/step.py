@@ -13,10 +13,9 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Key
 
-from actavatar_jax import functional
 from actavatar_jax.diffusion import flow
 from actavatar_jax.errors import InputError
-from actavatar_jax.functional import Params
+from actavatar_jax.functional import Network, Params
 from actavatar_jax.training.groups import merge
 from actavatar_jax.training.optimizer import skipped_steps
 from actavatar_jax.training.state import TrainState
@@ -28,8 +27,7 @@ Metrics = dict[str, Array]
 
 
 def make_train_step(
-    module_class: type,
-    model_config: Any,
+    network: Network,
     tx: optax.GradientTransformation,
     time_law: flow.TimeLaw,
     schedule: Callable,
@@ -41,8 +39,8 @@ def make_train_step(
     """The jitted `step(state, batch, key) -> (state, metrics)`; it reuses the memory of the state that it is given.
 
     Gradients are taken with respect to `state.params` only. Weights, gradients and loss are float32; what is
-    computed in bfloat16 is `model_config.dtype`'s choice. On a step that the optimizer skips, parameters, moments and
-    average stay as they are.
+    computed in bfloat16 is the choice of `network.execution`. On a step that the optimizer skips, parameters, moments
+    and average stay as they are.
 
     Args:
       micro_batches: parts of a batch that are computed one after the other; they change memory, not results.
@@ -56,7 +54,7 @@ def make_train_step(
     """
 
     def loss(params, frozen, batch, key):
-        model = functional.bind(module_class, model_config, merge(params, frozen))
+        model = network.bind(merge(params, frozen))
         losses, times = sample_losses(model, batch, time_law, key)
         return jnp.mean(losses), (losses, times)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import FLOAT32, ActAvatarDiT, DiTConfig
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
+from actavatar_jax.models.presets import MATRICES
 from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
@@ -46,6 +47,9 @@ class Kind:
     wan_file: str | None = None
     canonical: Callable[[str], str | None] = _same  # name in a file -> name in the table; None: not a parameter
     may_miss: str = NOTHING  # our leaves that may be absent, all together; they take their initial values
+    float32: str = NOTHING  # our leaves that stay in float32 when the others are read in less
+    matrices: str = NOTHING  # our kernels that are quantized, where that is asked for
+    executes: bool = True  # takes an `Execution`; else it always computes in float32
 
 
 COMPONENTS: dict[str, tuple[Kind, ...]] = {
@@ -61,6 +65,8 @@ COMPONENTS: dict[str, tuple[Kind, ...]] = {
             dit.from_json,
             wan_table=dit.wan,
             may_miss=dit.ADDED,
+            float32=FLOAT32,
+            matrices=MATRICES,
         ),
     ),
     "vae": (
@@ -85,6 +91,7 @@ COMPONENTS: dict[str, tuple[Kind, ...]] = {
             patch_codec.ours,
             patch_codec.to_json,
             patch_codec.from_json,
+            executes=False,
         ),
     ),
     "text_encoder": (
@@ -100,6 +107,7 @@ COMPONENTS: dict[str, tuple[Kind, ...]] = {
             wan_table=umt5.wan,
             wan_file=WAN_TEXT_FILE,
             canonical=umt5.canonical,
+            matrices=umt5.MATRICES,
         ),
     ),
     "audio_encoder": (

@@ -3,13 +3,13 @@
 Read: our own folders, a plain Wan2.2-TI2V-5B folder of diffusers, the original Wan release. Written: the first form.
 """
 
+import contextlib
 import dataclasses
-import functools
 import logging
 import math
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,20 @@ import jax
 import numpy as np
 
 from actavatar_jax import functional
-from actavatar_jax.diffusion.sampling import Sampling, check_length, typed
+from actavatar_jax.checks import check_fields, typed
+from actavatar_jax.diffusion.sampling import Sampling, check_length
 from actavatar_jax.errors import InputError
+from actavatar_jax.kernels import Quantized
 from actavatar_jax.media.clock import latent_frames
+from actavatar_jax.models.execution import Execution
+from actavatar_jax.models.presets import ADAPTER
 from actavatar_jax.storage.documents import read_json, write_json
 from actavatar_jax.storage.writing import replaced_folder
-from actavatar_jax.weights import arrays, names
+from actavatar_jax.weights import lora, names, quantized
+from actavatar_jax.weights.adapter import import_marked, mark_backbone, read_about, read_adapter
 from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Kind, find, is_wan_layout, kind_named, kind_of
+from actavatar_jax.weights.initial import draw_leaves
+from actavatar_jax.weights.residence import DEVICE, ON_DEMAND
 from actavatar_jax.weights.writer import Exported, read_along, write_sharded
 
 log = logging.getLogger(__name__)
@@ -42,7 +49,33 @@ class Component:
 
     module: type
     config: Any
-    params: functional.Params
+    params: functional.Params | None  # None: they are in files only
+    execution: Execution | None = None
+    read: Callable[[], functional.Params] | None = None  # reads them, where `params` is None
+
+    @classmethod
+    def of(cls, network: functional.Network, params: functional.Params) -> "Component":
+        return cls(network.module, network.config, params, network.execution)
+
+    @property
+    def network(self) -> functional.Network:
+        """All of it but the parameters."""
+        return functional.Network(self.module, self.config, self.execution)
+
+    def moved(self, residence: str) -> "Component":
+        """The same, its parameters waiting on the `device` or in the memory of the `host`."""
+        move = jax.device_put if residence == DEVICE else jax.device_get
+        return dataclasses.replace(self, params=move(self.params))
+
+    @contextlib.contextmanager
+    def on_device(self) -> Iterator[functional.Params]:
+        """The parameters where programs take them; those that wait elsewhere leave the device again."""
+        waiting = self.read() if self.params is None else self.params
+        params = jax.device_put(waiting)
+        yield params
+        for guest, home in zip(jax.tree.leaves(params), jax.tree.leaves(waiting), strict=True):
+            if self.params is None or isinstance(home, np.ndarray):
+                guest.delete()
 
 
 @typing.no_type_check  # it does so itself, in sentences
@@ -56,12 +89,12 @@ class Defaults:
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     sizes: tuple[tuple[int, int], ...] = ()  # (height, width) it was trained on; empty: not known
     lengths: tuple[int, ...] = ()  # in frames, of the clips it was trained on; empty: not known
+    velocity_path: tuple[tuple[float, float], ...] = ()  # by `diffusion.skipping.VelocityPath`; empty: not measured
     strangest_portrait: float | None = None  # by `Encoders.strangeness`; None: every portrait will do
     world: dict | None = None  # what a folder of puppets says about their world, as it is
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, typed(f"value of {field.name}", getattr(self, field.name), field.type))
+        check_fields(self, "value of ")
         check_length(self.num_frames)
         for length in self.lengths:
             latent_frames(length)
@@ -76,6 +109,12 @@ def load(
     component: str,
     dtype: Any = None,
     shardings: functional.Params | Callable[[functional.Params], functional.Params] | None = None,
+    quantize: str | quantized.Forms | None = None,
+    loras: Sequence[str | Path] = (),
+    adapter: str | Path | None = None,
+    residence: str | None = None,
+    only: Collection[str] | None = None,
+    seed: int = 0,
     **execution: Any,
 ) -> Component:
     """Reads one component of a model folder, leaf by leaf.
@@ -83,45 +122,86 @@ def load(
     Args:
       folder: diffusers layout (ours or a plain Wan2.2-TI2V-5B) or the original Wan release.
       component: transformer, vae, text_encoder or audio_encoder.
-      dtype: of the parameters, and of the computation where the config has that setting; `None` keeps parameters as
-        they are stored and the config's default.
+      dtype: of the parameters but for those that stay in float32 (`Kind.float32`), and of the computation; `None` keeps
+        parameters as they are stored, and computes in float32.
       shardings: nested dict of `jax.sharding.Sharding`, or a function that makes it of the nested dict of shapes:
         parameters become device arrays laid out so, and each process reads no more than its devices hold. `None`:
         arrays on the host.
-      **execution: settings of the config that are not stored with weights, such as `attention` and `remat`.
+      quantize: int8 or fp8 for the large kernels of its layers, or rules of `weights.quantized`. Such leaves are on the
+        device; of the others there, none but the one that is being quantized is ever of its whole size.
+      loras: files for the transformer, as `weights.lora.read` takes them, added to its weights in this order.
+      adapter: file of stage 1 whose audio adapter takes the place of the transformer's own.
+      residence: where parameters wait between uses: `device`, `host`, or `on demand` (nothing is read before the first
+        use, and it is read again for the next); `None`: where they were read to.
+      only: names of the leaves that are read, and that `shardings` has; `None`: all.
+      seed: of the initial values of an adapter that the folder has not.
+      **execution: the other fields of `Execution`, such as `attention` and `remat`.
 
     Raises:
       InputError: the component is missing, its files are broken, or its tensors do not fit (all of them in one error).
     """
     stored = find(Path(folder), component)
     kind, table = stored.kind, stored.table
-    if dtype is not None and any(field.name == "dtype" for field in dataclasses.fields(stored.config)):
-        execution["dtype"] = np.dtype(dtype).name
-    config = dataclasses.replace(stored.config, **execution)
-
     target = None if dtype is None else np.dtype(dtype)
-    abstract = functional.abstract(kind.module, config)
+    if target is not None:
+        execution["dtype"] = target.name
+
+    abstract = functional.abstract(kind.module, stored.config)
     if callable(shardings):
         shardings = shardings(abstract)
 
-    may_miss = optional_leaves(kind, table, stored.tensors)
-    initial = None
-    if may_miss != names.NOTHING:
-        places = functional.flatten(shardings or {})
-        initial = functional.unflatten(_initial_values(kind.module, stored.config, may_miss, target, places))
-        added = {re.sub(r"^(blocks/\w+|\w+).*", r"\1", leaf) for leaf in functional.flatten(initial)}
-        log.info("%s has no %s for its %s: initial values", folder, ", ".join(sorted(added)), component)
-    params = names.import_params(
-        table,
-        abstract,
-        stored.tensors,
-        dtype=target,
-        shardings=shardings,
-        initial=initial,
-        may_miss=may_miss,
-        model=f"the {component} of {folder}",
-    )
-    return Component(kind.module, config, params)
+    forms = quantized.forms_of(kind, quantize)
+    quantized.check_forms(abstract, forms)
+    additions = lora.read(loras, stored.config) if loras else {}
+
+    def revise(name: str, leaf: Any) -> Any:
+        return quantized.quantize_leaf(name, lora.add(leaf, additions.get(name, ())), forms)
+
+    wanted = set(functional.flatten(abstract) if only is None else only)
+    places = functional.flatten(shardings) if shardings else dict.fromkeys(wanted)
+    ways = {"dtype": target, "float32": kind.float32}
+    may_miss, model = optional_leaves(kind, table, stored.tensors), f"the {component} of {folder}"
+    brought = set(functional.split(dict.fromkeys(wanted), ADAPTER)[0]) if adapter else set()
+
+    def read() -> functional.Params:
+        own = wanted - brought
+        missing = [name for name in own if re.fullmatch(may_miss, name)]
+        if missing:
+            added = {re.sub(r"^(blocks/\w+|\w+).*", r"\1", leaf) for leaf in missing}
+            log.info("%s has no %s for its %s: initial values", folder, ", ".join(sorted(added)), component)
+        drawn = draw_leaves(functional.Network(kind.module, stored.config), missing, seed, target, shardings and places)
+        ours = names.import_params(
+            table,
+            abstract,
+            stored.tensors,
+            shardings=shardings and functional.unflatten({name: places[name] for name in own}),
+            initial=functional.unflatten(drawn),
+            may_miss=may_miss,
+            revise=revise,
+            only=own,
+            model=model,
+            **ways,
+        )
+        if not brought:
+            return ours
+        theirs = read_adapter(
+            Path(adapter),
+            stored.config,
+            shardings=shardings and functional.unflatten({name: places[name] for name in brought}),
+            only=brought,
+            **ways,
+        )
+        if read_about(Path(adapter))["backbone"] != mark_backbone(import_marked(table, abstract, stored.tensors)):
+            log.warning("The adapter %s was trained on another backbone than that of %s.", adapter, folder)
+        theirs = {name: revise(name, leaf) for name, leaf in theirs.items()}
+        return functional.unflatten(functional.flatten(ours) | theirs)
+
+    part = Component(kind.module, stored.config, None, Execution(**execution) if kind.executes else None, read)
+    if residence == ON_DEMAND:
+        names.check_source(table, abstract, stored.tensors, may_miss=may_miss, model=model)
+        return part
+    part = dataclasses.replace(part, params=read(), read=None)
+    return part if residence is None else part.moved(residence)
 
 
 def optional_leaves(kind: Kind, table: names.Table, tensors: names.TensorSource) -> str:
@@ -129,54 +209,6 @@ def optional_leaves(kind: Kind, table: names.Table, tensors: names.TensorSource)
     present = set(tensors.names())
     optional = [entry for entry in table if re.fullmatch(kind.may_miss, entry.ours)]
     return kind.may_miss if optional and not any(entry.theirs in present for entry in optional) else names.NOTHING
-
-
-def _initial_values(
-    module: type, config: Any, leaves: str, dtype: np.dtype | None, places: dict[str, jax.sharding.Sharding]
-) -> dict[str, jax.Array]:
-    """Initial values of the leaves that match a regex, in a flat dict.
-
-    A large leaf is drawn alone: on the way to its value, float32 and random bits of every leaf of a program are there.
-    """
-    shapes, _ = functional.split(functional.flatten(functional.abstract(module, config)), leaves)
-    drawn: dict[str, jax.Array] = {}
-    for group in _groups({name: leaf.size * leaf.dtype.itemsize for name, leaf in shapes.items()}, arrays.HOST_BYTES):
-        sharded = tuple(places[name] for name in group) if places else None
-        drawn |= _drawing(module, config, group, dtype, sharded)(jax.random.key(0))
-        jax.block_until_ready(drawn)  # programs that queue up would hold their memory side by side
-    return drawn
-
-
-def _groups(sizes: dict[str, int], limit: int) -> list[tuple[str, ...]]:
-    """Names in groups of at most `limit` bytes, or of one name."""
-    groups: list[tuple[str, ...]] = []
-    filled = 0
-    for name in sorted(sizes, key=lambda name: -sizes[name]):
-        if not groups or filled + sizes[name] > limit:
-            groups.append(())
-            filled = 0
-        groups[-1] += (name,)
-        filled += sizes[name]
-    return groups
-
-
-@functools.cache
-def _drawing(
-    module: type,
-    config: Any,
-    leaves: tuple[str, ...],
-    dtype: np.dtype | None,
-    places: tuple[jax.sharding.Sharding, ...] | None,
-) -> Callable[[jax.Array], dict[str, jax.Array]]:
-    """key -> initial values of some leaves; the compiler drops the drawing of all others."""
-
-    def draw(key: jax.Array) -> dict[str, jax.Array]:
-        values = functional.flatten(functional.init(module, config, key))
-        chosen = {name: values[name] for name in leaves}
-        return functional.cast(chosen, dtype) if dtype else chosen
-
-    shardings = dict(zip(leaves, places, strict=True)) if places else None
-    return jax.jit(draw, out_shardings=shardings, compiler_options=functional.RUN_ONCE)
 
 
 def save(folder: str | Path, component: str, config: Any, params: functional.Params, **limits: int) -> None:
@@ -187,11 +219,13 @@ def save(folder: str | Path, component: str, config: Any, params: functional.Par
     Args:
       folder: the model folder; the component becomes its sub-folder.
       component: transformer, vae, text_encoder or audio_encoder.
-      config: of the network; execution settings are not stored.
+      config: of the network.
       params: host or device arrays, stored in the dtype they have.
       **limits: `max_shard_bytes` of `write_sharded`.
     """
     kind = kind_of(component, config)
+    if any(isinstance(leaf, Quantized) for leaf in functional.flatten(params).values()):
+        raise InputError(f"The {component} is quantized, so that not all of it is left; load it without, to save it.")
     names.check_shapes(params, functional.abstract(kind.module, config))
     exported = Exported(kind.table(config), params)
     if jax.process_index() > 0:
@@ -263,6 +297,18 @@ def load_defaults(folder: str | Path) -> Defaults:
         return Defaults(**values)
     except InputError as error:
         raise InputError(f"{index} cannot be used: {error}") from error
+
+
+def change_defaults(folder: str | Path, **values: Any) -> None:
+    """Writes other values of `Defaults` into a folder's `model_index.json`, whose other entries stay as they are.
+
+    Raises InputError for a folder that has none.
+    """
+    index = Path(folder) / "model_index.json"
+    if not index.is_file():
+        raise InputError(f"There is no {index} to write into; `actavatar convert from-torch` makes a model folder.")
+    stored = read_json(index)
+    write_json(index, stored | {"actavatar": stored.get("actavatar", {}) | values})
 
 
 def _tokenizer_class(folder: Path) -> str:

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -113,31 +113,36 @@ def import_params(
     *,
     dtype: Any = None,
     shardings: functional.Params | None = None,
-    ignore: str = NOTHING,
+    float32: str = NOTHING,
     initial: functional.Params | None = None,
     may_miss: str = NOTHING,
+    revise: Callable[[str, Any], Any] = lambda name, leaf: leaf,
+    only: Collection[str] | None = None,
     model: str = "the model",
 ) -> functional.Params:
-    """Reads every parameter of `abstract` from `source`, leaf by leaf.
+    """Reads the parameters of `abstract` from `source`, leaf by leaf.
 
     Args:
       table: names; must cover `abstract` exactly (a programming error otherwise).
       abstract: nested dict of shapes, from `functional.abstract`.
       source: where tensors come from.
       dtype: dtype of the result; `None` keeps each tensor's own, and of a stacked leaf the widest of its layers'.
-      shardings: nested dict of `jax.sharding.Sharding`, one for each leaf: every process reads only the parts that its
-        devices hold, straight into device arrays. `None`: host arrays.
-      ignore: regex of their names that are allowed to be there without a place in ours.
+      shardings: nested dict of `jax.sharding.Sharding`, one for each leaf that is read: every process reads only the
+        parts that its devices hold, straight into device arrays. `None`: host arrays.
+      float32: regex of our names that `dtype` does not concern: they become float32.
       initial: values for our leaves that match `may_miss` and are absent from `source`.
       may_miss: regex of our names.
+      revise: what becomes of a leaf, by its name, before the next one is read.
+      only: our names of the leaves that are read; `None`: all. The check is of all in any case.
       model: what the error calls the model.
 
     Raises:
       InputError: one message that lists every missing, unknown and mis-shaped tensor.
     """
     check_coverage(table, abstract)
-    check_source(table, abstract, source, ignore=ignore, may_miss=may_miss, model=model)
-    shapes = {name: tuple(leaf.shape) for name, leaf in functional.flatten(abstract).items()}
+    check_source(table, abstract, source, may_miss=may_miss, model=model)
+    every = functional.flatten(abstract)
+    shapes = {name: tuple(leaf.shape) for name, leaf in every.items() if only is None or name in only}
     places = dict.fromkeys(shapes) if shardings is None else functional.flatten(shardings)
     if places.keys() != shapes.keys():
         raise ValueError(f"shardings and model disagree about {sorted(places.keys() ^ shapes.keys())}")
@@ -147,16 +152,20 @@ def import_params(
         if e.theirs in names:
             entries.setdefault(e.ours, []).append(e)
 
+    def wanted(ours: str, own: Any) -> np.dtype:
+        return np.dtype(own if dtype is None else np.float32 if re.fullmatch(float32, ours) else dtype)
+
     flat: dict[str, Any] = {}
     # Largest first: a device on the host takes a copy of what was read, and by then the small leaves are not there yet.
     for ours in sorted(shapes, key=lambda name: -math.prod(shapes[name])):
         if ours in entries:
             stored = functools.reduce(np.promote_types, [source.dtype(e.theirs) for e in entries[ours]])
             read = functools.partial(_read, source, entries[ours])
-            flat[ours] = arrays.assemble(shapes[ours], np.dtype(dtype or stored), places[ours], read)
+            flat[ours] = arrays.assemble(shapes[ours], wanted(ours, stored), places[ours], read)
         else:
-            value = values[ours].astype(dtype or values[ours].dtype, copy=False)
+            value = values[ours].astype(wanted(ours, values[ours].dtype), copy=False)
             flat[ours] = np.asarray(value) if places[ours] is None else jax.device_put(value, places[ours])
+        flat[ours] = revise(ours, flat[ours])
     return functional.unflatten({name: flat[name] for name in shapes})
 
 
@@ -178,7 +187,6 @@ def check_source(
     abstract: functional.Params,
     source: TensorSource,
     *,
-    ignore: str = NOTHING,
     may_miss: str = NOTHING,
     model: str = "the model",
 ) -> None:
@@ -189,7 +197,7 @@ def check_source(
     optional = {ours for ours in whole if re.fullmatch(may_miss, ours)}
     problems = [f"missing {e.theirs}" for e in table if e.theirs not in names and e.ours not in optional]
     known = {e.theirs for e in table}
-    problems += [f"unknown {n}" for n in sorted(names - known) if not re.fullmatch(ignore, n)]
+    problems += [f"unknown {n}" for n in sorted(names - known)]
     for e in table:
         if e.theirs in names:
             want = their_shape(e, shapes[e.ours].shape)

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from jaxtyping import Float, Int
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS, latent_times
-from actavatar_jax.models.avatar import AudioAdapterConfig, DiTConfig
+from actavatar_jax.models.avatar import FLOAT32, AudioAdapterConfig, DiTConfig
 from actavatar_jax.models.avatar.audio_adapter import FIRST_WINDOW, GROUP_WINDOW
 from actavatar_jax.models.avatar.window import EPSILON
 from actavatar_jax.weights import folder as folders
@@ -46,10 +47,20 @@ class ActAvatarTwin(WanTransformer3DModel):
     `from_folder` (not `from_pretrained`) reads one; what `save_pretrained` writes, our folders and diffusers read.
     """
 
-    # Float32 in a model of lower precision too: diffusers' list, then ours.
+    # Float32 in a model of lower precision too: diffusers' list, then the rest of `FLOAT32`.
     _keep_in_fp32_modules = (
         *WanTransformer3DModel._keep_in_fp32_modules,
-        *("norm_x", "norm", "phase_embedding", "frame_time", "place", "window_strength", "latent_log_variance"),
+        *(
+            "time_proj",
+            "proj_out",
+            "norm_x",
+            "norm",
+            "phase_embedding",
+            "frame_time",
+            "place",
+            "window_strength",
+            "latent_log_variance",
+        ),
     )
     _supports_gradient_checkpointing = False  # a block that is run again would find no hooks
 
@@ -78,7 +89,7 @@ class ActAvatarTwin(WanTransformer3DModel):
 
         Args:
           folder: as `weights.folder.load` takes it; adapters that it lacks start at their identity.
-          dtype: of the parameters; those that `_keep_in_fp32_modules` names stay in float32.
+          dtype: of the parameters; those of `models.avatar.FLOAT32` stay in float32.
 
         Raises:
           InputError: the transformer is missing, its files are broken, or its tensors do not fit.
@@ -89,9 +100,8 @@ class ActAvatarTwin(WanTransformer3DModel):
         state = {}
         table = sorted(dit.diffusers(settings), key=lambda entry: entry.ours)
         for ours, entries in itertools.groupby(table, key=lambda entry: entry.ours):
-            leaf = leaves.pop(ours)
+            leaf, kept = leaves.pop(ours), re.fullmatch(FLOAT32, ours)
             for entry in entries:
-                kept = not set(cls._keep_in_fp32_modules).isdisjoint(entry.theirs.split("."))
                 value = torch.from_numpy(names.export_leaf(entry, leaf).astype(np.float32))
                 state[entry.theirs] = value if kept else value.to(dtype)
         with torch.device("meta"):  # nothing is drawn that the next line replaces
@@ -145,7 +155,7 @@ class ActAvatarTwin(WanTransformer3DModel):
         with contextlib.ExitStack() as stack:
             for handle in self._added(tokens, penalty, (frames, rows, columns)):
                 stack.callback(handle.remove)
-            text = (text + phases).to(dtype)
+            text = text.float() + phases  # and so diffusers leaves the time embedding in float32
             seen = latents
             if c.linear_guess:
                 times = timesteps[:, :: rows * columns, None, None] / 1000  # [B, T, 1, 1]
@@ -157,7 +167,9 @@ class ActAvatarTwin(WanTransformer3DModel):
 
     def _added(self, tokens: Tensor, penalty: Tensor | None, grid: tuple[int, int, int]) -> Iterator[RemovableHandle]:
         """Hooks what this sample adds into the backbone; the handles take it out again."""
-        c = self.settings
+        c, dtype = self.settings, self.patch_embedding.weight.dtype
+        yield self.condition_embedder.text_embedder.register_forward_pre_hook(lambda module, args: (args[0].to(dtype),))
+        yield self.blocks[-1].register_forward_hook(lambda module, args, out: out.float())  # norm and head are float32
         if c.frame_time or c.place:
             positions = self._positions(grid)
             yield self.patch_embedding.register_forward_hook(lambda module, args, out: out + positions.type_as(out))

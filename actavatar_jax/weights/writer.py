@@ -7,8 +7,9 @@ are asked for: slabs of sharded parameters, or bytes of another file. The files 
 import io
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -78,12 +79,12 @@ def write_sharded(
     folder.mkdir(parents=True, exist_ok=True)
     shards = _shards(tensors, max_shard_bytes)
     if len(shards) == 1:
-        _write_file(folder / f"{stem}.safetensors", shards[0], tensors, progress)
+        write_file(folder / f"{stem}.safetensors", shards[0], tensors, progress)
         return
     weight_map = {}
     for i, shard in enumerate(shards):
         file = f"{stem}-{i + 1:05}-of-{len(shards):05}.safetensors"
-        _write_file(folder / file, shard, tensors, progress)
+        write_file(folder / file, shard, tensors, progress)
         weight_map |= dict.fromkeys(shard, file)
     total = sum(nbytes(tensors, name) for name in tensors.names())
     index = {"metadata": {"total_size": total}, "weight_map": {name: weight_map[name] for name in tensors.names()}}
@@ -112,9 +113,16 @@ def _shards(tensors: Tensors, max_shard_bytes: int) -> list[list[str]]:
     return [sorted(shard, key=lambda name: (-tensors.dtype(name).itemsize, name)) for shard in shards]
 
 
-def _write_file(path: Path, shard: list[str], tensors: Tensors, progress: Progress) -> None:
+def write_file(
+    path: Path,
+    shard: list[str],
+    tensors: Tensors,
+    progress: Progress = lambda size: None,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Writes one file with the tensors named in `shard`, in that order."""
     dtype_names = {dtype: name for name, dtype in DTYPES.items()}
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", **metadata}}
     end = 0
     for name in shard:
         begin, end = end, end + nbytes(tensors, name)

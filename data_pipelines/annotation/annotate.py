@@ -1,43 +1,24 @@
 """Prompts for selected clips: `clips/<id>.json` beside each clip, columns `annotate.*` in the table, and a report."""
 
-import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from actavatar_jax.errors import InputError
-from actavatar_jax.media.video import probe
-from actavatar_jax.prompt import StructuredPrompt, Tokenizer
-from actavatar_jax.storage.documents import write_json
-from data_pipelines.annotation.answers import Answers
-from data_pipelines.annotation.client import Answer, ChatClient, Message
-from data_pipelines.annotation.dialogue import converse
+from actavatar_jax.prompt import Tokenizer
+from data_pipelines.annotation.client import ChatClient
+from data_pipelines.annotation.clip_annotator import ClipAnnotator, Row
 from data_pipelines.annotation.rates import AnnotationReport
-from data_pipelines.annotation.request import PROMPT_VERSION, annotate_request, watch
-from data_pipelines.annotation.schema import SCHEMA, Draft
-from data_pipelines.annotation.validate import Scene
-from data_pipelines.table import Clip, read_manifest
-from data_pipelines.table.files import digest
-from data_pipelines.table.pool import results
-from data_pipelines.table.report import Skip
-from data_pipelines.table.steps import clip_path, clip_state
+from data_pipelines.table import Clip, map_unordered, read_manifest
 
 SELECTION = "stage2"
-LONG_GAP = 2.0  # seconds without an act that count as idle
-IN_SIGHT = 0.1  # a part that is seen in a smaller share of the frames is not in the picture
 
 log = logging.getLogger(__name__)
-Row = dict[str, Any]
 
 
-def annotate(
+def annotate_clips(
     clip_dir: str | Path,
     client: ChatClient,
     *,
@@ -67,7 +48,7 @@ def annotate(
             else:
                 report.add(clip.id, "not selected")
 
-    annotator = _Annotator(clip_dir, client, tokenizer)
+    annotator = ClipAnnotator(clip_dir, client, tokenizer)
     with tqdm(total=len(table), desc="annotate", unit="clip", disable=not progress) as bar:
         for row in _in_threads(annotator, selected(), parallel):
             rows[row.pop("id")] = row
@@ -78,7 +59,7 @@ def annotate(
         status = "skipped" if row["error"] else "made" if asked else "kept"
         report.add(clip_id, status, row["error"] or "", row["detail"] or "")
     table.with_step("annotate", rows).write(clip_dir / "manifest.parquet")
-    report.measure(rows)
+    report.add_rates(rows)
     report.save(clip_dir / "annotate.json")
     return report
 
@@ -87,110 +68,6 @@ def _in_threads(work: Callable[[Clip], Row], clips: Iterator[Clip], parallel: in
     """The rows as they are done. An exception ends it once the clips begun are done with."""
     pool = ThreadPoolExecutor(parallel)
     try:
-        yield from results(pool, work, clips, 2 * parallel)
+        yield from map_unordered(pool, work, clips, 2 * parallel)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@dataclass(frozen=True)
-class _Annotator:
-    """One clip to its row; its prompt file is written on the way."""
-
-    clip_dir: Path
-    client: ChatClient
-    tokenizer: Tokenizer | None
-
-    def __call__(self, clip: Clip) -> Row:
-        row: Row = {"id": clip.id, "asked": 0, "accepted": False, "error": None, "detail": None}
-        try:
-            clip_state(clip, self.clip_dir)  # raises Skip where there is no clip
-            answers = Answers(self.clip_dir / "answers" / f"{clip.id}.jsonl")
-            target = clip_path(clip, self.clip_dir).with_suffix(".json")
-            if not answers.path.is_file() and _has_phases(target):
-                return row | {"accepted": True}  # it came with the video
-            return row | self._described(clip, answers, target)
-        except Skip as skip:
-            return row | {"error": skip.reason, "detail": skip.detail or skip.reason}
-
-    def _described(self, clip: Clip, answers: Answers, target: Path) -> Row:
-        path, server, asked = clip_path(clip, self.clip_dir), self.client.server, 0
-        transcript = _transcript(clip)
-        circumstances = {
-            "model": server.model,
-            "seed": server.seed,
-            "temperature": server.temperature,
-            "prompt_version": PROMPT_VERSION,
-        }
-        question = digest(path, transcript, json.dumps(circumstances))
-        request = cache(lambda: annotate_request(watch(path), transcript, server.audio_part))
-
-        def ask(turns: Sequence[Message]) -> Answer:
-            nonlocal asked
-            key = digest(question, json.dumps(turns))
-            answer = answers.get(key)
-            if answer is None:
-                answer = self.client.ask([*request(), *turns], SCHEMA)
-                answers.add(key, answer, {"server": server.url, "asked": circumstances})
-                asked += 1
-            return answer
-
-        scene = _scene(clip, path, self.tokenizer)
-        outcome = converse(ask, scene)
-        draft, faults = outcome.verdict.draft, outcome.verdict.faults
-        if draft is None:
-            _withdraw(clip, target)
-            told = {"error": faults[0].reason, "detail": " ".join(fault.message for fault in faults)}
-        else:
-            write_json(target, draft.prompt().to_dict())
-            told = {"accepted": True} | _contents(draft, scene.seconds)
-        told |= {
-            "answers": len(outcome.answers),
-            "first_faults": sorted({fault.reason for fault in outcome.first_faults}),
-            "repairs": list(outcome.verdict.repairs),
-            "answered_by": outcome.answers[-1].model,
-            "fingerprint": outcome.answers[-1].fingerprint,
-        }
-        return told | circumstances | {"version": question, "server": server.url, "asked": asked}
-
-
-def _contents(draft: Draft, seconds: float) -> Row:
-    edges = [0.0, *(time for act in draft.acts for time in (act.start, act.end)), seconds]
-    gaps = [start - end for end, start in zip(edges[::2], edges[1::2], strict=True)]
-    return {
-        "phases": len(draft.acts),
-        "idle": sum(gap for gap in gaps if gap > LONG_GAP),
-        "confidence": float(draft.confidence),
-        "body_parts": [act.body_part for act in draft.acts],
-    }
-
-
-def _scene(clip: Clip, path: Path, tokenizer: Tokenizer | None) -> Scene:
-    """What the filters found out about a clip; what they did not is not checked."""
-    try:
-        seconds = probe(path).duration
-    except InputError as error:
-        raise Skip("unreadable", str(error)) from error
-    profile = clip.facts.get("motion.profile")
-    motion = np.nan_to_num(np.array(profile, float)) if profile else None  # no hands in sight: no motion of hands
-    seen = {"hands": clip.facts.get("motion.hand_visible"), "legs": clip.facts.get("motion.leg_visible")}
-    hidden = frozenset(part for part, share in seen.items() if share is not None and share < IN_SIGHT)
-    return Scene(seconds, motion, hidden, tokenizer)
-
-
-def _transcript(clip: Clip) -> str:
-    """What a speech recogniser made of the clip, where the corpus or a step brings it."""
-    texts = (clip.facts[name] for name in sorted(clip.facts) if name.rpartition(".")[2] == "transcript")
-    return next((text for text in texts if text), "")
-
-
-def _has_phases(path: Path) -> bool:
-    return path.is_file() and bool(StructuredPrompt.load(path).phases)
-
-
-def _withdraw(clip: Clip, target: Path) -> None:
-    """Puts the caption back in the place of a prompt that an earlier run accepted."""
-    if _has_phases(target):
-        if clip.caption:
-            write_json(target, StructuredPrompt(clip.caption).to_dict())
-        else:
-            target.unlink()

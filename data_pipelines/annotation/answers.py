@@ -16,7 +16,7 @@ from data_pipelines.annotation.client import Answer
 _FIELDS = [field.name for field in fields(Answer)]
 
 
-class Answers:
+class AnswerStore:
     """The answers about one clip, by what was asked."""
 
     def __init__(self, path: Path):

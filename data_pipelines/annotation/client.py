@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from data_pipelines.table.report import Skip
+from data_pipelines.table import Skip
 
 RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 529)  # the same request may be answered later
 WRONG_SETTING = (401, 403, 404, 405)  # no request will ever be answered

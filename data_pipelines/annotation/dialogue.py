@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 from data_pipelines.annotation.client import Answer, Message
 from data_pipelines.annotation.reading import Fault
-from data_pipelines.annotation.request import repair_turns
-from data_pipelines.annotation.validate import Scene, Verdict, judge
+from data_pipelines.annotation.request import make_repair_turns
+from data_pipelines.annotation.scene import Scene
+from data_pipelines.annotation.validate import Verdict, judge_answer
 
 Ask = Callable[[Sequence[Message]], Answer]  # asks the question with these turns added to it
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Dialogue:
     """What came of a dialogue: the last verdict, the faults of the first answer, and the answers."""
 
     verdict: Verdict
@@ -20,11 +21,11 @@ class Outcome:
     answers: tuple[Answer, ...]
 
 
-def converse(ask: Ask, scene: Scene) -> Outcome:
+def ask_with_repair(ask: Ask, scene: Scene) -> Dialogue:
     """Asks, judges, and asks once more with the faults if there are any."""
     first = ask([])
-    verdict = judge(first, scene)
+    verdict = judge_answer(first, scene)
     if not verdict.faults:
-        return Outcome(verdict, (), (first,))
-    second = ask(repair_turns(first.text, verdict.faults))
-    return Outcome(judge(second, scene), verdict.faults, (first, second))
+        return Dialogue(verdict, (), (first,))
+    second = ask(make_repair_turns(first.text, verdict.faults))
+    return Dialogue(judge_answer(second, scene), verdict.faults, (first, second))

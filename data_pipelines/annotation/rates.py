@@ -6,20 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.storage.documents import write_json
-from data_pipelines.table.files import digest
-from data_pipelines.table.report import Report
+from data_pipelines.table import StepReport, digest
 
 REVIEWED = 100  # clips for people to look at before a training
 
 
 @dataclass
-class AnnotationReport(Report):
-    """A report with acceptance rates; `measure` fills them in."""
+class AnnotationReport(StepReport):
+    """A report with acceptance rates; `add_rates` fills them in."""
 
     rates: dict[str, Any] = field(default_factory=dict)
     review: list[str] = field(default_factory=list)
 
-    def measure(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    def add_rates(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
         """From the columns of the annotated clips, by id.
 
         `rates["reasons"]`: for each reason, the number of clips whose first answer it turned back, and how many of them

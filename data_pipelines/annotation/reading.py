@@ -8,7 +8,7 @@ from typing import Any
 
 from actavatar_jax.errors import InputError
 from data_pipelines.annotation.client import Answer
-from data_pipelines.annotation.schema import SCHEMA, Draft
+from data_pipelines.annotation.schema import ANSWER_SCHEMA, Draft
 
 _DENIAL = re.compile(
     r"(?i)\b(i('m| am) (sorry|unable|not able)|i (cannot|can['’]t|won['’]t)|as an ai\b|unable to (assist|help))"  # noqa: RUF001
@@ -23,7 +23,7 @@ class Fault:
     message: str
 
 
-def read(answer: Answer) -> tuple[Draft | None, tuple[Fault, ...], tuple[str, ...]]:
+def parse_answer(answer: Answer) -> tuple[Draft | None, tuple[Fault, ...], tuple[str, ...]]:
     """(draft, faults, repairs): the draft is None where there are faults; repairs are what was put right in passing."""
     objects = list(_objects(answer.text))
     data = next((found for found in reversed(objects) if "phases" in found or "base" in found), None)
@@ -32,7 +32,7 @@ def read(answer: Answer) -> tuple[Draft | None, tuple[Fault, ...], tuple[str, ..
     faults = tuple(Fault("wrong shape", message) for message in _misfits(data))
     if faults:
         return None, faults, ()
-    return Draft.of(data), (), () if answer.text.strip().startswith("{") and len(objects) == 1 else ("prose",)
+    return Draft.from_json(data), (), () if answer.text.strip().startswith("{") and len(objects) == 1 else ("prose",)
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
@@ -72,5 +72,5 @@ def _misfits(data: dict[str, Any]) -> list[str]:
         from jsonschema import Draft202012Validator
     except ImportError as error:
         raise InputError('checking answers needs jsonschema: pip install "actavatar-jax[data]"') from error
-    errors = sorted(Draft202012Validator(SCHEMA).iter_errors(data), key=lambda error: error.json_path)
+    errors = sorted(Draft202012Validator(ANSWER_SCHEMA).iter_errors(data), key=lambda error: error.json_path)
     return [f"{error.json_path}: {error.message[:200]}" for error in errors]

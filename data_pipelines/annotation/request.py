@@ -19,9 +19,8 @@ from actavatar_jax.media.image import fit_image
 from actavatar_jax.media.video import probe, read_frames
 from data_pipelines.annotation.client import Message
 from data_pipelines.annotation.reading import Fault
-from data_pipelines.annotation.schema import ACTION_WORDS, BASE_WORDS, MOST_ACTS, SCHEMA, SHORTEST_ACT
-from data_pipelines.table.files import digest
-from data_pipelines.table.report import Skip
+from data_pipelines.annotation.schema import ACTION_WORDS, ANSWER_SCHEMA, BASE_WORDS, MOST_ACTS, SHORTEST_ACT
+from data_pipelines.table import Skip, digest
 
 EVERY = 5  # frames of the clip from one that is shown to the next: 0.2 s
 LONG_SIDE = 448  # pixels
@@ -40,7 +39,7 @@ _FORM = (
     'can be seen; "body_part", the part that moves most; "speech", the words spoken in that window, or an empty text. '
     '"confidence": a number from 0 to 1, how sure you are of the windows. '
     "Do not write down lip movement, thoughts, or parts of the body that the picture does not show. "
-    f"The schema: {json.dumps(SCHEMA, separators=(',', ':'))}"
+    f"The schema: {json.dumps(ANSWER_SCHEMA, separators=(',', ':'))}"
 )
 _ANNOTATE = (
     "Above are frames of a clip of {seconds:.1f} s, each after its time, and then its sound. Write down what the "
@@ -67,7 +66,7 @@ class Material:
     sound: Float32[np.ndarray, " n"]  # at 16 kHz
 
 
-def watch(clip: Path) -> Material:
+def load_material(clip: Path) -> Material:
     """Five frames a second and the sound of a prepared clip. Raises Skip for clips that are too long or silent."""
     frames, count = [], 0
     try:
@@ -84,7 +83,7 @@ def watch(clip: Path) -> Material:
     return Material(count / FPS, frames, sound)
 
 
-def annotate_request(material: Material, transcript: str, audio_part: str) -> list[Message]:
+def make_annotation_request(material: Material, transcript: str, audio_part: str) -> list[Message]:
     """The conversation that asks what happens in a clip."""
     parts = []
     for time, frame in material.frames:
@@ -94,14 +93,14 @@ def annotate_request(material: Material, transcript: str, audio_part: str) -> li
     return _conversation([*parts, _text(words + _ANNOTATE.format(seconds=material.seconds) + _FORM)])
 
 
-def plan_request(material: Material, audio_part: str) -> list[Message]:
+def make_plan_request(material: Material, audio_part: str) -> list[Message]:
     """The conversation that asks what should happen while a speech is given."""
     (_, picture), *_ = material.frames
     task = _text(_PLAN.format(seconds=material.seconds) + _FORM)
     return _conversation([_image(_small(picture)), _audio(material.sound, audio_part), task])
 
 
-def repair_turns(answer: str, faults: Sequence[Fault]) -> list[Message]:
+def make_repair_turns(answer: str, faults: Sequence[Fault]) -> list[Message]:
     """What to add to a conversation so that an answer's faults are put right."""
     listed = "\n".join(f"- {fault.message}" for fault in faults)
     return [

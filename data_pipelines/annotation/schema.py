@@ -1,5 +1,6 @@
 """What the model is asked for: one JSON object of a base description and acts in their windows, and its limits."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ _ACT = {
     "additionalProperties": False,
 }
 # Lengths and ranges that many constrained decoders do not know are left to the checks.
-SCHEMA = {
+ANSWER_SCHEMA = {
     "type": "object",
     "properties": {
         "base": {"type": "string"},
@@ -48,6 +49,11 @@ class Act:
     body_part: str
     speech: str
 
+    @property
+    def words(self) -> str:
+        """The action without case and punctuation, to be compared."""
+        return " ".join(re.findall(r"\w+", self.action.casefold()))
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -58,9 +64,9 @@ class Draft:
     confidence: float
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> "Draft":
+    def from_json(cls, data: Mapping[str, Any]) -> "Draft":
         """The draft in an object that fits SCHEMA."""
         return cls(data["base"], tuple(Act(**act) for act in data["phases"]), data["confidence"])
 
-    def prompt(self) -> StructuredPrompt:
+    def to_prompt(self) -> StructuredPrompt:
         return StructuredPrompt(self.base, tuple(Phase(act.start, act.end, act.action) for act in self.acts))

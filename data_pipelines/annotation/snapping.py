@@ -13,7 +13,7 @@ COARSEST = 0.2  # seconds between values of a profile that still shows where it 
 NOTHING = 1e-6  # seconds, of rounding
 
 
-def snap(draft: Draft, motion: Float[np.ndarray, " n"], seconds: float) -> Draft:
+def snap_borders(draft: Draft, motion: Float[np.ndarray, " n"], seconds: float) -> Draft:
     """The draft with each border at the lowest minimum of the motion within 0.3 s, if there is one, in tenths.
 
     motion: speeds in n equal steps from 0 to `seconds`; a profile coarser than 0.2 s moves nothing. Borders at the

@@ -8,11 +8,11 @@ from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.media.image import load_image
 from actavatar_jax.prompt import StructuredPrompt, Tokenizer
 from data_pipelines.annotation.client import ChatClient
-from data_pipelines.annotation.dialogue import converse
-from data_pipelines.annotation.request import LONGEST, Material, plan_request
-from data_pipelines.annotation.schema import SCHEMA, SHORTEST_ACT
-from data_pipelines.annotation.validate import Scene
-from data_pipelines.table.report import Skip
+from data_pipelines.annotation.dialogue import ask_with_repair
+from data_pipelines.annotation.request import LONGEST, Material, make_plan_request
+from data_pipelines.annotation.scene import Scene
+from data_pipelines.annotation.schema import ANSWER_SCHEMA, SHORTEST_ACT
+from data_pipelines.table import Skip
 
 
 def write_prompt(
@@ -35,9 +35,11 @@ def write_prompt(
             f"a prompt for {length:.2f} s of {audio}: accepted are {SHORTEST_ACT} to {LONGEST:g} s; choose with seconds"
         )
     material = Material(length, [(0.0, load_image(image))], sound[: round(length * SAMPLE_RATE)])
-    question = plan_request(material, client.server.audio_part)
+    question = make_plan_request(material, client.server.audio_part)
     try:
-        outcome = converse(lambda turns: client.ask([*question, *turns], SCHEMA), Scene(length, tokenizer=tokenizer))
+        outcome = ask_with_repair(
+            lambda turns: client.ask([*question, *turns], ANSWER_SCHEMA), Scene(length, tokenizer=tokenizer)
+        )
     except Skip as skip:
         raise InputError(f"{client.server.url} gave no prompt: {skip}") from skip
     draft = outcome.verdict.draft
@@ -46,4 +48,4 @@ def write_prompt(
             f"{client.server.model} at {client.server.url} wrote no usable prompt in two answers: "
             + " ".join(fault.message for fault in outcome.verdict.faults)
         )
-    return draft.prompt()
+    return draft.to_prompt()

@@ -10,7 +10,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.media import load_video
 
 
-def pixel_windows(
+def cut_pixel_windows(
     clip_dir: Path, size: int, frames: int, per_visit: int, seed: int
 ) -> Iterator[UInt8[np.ndarray, "F size size 3"]]:
     """Random windows of `frames` frames, the centred square brought to `size` pixels a side.

@@ -48,7 +48,7 @@ class Stretch:
             yield image
 
 
-def crop_box(crop: tuple[float, float, float, float] | None, height: int, width: int) -> tuple[slice, slice]:
+def crop_slices(crop: tuple[float, float, float, float] | None, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of a clip's crop: whole pixels inside the picture, and an even number of them."""
     left, top, across, down = crop or (0.0, 0.0, 1.0, 1.0)
     return _span(top, down, height), _span(left, across, width)

@@ -7,17 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from data_pipelines.corpora.layout import VIDEO_SUFFIXES, name_id, video_files
-from data_pipelines.table import Clip
-from data_pipelines.table.report import Report
+from data_pipelines.corpora.layout import VIDEO_SUFFIXES, find_videos, make_clip_id
+from data_pipelines.table import Clip, StepReport
 
 
-def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
+def read_folder(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
     """One clip per video in the folder and below, with an id made of its name there."""
     described = set()
-    for path in video_files(src):
+    for path in find_videos(src):
         described.add(path.with_suffix(""))
-        yield Clip(id=name_id(path.relative_to(src).as_posix()), corpus="folder", source=str(path))
+        yield Clip(id=make_clip_id(path.relative_to(src).as_posix()), corpus="folder", source=str(path))
     if not described:
         raise InputError(f"{src}: no video here or below; accepted are {', '.join(VIDEO_SUFFIXES)} files")
     for path in sorted([*src.rglob("*.txt"), *src.rglob("*.json")]):

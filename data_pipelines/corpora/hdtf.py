@@ -11,17 +11,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from data_pipelines.corpora.layout import checked_id, number_of, videos_by_stem
-from data_pipelines.table import Clip
-from data_pipelines.table.files import digest
-from data_pipelines.table.report import Report
+from data_pipelines.corpora.layout import check_clip_id, get_number, index_videos
+from data_pipelines.table import Clip, StepReport, digest
 
 GROUPS = ("RD", "WDA", "WRA")
 BOX = ("left", "width", "top", "height")
 TEST_SEED, TEST_CLIPS, TEST_SECONDS = 2026, 100, 5
 
 
-def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
+def read_hdtf(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
     """Clips of videos on disk, uncropped, with the columns `hdtf.*`.
 
     Face boxes are columns only: they hold at the listed resolution, and a talking upper body needs the whole picture.
@@ -32,9 +30,9 @@ def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
     groups = [group for group in GROUPS if (folder / f"{group}_annotion_time.txt").is_file()]
     if not groups:
         raise InputError(f"{src}: no {GROUPS[0]}_annotion_time.txt here or in HDTF_dataset/")
-    videos = videos_by_stem(src)
+    videos = index_videos(src)
     listed = [(group, clip) for group in groups for clip in _clips(folder, group, report)]
-    windows = test_windows((clip.id, clip.start, clip.end) for _, clip in listed)
+    windows = draw_test_windows((clip.id, clip.start, clip.end) for _, clip in listed)
     tested = {clip_id.rpartition("_")[0] for clip_id in windows}
     used = set()
     for group, clip in listed:
@@ -58,31 +56,26 @@ def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
         report.add(stem, "skipped", "not listed", f"{videos[stem]}: no list names this video")
 
 
-def test_windows(
-    clips: Iterable[tuple[str, float, float]],
-    count: int = TEST_CLIPS,
-    seconds: int = TEST_SECONDS,
-    seed: int = TEST_SEED,
-) -> dict[str, float]:
-    """Our test list {clip id: start second in the video}: at most one stretch of `seconds` per video, `count` in all.
+def draw_test_windows(clips: Iterable[tuple[str, float, float]]) -> dict[str, float]:
+    """Our test list {clip id: start second in the video}: at most one stretch of 5 s per video, 100 in all.
 
     clips: (id, start, end) of all listed clips, whether they are on disk or not. Videos are ranked, and stretches
     drawn, by SHA-256 of the seed and their names, so that the list is the same on every machine, in whatever order.
     """
     long_enough: dict[str, list[tuple[str, float, float]]] = {}
     for clip_id, start, end in sorted(clips):
-        if math.floor(end) - math.ceil(start) >= seconds:
+        if math.floor(end) - math.ceil(start) >= TEST_SECONDS:
             long_enough.setdefault(clip_id.rpartition("_")[0], []).append((clip_id, start, end))
     windows = {}
-    for video in sorted(long_enough, key=lambda video: digest(f"{seed} {video}"))[:count]:
-        draw = int(digest(f"{seed} {video} stretch"), 16)
+    for video in sorted(long_enough, key=lambda video: digest(f"{TEST_SEED} {video}"))[:TEST_CLIPS]:
+        draw = int(digest(f"{TEST_SEED} {video} stretch"), 16)
         clip_id, start, end = long_enough[video][draw % len(long_enough[video])]
-        places = math.floor(end) - math.ceil(start) - seconds + 1
+        places = math.floor(end) - math.ceil(start) - TEST_SECONDS + 1
         windows[clip_id] = float(math.ceil(start) + draw // 1000 % places)
     return windows
 
 
-def _clips(folder: Path, group: str, report: Report) -> Iterator[Clip]:
+def _clips(folder: Path, group: str, report: StepReport) -> Iterator[Clip]:
     """The listed clips; `source` is the bare name of the video."""
     lists = ("annotion_time", "video_url", "resolution", "crop_wh", "crop_ratio")
     times, urls, heights, boxes, ratios = (_rows(folder / f"{group}_{name}.txt") for name in lists)
@@ -101,7 +94,7 @@ def _clips(folder: Path, group: str, report: Report) -> Iterator[Clip]:
             facts |= _numbers(heights, video, ("resolution",)) | _numbers(ratios, name, ("crop_ratio",))
             facts |= _numbers(boxes, name, BOX)
             yield Clip(
-                id=checked_id(f"{group}_{name}", place),
+                id=check_clip_id(f"{group}_{name}", place),
                 corpus="hdtf",
                 source=video,
                 start=start,
@@ -136,4 +129,4 @@ def _numbers(rows: Rows, name: str, keys: tuple[str, ...]) -> dict[str, float | 
     place, words = rows[name]
     if len(words) != len(keys):
         raise InputError(f"{place}: {len(words)} values; {', '.join(keys)} are expected")
-    return {key: number_of({key: word}, key, place) for key, word in zip(keys, words, strict=True)}
+    return {key: get_number({key: word}, key, place) for key, word in zip(keys, words, strict=True)}

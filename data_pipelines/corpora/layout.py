@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from data_pipelines.table import ID
-from data_pipelines.table.files import digest
-from data_pipelines.table.report import Skip
+from data_pipelines.table import ID_PATTERN, Skip, digest
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
 
-def video_files(folder: Path) -> Iterator[Path]:
+def find_videos(folder: Path) -> Iterator[Path]:
     """All videos in a folder and below it, sorted; hidden files, such as unfinished downloads, are passed over."""
     for parent, folders, names in os.walk(folder):
         folders.sort()
@@ -26,23 +24,23 @@ def video_files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def videos_by_stem(folder: Path) -> dict[str, Path]:
+def index_videos(folder: Path) -> dict[str, Path]:
     """The videos below a folder by their names without suffix, the first of equals."""
     found: dict[str, Path] = {}
-    for path in video_files(folder):
+    for path in find_videos(folder):
         found.setdefault(path.stem, path)
     return found
 
 
-def name_id(name: str) -> str:
+def make_clip_id(name: str) -> str:
     """A clip id of any path or key: its last part, and digits that keep equal names in different places apart."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem)[:60]
     return f"{stem}-{digest(name)[:10]}"
 
 
-def checked_id(value: str, place: str) -> str:
+def check_clip_id(value: str, place: str) -> str:
     """An id of the corpus's own. Raises InputError where it is no file name."""
-    if not re.fullmatch(ID, value):
+    if not re.fullmatch(ID_PATTERN, value):
         raise InputError(f"{place}: the id '{value}' is no file name; letters, digits, '_' and '-' are expected")
     return value
 
@@ -60,7 +58,7 @@ def parse_json(content: bytes, place: str) -> Any:
         raise Skip("damaged annotation", f"{place}: not JSON in UTF-8 ({error})") from error
 
 
-def text_of(record: Mapping[str, Any], key: str, place: str) -> str:
+def get_text(record: Mapping[str, Any], key: str, place: str) -> str:
     """The text under a key. Raises InputError, which names place and key, where it is missing or something else."""
     value = record.get(key)
     if not isinstance(value, str):
@@ -68,8 +66,8 @@ def text_of(record: Mapping[str, Any], key: str, place: str) -> str:
     return value
 
 
-def number_of(record: Mapping[str, Any], key: str, place: str) -> float:
-    """The finite number under a key, also where it is written as a text. Raises InputError as `text_of` does."""
+def get_number(record: Mapping[str, Any], key: str, place: str) -> float:
+    """The finite number under a key, also where it is written as a text. Raises InputError as `get_text` does."""
     value = record.get(key)
     try:
         number = float(value) if isinstance(value, int | float | str) else math.nan

@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from data_pipelines.corpora.layout import checked_id, number_of, videos_by_stem
-from data_pipelines.table import Clip
-from data_pipelines.table.report import Report
+from data_pipelines.corpora.layout import check_clip_id, get_number, index_videos
+from data_pipelines.table import Clip, StepReport
 
 TEXTS = ("path", "clip_id", "caption")
 SCORES = ("luminance_min", "luminance_max", "blur_min", "blur_max", "aesthetic", "technical_score", "global_motion")
 
 
-def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
+def read_openhumanvid(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
     """Clips that have a caption and lie on disk, with the columns `openhumanvid.*` of the scores and the part.
 
     Left out: rows whose clip is not there, clips without a row, and rows without a caption or with one that is not
@@ -25,12 +24,12 @@ def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
     parts = sorted(src.rglob("OpenHumanVid_part_*.csv"))
     if not parts:
         raise InputError(f"{src}: no OpenHumanVid_part_*.csv here or below")
-    videos = videos_by_stem(src)
+    videos = index_videos(src)
     named = set()
     for part in parts:
         for number, row in _rows(part):
             place = f"{part.name} row {number}"
-            clip_id = checked_id(row["clip_id"], place)
+            clip_id = check_clip_id(row["clip_id"], place)
             named |= {clip_id, Path(row["path"]).name}
             video = videos.get(Path(row["path"]).name) or videos.get(clip_id)
             if video is None:
@@ -40,7 +39,7 @@ def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
             elif "\ufffd" in row["caption"]:
                 report.add(clip_id, "skipped", "caption not UTF-8", f"{place}: {row['caption']}")
             else:
-                facts = {f"openhumanvid.{k}": number_of(row, k, place) if row[k] else None for k in SCORES if k in row}
+                facts = {f"openhumanvid.{k}": get_number(row, k, place) if row[k] else None for k in SCORES if k in row}
                 facts["openhumanvid.part"] = part.stem.removeprefix("OpenHumanVid_")
                 yield Clip(clip_id, "openhumanvid", str(video), caption=row["caption"].strip(), facts=facts)
     for stem in sorted(videos.keys() - named):

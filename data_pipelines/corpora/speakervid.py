@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from data_pipelines.corpora.layout import checked_id, number_of, read_json, text_of, videos_by_stem
-from data_pipelines.table import Clip
-from data_pipelines.table.report import Report, Skip
+from data_pipelines.corpora.layout import check_clip_id, get_number, get_text, index_videos, read_json
+from data_pipelines.table import Clip, Skip, StepReport
 
 YOUTUBE_ID = 11
 NUMBERS = ("clip_speaker_num", "conf", "clear", "dover")
@@ -23,16 +22,16 @@ _VIDEO_NAME = re.compile(r"(.*_full_video)_.*")
 SIZE_TOLERANCE = 32  # pixels by which the sides of a delivered clip, multiples of 16, may differ from its box
 
 
-def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
+def read_speakervid(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
     """Clips whose video lies on disk, with the columns `speakervid.*`: listening ones, too (`is_talking`)."""
     folder = src / "merged_anno"
     if not folder.is_dir():
         raise InputError(f"{src}: no folder merged_anno here; unpack the annotations of SpeakerVid-5M into it")
-    videos = videos_by_stem(src)
+    videos = index_videos(src)
     members = {split: _members(src / name) for split, name in SPLITS.items()}
     used = set()
     for path in sorted(folder.rglob("[!.]*.json")):
-        name = checked_id(path.stem, str(path))
+        name = check_clip_id(path.stem, str(path))
         used |= {name, name[:YOUTUBE_ID], _VIDEO_NAME.sub(r"\1", name)}
         try:
             clip = _clip(path, videos, src / "raw_labels" / "anno" / path.name)
@@ -48,7 +47,7 @@ def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
 def _clip(path: Path, videos: Mapping[str, Path], caption: Path) -> Clip:
     """The clip of an annotation. Raises Skip where its video is missing or a file damaged."""
     record, name = _record(path), path.stem
-    whole = [v for v in (text_of(record, "video_name", str(path)), name[:YOUTUBE_ID]) if v in videos]
+    whole = [v for v in (get_text(record, "video_name", str(path)), name[:YOUTUBE_ID]) if v in videos]
     if name in videos:
         place = {"source": str(videos[name])}
     elif whole:
@@ -68,9 +67,9 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _stretch(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Where the clip lies in its whole video."""
-    start = number_of(record, "start_seconds", str(path))
+    start = get_number(record, "start_seconds", str(path))
     end_key = "end_seconds" if "end_seconds" in record else "duration"
-    end = number_of(record, end_key, str(path)) + (0 if end_key == "end_seconds" else start)
+    end = get_number(record, end_key, str(path)) + (0 if end_key == "end_seconds" else start)
     if not 0 <= start < end:
         raise InputError(f"{path}: keys 'start_seconds' and '{end_key}' give the stretch {start} to {end} s")
     return {"start": start, "end": end, "crop": _crop(record, path)}
@@ -87,8 +86,8 @@ def _crop(record: Mapping[str, Any], path: Path) -> tuple[float, float, float, f
     left, top, right, bottom = (float(min(max(value, 0), 1)) for value in box)
     crop = left, top, right - left, bottom - top
     for side, fraction in (("width", crop[2]), ("height", crop[3])):
-        pixels = fraction * number_of(record, f"raw_video_{side}", str(path))
-        wanted = number_of(record, f"clip_video_{side}", str(path))
+        pixels = fraction * get_number(record, f"raw_video_{side}", str(path))
+        wanted = get_number(record, f"clip_video_{side}", str(path))
         if abs(pixels - wanted) > SIZE_TOLERANCE:
             raise InputError(
                 f"{path}: key 'bbox' {box} as left, top, right, bottom is {pixels:.0f} pixels of {side}, "
@@ -101,8 +100,8 @@ def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Speaking or listening (required), scores, and who speaks; null where a key is missing."""
     speakers = record.get("speaker")
     return {
-        "is_talking": number_of(record, "is_talking", str(path)) != 0,
-        **{key: number_of(record, key, str(path)) if record.get(key) is not None else None for key in NUMBERS},
+        "is_talking": get_number(record, "is_talking", str(path)) != 0,
+        **{key: get_number(record, key, str(path)) if record.get(key) is not None else None for key in NUMBERS},
         "speaker": None
         if speakers is None
         else " ".join(map(str, speakers if isinstance(speakers, list) else [speakers])),
@@ -115,7 +114,7 @@ def _caption(path: Path) -> str:
     if not path.is_file():
         return ""
     record = _record(path)
-    return " ".join(text_of(record, key, str(path)).strip() for key in CAPTIONS)
+    return " ".join(get_text(record, key, str(path)).strip() for key in CAPTIONS)
 
 
 def _members(path: Path) -> set[str]:

@@ -15,16 +15,15 @@ from pathlib import Path, PurePosixPath
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage.documents import write_json
 from actavatar_jax.storage.writing import replaced_file
-from data_pipelines.corpora.layout import VIDEO_SUFFIXES, name_id, parse_json
-from data_pipelines.table import Clip
-from data_pipelines.table.report import Report, Skip
+from data_pipelines.corpora.layout import VIDEO_SUFFIXES, make_clip_id, parse_json
+from data_pipelines.table import Clip, Skip, StepReport
 
 TARS = ("*.tar", "*.tar.gz", "*.tgz")
 CAPTION_KEYS = ("caption", "text")
 _BLOCK = 1 << 20
 
 
-def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
+def read_webdataset(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
     """One clip per key with a video, of one tar or of all tars in a folder.
 
     Of a tar that breaks off, whole samples are used; the sample of the torn member is left out and reported.
@@ -43,7 +42,7 @@ def read(src: Path, unpacked: Path, report: Report) -> Iterator[Clip]:
 Sample = dict[str, Path | bytes]  # by suffix: the unpacked video, the contents of other members
 
 
-def _samples(tar: Path, name: str, unpacked: Path, report: Report) -> Iterator[tuple[str, Sample]]:
+def _samples(tar: Path, name: str, unpacked: Path, report: StepReport) -> Iterator[tuple[str, Sample]]:
     key, sample, finished = "", {}, set()
     try:
         with tarfile.open(tar, "r:*") as archive:
@@ -74,7 +73,7 @@ def _has_end(tar: Path) -> bool:
         return not any(file.read())
 
 
-def _clip(place: str, sample: Sample, unpacked: Path, report: Report) -> Iterator[Clip]:
+def _clip(place: str, sample: Sample, unpacked: Path, report: StepReport) -> Iterator[Clip]:
     videos = [suffix for suffix in VIDEO_SUFFIXES if suffix in sample]
     if not videos:
         report.add(place, "skipped", "no clip", f"{place}: the sample has no video, only {', '.join(sample)}")
@@ -119,7 +118,7 @@ def _content(file: io.BufferedIOBase, member: tarfile.TarInfo, suffix: str, plac
     """A member's contents, those of a video as a file. Raises EOFError where the tar ends within."""
     if suffix not in VIDEO_SUFFIXES:
         return _whole(file, member)
-    path = unpacked / f"{name_id(place)}{suffix}"
+    path = unpacked / f"{make_clip_id(place)}{suffix}"
     if path.is_file() and path.stat().st_size == member.size:
         return path
     with replaced_file(path) as partial, partial.open("wb") as out:

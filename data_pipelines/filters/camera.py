@@ -4,16 +4,16 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from actavatar_jax.media.clock import FPS
-from data_pipelines.filters import pictures
 from data_pipelines.filters.gestures import CONFIDENT
-from data_pipelines.table.extras import extra
+from data_pipelines.filters.pictures import shrink_frame
+from data_pipelines.table import import_extra
 
 SIDE = 320  # pixels of the long side
 AROUND = 0.25  # of the person's box, on each side: hair, sleeves, shadows
 FEWEST, MOST = 8, 200  # corners that are followed
 
 
-class Camera:
+class CameraMotion:
     """Sees every fifth frame of a clip; holds one small picture."""
 
     EVERY = 5
@@ -21,10 +21,10 @@ class Camera:
     def __init__(self):
         self.before, self.corners, self.flows = None, None, []
 
-    def see(self, frame: UInt8[np.ndarray, "H W 3"], keypoints: Float[np.ndarray, "133 3"]) -> None:
+    def add_frame(self, frame: UInt8[np.ndarray, "H W 3"], keypoints: Float[np.ndarray, "133 3"]) -> None:
         """The next picture (RGB) with the person's keypoints: x, y in pixels and confidence."""
-        cv2 = extra("cv2")
-        grey = cv2.cvtColor(pictures.shrink(frame, SIDE), cv2.COLOR_RGB2GRAY)
+        cv2 = import_extra("cv2")
+        grey = cv2.cvtColor(shrink_frame(frame, SIDE), cv2.COLOR_RGB2GRAY)
         if self.corners is not None and len(self.corners) >= FEWEST:
             moved, found, _ = cv2.calcOpticalFlowPyrLK(self.before, grey, self.corners, None)
             flow = (moved - self.corners)[found.astype(bool)]

@@ -13,32 +13,30 @@ from scipy.sparse.csgraph import connected_components
 
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
-from data_pipelines.filters import pictures
-from data_pipelines.table import Clip
-from data_pipelines.table.extras import extra
-from data_pipelines.table.steps import Step, clip_path
+from data_pipelines.filters.pictures import read_frames_at
+from data_pipelines.table import Clip, Step, clip_path, import_extra
 
 IMAGE_DIFFERS, SOUND_DIFFERS = 4, 60  # most bits, of 64 and 240, in which copies differ; strangers differ in about half
 BANDS, SEGMENTS = 17, 16
 LOWEST, HIGHEST = 300, 3000  # Hz: what every codec and microphone keeps
 
 
-def step(models: Path | None) -> Step:
-    extra("imagehash")
-    return Step("duplicates", measure)
+def make_duplicates_step(models: Path | None) -> Step:
+    import_extra("imagehash")
+    return Step("duplicates", measure_prints)
 
 
-def measure(clip: Clip, clip_dir: Path) -> dict[str, Any]:
+def measure_prints(clip: Clip, clip_dir: Path) -> dict[str, Any]:
     """Columns: picture (perceptual hash, 16 hexadecimal digits), sound (60 hexadecimal digits)."""
     path = clip_path(clip, clip_dir)
-    (middle,) = pictures.at(path, [0.5])
+    (middle,) = read_frames_at(path, [0.5])
     return {
-        "picture": str(extra("imagehash").phash(Image.fromarray(middle))),
-        "sound": sound_print(load_audio(path)),
+        "picture": str(import_extra("imagehash").phash(Image.fromarray(middle))),
+        "sound": make_sound_print(load_audio(path)),
     }
 
 
-def sound_print(samples: Float32[np.ndarray, " n"]) -> str:
+def make_sound_print(samples: Float32[np.ndarray, " n"]) -> str:
     """240 bits: whether energy falls from one band to the next more than it did in the sixteenth of the clip before.
 
     After Haitsma and Kalker (2002), with segments that are as long as the clip allows, so that there is one print.
@@ -54,7 +52,7 @@ def sound_print(samples: Float32[np.ndarray, " n"]) -> str:
     return np.packbits(bits).tobytes().hex()
 
 
-def groups(picture_prints: Sequence[str | None], sound_prints: Sequence[str | None]) -> list[int]:
+def group_copies(picture_prints: Sequence[str | None], sound_prints: Sequence[str | None]) -> list[int]:
     """The number of each clip's group: copies, and copies of copies, share one; clips without prints are alone."""
     known = [i for i, prints in enumerate(zip(picture_prints, sound_prints, strict=True)) if None not in prints]
     if not known:

@@ -10,15 +10,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from actavatar_jax.errors import InputError
-from data_pipelines.filters import pictures
 from data_pipelines.filters.models import MODELS, find_models
-from data_pipelines.table import Clip
-from data_pipelines.table.extras import extra
-from data_pipelines.table.files import digest
-from data_pipelines.table.steps import Step, clip_path
+from data_pipelines.filters.pictures import read_every_nth, shrink_frame
+from data_pipelines.table import Clip, Step, clip_path, digest, import_extra
 
-EVERY = 5  # frames
-SIDE = 640  # pixels of the long side that the detector sees
+FACES_EVERY = 5  # frames
+DETECTOR_SIDE = 640  # pixels of the long side that the detector sees
 SCORE, OVERLAP = 0.7, 0.3  # of a detection; of two detections in one picture that are one face
 LINK, LOST = 0.3, 5  # overlap of a face with itself one sample later; samples after which a missing face is another
 SEEN = 0.1  # part of the samples in which a track must be seen to count
@@ -26,16 +23,16 @@ SEEN = 0.1  # part of the samples in which a track must be seen to count
 Track = dict[int, Float[np.ndarray, "4"]]  # sample -> box: left, top, width, height in pixels
 
 
-def step(models: Path | None) -> Step:
+def make_faces_step(models: Path | None) -> Step:
     found = find_models(models, "face.onnx")
     if found is None:
-        return Step("faces", Faces(None))
+        return Step("faces", MeasureFaces(None))
     _detector(found[0])
-    return Step("faces", Faces(found[0]), digest("1", found[0]))
+    return Step("faces", MeasureFaces(found[0]), digest("1", found[0]))
 
 
 @dataclass(frozen=True)
-class Faces:
+class MeasureFaces:
     """Columns: available, tracks (their number), coverage and others (part of the samples with the most seen face, and
     with the next), height (median, fraction of the picture), height_px, box (median: left, top, width, height,
     fractions of the picture)."""
@@ -46,10 +43,10 @@ class Faces:
         if self.model is None:
             return {"available": False}
         size, samples = None, []
-        for frame in pictures.every(clip_path(clip, clip_dir), EVERY):
+        for frame in read_every_nth(clip_path(clip, clip_dir), FACES_EVERY):
             size = frame.shape[1], frame.shape[0]
-            samples.append(detect(frame, self.model))
-        tracks = link(samples)
+            samples.append(detect_faces(frame, self.model))
+        tracks = link_faces(samples)
         coverage = [len(track) / len(samples) for track in tracks] + [0.0, 0.0]
         columns = {
             "available": True,
@@ -63,9 +60,9 @@ class Faces:
         return columns
 
 
-def detect(frame: UInt8[np.ndarray, "H W 3"], model: Path) -> Float[np.ndarray, "n 4"]:
+def detect_faces(frame: UInt8[np.ndarray, "H W 3"], model: Path) -> Float[np.ndarray, "n 4"]:
     """Boxes of the faces in an RGB picture: left, top, width, height in pixels."""
-    small = pictures.shrink(frame, SIDE)
+    small = shrink_frame(frame, DETECTOR_SIDE)
     detector = _detector(model)
     detector.setInputSize((small.shape[1], small.shape[0]))
     _, found = detector.detect(np.ascontiguousarray(small[..., ::-1]))
@@ -73,12 +70,12 @@ def detect(frame: UInt8[np.ndarray, "H W 3"], model: Path) -> Float[np.ndarray, 
     return boxes * (frame.shape[1] / small.shape[1])
 
 
-def link(samples: Iterable[Float[np.ndarray, "_ 4"]]) -> list[Track]:
+def link_faces(samples: Iterable[Float[np.ndarray, "_ 4"]]) -> list[Track]:
     """The faces of one sample after the other as tracks, the most seen first."""
     tracks: list[Track] = []
     for index, boxes in enumerate(samples):
         recent = [track for track in tracks if index - max(track) <= LOST]
-        overlaps = np.array([[overlap(track[max(track)], box) for box in boxes] for track in recent])
+        overlaps = np.array([[box_overlap(track[max(track)], box) for box in boxes] for track in recent])
         free = set(range(len(boxes)))
         while overlaps.size and overlaps.max() >= LINK:
             which, box = np.unravel_index(overlaps.argmax(), overlaps.shape)
@@ -89,7 +86,7 @@ def link(samples: Iterable[Float[np.ndarray, "_ 4"]]) -> list[Track]:
     return sorted(tracks, key=len, reverse=True)
 
 
-def overlap(one: Float[np.ndarray, "4"], two: Float[np.ndarray, "4"]) -> float:
+def box_overlap(one: Float[np.ndarray, "4"], two: Float[np.ndarray, "4"]) -> float:
     """Intersection over union of two boxes."""
     start = np.maximum(one[:2], two[:2])
     end = np.minimum(one[:2] + one[2:], two[:2] + two[2:])
@@ -99,10 +96,10 @@ def overlap(one: Float[np.ndarray, "4"], two: Float[np.ndarray, "4"]) -> float:
 
 @cache
 def _detector(model: Path):
-    cv2 = extra("cv2")
+    cv2 = import_extra("cv2")
     try:
-        detector = cv2.FaceDetectorYN.create(str(model), "", (SIDE, SIDE), SCORE, OVERLAP)
-        detector.detect(np.zeros((SIDE, SIDE, 3), np.uint8))  # what it lacks shows only now
+        detector = cv2.FaceDetectorYN.create(str(model), "", (DETECTOR_SIDE, DETECTOR_SIDE), SCORE, OVERLAP)
+        detector.detect(np.zeros((DETECTOR_SIDE, DETECTOR_SIDE, 3), np.uint8))  # what it lacks shows only now
     except cv2.error as error:
         raise InputError(f"{model}: broken or another model; accepted is a {MODELS[model.name]}") from error
     return detector

@@ -19,7 +19,9 @@ LEGS = [13, 14, 15, 16]
 PROFILE = 10  # values per second: fine enough to move the border of an action to where hands rest
 
 
-def measure(keypoints: Float[np.ndarray, "F 133 3"], height: int, width: int, fps: float | int) -> dict[str, Any]:
+def measure_gestures(
+    keypoints: Float[np.ndarray, "F 133 3"], height: int, width: int, fps: float | int
+) -> dict[str, Any]:
     """Columns from x, y in pixels and confidence, for a picture of height x width pixels:
 
     score = speed x hand_visible. speed, speed_p95: mean and 95th percentile of the faster visible hand, where there is

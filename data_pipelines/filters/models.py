@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from data_pipelines.table.extras import extra
+from data_pipelines.table import import_extra
 
 MODELS = {
     "face.onnx": "YuNet face detector, as in OpenCV's zoo",
@@ -27,12 +27,12 @@ def find_models(folder: Path | None, *names: str) -> tuple[Path, ...] | None:
 
 
 @cache
-def load(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]):
+def load_model(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]):
     """An onnxruntime session on one thread (workers are processes), loaded once per process.
 
     inputs, outputs: the shapes that the model must have, in order. Raises InputError for a broken file, another model.
     """
-    onnxruntime = extra("onnxruntime")
+    onnxruntime = import_extra("onnxruntime")
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     options = onnxruntime.SessionOptions()
@@ -51,7 +51,7 @@ def load(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]):
     return session
 
 
-def run(session, *arrays) -> list:
+def run_model(session, *arrays) -> list:
     """The outputs of a session for arrays in the order of its inputs."""
     return session.run(None, {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)})
 

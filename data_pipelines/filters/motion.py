@@ -8,36 +8,35 @@ import numpy as np
 
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.media.video import read_frames
-from data_pipelines.filters import gestures, pose
-from data_pipelines.filters.camera import Camera
+from data_pipelines.filters.camera import CameraMotion
+from data_pipelines.filters.gestures import measure_gestures
 from data_pipelines.filters.models import find_models
-from data_pipelines.table import Clip
-from data_pipelines.table.files import digest
-from data_pipelines.table.steps import Step, clip_path
+from data_pipelines.filters.pose import Landmarker
+from data_pipelines.table import Clip, Step, clip_path, digest
 
 
-def step(models: Path | None) -> Step:
+def make_motion_step(models: Path | None) -> Step:
     found = find_models(models, "person.onnx", "pose.onnx")
     if found is None:
-        return Step("motion", Motion(None))
-    pose.Landmarker(*found)
-    return Step("motion", Motion(found), digest("1", *found))
+        return Step("motion", MeasureMotion(None))
+    Landmarker(*found)
+    return Step("motion", MeasureMotion(found), digest("1", *found))
 
 
 @dataclass(frozen=True)
-class Motion:
-    """Columns: available, those of `gestures.measure`, camera (see `camera.Camera.speed`)."""
+class MeasureMotion:
+    """Columns: available, those of `measure_gestures`, camera (see `CameraMotion.speed`)."""
 
     models: tuple[Path, Path] | None
 
     def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
         if self.models is None:
             return {"available": False}
-        landmarker, camera, keypoints = pose.Landmarker(*self.models), Camera(), []
+        landmarker, camera, keypoints = Landmarker(*self.models), CameraMotion(), []
         for index, frame in enumerate(read_frames(clip_path(clip, clip_dir))):
             keypoints.append(landmarker(frame))
-            if index % Camera.EVERY == 0:
-                camera.see(frame, keypoints[-1])
+            if index % CameraMotion.EVERY == 0:
+                camera.add_frame(frame, keypoints[-1])
         height, width = frame.shape[:2]
-        columns = gestures.measure(np.stack(keypoints), height, width, FPS)
+        columns = measure_gestures(np.stack(keypoints), height, width, FPS)
         return {"available": True, **columns, "camera": camera.speed()}

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from data_pipelines.filters.models import load
-from data_pipelines.table.extras import extra
+from data_pipelines.filters.models import load_model
+from data_pipelines.table import import_extra
 
 POINTS = 133
 PERSON_SIDE, POSE_SIZE = 640, (288, 384)  # pixels; width, height
-PERSON = ((None, 3, PERSON_SIDE, PERSON_SIDE),), ((None, 8400, 85),)
-POSE = ((None, 3, POSE_SIZE[1], POSE_SIZE[0]),), ((None, POINTS, 2 * POSE_SIZE[0]), (None, POINTS, 2 * POSE_SIZE[1]))
+PERSON_SHAPES = ((None, 3, PERSON_SIDE, PERSON_SIDE),), ((None, 8400, 85),)
+POSE_SHAPES = (
+    ((None, 3, POSE_SIZE[1], POSE_SIZE[0]),),
+    ((None, POINTS, 2 * POSE_SIZE[0]), (None, POINTS, 2 * POSE_SIZE[1])),
+)
 SCORE, OVERLAP = 0.3, 0.45  # of a person; of two boxes around one
 EVERY = 25  # frames between two detections; a box is padded by a quarter, and nobody walks far in a second
 
@@ -44,8 +47,8 @@ class Landmarker:
 @cache
 def _tools(person: Path, pose: Path):
     """rtmlib's detector and pose model, with sessions of one thread in the place of its own."""
-    sessions = load(person, *PERSON), load(pose, *POSE)
-    rtmlib = extra("rtmlib")
+    sessions = load_model(person, *PERSON_SHAPES), load_model(pose, *POSE_SHAPES)
+    rtmlib = import_extra("rtmlib")
     with contextlib.redirect_stdout(io.StringIO()):  # rtmlib prints what it loads
         detector = rtmlib.YOLOX(
             str(person), (PERSON_SIDE, PERSON_SIDE), det_mode="multiclass", nms_thr=OVERLAP, score_thr=SCORE

@@ -6,18 +6,17 @@ from typing import Any
 import numpy as np
 
 from actavatar_jax import media
-from data_pipelines.table import Clip
-from data_pipelines.table.steps import Step, clip_path
+from data_pipelines.table import Clip, Step, clip_path
 
 FULL_SCALE = 0.999
 SILENCE = 1e-6  # -120 dB, the least that is told
 
 
-def step(models: Path | None) -> Step:
-    return Step("probe", measure)
+def make_probe_step(models: Path | None) -> Step:
+    return Step("probe", measure_file)
 
 
-def measure(clip: Clip, clip_dir: Path) -> dict[str, Any]:
+def measure_file(clip: Clip, clip_dir: Path) -> dict[str, Any]:
     """Columns: has_audio, seconds, frames, fps, height, width, short_side (pixels), codec, bits_per_pixel (of the whole
     file), loudness (RMS, decibels below full scale), clipped (fraction of samples at full scale)."""
     path = clip_path(clip, clip_dir)

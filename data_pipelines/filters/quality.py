@@ -7,29 +7,27 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from data_pipelines.filters import dover, pictures
+from data_pipelines.filters.dover import load_dover, score_with_dover
 from data_pipelines.filters.models import find_models
-from data_pipelines.table import Clip
-from data_pipelines.table.extras import extra
-from data_pipelines.table.files import digest
-from data_pipelines.table.steps import Step, clip_path
+from data_pipelines.filters.pictures import read_every_nth, shrink_frame
+from data_pipelines.table import Clip, Step, clip_path, digest, import_extra
 
-EVERY = 12  # frames
+QUALITY_EVERY = 12  # frames
 SIDE = 640  # pixels of the long side at which sharpness is measured, so that sizes can be compared
 BLACK = 24  # luminance below which a border is black; video black is 16 in some files
 
 
-def step(models: Path | None) -> Step:
-    extra("cv2")
+def make_quality_step(models: Path | None) -> Step:
+    import_extra("cv2")
     found = find_models(models, "quality.onnx")
     if found is None:
-        return Step("quality", Quality(None))
-    dover.model(found[0])
-    return Step("quality", Quality(found[0]), digest("1", found[0]))
+        return Step("quality", MeasureQuality(None))
+    load_dover(found[0])
+    return Step("quality", MeasureQuality(found[0]), digest("1", found[0]))
 
 
 @dataclass(frozen=True)
-class Quality:
+class MeasureQuality:
     """Columns: sharpness (median variance of the Laplacian), luminance_min, luminance_mean, luminance_max (of the
     samples' means, 0..255), black_border (part of the picture), available (DOVER), and with it technical, aesthetic and
     score (both fused), 0..1."""
@@ -37,11 +35,11 @@ class Quality:
     model: Path | None
 
     def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
-        cv2 = extra("cv2")
+        cv2 = import_extra("cv2")
         path = clip_path(clip, clip_dir)
         sharpness, light, brightest = [], [], None
-        for frame in pictures.every(path, EVERY):
-            grey = small_grey(frame)
+        for frame in read_every_nth(path, QUALITY_EVERY):
+            grey = shrink_to_grey(frame)
             sharpness.append(float(cv2.Laplacian(grey, cv2.CV_32F).var()))
             light.append(float(grey.mean()))
             brightest = grey if brightest is None else np.maximum(brightest, grey)
@@ -50,23 +48,23 @@ class Quality:
             "luminance_min": min(light),
             "luminance_mean": float(np.mean(light)),
             "luminance_max": max(light),
-            "black_border": black_border(brightest),
+            "black_border": measure_black_border(brightest),
             "available": self.model is not None,
-        } | (dover.scores(path, self.model) if self.model else {})
+        } | (score_with_dover(path, self.model) if self.model else {})
 
 
-def small_grey(frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w"]:
-    cv2 = extra("cv2")
-    return cv2.cvtColor(pictures.shrink(frame, SIDE), cv2.COLOR_RGB2GRAY)
+def shrink_to_grey(frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w"]:
+    cv2 = import_extra("cv2")
+    return cv2.cvtColor(shrink_frame(frame, SIDE), cv2.COLOR_RGB2GRAY)
 
 
-def black_border(brightest: UInt8[np.ndarray, "h w"]) -> float:
-    """Part of the picture outside its `lit` rows and columns."""
-    rows, columns = lit(brightest)
+def measure_black_border(brightest: UInt8[np.ndarray, "h w"]) -> float:
+    """Part of the picture outside of its lit rows and columns."""
+    rows, columns = find_lit_area(brightest)
     return 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / brightest.size
 
 
-def lit(brightest: UInt8[np.ndarray, "h w"]) -> tuple[slice, slice]:
+def find_lit_area(brightest: UInt8[np.ndarray, "h w"]) -> tuple[slice, slice]:
     """Rows and columns between which anything was ever brighter than black; none of a black picture."""
     ever = brightest > BLACK
     return _extent(ever.any(1)), _extent(ever.any(0))

@@ -12,34 +12,31 @@ from scipy.signal import medfilt
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.media.video import read_frames
-from data_pipelines.filters import faces, pictures
-from data_pipelines.filters.models import find_models, load, run
-from data_pipelines.table import Clip
-from data_pipelines.table.extras import extra
-from data_pipelines.table.files import digest
-from data_pipelines.table.report import Skip
-from data_pipelines.table.steps import Step, clip_path
+from data_pipelines.filters.faces import FACES_EVERY, detect_faces, link_faces, make_faces_step
+from data_pipelines.filters.models import find_models, load_model, run_model
+from data_pipelines.filters.pictures import read_every_nth
+from data_pipelines.table import Clip, Skip, Step, clip_path, digest, import_extra
 
 SIDE, WINDOW, BATCH = 224, 5, 8  # pixels of a face; frames that the model sees; windows at a time
 CEPSTRA, PER_FRAME = 13, 4  # cepstral coefficients, vectors of them per frame
-VIDEO = ((None, 3, WINDOW, SIDE, SIDE),), ((None, None),)
-AUDIO = ((None, 1, CEPSTRA, WINDOW * PER_FRAME),), ((None, None),)
+VIDEO_SHAPES = ((None, 3, WINDOW, SIDE, SIDE),), ((None, None),)
+AUDIO_SHAPES = ((None, 1, CEPSTRA, WINDOW * PER_FRAME),), ((None, None),)
 SHIFT = 15  # frames in both directions in which the best fit is looked for
 MARGIN = 0.4  # of the face's size, around it
 GREY = 110
 
 
-def step(models: Path | None) -> Step:
+def make_sync_step(models: Path | None) -> Step:
     found = find_models(models, "face.onnx", "syncnet_video.onnx", "syncnet_audio.onnx")
     if found is None:
-        return Step("sync", Sync(None))
-    faces.step(models)
-    load(found[1], *VIDEO), load(found[2], *AUDIO), extra("python_speech_features")
-    return Step("sync", Sync(found), digest("1", *found))
+        return Step("sync", MeasureSync(None))
+    make_faces_step(models)
+    load_model(found[1], *VIDEO_SHAPES), load_model(found[2], *AUDIO_SHAPES), import_extra("python_speech_features")
+    return Step("sync", MeasureSync(found), digest("1", *found))
 
 
 @dataclass(frozen=True)
-class Sync:
+class MeasureSync:
     """Columns: available, confidence (median distance of all shifts less the smallest one), offset (frames by which the
     sound comes late; SyncNet's own program prints its negative), distance (the smallest)."""
 
@@ -57,7 +54,9 @@ class Sync:
             raise Skip("too short", f"{count + WINDOW} frames with sound, {2 * SHIFT + WINDOW} are needed for sync")
         seen = [mouth[i : i + WINDOW].transpose(3, 0, 1, 2) for i in range(count)]
         heard = [sound[PER_FRAME * i : PER_FRAME * (i + WINDOW)].T[None] for i in range(count)]
-        distances = fit(_features(load(video, *VIDEO), seen), _features(load(audio, *AUDIO), heard))
+        distances = measure_shifts(
+            _features(load_model(video, *VIDEO_SHAPES), seen), _features(load_model(audio, *AUDIO_SHAPES), heard)
+        )
         best = int(distances.argmin())
         return {
             "available": True,
@@ -67,7 +66,7 @@ class Sync:
         }
 
 
-def fit(seen: Float32[np.ndarray, "n d"], heard: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, " shifts"]:
+def measure_shifts(seen: Float32[np.ndarray, "n d"], heard: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, " shifts"]:
     """Mean distance of what is seen to what is heard 15 frames earlier, ..., 15 frames later.
 
     Beyond the ends zeros are heard, as in SyncNet's own program, whose confidences thresholds are known for.
@@ -78,25 +77,25 @@ def fit(seen: Float32[np.ndarray, "n d"], heard: Float32[np.ndarray, "n d"]) -> 
 
 def _features(session, windows: list[np.ndarray]) -> Float32[np.ndarray, "n d"]:
     batches = (np.stack(windows[i : i + BATCH]).astype(np.float32) for i in range(0, len(windows), BATCH))
-    return np.concatenate([run(session, batch)[0] for batch in batches])
+    return np.concatenate([run_model(session, batch)[0] for batch in batches])
 
 
 def _cepstra(samples: Float32[np.ndarray, " n"]) -> Float[np.ndarray, "vectors 13"]:
     """100 vectors a second, of 16-bit samples, by the package that SyncNet was trained with."""
-    return extra("python_speech_features").mfcc((samples * 32767).round(), SAMPLE_RATE, numcep=CEPSTRA)
+    return import_extra("python_speech_features").mfcc((samples * 32767).round(), SAMPLE_RATE, numcep=CEPSTRA)
 
 
 def _crops(path: Path, detector: Path) -> Iterator[UInt8[np.ndarray, "224 224 3"]]:
     """The most seen face in each frame, blue first, with the chin and some room around it."""
-    cv2 = extra("cv2")
-    tracks = faces.link(faces.detect(frame, detector) for frame in pictures.every(path, faces.EVERY))
+    cv2 = import_extra("cv2")
+    tracks = link_faces(detect_faces(frame, detector) for frame in read_every_nth(path, FACES_EVERY))
     if not tracks:
         raise Skip("no face", "no face is seen, so that no mouth can be compared with the sound")
     track = tracks[0]
     boxes = np.array(list(track.values()))
     centre = boxes[:, :2] + boxes[:, 2:] / 2
     values = np.column_stack([centre, boxes[:, 2:].max(1) / 2])
-    samples = faces.EVERY * np.array(list(track))
+    samples = FACES_EVERY * np.array(list(track))
     for index, frame in enumerate(read_frames(path)):
         x, y, half = (np.interp(index, samples, medfilt(column, 3)) for column in values.T)
         scale = SIDE / (2 * half * (1 + MARGIN))

@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from data_pipelines.filters import pictures
-from data_pipelines.filters.models import find_models, load, run
-from data_pipelines.table import Clip
-from data_pipelines.table.extras import extra
-from data_pipelines.table.files import digest
-from data_pipelines.table.steps import Step, clip_path
+from data_pipelines.filters.models import find_models, load_model, run_model
+from data_pipelines.filters.pictures import read_frames_at, shrink_frame
+from data_pipelines.table import Clip, Step, clip_path, digest, import_extra
 
 FRAMES = (0.1, 0.5, 0.9)  # of the clip's length
 SIDE, MULTIPLE = 960, 32  # pixels of the long side, and what the model's grid needs
@@ -22,17 +19,17 @@ TEXT, SURE = 0.3, 0.6  # probability of a pixel, and mean probability within a b
 UNCLIP = 1.6  # the map shows the core of each text; this times area over perimeter brings its borders back
 
 
-def step(models: Path | None) -> Step:
+def make_text_area_step(models: Path | None) -> Step:
     found = find_models(models, "text.onnx")
     if found is None:
-        return Step("text_area", TextArea(None))
-    load(found[0], INPUTS, OUTPUTS)
-    extra("cv2")
-    return Step("text_area", TextArea(found[0]), digest("1", found[0]))
+        return Step("text_area", MeasureTextArea(None))
+    load_model(found[0], INPUTS, OUTPUTS)
+    import_extra("cv2")
+    return Step("text_area", MeasureTextArea(found[0]), digest("1", found[0]))
 
 
 @dataclass(frozen=True)
-class TextArea:
+class MeasureTextArea:
     """Columns: available, area (the largest of three frames, as a fraction of the picture)."""
 
     model: Path | None
@@ -40,17 +37,17 @@ class TextArea:
     def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
         if self.model is None:
             return {"available": False}
-        session = load(self.model, INPUTS, OUTPUTS)
+        session = load_model(self.model, INPUTS, OUTPUTS)
         areas = []
-        for frame in pictures.at(clip_path(clip, clip_dir), FRAMES):
-            ((probability,),) = run(session, _input(frame))[0]
-            areas.append(covered(probability))
+        for frame in read_frames_at(clip_path(clip, clip_dir), FRAMES):
+            ((probability,),) = run_model(session, _input(frame))[0]
+            areas.append(measure_coverage(probability))
         return {"available": True, "area": max(areas)}
 
 
-def covered(probability: Float32[np.ndarray, "h w"]) -> float:
+def measure_coverage(probability: Float32[np.ndarray, "h w"]) -> float:
     """Fraction of a map of text that lies in boxes around text."""
-    cv2 = extra("cv2")
+    cv2 = import_extra("cv2")
     contours, _ = cv2.findContours((probability > TEXT).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     text = np.zeros(probability.shape, np.uint8)
     for contour in contours:
@@ -66,7 +63,7 @@ def covered(probability: Float32[np.ndarray, "h w"]) -> float:
 
 def _input(frame: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "1 3 h w"]:
     """Normalised as in training: the channels are blue, green, red, the constants those of red, green, blue."""
-    small = pictures.shrink(frame, SIDE)
+    small = shrink_frame(frame, SIDE)
     height, width = (max(1, round(side / MULTIPLE)) * MULTIPLE for side in small.shape[:2])
-    small = extra("cv2").resize(small, (width, height))[..., ::-1]
+    small = import_extra("cv2").resize(small, (width, height))[..., ::-1]
     return np.ascontiguousarray(((small / np.float32(255) - MEAN) / STD).transpose(2, 0, 1)[None])

@@ -10,10 +10,8 @@ from scipy.ndimage import binary_closing
 
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
-from data_pipelines.filters.models import find_models, load, run
-from data_pipelines.table import Clip
-from data_pipelines.table.files import digest
-from data_pipelines.table.steps import Step, clip_path
+from data_pipelines.filters.models import find_models, load_model, run_model
+from data_pipelines.table import Clip, Step, clip_path, digest
 
 CHUNK, CONTEXT = 512, 64  # samples that the detector judges, and samples of the chunk before that it sees with them
 INPUTS, OUTPUTS = ((None, None), (2, None, 128), ()), ((None, 1), (None, None, None))
@@ -26,16 +24,16 @@ INAUDIBLE = 1e-3  # RMS below which nothing is speech
 PAUSE = 0.3  # seconds between voiced pieces that still belong to speech: consonants, gaps between words
 
 
-def step(models: Path | None) -> Step:
+def make_voice_step(models: Path | None) -> Step:
     found = find_models(models, "voice.onnx")
     if found is None:
-        return Step("voice", Voice(None))
-    load(found[0], INPUTS, OUTPUTS)
-    return Step("voice", Voice(found[0]), digest("1", found[0]))
+        return Step("voice", MeasureVoice(None))
+    load_model(found[0], INPUTS, OUTPUTS)
+    return Step("voice", MeasureVoice(found[0]), digest("1", found[0]))
 
 
 @dataclass(frozen=True)
-class Voice:
+class MeasureVoice:
     """Columns: fraction of time with speech, method ("silero" or "pitch")."""
 
     model: Path | None
@@ -43,24 +41,24 @@ class Voice:
     def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
         samples = load_audio(clip_path(clip, clip_dir))
         if self.model is None:
-            return {"fraction": float(by_pitch(samples).mean()), "method": "pitch"}
-        return {"fraction": float(by_silero(samples, self.model).mean()), "method": "silero"}
+            return {"fraction": float(detect_speech_by_pitch(samples).mean()), "method": "pitch"}
+        return {"fraction": float(detect_speech_by_silero(samples, self.model).mean()), "method": "silero"}
 
 
-def by_silero(samples: Float32[np.ndarray, " n"], model: Path) -> Bool[np.ndarray, " chunks"]:
+def detect_speech_by_silero(samples: Float32[np.ndarray, " n"], model: Path) -> Bool[np.ndarray, " chunks"]:
     """Whether each 32 ms are speech."""
-    session = load(model, INPUTS, OUTPUTS)
+    session = load_model(model, INPUTS, OUTPUTS)
     count = -(-len(samples) // CHUNK)
     padded = np.pad(samples, (CONTEXT, count * CHUNK - len(samples)))
     state, speech = np.zeros((2, 1, 128), np.float32), []
     for start in range(0, count * CHUNK, CHUNK):
         piece = padded[None, start : start + CONTEXT + CHUNK]
-        probability, state = run(session, piece, state, np.array(SAMPLE_RATE))
+        probability, state = run_model(session, piece, state, np.array(SAMPLE_RATE))
         speech.append(probability.item() > SPEECH)
     return np.array(speech)
 
 
-def by_pitch(samples: Float32[np.ndarray, " n"]) -> Bool[np.ndarray, " pieces"]:
+def detect_speech_by_pitch(samples: Float32[np.ndarray, " n"]) -> Bool[np.ndarray, " pieces"]:
     """Whether each 10 ms are speech: loud enough and periodic like a voice, or in a short pause of it."""
     padded = np.pad(samples, (0, max(0, FRAME - len(samples))))
     pieces = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]

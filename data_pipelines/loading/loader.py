@@ -14,9 +14,10 @@ import grain
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS
-from data_pipelines.loading.stream import Fit, Stream
-from data_pipelines.shards import dataset as shards
-from data_pipelines.table.memory import keep_freed_memory
+from data_pipelines.loading.memory import keep_freed_memory
+from data_pipelines.loading.stream import Stream
+from data_pipelines.loading.transforms import FitShapes
+from data_pipelines.shards import LATENT_LAYOUT, SCHEMA_VERSION, EncodedDataset, find_datasets, open_dataset
 
 
 def make_loader(
@@ -58,17 +59,17 @@ def make_loader(
     """
     keep_freed_memory()
     folders = [Path(folder) for folder in ([shard_dirs] if isinstance(shard_dirs, str | Path) else shard_dirs)]
-    datasets = [shards.open_dataset(folder) for folder in shards.find_datasets(folders)]
+    datasets = [open_dataset(folder) for folder in find_datasets(folders)]
     _check(datasets, fingerprint)
     stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop), shuffle, repeat, rows)
-    fit = [Fit(dataset.empty_prompt, text_len, max_phases) for dataset in datasets]
+    fit = [FitShapes(dataset.empty_prompt, text_len, max_phases) for dataset in datasets]
     buckets = [dataset.source[0]["latents"].shape for dataset in datasets]
     shares = None if weights is None else _shares(folders, datasets, weights)
-    return stream.batches([dataset.source for dataset in datasets], fit, buckets=buckets, weights=shares)
+    return stream.make_batches([dataset.source for dataset in datasets], fit, buckets=buckets, weights=shares)
 
 
 def _shares(
-    folders: Sequence[Path], datasets: Sequence[shards.EncodedDataset], weights: Mapping[str | Path, float | int]
+    folders: Sequence[Path], datasets: Sequence[EncodedDataset], weights: Mapping[str | Path, float | int]
 ) -> list[float]:
     """Of each dataset: its folder's weight, split among the folder's datasets by their number of records."""
     given = {Path(folder).resolve(): float(weight) for folder, weight in weights.items()}
@@ -78,7 +79,7 @@ def _shares(
         )
     if not all(weight > 0 and math.isfinite(weight) for weight in given.values()):
         raise InputError(f"weights {list(given.values())}: each must be a positive number; leave out unwanted folders")
-    inside = {folder: set(shards.find_datasets([folder])) for folder in given}
+    inside = {folder: set(find_datasets([folder])) for folder in given}
     shares = []
     for dataset in datasets:
         owners = [folder for folder, found in inside.items() if dataset.folder in found]
@@ -89,8 +90,8 @@ def _shares(
     return shares
 
 
-def _check(datasets: Sequence[shards.EncodedDataset], fingerprint: Mapping[str, str] | None) -> None:
-    wanted = {"schema": shards.SCHEMA, "layout": shards.LAYOUT, "fps": FPS}
+def _check(datasets: Sequence[EncodedDataset], fingerprint: Mapping[str, str] | None) -> None:
+    wanted = {"schema": SCHEMA_VERSION, "layout": LATENT_LAYOUT, "fps": FPS}
     encoders = fingerprint or datasets[0].metadata["encoders"]
     for dataset in datasets:
         stored = dataset.metadata

@@ -8,10 +8,9 @@ import grain
 import numpy as np
 
 from actavatar_jax.errors import InputError
-from data_pipelines.shards import dataset as shards
+from data_pipelines.loading.transforms import DropConditions, FitShapes, NumberDraws, TakeRows
 
-Batch = dict[str, np.ndarray]
-READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)  # in batches; grain's own defaults fill the memory
+READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)  # in batches; grain's own would fill the memory
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,11 @@ class Stream:
         if self.batch_size < 1:
             raise InputError(f"batch size {self.batch_size}: it must be at least 1")
 
-    def batches(
+    def make_batches(
         self,
         sources: Sequence[Any],
-        fit: Sequence["Fit"],
-        read: grain.ReadOptions = READ,
+        fit: Sequence[FitShapes],
+        read: grain.ReadOptions = READ_OPTIONS,
         *,
         buckets: Sequence[Hashable] | None = None,
         weights: Sequence[float] | None = None,
@@ -62,7 +61,7 @@ class Stream:
         return batches.to_iter_dataset(read)
 
     def _bucket(
-        self, bucket: int, bucket_count: int, sources: Sequence[Any], weights: Sequence[float] | None, fit: "Fit"
+        self, bucket: int, bucket_count: int, sources: Sequence[Any], weights: Sequence[float] | None, fit: FitShapes
     ) -> grain.MapDataset:
         # Own seed and own numbers per bucket: equal positions of two buckets share neither dropout nor index.
         seed = _seed(self.seed, bucket)
@@ -72,10 +71,12 @@ class Stream:
         else:
             ordered = [self._order(part, _seed(self.seed, bucket, place)) for place, part in enumerate(parts)]
             draws = grain.MapDataset.mix(ordered, weights=weights).seed(seed)
-        draws = draws.map_with_index(Number(bucket, bucket_count)).map(fit).random_map(Drop(fit, *self.drop))
+        draws = (
+            draws.map_with_index(NumberDraws(bucket, bucket_count)).map(fit).random_map(DropConditions(fit, *self.drop))
+        )
         if self.rows is None:
             return draws.batch(self.batch_size, drop_remainder=self.repeat)
-        return Rows(draws, self.rows, self.batch_size).batch(len(self.rows), drop_remainder=self.repeat)
+        return TakeRows(draws, self.rows, self.batch_size).batch(len(self.rows), drop_remainder=self.repeat)
 
     def _order(self, records: grain.MapDataset, seed: int) -> grain.MapDataset:
         records = records.seed(seed)
@@ -86,101 +87,3 @@ class Stream:
 
 def _seed(*entropy: int) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-
-# ---- steps of the pipeline, in order
-
-
-class Rows(grain.MapDataset):
-    """Of every `batch_size` elements in a row those at `rows`; the others are never made."""
-
-    def __init__(self, parent: grain.MapDataset, rows: Sequence[int], batch_size: int):
-        super().__init__(parent)
-        self.rows, self.batch_size = [int(row) for row in rows], batch_size
-
-    def __len__(self) -> int:
-        batches, rest = divmod(len(self._parent), self.batch_size)
-        return batches * len(self.rows) + sum(row < rest for row in self.rows)
-
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return self.slice(index)
-        batch, place = divmod(index, len(self.rows))
-        return self._parent[batch * self.batch_size + self.rows[place]]
-
-
-@dataclass(frozen=True)
-class Number(grain.transforms.MapWithIndex):
-    """Gives a draw its number, unique over all buckets."""
-
-    bucket: int
-    bucket_count: int
-
-    def map_with_index(self, index: int, element: shards.Record) -> shards.Record:
-        return element | {"index": np.int64(index * self.bucket_count + self.bucket)}
-
-
-@dataclass(frozen=True, eq=False)
-class Fit(grain.transforms.Map):
-    """Brings a record to fixed shapes: text to `text_len` tokens, windows to `max_phases` rows."""
-
-    empty_prompt: shards.EmptyPrompt
-    text_len: int
-    max_phases: int
-
-    def map(self, element: shards.Record) -> Batch:
-        if len(element["text_embeds"]) > self.text_len or len(element["phase_windows"]) > self.max_phases:
-            raise InputError(
-                f"clip {element['clip']}: {len(element['text_embeds'])} text tokens and "
-                f"{len(element['phase_windows'])} phases, at most {self.text_len} and {self.max_phases} fit"
-            )
-        return {
-            "latents": element["latents"],
-            "text": _pad(element["text_embeds"], self.text_len, 0),
-            "phase_ids": _pad(element["phase_ids"].astype(np.int32), self.text_len, -1),
-            "phase_windows": _pad(element["phase_windows"], self.max_phases, 0),
-            "audio": element["audio_feats"],
-            "index": element["index"],
-        }
-
-    def without_text(self, sample: Batch) -> Batch:
-        """The sample with the empty prompt: base tokens only, no phases."""
-        embeds = self.empty_prompt.embeds
-        return sample | {
-            "text": _pad(embeds, self.text_len, 0),
-            "phase_ids": _pad(np.zeros(len(embeds), np.int32), self.text_len, -1),
-            "phase_windows": np.zeros_like(sample["phase_windows"]),
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class Drop(grain.transforms.RandomMap):
-    """Condition dropout for guidance: one categorical draw per sample (text, audio, both or nothing)."""
-
-    fit: Fit
-    text: float
-    audio: float
-    both: float
-
-    def random_map(self, element: Batch, rng: np.random.Generator) -> Batch:
-        edges = np.cumsum([self.text, self.audio, self.both])
-        match int(np.searchsorted(edges, rng.random(), side="right")):
-            case 0:
-                return self.fit.without_text(element)
-            case 1:
-                return _without_audio(element)
-            case 2:
-                return _without_audio(self.fit.without_text(element))
-            case _:
-                return element
-
-
-def _without_audio(sample: Batch) -> Batch:
-    return sample | {"audio": np.zeros_like(sample["audio"])}
-
-
-def _pad(rows: np.ndarray, length: int, value: int) -> np.ndarray:
-    """`rows` with rows of `value` below, `length` in all."""
-    padded = np.full((length, *rows.shape[1:]), value, rows.dtype)
-    padded[: len(rows)] = rows
-    return padded

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import grain
 import numpy as np
 
-from data_pipelines.loading.stream import Fit, Stream
-from data_pipelines.shards import dataset as shards
-from data_pipelines.shards.buckets import Bucket
+from data_pipelines.loading.stream import Stream
+from data_pipelines.loading.transforms import FitShapes
+from data_pipelines.shards import BFLOAT16, Bucket, EmptyPrompt, Record
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class SyntheticSource:
     def __len__(self) -> int:
         return self.records
 
-    def __getitem__(self, index: int) -> shards.Record:
+    def __getitem__(self, index: int) -> Record:
         rng = np.random.default_rng(index)
         frames, latent_frames = self.bucket.frames, (self.bucket.frames - 1) // 4 + 1
         tokens, phases = int(rng.integers(8, 32)), int(rng.integers(0, 4))
@@ -34,18 +34,18 @@ class SyntheticSource:
         return {
             "clip": f"synthetic-{index}",
             "start": 0,
-            "latents": rng.standard_normal(latents, np.float32).astype(shards.BFLOAT16),
+            "latents": rng.standard_normal(latents, np.float32).astype(BFLOAT16),
             "text_tokens": rng.integers(2, 100, tokens, np.int32),
             "phase_ids": np.sort(rng.integers(0, phases + 1, tokens, np.int8)),
-            "text_embeds": rng.standard_normal((tokens, self.text_dim), np.float32).astype(shards.BFLOAT16),
+            "text_embeds": rng.standard_normal((tokens, self.text_dim), np.float32).astype(BFLOAT16),
             "phase_windows": times.astype(np.float32),
             "audio_feats": rng.standard_normal((frames, self.audio_layers, self.audio_dim), np.float32).astype(
                 np.float16
             ),
         }
 
-    def empty_prompt(self) -> shards.EmptyPrompt:
-        return shards.EmptyPrompt(np.array([1], np.int32), np.ones((1, self.text_dim), shards.BFLOAT16))
+    def empty_prompt(self) -> EmptyPrompt:
+        return EmptyPrompt(np.array([1], np.int32), np.ones((1, self.text_dim), BFLOAT16))
 
 
 def make_synthetic_loader(
@@ -59,4 +59,4 @@ def make_synthetic_loader(
 ) -> grain.IterDataset:
     """Endless batches with the keys, shapes and types of `make_loader`."""
     stream = Stream(batch_size, seed, (0.1, 0.1, 0.05), rows=rows)
-    return stream.batches([source], [Fit(source.empty_prompt(), text_len, max_phases)])
+    return stream.make_batches([source], [FitShapes(source.empty_prompt(), text_len, max_phases)])

@@ -16,7 +16,7 @@ LANE = 16  # pixels of a row of the timeline
 Phase = tuple[float, float, str]  # start, end (seconds), what happens
 
 
-def histogram(values: Sequence[float | int]) -> Markup:
+def draw_histogram(values: Sequence[float | int]) -> Markup:
     """Bars from the smallest to the largest value, which are written below, and a line at the median."""
     counts, edges = np.histogram(np.asarray(values, float), BINS)
     low, high = edges[0], edges[-1]
@@ -38,7 +38,7 @@ def histogram(values: Sequence[float | int]) -> Markup:
     return _svg(HEIGHT + 16, bars + line + ends + middle, f"from {min(values):.4g} to {max(values):.4g}")
 
 
-def timeline(phases: Sequence[Phase], seconds: float, profile: Sequence[float | None] = ()) -> Markup:
+def draw_timeline(phases: Sequence[Phase], seconds: float, profile: Sequence[float | None] = ()) -> Markup:
     """Numbered windows on a time axis, in lanes without overlaps; above it the profile of movement, if there is one.
 
     `profile` holds values at equal steps over the whole time, None where nothing was seen.
@@ -64,7 +64,7 @@ def timeline(phases: Sequence[Phase], seconds: float, profile: Sequence[float | 
     return _svg(base + 16, Markup("").join(parts) + axis + ends, f"{len(phases)} actions in {seconds:.4g} s")
 
 
-def thumbnail(image: UInt8[np.ndarray, "h w 3"], height: int = 120) -> str:
+def encode_thumbnail(image: UInt8[np.ndarray, "h w 3"], height: int = 120) -> str:
     """A picture as a data URI, `height` pixels high."""
     picture = Image.fromarray(image)
     picture = picture.resize((max(1, round(picture.width * height / picture.height)), height), Image.Resampling.LANCZOS)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data_pipelines.pages import charts
-from data_pipelines.pages.inspection import SHOWN_AT, Page, spread
-from data_pipelines.shards import dataset as shards
+from data_pipelines.pages.charts import draw_timeline, encode_thumbnail
+from data_pipelines.pages.page import SHOWN_AT, Page, pick_spread
+from data_pipelines.shards import EncodedDataset, Record, find_datasets, list_shards, open_dataset
 
 MADE_WITH = ("schema", "layout", "latents", "fps", "stage", "stride_frames", "records_per_shard")
 
@@ -18,12 +18,12 @@ def is_shard_folder(folder: Path) -> bool:
     return any(path.is_file() for path in [folder / "dataset_info.json", *folder.glob("[!.]*/dataset_info.json")])
 
 
-def shard_page(folder: Path, samples: int) -> Page:
+def make_shard_page(folder: Path, samples: int) -> Page:
     page = Page(f"Encoded clips in {folder}")
-    datasets = [shards.open_dataset(path) for path in shards.find_datasets([folder])]
+    datasets = [open_dataset(path) for path in find_datasets([folder])]
     rows, records, seconds, size = [], 0, 0.0, 0
     for dataset in datasets:
-        count, paths, facts = len(dataset.source), shards.shard_paths(dataset.folder), dataset.metadata
+        count, paths, facts = len(dataset.source), list_shards(dataset.folder), dataset.metadata
         lasting, stored = count * facts["frames"] / facts["fps"], sum(path.stat().st_size for path in paths)
         clips = len(json.loads((dataset.folder / "index.json").read_text()))
         latents = " x ".join(map(str, facts["latent_shape"]))
@@ -51,11 +51,11 @@ def _add_report(page: Page, path: Path) -> None:
         page.add_reasons("Left out by encode", [row["reason"] for row in skipped])
 
 
-def _add_samples(page: Page, datasets: list[shards.EncodedDataset], samples: int) -> None:
+def _add_samples(page: Page, datasets: list[EncodedDataset], samples: int) -> None:
     """Records at equal distances, and the spread of their prompts."""
     places = [(dataset, i) for dataset in datasets for i in range(len(dataset.source))]
     tokens, phases = [], []
-    for dataset, place in spread(places, samples):
+    for dataset, place in pick_spread(places, samples):
         record = dataset.source[place]
         tokens.append(len(record["text_tokens"]))
         phases.append(len(record["phase_windows"]))
@@ -64,23 +64,23 @@ def _add_samples(page: Page, datasets: list[shards.EncodedDataset], samples: int
     page.add_chart("actions of the samples", phases)
 
 
-def _sample(record: shards.Record, dataset: shards.EncodedDataset) -> dict[str, Any]:
+def _sample(record: Record, dataset: EncodedDataset) -> dict[str, Any]:
     facts, latents = dataset.metadata, record["latents"]
     windows = [(float(start), float(end), f"action {k}") for k, (start, end) in enumerate(record["phase_windows"], 1)]
     times = [int(part * len(latents)) for part in SHOWN_AT]
     return {
         "name": f"{record['clip'].decode()} from {record['start'] / facts['fps']:.2f} s",
-        "pictures": [charts.thumbnail(false_colours(latents[time])) for time in times],
+        "pictures": [encode_thumbnail(colour_latents(latents[time])) for time in times],
         "fault": "",
         "facts": f"{dataset.folder.name}, {len(record['text_tokens'])} text tokens; pictures: latent channels 1-3",
         "stages": [],
         "base": "",
-        "timeline": charts.timeline(windows, facts["frames"] / facts["fps"]),
+        "timeline": draw_timeline(windows, facts["frames"] / facts["fps"]),
         "actions": [],
     }
 
 
-def false_colours(latents: Float[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W 3"]:
+def colour_latents(latents: Float[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W 3"]:
     """Three channels (the first, again where there are fewer) as colours, two standard deviations around zero."""
     chosen = np.asarray(latents, np.float32)[..., [k % latents.shape[-1] for k in range(3)]]
     return np.clip(chosen * 64 + 128, 0, 255).astype(np.uint8)

@@ -1,1 +1,39 @@
-"""Clips encoded once by the frozen encoders."""
+"""Clips encoded once by the frozen encoders: records, and the datasets on disk that hold them."""
+
+from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
+from data_pipelines.shards.dataset import EncodedDataset, find_datasets, list_shards, open_dataset, write_dataset
+from data_pipelines.shards.encode import commit_shards, encode_clips
+from data_pipelines.shards.records import FrozenEncoders, RecordMaker, describe_records
+from data_pipelines.shards.schema import (
+    BFLOAT16,
+    LATENT_LAYOUT,
+    SCHEMA_VERSION,
+    EmptyPrompt,
+    Record,
+    deserialize_record,
+    serialize_record,
+)
+
+__all__ = [
+    "BFLOAT16",
+    "DEFAULT_SIZES",
+    "LATENT_LAYOUT",
+    "SCHEMA_VERSION",
+    "Bucket",
+    "EmptyPrompt",
+    "EncodedDataset",
+    "FrozenEncoders",
+    "Record",
+    "RecordMaker",
+    "choose_bucket",
+    "commit_shards",
+    "describe_records",
+    "deserialize_record",
+    "encode_clips",
+    "find_datasets",
+    "list_shards",
+    "open_dataset",
+    "parse_buckets",
+    "serialize_record",
+    "write_dataset",
+]

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.shards import dataset as shards
+from data_pipelines.shards.schema import BFLOAT16, LATENT_LAYOUT, SCHEMA_VERSION, EmptyPrompt, Record
 
 
 @runtime_checkable
@@ -23,11 +23,11 @@ class FrozenEncoders(Protocol):
     def video(self, frames: np.ndarray) -> np.ndarray: ...
 
 
-def settings(encoders: FrozenEncoders, frames: int) -> dict[str, Any]:
+def describe_records(encoders: FrozenEncoders, frames: int) -> dict[str, Any]:
     """What all records of `frames` frames that these encoders make share; stored beside them and checked."""
     return {
-        "schema": shards.SCHEMA,
-        "layout": shards.LAYOUT,
+        "schema": SCHEMA_VERSION,
+        "layout": LATENT_LAYOUT,
         "latents": "normalised posterior mean",
         "fps": FPS,
         "frames": frames,
@@ -36,11 +36,11 @@ def settings(encoders: FrozenEncoders, frames: int) -> dict[str, Any]:
 
 
 class RecordMaker:
-    """Makes records of `shards.features()`; a prompt that many windows share is encoded once."""
+    """Makes records of `record_features()`; a prompt that many windows share is encoded once."""
 
     def __init__(self, encoders: FrozenEncoders):
         self.encoders = encoders
-        self._text = functools.lru_cache(maxsize=64)(self._encode_text)
+        self._tokens = functools.lru_cache(maxsize=64)(self._encode_tokens)
 
     def __call__(
         self,
@@ -49,7 +49,7 @@ class RecordMaker:
         frames: UInt8[np.ndarray, "F h w 3"],
         samples: Float[np.ndarray, " n"],
         prompt: StructuredPrompt,
-    ) -> shards.Record:
+    ) -> Record:
         """The record of a window that begins at frame `start` of `clip`; `samples` are 640 per frame.
 
         Raises InputError for a prompt that does not fit the text encoder, and FloatingPointError, which names them, for
@@ -58,8 +58,8 @@ class RecordMaker:
         record = {
             "clip": clip,
             "start": start,
-            "latents": np.asarray(self.encoders.video(frames)).astype(shards.BFLOAT16),
-            **self.text(prompt),
+            "latents": np.asarray(self.encoders.video(frames)).astype(BFLOAT16),
+            **self.encode_text(prompt),
             "audio_feats": np.asarray(self.encoders.audio(samples, len(frames))).astype(np.float16),
         }
         for name in ("latents", "text_embeds", "audio_feats"):
@@ -67,22 +67,22 @@ class RecordMaker:
                 raise FloatingPointError(f"its {name} hold values that are not finite")
         return record
 
-    def empty_prompt(self) -> shards.EmptyPrompt:
+    def encode_empty_prompt(self) -> EmptyPrompt:
         """What stands for dropped text."""
-        tokens, _, embeds = self._text(StructuredPrompt(""))
-        return shards.EmptyPrompt(tokens, embeds.astype(shards.BFLOAT16))
+        tokens, _, embeds = self._tokens(StructuredPrompt(""))
+        return EmptyPrompt(tokens, embeds.astype(BFLOAT16))
 
-    def text(self, prompt: StructuredPrompt) -> shards.Record:
+    def encode_text(self, prompt: StructuredPrompt) -> Record:
         """The fields of a record that come from its prompt. Raises InputError if it does not fit the text encoder."""
-        tokens, phase_ids, embeds = self._text(prompt)
+        tokens, phase_ids, embeds = self._tokens(prompt)
         return {
             "text_tokens": tokens,
             "phase_ids": phase_ids.astype(np.int8),
-            "text_embeds": embeds.astype(shards.BFLOAT16),
+            "text_embeds": embeds.astype(BFLOAT16),
             "phase_windows": prompt.windows()[: len(prompt.phases)],
         }
 
-    def _encode_text(self, prompt: StructuredPrompt) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _encode_tokens(self, prompt: StructuredPrompt) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens, phase ids and embeddings of the real tokens."""
         embeds, phase_ids = (np.asarray(value)[0] for value in self.encoders.text([prompt]))
         tokens = prompt.tokenise(self.encoders.tokenizer, len(embeds))

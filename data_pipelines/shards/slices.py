@@ -15,8 +15,8 @@ from data_pipelines.shards.buckets import Bucket
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of one clip; a clip with records has a bucket and a key (see `staging.Entry`)."""
+class ClipOutcome:
+    """What became of one clip; a clip with records has a bucket and a key (see `DatasetEntry`)."""
 
     clip: str
     status: str
@@ -27,7 +27,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Run:
+class EncodingRun:
     """One encoding, `count` processes with the same settings over the same manifest (its digest)."""
 
     shard_dir: Path
@@ -35,18 +35,18 @@ class Run:
     settings: dict[str, Any]
     count: int
 
-    def begin(self, index: int) -> None:
+    def begin_slice(self, index: int) -> None:
         """Removes what another run left, and what this process itself had finished before it began again."""
         for path in _paths(self.shard_dir):
             if path == self._path(index) or json.loads(path.read_text())["run"] != self._identity():
                 path.unlink(missing_ok=True)
 
-    def save(self, index: int, clips: list[Done], empty_prompt: dict[str, Any]) -> None:
+    def save_slice(self, index: int, clips: list[ClipOutcome], empty_prompt: dict[str, Any]) -> None:
         rows = [dataclasses.asdict(done) for done in clips]
         write_json(self._path(index), {"run": self._identity(), "clips": rows, "empty_prompt": empty_prompt})
 
     @classmethod
-    def load(cls, shard_dir: Path, manifest: str) -> tuple["Run", list[Done], dict[str, Any]]:
+    def load(cls, shard_dir: Path, manifest: str) -> tuple["EncodingRun", list[ClipOutcome], dict[str, Any]]:
         """The run whose processes are all done, what became of its clips by id, and the empty prompt.
 
         Raises InputError, which names them, where processes have not finished or used another manifest.
@@ -63,7 +63,7 @@ class Run:
         if run.manifest != manifest:
             raise InputError(f"{shard_dir}: the manifest has changed since the clips were encoded; run `encode` again")
         rows = [row for part in stored for row in part["clips"]]
-        clips = [Done(**row | {"bucket": row["bucket"] and Bucket(**row["bucket"])}) for row in rows]
+        clips = [ClipOutcome(**row | {"bucket": row["bucket"] and Bucket(**row["bucket"])}) for row in rows]
         return run, sorted(clips, key=lambda done: done.clip), stored[0]["empty_prompt"]
 
     def _identity(self) -> dict[str, Any]:

@@ -17,12 +17,14 @@ from typing import Any
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage.documents import write_json
 from actavatar_jax.storage.writing import replaced_folder
-from data_pipelines.shards import dataset as shards
+from data_pipelines.shards.array_records import count_records, read_records, write_records
 from data_pipelines.shards.buckets import Bucket
+from data_pipelines.shards.dataset import list_shards, write_dataset
+from data_pipelines.shards.schema import EmptyPrompt, deserialize_record
 
 
 @dataclass(frozen=True)
-class Entry:
+class DatasetEntry:
     """A clip in a dataset; `key` names the contents of its files and the settings."""
 
     clip: str
@@ -44,22 +46,22 @@ class Staging:
         if known and known.isdisjoint(clips):
             raise InputError(f"{shard_dir}: holds encoded clips of another clip folder; give an empty shard folder")
 
-    def ensure(self, bucket: Bucket, entry: Entry, make: Callable[[], Iterable[bytes]]) -> bool:
+    def ensure_records(self, bucket: Bucket, entry: DatasetEntry, make: Callable[[], Iterable[bytes]]) -> bool:
         """Has the clip's records staged or written; True if `make` was called for them."""
         path = self._staged(bucket, entry)
         if path.is_file() or entry in self._ranges(bucket):
             return False
-        shards.write_records(path, make())
+        write_records(path, make())
         return True
 
-    def commit(self, bucket: Bucket, entries: list[Entry], empty_prompt: shards.EmptyPrompt) -> None:
+    def commit_bucket(self, bucket: Bucket, entries: list[DatasetEntry], empty_prompt: EmptyPrompt) -> None:
         """Writes the bucket's dataset of exactly these clips, unless it is there."""
         final = self.shard_dir / str(bucket)
         counts = [self._count(bucket, entry) for entry in entries]
         index = [{"clip": e.clip, "key": e.key, "records": n} for e, n in zip(entries, counts, strict=True)]
         if final.name in self.written and self.written[final.name].index == index:
             return
-        first = shards.deserialize(self._records(bucket, entries[0])[0])
+        first = deserialize_record(self._records(bucket, entries[0])[0])
         metadata = self.settings | {
             "bucket": [bucket.height, bucket.width],
             "records": sum(counts),
@@ -70,29 +72,29 @@ class Staging:
         }
         records = (record for entry in entries for record in self._records(bucket, entry))
         with replaced_folder(final) as partial:
-            shards.write_dataset(partial, records, sum(counts), self.settings["records_per_shard"], metadata)
+            write_dataset(partial, records, sum(counts), self.settings["records_per_shard"], metadata)
             write_json(partial / "index.json", index)
 
-    def close(self, keep: Collection[Bucket]) -> None:
+    def clean_up(self, keep: Collection[Bucket]) -> None:
         """Removes the staged files, which all are in shards now, and datasets of buckets without a clip."""
         for name in self.written.keys() - {str(bucket) for bucket in keep}:
             shutil.rmtree(self.shard_dir / name)
         shutil.rmtree(self.shard_dir / ".staged", ignore_errors=True)
 
-    def _staged(self, bucket: Bucket, entry: Entry) -> Path:
+    def _staged(self, bucket: Bucket, entry: DatasetEntry) -> Path:
         return self.shard_dir / ".staged" / str(bucket) / f"{entry.clip}-{entry.key}.array_record"
 
-    def _ranges(self, bucket: Bucket) -> dict[Entry, range]:
+    def _ranges(self, bucket: Bucket) -> dict[DatasetEntry, range]:
         return self.written[str(bucket)].ranges if str(bucket) in self.written else {}
 
-    def _count(self, bucket: Bucket, entry: Entry) -> int:
+    def _count(self, bucket: Bucket, entry: DatasetEntry) -> int:
         positions = self._ranges(bucket).get(entry)
-        return shards.count_records(self._staged(bucket, entry)) if positions is None else len(positions)
+        return count_records(self._staged(bucket, entry)) if positions is None else len(positions)
 
-    def _records(self, bucket: Bucket, entry: Entry) -> list[bytes]:
+    def _records(self, bucket: Bucket, entry: DatasetEntry) -> list[bytes]:
         if entry in self._ranges(bucket):
             return list(self.written[str(bucket)].read(entry))
-        return shards.read_records(self._staged(bucket, entry))
+        return read_records(self._staged(bucket, entry))
 
 
 class _Written:
@@ -111,18 +113,18 @@ class _Written:
                 "give an empty shard folder or the same settings"
             )
         self.per_shard = stored["records_per_shard"]
-        self.paths = shards.shard_paths(folder)
+        self.paths = list_shards(folder)
         self.index = json.loads((folder / "index.json").read_text())
         ends = accumulate(row["records"] for row in self.index)
         self.ranges = {
-            Entry(row["clip"], row["key"]): range(end - row["records"], end)
+            DatasetEntry(row["clip"], row["key"]): range(end - row["records"], end)
             for row, end in zip(self.index, ends, strict=True)
         }
 
-    def read(self, entry: Entry) -> Iterator[bytes]:
+    def read(self, entry: DatasetEntry) -> Iterator[bytes]:
         """The clip's serialized records, which may lie in several shards."""
         wanted = self.ranges[entry]
         for shard in range(wanted.start // self.per_shard, (wanted.stop - 1) // self.per_shard + 1):
             first = shard * self.per_shard
             inside = range(max(wanted.start - first, 0), min(wanted.stop - first, self.per_shard))
-            yield from shards.read_records(self.paths[shard], inside)
+            yield from read_records(self.paths[shard], inside)

@@ -8,7 +8,7 @@ from actavatar_jax.errors import InputError
 
 
 @cache
-def extra(module: str) -> ModuleType:
+def import_extra(module: str) -> ModuleType:
     """A package that only filters and trimming need. Raises InputError where it is not installed."""
     try:
         found = importlib.import_module(module)

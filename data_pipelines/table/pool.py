@@ -5,7 +5,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Any
 
 
-def results(pool: Executor, work: Callable[[Any], Any], items: Iterable[Any], most: int) -> Iterator[Any]:
+def map_unordered(pool: Executor, work: Callable[[Any], Any], items: Iterable[Any], most: int) -> Iterator[Any]:
     """What `work` makes of the items as it is done, in no order; at most `most` of them wait or run at a time."""
     running: set[Future] = set()
     for item in items:

@@ -26,7 +26,7 @@ class Outcome:
 
 
 @dataclass
-class Report:
+class StepReport:
     """Outcomes of one run; `print(report)` shows the table."""
 
     title: str

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage.writing import replaced_file
 
-CORE = pa.schema(
+CORE_SCHEMA = pa.schema(
     {
         "id": pa.string(),
         "corpus": pa.string(),
@@ -25,7 +25,7 @@ CORE = pa.schema(
         "caption": pa.string(),
     }
 )
-ID = "[A-Za-z0-9_-]+"
+ID_PATTERN = "[A-Za-z0-9_-]+"
 _PIECE = 50_000  # clips that are held as Python objects at a time
 
 
@@ -51,23 +51,25 @@ class Table:
     """
 
     def __init__(self, data: pa.Table):
-        data = data.select([*CORE.names, *sorted(set(data.column_names) - set(CORE.names))])
+        data = data.select([*CORE_SCHEMA.names, *sorted(set(data.column_names) - set(CORE_SCHEMA.names))])
         self.data = data.sort_by("id").combine_chunks()
         ids = self.data["id"].combine_chunks()
-        if len(ids) and not pc.all(pc.fill_null(pc.match_substring_regex(ids, f"^{ID}$"), False)).as_py():
-            wrong = next(i for i in ids.to_pylist() if not re.fullmatch(ID, i or ""))
+        if len(ids) and not pc.all(pc.fill_null(pc.match_substring_regex(ids, f"^{ID_PATTERN}$"), False)).as_py():
+            wrong = next(i for i in ids.to_pylist() if not re.fullmatch(ID_PATTERN, i or ""))
             raise InputError(f"the clip id {wrong!r} is not a file name; accepted are letters, digits, '_' and '-'")
         double = ids.slice(1).filter(pc.equal(ids.slice(1), ids.slice(0, max(len(ids) - 1, 0))))
         if len(double):
             raise InputError(f"the clip id '{double[0]}' occurs more than once; ids must be unique in a table")
 
     @classmethod
-    def of(cls, clips: Iterable[Clip]) -> "Table":
+    def from_clips(cls, clips: Iterable[Clip]) -> "Table":
         """The table of these clips. Facts that a clip lacks are null."""
-        clips, pieces = iter(clips), [CORE.empty_table()]
+        clips, pieces = iter(clips), [CORE_SCHEMA.empty_table()]
         while piece := list(itertools.islice(clips, _PIECE)):
             names = sorted({name for clip in piece for name in clip.facts})
-            columns = {n: pa.array([getattr(clip, n) for clip in piece], CORE.field(n).type) for n in CORE.names}
+            columns = {
+                n: pa.array([getattr(clip, n) for clip in piece], CORE_SCHEMA.field(n).type) for n in CORE_SCHEMA.names
+            }
             columns |= {n: _column(n, [clip.facts.get(n) for clip in piece]) for n in names}
             pieces.append(pa.table(columns))
         return cls(pa.concat_tables(pieces, promote_options="permissive"))
@@ -82,14 +84,16 @@ class Table:
             data = pq.read_table(path)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path}: not a parquet file, or a broken one ({error})") from error
-        missing = [name for name in CORE.names if name not in data.column_names]
+        missing = [name for name in CORE_SCHEMA.names if name not in data.column_names]
         if missing:
             raise InputError(f"{path}: not a table of clips, as it has no column {', '.join(missing)}")
-        for name in CORE.names:
+        for name in CORE_SCHEMA.names:
             try:
-                column = data[name].cast(CORE.field(name).type)
+                column = data[name].cast(CORE_SCHEMA.field(name).type)
             except pa.ArrowException as error:
-                raise InputError(f"{path}: column {name} is {data[name].type}, not {CORE.field(name).type}") from error
+                raise InputError(
+                    f"{path}: column {name} is {data[name].type}, not {CORE_SCHEMA.field(name).type}"
+                ) from error
             data = data.set_column(data.column_names.index(name), name, column)
         try:
             return cls(data)
@@ -107,7 +111,7 @@ class Table:
     def __iter__(self) -> Iterator[Clip]:
         for batch in self.data.to_batches(max_chunksize=_PIECE):
             for row in batch.to_pylist():
-                core = {name: row.pop(name) for name in CORE.names}
+                core = {name: row.pop(name) for name in CORE_SCHEMA.names}
                 core["crop"] = None if core["crop"] is None else tuple(core["crop"])
                 yield Clip(**core, facts=row)
 
@@ -144,7 +148,7 @@ class Table:
     def with_steps_of(self, other: "Table") -> "Table":
         """This table with the columns that steps, which have a `<step>.version`, added to the same ids in `other`."""
         steps = {name.removesuffix(".version") for name in other.names if name.endswith(".version")}
-        names = [name for name in other.names if name.rpartition(".")[0] in steps and name not in CORE.names]
+        names = [name for name in other.names if name.rpartition(".")[0] in steps and name not in CORE_SCHEMA.names]
         rows = other.data.take(pc.index_in(self.data["id"], other.data["id"].combine_chunks()).combine_chunks())
         return self.with_columns({name: rows[name] for name in names})
 

@@ -16,10 +16,13 @@ def test_options_that_are_not_given_are_left_to_the_model(monkeypatch, tmp_path)
     assert actavatar("sample", *single) == 0
     every = {
         "steps": 8, "solver": "euler", "shift": 3.0, "text_guidance": 2.0, "audio_guidance": 0.0,
-        "guidance": "audio_only", "negative_prompt": "", "num_frames": 9, "height": 64, "width": 96, "seed": 0,
+        "guidance": "audio_only", "guidance_interval": (0.2, 0.9), "skip": 0.0, "negative_prompt": "", "num_frames": 9,
+        "height": 64, "width": 96, "seed": 0,
     }  # fmt: skip
     names = {name: f"--{name.replace('_', '-')}" for name in every} | {"num_frames": "--frames"}
-    given = [word for name, value in every.items() for word in (names[name], value)]
+    given = []
+    for name, value in every.items():
+        given += [names[name], *(value if isinstance(value, tuple) else (value,))]
     assert actavatar("sample", *single, *given, "--anyway") == 0
     assert [row.options for row in made] == [{}, every | {"anyway": True}]
     assert set(every) | {"anyway"} == set(jobs.OPTIONS)

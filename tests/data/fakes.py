@@ -8,7 +8,7 @@ import numpy as np
 
 from actavatar_jax.media.video import write_video
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.clips.prepare import prepare
+from data_pipelines.clips import prepare_clips
 
 TEXT_LEN, TEXT_DIM = 64, 6
 
@@ -100,5 +100,5 @@ def make_clips(root: Path, clips: dict[str, tuple[int, int, int]]) -> Path:
     """A clip folder of videos {name: (frames, height, width)}; the video folder is `root / "videos"`."""
     for seed, (name, (frames, height, width)) in enumerate(clips.items()):
         write_clip(root / "videos" / f"{name}.mp4", frames, height, width, seed)
-    prepare(root / "videos", root / "clips", min_frames=5, min_side=32, progress=False)
+    prepare_clips(root / "videos", root / "clips", min_frames=5, min_side=32, progress=False)
     return root / "clips"

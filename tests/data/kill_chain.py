@@ -13,10 +13,10 @@ import signal
 import time
 from pathlib import Path
 
-from data_pipelines.clips import prepare as preparing
-from data_pipelines.filters.run import filter_clips
-from data_pipelines.selection.selection import select
-from data_pipelines.shards.encode import encode
+from data_pipelines.clips import make, prepare_clips
+from data_pipelines.filters import filter_clips
+from data_pipelines.selection import select_clips
+from data_pipelines.shards import encode_clips
 from tests.data.fakes import FakeEncoders, write_clip
 
 CLIPS = 12
@@ -63,19 +63,19 @@ def start(work_dir: Path, folder: Path, seconds: float | None) -> int:
 
 def chain(work_dir: Path, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    write = preparing.write_video
+    write = make.write_video
 
     def logged(path, frames, audio):
         write(path, frames, audio)
         with (folder / "log").open("a") as log:
             log.write(f"{path.stem}\n")
 
-    preparing.write_video = logged
+    make.write_video = logged
     clips = folder / "clips"
-    preparing.prepare(work_dir / "videos", clips, min_frames=10, min_side=32, progress=False)
+    prepare_clips(work_dir / "videos", clips, min_frames=10, min_side=32, progress=False)
     filter_clips(clips, FILTERS, workers=0, progress=False)
-    select(clips, 1, work_dir / "rules.yaml")
-    encode(clips, folder / "shards", FakeEncoders(), stage=1, frames=9, buckets="32x64", progress=False)
+    select_clips(clips, 1, work_dir / "rules.yaml")
+    encode_clips(clips, folder / "shards", FakeEncoders(), stage=1, frames=9, buckets="32x64", progress=False)
 
 
 def shards(folder: Path) -> dict[str, bytes]:

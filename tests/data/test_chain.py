@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.clips.prepare import prepare
-from data_pipelines.shards import dataset as shards
+from data_pipelines.clips import prepare_clips
+from data_pipelines.shards import open_dataset
 from data_pipelines.table import read_manifest
 from tests.commands import actavatar
 from tests.data import tiny_models
@@ -93,7 +93,7 @@ def test_from_a_corpus_to_shards(media, tmp_path):
     )
     assert actavatar(*encode, "--process", "0/2") == 0 and actavatar(*encode, "--process", "1/2") == 0
     assert actavatar("encode", clips, tmp_path / "shards", "--commit") == 0
-    source = shards.open_dataset(tmp_path / "shards" / "64x64x33").source
+    source = open_dataset(tmp_path / "shards" / "64x64x33").source
     records = [source[i] for i in range(len(source))]
     assert sorted({record["clip"].decode() for record in records}) == chosen
     first = next(record for record in records if record["start"] == 0)
@@ -102,7 +102,9 @@ def test_from_a_corpus_to_shards(media, tmp_path):
     for folder, page in ((clips, tmp_path / "clips.html"), (tmp_path / "shards", tmp_path / "shards.html")):
         assert actavatar("data", "inspect", folder, "--out", page) == 0
         assert all(name in page.read_text() for name in chosen)
-    assert prepare(tmp_path / "corpus.parquet", clips, progress=False).counts()["kept"] == 4  # nothing is done twice
+    assert (
+        prepare_clips(tmp_path / "corpus.parquet", clips, progress=False).counts()["kept"] == 4
+    )  # nothing is done twice
 
 
 @pytest.mark.slow

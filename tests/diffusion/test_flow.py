@@ -102,9 +102,20 @@ def test_noisy_share_draws_near_pure_noise():
     assert only.min() >= 0.9 and abs(only.mean() - 0.95) < 0.005
 
 
-@pytest.mark.parametrize("wrong", [{"shift": 0.0}, {"steps": 0}, {"noisy_share": 1.5}, {"noisy_from": 1.1}])
-def test_wrong_laws_are_refused(wrong):
-    with pytest.raises(InputError, match="law of times"):
+@pytest.mark.parametrize(
+    ("wrong", "accepted"),
+    [
+        ({"shift": 0.0}, "0.0; accepted is a number above 0"),
+        ({"shift": "high"}, "'high'; accepted is a number"),
+        ({"steps": 0}, "0; accepted is a whole number above 0"),
+        ({"steps": 10.5}, "10.5; accepted is a whole number"),
+        ({"noisy_share": 1.5}, "1.5; accepted is a number from 0 to 1"),
+        ({"noisy_from": np.nan}, "nan; accepted is a number from 0 to 1"),
+    ],
+)
+def test_wrong_laws_are_refused(wrong, accepted):
+    (name,) = wrong
+    with pytest.raises(InputError, match=f"^The setting time_law.{name} is {accepted}"):
         flow.TimeLaw(**wrong)
 
 

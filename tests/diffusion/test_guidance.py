@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.diffusion.guidance import combine, guidance
+from actavatar_jax.diffusion.solvers import sigma_grid
 from actavatar_jax.errors import InputError
 
 V = {
@@ -66,6 +67,21 @@ def test_scale_1_is_the_conditional_model_alone():
     np.testing.assert_array_equal(guided("auto", 1.0, 1.0), VTA)
 
 
+def test_an_interval_is_open_below_and_closed_above():
+    chosen = guidance("auto", 5.0, 5.0, (0.25, 0.75))
+    assert chosen.guided(np.asarray([1.0, 0.76, 0.75, 0.5, 0.26, 0.25])).tolist() == [False, False, *[True] * 3, False]
+    assert guidance("auto", 5.0, 5.0, (0.5, 0.5)).guided(np.asarray([0.6, 0.5, 0.4])).tolist() == [False] * 3
+
+
+def test_without_an_interval_every_level_is_guided():
+    assert guidance("auto", 5.0, 5.0).guided(sigma_grid("euler", 40, 5.0)[:-1]).all()
+
+
+def test_what_is_the_full_branch_alone_is_the_same_everywhere():
+    assert guidance("auto", 1.0, 1.0, (0.2, 0.4)).guided(np.asarray([1.0, 0.3, 0.1])).all()
+    assert not guidance("auto", 0.0, 0.0, (0.2, 0.4)).guided(np.asarray([1.0, 0.1])).any()
+
+
 def test_half_precision_velocities_are_combined_in_float32():
     velocities = jnp.stack([V00, VTA]).astype(jnp.bfloat16)
     combined = combine(jnp.asarray([-4.0, 5.0]), velocities)
@@ -80,3 +96,9 @@ def test_wrong_guidance_is_refused():
         guidance("both", 5.0, 5.0)
     with pytest.raises(InputError, match="finite"):
         guidance("auto", 5.0, float("nan"))
+
+
+@pytest.mark.parametrize("interval", [(0.6, 0.4), (-0.1, 0.5), (0.5, 1.5), (float("nan"), 1.0)])
+def test_wrong_intervals_are_refused(interval):
+    with pytest.raises(InputError, match="two noise levels from 0 to 1, the lower one first"):
+        guidance("auto", 5.0, 5.0, interval)

@@ -1,4 +1,5 @@
-"""The scan against a plain loop; batch independence; the clean first frame; one call for all guidance branches."""
+"""The scan against a plain loop; batch independence; the clean first frame; one call for all guidance branches; steps
+that are watched."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +7,8 @@ import numpy as np
 import pytest
 
 from actavatar_jax.diffusion.flow import keep_first_frame
-from actavatar_jax.diffusion.guidance import guidance
-from actavatar_jax.diffusion.sampler import _integrate, sample, sample_noise
+from actavatar_jax.diffusion.guidance import BOTH, Guidance, guidance
+from actavatar_jax.diffusion.sampler import _advance, _integrate, evaluations, sample, sample_noise
 from actavatar_jax.diffusion.solvers import SOLVERS, make_solver, model_times, sigma_grid
 
 B, T, H, W, C = 2, 3, 2, 2, 4
@@ -39,6 +40,7 @@ def inputs():
 
 def run(name, chosen, steps=5, batch=B, model=fake_model, **inputs):
     settings = {"solver": name, "sigmas": sigma_grid(name, steps, 5.0), "guidance": chosen}
+    settings["unguided"] = conditions_for(Guidance((BOTH,), (1.0,)), batch)
     return sample(model, conditions_for(chosen, batch), **inputs, **settings)
 
 
@@ -52,8 +54,8 @@ def plain_loop(name, chosen, steps, noise, first_frame):
         timesteps = np.full((B, T), time, np.float32)
         if first_frame is not None:
             timesteps[:, 0] = 0
-        velocity = 0
-        for (text, audio), weight in zip(chosen.branches, chosen.weights, strict=True):
+        velocity, now = 0, chosen if chosen.guided(sigmas[i : i + 1]).all() else Guidance((BOTH,), (1.0,))
+        for (text, audio), weight in zip(now.branches, now.weights, strict=True):
             branch = {"branch": jnp.full(B, 0.3 * text + 0.2 * audio)}
             velocity += weight * fake_model(latents, jnp.asarray(timesteps), branch)
         now = {key: value[i] for key, value in solver.coefficients.items()}
@@ -68,6 +70,101 @@ def plain_loop(name, chosen, steps, noise, first_frame):
 def test_scan_equals_plain_loop(name, chosen, with_image, inputs):
     inputs["first_frame"] = inputs["first_frame"] if with_image else None
     np.testing.assert_allclose(run(name, chosen, **inputs), plain_loop(name, chosen, 5, **inputs), rtol=1e-5, atol=1e-5)
+
+
+SOME = [(0.5, 0.9), (0.0, 0.7), (0.9, 1.0), (0.0, 0.0), (0.0, 1.0)]
+
+
+@pytest.mark.parametrize("interval", SOME)
+@pytest.mark.parametrize(("name", "scales"), [("unipc", (5.0, 5.0)), ("euler", (5.0, 3.0)), ("dpm++", (4.0, 0.0))])
+def test_guidance_on_an_interval_equals_a_plain_loop(name, scales, interval, inputs):
+    chosen = guidance("auto", *scales, interval)
+    expected = plain_loop(name, chosen, 8, **inputs)
+    np.testing.assert_allclose(run(name, chosen, 8, **inputs), expected, rtol=1e-5, atol=1e-5)
+    watched = run(name, chosen, 8, callback=lambda step: None, **inputs)
+    np.testing.assert_allclose(watched, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("interval", "scans"), zip(SOME, (3, 2, 2, 1, 1), strict=True))
+def test_outside_the_interval_one_branch_is_evaluated(interval, scans, inputs):
+    rows, sigmas, chosen = [], sigma_grid("unipc", 8, 5.0), guidance("auto", 5.0, 5.0, interval)
+
+    def model(latents, timesteps, conditions):
+        jax.debug.callback(lambda x: rows.append(len(x)), timesteps, ordered=True)
+        return fake_model(latents, timesteps, conditions)
+
+    run("unipc", chosen, steps=8, model=model, **inputs).block_until_ready()
+    jax.effects_barrier()
+    assert rows == [2 * B if low < sigma <= high else B for low, high in [interval] for sigma in sigmas[:-1]]
+    assert sum(rows) == B * evaluations(chosen, sigmas)
+
+    trace = jax.make_jaxpr(lambda noise: run("unipc", chosen, steps=8, noise=noise, first_frame=None))
+    assert str(trace(inputs["noise"])).count("= scan[") == scans
+
+
+def test_evaluations_count_every_branch_of_every_step():
+    sigmas = sigma_grid("unipc", 24, 5.0)
+    assert evaluations(EQUAL, sigmas) == 48 and evaluations(SPLIT, sigmas) == 72
+    assert evaluations(guidance("auto", 1.0, 1.0), sigmas) == 24
+    inside = int(((sigmas > 0.5) & (sigmas <= 0.9)).sum())
+    assert evaluations(guidance("text_first", 5.0, 3.0, (0.5, 0.9)), sigmas) == 24 + 2 * inside
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("with_image", [True, False])
+def test_watched_steps_lead_to_the_same_result(name, with_image, inputs):
+    inputs["first_frame"] = inputs["first_frame"] if with_image else None
+    count, seen = 1 if name == "mean" else 8, []
+    watched = run(name, EQUAL, count, callback=seen.append, **inputs)
+    np.testing.assert_allclose(watched, run(name, EQUAL, count, **inputs), rtol=1e-6, atol=1e-6)
+    assert [(step.done, step.steps) for step in seen] == [(i + 1, count) for i in range(count)]
+    np.testing.assert_allclose([step.sigma for step in seen], sigma_grid(name, count, 5.0)[:-1], rtol=1e-6)
+    np.testing.assert_allclose(seen[-1].data, watched, rtol=1e-6, atol=1e-6)
+    for step in seen:
+        assert not with_image or np.array_equal(step.data[:, :1], inputs["first_frame"])
+
+
+def test_a_watched_step_has_the_velocity_and_the_data_of_its_latents(inputs):
+    seen = []
+    run("unipc", EQUAL, 4, callback=seen.append, noise=inputs["noise"], first_frame=None)
+    time = model_times("unipc", sigma_grid("unipc", 4, 5.0))[0]
+    v = {
+        branch: fake_model(inputs["noise"], jnp.full((B, T), time), {"branch": jnp.full(B, 0.3 * text + 0.2 * audio)})
+        for branch in EQUAL.branches
+        for text, audio in [branch]
+    }
+    guided = sum(weight * v[branch] for branch, weight in zip(EQUAL.branches, EQUAL.weights, strict=True))
+    np.testing.assert_allclose(seen[0].velocity, guided, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(seen[0].data, inputs["noise"] - seen[0].sigma * guided, rtol=1e-5, atol=1e-5)
+
+
+def test_watched_steps_are_one_program_for_each_number_of_branches(inputs):
+    def model(*args):
+        return fake_model(*args)
+
+    before = _advance._cache_size()
+    for steps in (4, 7):
+        run("unipc", EQUAL, steps, model=model, callback=lambda step: None, **inputs)
+    assert _advance._cache_size() == before + 1
+    run("unipc", guidance("auto", 5.0, 5.0, (0.5, 0.9)), 7, model=model, callback=lambda step: None, **inputs)
+    assert _advance._cache_size() == before + 2
+
+
+def test_what_a_callback_raises_ends_the_sampling(inputs):
+    def stop(step):
+        if step.done == 2:
+            raise KeyboardInterrupt
+
+    evaluated = []
+
+    def model(latents, timesteps, conditions):
+        jax.debug.callback(lambda _: evaluated.append(1), timesteps, ordered=True)
+        return fake_model(latents, timesteps, conditions)
+
+    with pytest.raises(KeyboardInterrupt):
+        run("unipc", EQUAL, 6, model=model, callback=stop, **inputs)
+    jax.effects_barrier()
+    assert len(evaluated) == 2
 
 
 @pytest.mark.parametrize("name", MANY)

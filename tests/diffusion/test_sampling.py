@@ -24,6 +24,12 @@ from actavatar_jax.diffusion.sampling import OPTIONS
         ({"text_guidance": float("nan")}, "finite"),
         ({"guidance": "loud"}, "auto, joint"),
         ({"guidance": "joint", "audio_guidance": 3.0}, "make them equal"),
+        ({"guidance_interval": (0.2, 1.2)}, "interval is 0.2 to 1.2; accepted are two noise levels from 0 to 1"),
+        ({"guidance_interval": (0.2,)}, "guidance_interval is \\(0.2,\\); accepted is a list of 2"),
+        ({"guidance_interval": 0.2}, "guidance_interval is 0.2; accepted is a list of 2"),
+        ({"guidance_interval": ("0", "1")}, "guidance_interval is '0'; accepted is a number"),
+        ({"skip": -0.1}, "skip is -0.1; accepted is a number from 0 on"),
+        ({"skip": float("inf")}, "skip is inf; accepted is a number from 0 on"),
         ({"negative_prompt": 3}, "accepted is text"),
         ({"num_frames": 10}, "9 or 13"),
         ({"num_frames": 1}, "1 frame is the image itself"),
@@ -49,6 +55,12 @@ def test_numbers_of_numpy_become_plain_ones():
     options = Sampling(steps=np.int64(8), shift=np.float32(3), text_guidance=2)
     assert options == Sampling(steps=8, shift=3.0, text_guidance=2.0)
     assert json.dumps(vars(options)) == json.dumps(vars(Sampling(steps=8, shift=3.0, text_guidance=2.0)))
+
+
+def test_options_come_back_from_json():
+    options = Sampling(steps=8, guidance_interval=(0.2, 1), skip=0.1)
+    stored = json.loads(json.dumps(vars(options)))
+    assert stored["guidance_interval"] == [0.2, 1.0] and Sampling(**stored) == options
 
 
 def test_the_single_step_of_mean_is_not_inherited():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from actavatar_jax import functional
 from actavatar_jax.encoders import Encoders, fingerprint, stored_fingerprint
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.avatar import ActAvatarDiT
+from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
 from actavatar_jax.models.presets import PRESETS
 from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
@@ -48,7 +50,7 @@ def component(module, config, seed):
     draw = np.random.default_rng(seed).standard_normal
     shapes = functional.abstract(module, config)
     params = jax.tree.map(lambda leaf: np.float32(draw(leaf.shape) * max(np.prod(leaf.shape[:-1]), 1) ** -0.5), shapes)
-    return Component(module, config, params)
+    return Component(module, config, params).moved("device")
 
 
 def build(text=TEXT, codec=8):
@@ -157,7 +159,7 @@ def test_fingerprint_tells_parts_apart(encoders):
     assert set(mark) == {"tokenizer", "text_encoder", "audio_encoder", "vae"}
     half = dataclasses.replace(
         encoders.text_encoder,
-        config=dataclasses.replace(TEXT, dtype="bfloat16"),
+        execution=Execution("bfloat16"),
         params=functional.cast(encoders.text_encoder.params, jnp.bfloat16),
     )
     low = Encoders(encoders.tokenizer, half, encoders.audio_encoder, encoders.vae, text_len=64)
@@ -193,6 +195,27 @@ def test_another_process_reads_the_folder_with_the_same_fingerprint(encoders, mo
     )
     out = subprocess.run([sys.executable, "-c", script, model_folder], capture_output=True, text=True, check=True)
     assert json.loads(out.stdout.splitlines()[-1]) == [encoders.fingerprint(), 64]
+
+
+def test_a_fingerprint_is_taken_once_for_the_same_files(encoders, model_folder, tmp_path, monkeypatch):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    taken, real = [], fingerprint.of_stored
+    monkeypatch.setattr(fingerprint, "of_stored", lambda *part: (taken.append(part[1]), real(*part))[1])
+    mark = stored_fingerprint(folder)
+    assert mark == stored_fingerprint(folder) and len(taken) == 3
+    other = component(UMT5Encoder, TEXT, 9)
+    save(folder, "text_encoder", TEXT, other.params)
+    changed = stored_fingerprint(folder)
+    assert taken[3:] == ["text_encoder"]
+    assert {part for part in mark if mark[part] != changed[part]} == {"text_encoder"}
+
+    monkeypatch.setattr(fingerprint, "write_json", cannot_write)  # which is no mistake
+    os.utime(folder / "vae" / "config.json")
+    assert stored_fingerprint(folder) == changed and taken[4:] == ["vae"]
+
+
+def cannot_write(path, value):
+    raise PermissionError(path)
 
 
 def test_the_files_alone_give_the_same_fingerprint(encoders, model_folder, tmp_path, monkeypatch):

@@ -63,10 +63,10 @@ def test_it_is_the_softmax_of_every_block(bias, monkeypatch):
         scores = np.exp(np.einsum("lnk,snk->nls", q[0], k[0]) / 4.0 + bias)  # 4: the root of the head dim
         used.append((scores / scores.sum(-1, keepdims=True)).mean(0).reshape(FRAMES, 4, -1).mean(1))
 
-    def spy(q, k, v, *, bias=None, **options):
+    def spy(q, k, v, execution, *, bias=None, **options):
         if k.shape[1] == len(IDS):
             jax.debug.callback(keep, q, k, jnp.zeros(()) if bias is None else bias[0], ordered=True)
-        return real(q, k, v, bias=bias, **options)
+        return real(q, k, v, execution, bias=bias, **options)
 
     monkeypatch.setattr(block, "attention", spy)
     jax.block_until_ready(jax.jit(model, compiler_options=functional.RUN_ONCE)(*inputs))

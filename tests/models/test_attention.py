@@ -1,12 +1,17 @@
 """Attention backends agree with the plain form, forwards and backwards."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from actavatar_jax.errors import InputError
 from actavatar_jax.models import attention as module
-from actavatar_jax.models.attention import attention
+from actavatar_jax.models.attention import SAVED, attention, choose_form
+from actavatar_jax.models.avatar.model import rematerialised
+from actavatar_jax.models.execution import Execution
 
 
 def inputs(length: int, keys: int):
@@ -28,7 +33,7 @@ def test_chunked_equals_plain(length, biased, monkeypatch):
     bias = bias if biased else None
 
     def loss(backend):
-        return lambda q, k, v: jnp.sum(jnp.sin(attention(q, k, v, bias=bias, backend=backend)))
+        return lambda q, k, v: jnp.sum(jnp.sin(attention(q, k, v, Execution(attention=backend), bias=bias)))
 
     for argument in range(3):
         ours = jax.jit(jax.value_and_grad(loss("chunked"), argument))(q, k, v)
@@ -41,22 +46,93 @@ def test_chunked_memory_does_not_grow_with_the_square_of_the_length():
     q, k, v, _ = inputs(4096, 4096)
 
     def temporaries(backend):
-        step = jax.jit(jax.grad(lambda q, k, v: attention(q, k, v, backend=backend).sum(), (0, 1, 2)))
+        step = jax.jit(jax.grad(lambda q, k, v: attention(q, k, v, Execution(attention=backend)).sum(), (0, 1, 2)))
         return step.lower(q, k, v).compile().memory_analysis().temp_size_in_bytes
 
     assert temporaries("chunked") < temporaries("xla") / 3
 
 
-def test_unknown_backend_is_refused():
-    q, k, v, _ = inputs(4, 4)
-    with pytest.raises(ValueError, match="xla, chunked, cudnn, splash"):
-        attention(q, k, v, backend="flash")
+def test_unknown_settings_are_refused():
+    with pytest.raises(InputError, match="attention is 'flash'; accepted is auto, xla, chunked, cudnn, splash"):
+        Execution(attention="flash")
+    with pytest.raises(InputError, match="dtype is 'foo'; accepted is float32, bfloat16"):
+        Execution("foo")
+
+
+FULL = (1, 24, 28_160, 28_160)  # scores of one sample of 704 x 1280 pixels, 125 frames
+
+
+@pytest.mark.parametrize(
+    ("form", "execution", "scores", "head_dim", "biased"),
+    [
+        ("splash", Execution("bfloat16", platform="tpu"), FULL, 128, False),
+        ("splash", Execution("float32", platform="tpu"), FULL, 128, False),
+        ("chunked", Execution("bfloat16", platform="tpu"), FULL, 128, True),  # fused kernels take no bias
+        ("chunked", Execution("bfloat16", platform="tpu"), FULL, 96, False),
+        ("cudnn", Execution("bfloat16", platform="cuda"), FULL, 128, False),
+        ("chunked", Execution("float32", platform="cuda"), FULL, 128, False),
+        ("chunked", Execution("bfloat16", platform="cuda"), FULL, 256, False),
+        ("chunked", Execution("float32", platform="cpu"), FULL, 128, False),
+        ("xla", Execution("float32", platform="cpu"), (1, 8, 1760, 1760), 128, True),
+        ("xla", Execution("bfloat16", platform="cuda", attention="xla"), FULL, 128, False),  # as asked for
+        ("chunked", Execution("bfloat16", platform="cuda", attention="cudnn"), FULL, 128, True),
+    ],
+)
+def test_the_form_is_the_best_of_the_platform_unless_asked_for(form, execution, scores, head_dim, biased):
+    assert choose_form(execution, scores, head_dim, biased) == form
+
+
+@jax.custom_vjp
+def fused(q, k, v):
+    """Like a fused kernel: its backward pass reads the result and statistics that only its own rule knows."""
+    return jnp.sinh(q + k) * v
+
+
+def _forwards(q, k, v):
+    out, statistics = fused(q, k, v), jnp.cosh(q + k)
+    return out, (v, out, statistics)
+
+
+def _backwards(kept, gradient):
+    v, out, statistics = kept
+    return gradient * statistics * v, gradient * statistics * v, gradient * out / v
+
+
+fused.defvjp(_forwards, _backwards)
+
+
+@pytest.mark.parametrize(("policy", "calls"), [("none", 1), ("full", 2), ("attention", 1), ("offload", 1)])
+def test_a_fused_kernel_runs_again_only_where_the_policy_says_so(policy, calls, monkeypatch):
+    monkeypatch.setattr(module, "_cudnn", fused)
+    q, k, v = (jnp.full((1, 4, 2, 8), x) for x in (0.1, 0.2, 0.3))
+    execution = Execution("bfloat16", platform="cuda")
+
+    def loss(x, keep):
+        def body(x, _):
+            return jnp.square(attention(q * x, k, v, execution, keep=keep)).sum(), None
+
+        return jax.lax.scan(rematerialised(body, policy), x, None, length=3)[0]
+
+    gradient = jax.grad(functools.partial(loss, keep=True))
+    program = str(jax.make_jaxpr(gradient)(1.0))
+    assert program.count("= sinh ") == calls
+    assert ("pinned_host" in program.lower() or "<host>" in program) == (policy == "offload")
+    np.testing.assert_allclose(gradient(1.0), jax.grad(functools.partial(loss, keep=False))(1.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["xla", "chunked"])
+def test_only_self_attention_is_kept(form):
+    """Text attention is cheap to have again and would cost 4.8 GiB a sample at full size."""
+    q, k, v, _ = inputs(64, 64)
+    for keep in (True, False):
+        call = functools.partial(attention, execution=Execution(attention=form), keep=keep)
+        assert (f"name={SAVED}" in str(jax.make_jaxpr(call)(q, k, v))) == keep
 
 
 @pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN attention needs an NVIDIA GPU")
 def test_cudnn_equals_plain():
     q, k, v, _ = (x.astype(jnp.bfloat16) for x in inputs(128, 128))
-    got, want = attention(q, k, v, backend="cudnn"), attention(q, k, v)
+    got, want = attention(q, k, v, Execution("bfloat16", attention="cudnn")), attention(q, k, v, Execution())
     np.testing.assert_allclose(np.float32(got), np.float32(want), atol=2e-2)
 
 
@@ -64,4 +140,6 @@ def test_cudnn_equals_plain():
 def test_splash_equals_plain():
     key = jax.random.split(jax.random.key(0), 3)
     q, k, v = (jax.random.normal(k, (1, 600, 2, 128)) for k in key)
-    np.testing.assert_allclose(attention(q, k, v, backend="splash"), attention(q, k, v), atol=2e-2)
+    np.testing.assert_allclose(
+        attention(q, k, v, Execution(attention="splash")), attention(q, k, v, Execution(attention="xla")), atol=2e-2
+    )

@@ -19,23 +19,23 @@ import actavatar_jax
 from actavatar_jax import ActAvatarPipeline, Sampling, functional
 from actavatar_jax.diffusion.flow import TimeLaw
 from actavatar_jax.diffusion.guidance import guidance
-from actavatar_jax.diffusion.sampler import sample, sample_noise
+from actavatar_jax.diffusion.sampler import _advance, sample, sample_noise
 from actavatar_jax.diffusion.solvers import sigma_grid
-from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.models.wan_vae.vae import WanVAE
 from actavatar_jax.parallel.batches import place, replicate
 from actavatar_jax.parallel.mesh import make_mesh
 from actavatar_jax.parallel.rules import param_shardings, state_shardings
 from actavatar_jax.pipeline import embed_conditions, velocity_function
 from actavatar_jax.planning import program
-from actavatar_jax.planning.chips import CHIPS
 from actavatar_jax.runs import training as training_runs
+from actavatar_jax.runs.opening import open_network, open_params
+from actavatar_jax.runs.workload import workload_of
 from actavatar_jax.training.optimizer import skip_bad_steps
 from actavatar_jax.training.state import TrainState, create_state
 from actavatar_jax.training.step import make_train_step
 from configs import stage2
 from tests.models.wan_vae.test_vae import CONFIG as VAE
-from tests.parallel.world import BATCH, FRAMES, MODEL, batch, params
+from tests.parallel.world import BATCH, FRAMES, NETWORK, batch, params
 
 TX = skip_bad_steps(optax.sgd(1.0))  # parameters move by their gradient
 KEY = jax.random.key(0, impl="threefry2x32")
@@ -45,7 +45,7 @@ def training() -> None:
     """Loss and gradients on every kind of mesh, and what the compiled step exchanges."""
 
     def make_step(**options):
-        return make_train_step(ActAvatarDiT, MODEL, TX, TimeLaw(), lambda step: 0.0, 0.5, **options)
+        return make_train_step(NETWORK, TX, TimeLaw(), lambda step: 0.0, 0.5, **options)
 
     one, metrics = make_step()(TrainState.create(params(), {}, TX, ema=True), jax.device_put(batch()), KEY)
     for shape, parts in (("8,1,1", 1), ("1,8,1", 1), ("2,1,4", 1), ("2,2,2", 2)):
@@ -76,36 +76,46 @@ def small() -> None:
     """The local size of stage 2, whose matrices are larger than its activations, on four of the devices."""
     config = stage2.get_config("runlocal")
     config.data.update({"bucket": (64, 64, 13), "batch_size": 4})
-    config.model.attention = "chunked"
-    model_config = program.model_config_of(config, CHIPS["h100"])
-    program.lower(config, model_config, make_mesh("1,2,2", jax.devices()[:4])).compile()
+    program.lower(workload_of(config), make_mesh("1,2,2", jax.devices()[:4])).compile()
     report(compiled=True)
 
 
 def sampling() -> None:
-    """Latents of a guided sampler, and a decoded video."""
-    plan, grid = guidance("auto", 5.0, 5.0), (FRAMES, 4, 4)
+    """Latents of a guided sampler, also with guidance at the middle step alone and step by step; a decoded video."""
+    grid = (FRAMES, 4, 4)
     inputs = {name: array[:2] for name, array in batch().items()}
     noise = sample_noise(0, np.arange(1), (*grid, 4))
 
-    def latents(weights):
-        names = ("text", "phase_ids", "phase_windows", "audio")
-        conditions = embed_conditions(MODEL, weights, *(inputs[name] for name in names), grid)
+    def latents(weights, interval=(0.0, 1.0), callback=None):
+        def conditions(rows):
+            names = ("text", "phase_ids", "phase_windows", "audio")
+            return weights, embed_conditions(NETWORK, weights, *(inputs[name][rows] for name in names), grid)
+
         return sample(
-            velocity_function(MODEL),
-            (weights, conditions),
+            velocity_function(NETWORK),
+            conditions(slice(2)),
             noise=noise,
             first_frame=None,
             solver="unipc",
             sigmas=sigma_grid("unipc", 3, 5.0),
-            guidance=plan,
+            guidance=guidance("auto", 5.0, 5.0, interval),
+            unguided=conditions(slice(1, 2)),
+            callback=callback,
         )
 
-    one = latents(jax.device_put(params()))
-    mesh = make_mesh("2,1,4")
+    middle = {"interval": (0.8, 0.95)}
+    weights, mesh = jax.device_put(params()), make_mesh("2,1,4")
+    one, limited = latents(weights), latents(weights, **middle)
     with jax.set_mesh(mesh):
-        many = latents(jax.device_put(params(), param_shardings(params(), mesh)))
+        weights = jax.device_put(params(), param_shardings(params(), mesh))
+        many, steps = latents(weights), []
+        limits = latents(weights, **middle), latents(weights, **middle, callback=steps.append)
     report(latents=difference(many, one), size=float(jnp.abs(one).max()))
+    report(
+        limited=[difference(many, limited) for many in limits],
+        effect=difference(one, limited),
+        watched=(len(steps), _advance._cache_size()),
+    )
 
     rng = np.random.default_rng(0)
     weights = jax.tree.map(
@@ -155,11 +165,14 @@ def visit(folder: Path, make) -> None:
         jobs = Path(temporary) / "jobs.jsonl"
         jobs.write_text(json.dumps({"image": "a.png", "audio": "a.wav", "prompt": "A puppet.", "out": "a.mp4"}))
         config.sample.update({"every": "1", "jobs": str(jobs)})
-        model_config, weights = training_runs.open_model(config)
-        sample = training_runs.make_sampler(config, model_config, Path(temporary))
+        network = open_network(config)
+        sample = training_runs.make_sampler(config, network, Path(temporary))
         mesh = make_mesh(config.mesh)
+        shapes = functional.abstract(network.module, network.config)
+        places = functional.flatten(param_shardings(shapes, mesh))
+        weights = open_params(config, network, places.keys(), places)
         with jax.set_mesh(mesh):
-            sample(jax.device_put(weights, param_shardings(weights, mesh)), 1)
+            sample(functional.unflatten(weights), 1)
 
 
 def difference(ours, theirs) -> float:

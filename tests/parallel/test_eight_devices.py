@@ -56,8 +56,10 @@ def test_activations_smaller_than_the_matrices_are_not_cut_like_them():
 
 
 def test_samples_and_videos_are_those_of_one_device():
-    (latents, video), _ = reports("sampling")
+    (latents, limited, video), _ = reports("sampling")
     assert latents["latents"] < 1e-5 < latents["size"]
+    assert max(limited["limited"]) < 1e-5 < 1e-2 < limited["effect"]
+    assert limited["watched"] == [3, 2]  # steps, and a program for one and for two branches
     assert video == {"video": video["video"], "columns": True} and video["video"] < 1e-5
 
 

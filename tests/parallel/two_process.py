@@ -22,21 +22,20 @@ def main(port: str, process: str, processes: str, out: str) -> None:
     from actavatar_jax import functional
     from actavatar_jax.diffusion.flow import TimeLaw
     from actavatar_jax.errors import InputError
-    from actavatar_jax.models.avatar import ActAvatarDiT
     from actavatar_jax.parallel.batches import local_rows, place, replicate, share, to_host
     from actavatar_jax.parallel.mesh import make_mesh
     from actavatar_jax.parallel.rules import state_shardings
     from actavatar_jax.training.optimizer import skip_bad_steps
     from actavatar_jax.training.state import create_state
     from actavatar_jax.training.step import make_train_step
-    from tests.parallel.world import BATCH, MODEL, batch, params
+    from tests.parallel.world import BATCH, NETWORK, batch, params
 
     assert len(jax.devices()) == 8
     mesh = make_mesh("2,2,2")
     tx = skip_bad_steps(optax.sgd(0.1, momentum=0.9))
     state = create_state(params(), {}, tx, False, mesh)
     shardings = state_shardings(state, mesh)
-    step = make_train_step(ActAvatarDiT, MODEL, tx, TimeLaw(), lambda step: 1e-3, shardings=shardings)
+    step = make_train_step(NETWORK, tx, TimeLaw(), lambda step: 1e-3, shardings=shardings)
     rows = local_rows(mesh, BATCH)
     with jax.set_mesh(mesh):
         key = replicate(jax.random.key(0, impl="threefry2x32"), mesh)

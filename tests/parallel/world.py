@@ -18,6 +18,7 @@ MODEL = DiTConfig(
     freq_dim=16,
     audio=AudioAdapterConfig(feature_layers=2, feature_width=8, hidden=16, tokens=4, token_width=16),
 )
+NETWORK = functional.Network(ActAvatarDiT, MODEL)
 BATCH, FRAMES = 8, 4  # samples and latent frames: cut by every axis of a mesh of eight devices
 
 

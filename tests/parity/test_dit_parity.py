@@ -8,6 +8,7 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
+from actavatar_jax.models.execution import Execution
 from actavatar_jax.weights import names
 from actavatar_jax.weights.tables import dit as tables
 
@@ -48,7 +49,7 @@ def theirs():
 @pytest.mark.parametrize("bias", ["none", "soft"])  # soft starts at strength zero, but takes another attention path
 @pytest.mark.parametrize("attention", ["xla", "chunked"])
 def test_velocity(theirs, bias, attention):
-    config = dataclasses.replace(CONFIG, phase_bias=bias, attention=attention)
+    config, execution = dataclasses.replace(CONFIG, phase_bias=bias), Execution(attention=attention)
     draw = jax.jit(functional.init, static_argnums=(0, 1), compiler_options=functional.RUN_ONCE)
     params = names.import_params(
         tables.diffusers(config),
@@ -72,7 +73,7 @@ def test_velocity(theirs, bias, attention):
 
     @jax.jit
     def ours(params, latents, times, conditions):
-        model = functional.bind(ActAvatarDiT, config, params)
+        model = functional.bind(ActAvatarDiT, config, params, execution)
         return model(latents, times, model.cache(model.condition(**conditions, grid=GRID)))
 
     tokens_per_frame = GRID[1] * GRID[2] // 4

@@ -13,13 +13,15 @@ import pytest
 from actavatar_jax import planning
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import presets
+from actavatar_jax.models.execution import Execution
 from actavatar_jax.parallel.mesh import make_mesh
 from actavatar_jax.planning import chips, meshes, planner, program, topology
 from actavatar_jax.planning.chips import GIB
 from actavatar_jax.planning.collectives import Collective, collectives, device_groups
 from actavatar_jax.planning.planner import Memory, Plan
 from actavatar_jax.runs import training
-from actavatar_jax.training.settings import read_config
+from actavatar_jax.runs.settings import read_config
+from actavatar_jax.runs.workload import workload_of
 from tests.commands import actavatar
 
 
@@ -28,6 +30,10 @@ def settings(file="configs/stage2.py", **changes):
     config = read_config(file)
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in changes.items()})
     return config
+
+
+def workload(file="configs/stage2.py", **changes):
+    return workload_of(settings(file, **changes))
 
 
 # ---- names and chips
@@ -74,7 +80,6 @@ def test_chips_have_the_figures_of_their_sources():
     assert (table["v5p"].link, table["v5e"].link, table["v6e"].link) == (200e9, 100e9, 200e9)
     assert table["tpu7x"].link == 100e9  # two devices share a chip's links
     assert table["h200"].memory == pytest.approx(0.92 * 141 * GIB)
-    assert {chip.attention for chip in table.values() if chip.platform == "tpu"} == {"splash"}
 
 
 @pytest.mark.parametrize(("where", "extra"), [("v5p:2x2x2", "tpu"), ("h100:8", "cuda")])
@@ -204,14 +209,13 @@ def eight(monkeypatch):
 
 
 def test_every_mesh_that_divides_is_searched_and_the_fastest_that_fits_comes_first(eight):
-    config = settings()
     speeds = {(1, 8, 1): 1.0, (1, 4, 2): 3.0, (2, 4, 1): 0.5}
     told = []
     plans = planning.search(
-        config,
+        workload(),
         "v5p:2x2x2",
         report=lambda done, total: told.append((done, total)),
-        planner=lambda config, where, mesh: made(mesh, 20 if mesh[0] > 2 else 5, link=speeds.get(mesh, 9.0)),
+        planner=lambda _, where, mesh: made(mesh, 20 if mesh[0] > 2 else 5, link=speeds.get(mesh, 9.0)),
     )
     # Batch 40, 24 heads and 32 latent frames divide by every mesh of eight.
     assert len(plans) == 10 and told[-1] == (10, 10)
@@ -221,20 +225,19 @@ def test_every_mesh_that_divides_is_searched_and_the_fastest_that_fits_comes_fir
 
 
 def test_no_mesh_divides_is_one_sentence(eight):
-    config = settings(data__batch_size=3, data__bucket=(64, 64, 9))
+    small = workload(data__batch_size=3, data__bucket=(64, 64, 9))
     with pytest.raises(InputError, match=r"No mesh of v5p:2x2x2 divides a batch of 3 in 1 parts"):
-        planning.search(config, "v5p:2x2x2", planner=lambda *_: None)
+        planning.search(small, "v5p:2x2x2", planner=lambda *_: None)
 
 
 def attempts(failed, peak) -> list[Plan]:
     """What `advise` tries when the peak of a program is what `peak(mesh, remat, parts)` says."""
 
-    def planner(config, where, mesh):
-        remat, parts = config.model.remat, config.micro_batches
+    def planner(workload, where, mesh):
+        remat, parts = workload.network.execution.remat, workload.training.micro_batches
         return made(mesh, peak(mesh, remat, parts), remat=remat, parts=parts)
 
-    config = settings(model__remat=failed.remat)
-    return list(planning.advise(config, failed, planner))
+    return list(planning.advise(workload(model__remat=failed.remat), failed, planner))
 
 
 def test_advice_tries_remat_then_meshes_then_micro_batches_and_stops_at_what_fits(eight):
@@ -257,35 +260,32 @@ def test_advice_tries_remat_then_meshes_then_micro_batches_and_stops_at_what_fit
 
 
 def test_a_plan_is_for_the_full_size_model_and_the_batch_of_the_config():
-    config = settings()
-    model = program.model_config_of(config, chips.CHIPS["v5p"])
-    assert dataclasses.replace(model, dtype="float32", remat="none", attention="xla") == (
-        presets.PRESETS["wan22_ti2v_5b"].transformer
-    )
-    assert (model.attention, model.remat, model.dtype) == ("splash", "full", "bfloat16")
-    assert program.latent_grid(config.data) == (32, 44, 80)
-    batch = program.batch_shapes(config.data, model)
+    paper = workload().changed(platform="tpu")
+    assert paper.network.config == presets.PRESETS["wan22_ti2v_5b"].transformer
+    assert paper.network.execution == Execution(dtype="bfloat16", remat="full", attention="auto", platform="tpu")
+    assert paper.grid == (32, 44, 80) and not paper.backbone_is_frozen
+    batch = paper.batch()
     assert batch["latents"].shape == (40, 32, 44, 80, 48) and batch["audio"].shape == (40, 125, 12, 768)
 
-    config = settings("configs/stage1.py", model__attention="chunked")
-    model = program.model_config_of(config, chips.CHIPS["h200"])
-    assert model.attention == "chunked" and program.frozen_backbone(config, model)
+    first = workload("configs/stage1.py", model__attention="chunked", steps="2 epochs")
+    assert first.network.execution.attention == "chunked" and first.backbone_is_frozen
+    with pytest.raises(InputError, match="A bucket of 720x1280 cannot be coded: both sides must be multiples of 32"):
+        workload(data__bucket=(720, 1280, 125))
 
 
 @pytest.fixture(scope="module")
 def here():
     """The lowered step of a tiny model on the devices of this machine."""
-    config = settings("configs/stage2.py:runlocal", optim__ema_decay=0.9)
-    model = program.model_config_of(config, chips.CHIPS["v5p"])
-    model = dataclasses.replace(model, attention="chunked")
-    return program.lower(config, model, make_mesh("1,1,1", jax.devices()[:1]))
+    return program.lower(
+        workload("configs/stage2.py:runlocal", optim__ema_decay=0.9), make_mesh("1,1,1", jax.devices()[:1])
+    )
 
 
 def test_a_batch_is_what_the_loader_gives(here):
     config = settings("configs/stage2.py:runlocal")
     batches, _ = training.open_data(config, presets.PRESETS["tiny"].transformer)
     loaded = {name: jax.eval_shape(jax.device_put, value) for name, value in next(iter(batches)).items()}
-    planned = program.batch_shapes(config.data, presets.PRESETS["tiny"].transformer)
+    planned = workload_of(config).batch()
     assert {n: (x.shape, x.dtype) for n, x in loaded.items()} == {n: (x.shape, x.dtype) for n, x in planned.items()}
 
 
@@ -298,12 +298,13 @@ def test_nothing_but_the_step_is_lowered_and_state_is_given_back_in_place(here):
 
 
 def test_the_command_prints_a_table_and_advice_and_stores_everything(eight, monkeypatch, tmp_path, capsys):
-    def planned(config, where, mesh):
+    def planned(workload, where, mesh):
         topology.parse(where)
-        return made((1, 8, 1), 50 // config.micro_batches, parts=config.micro_batches)
+        parts = workload.training.micro_batches
+        return made((1, 8, 1), 50 // parts, parts=parts)
 
     monkeypatch.setattr(planning, "plan_training", planned)
-    monkeypatch.setattr(planning, "advise", lambda config, failed: meshes.advise(config, failed, planned))
+    monkeypatch.setattr(planning, "advise", lambda workload, failed: meshes.advise(workload, failed, planned))
     stored = tmp_path / "plans.json"
     arguments = ("--config", "configs/stage2.py", "--topology", "v5p:2x2x2", "--mesh", "1,8,1", "--json", stored)
     assert actavatar("plan", *arguments) == 1  # what was asked for does not fit
@@ -330,7 +331,7 @@ def test_memory_is_what_is_alive_at_once(monkeypatch):
 
 def compiled_for(where, **changes):
     small = {"data__bucket": (64, 64, 13), "data__batch_size": 4}
-    return planning.plan_training(settings("configs/stage2.py:runlocal", **small, **changes), where, "1,2,2")
+    return planning.plan_training(workload("configs/stage2.py:runlocal", **small, **changes), where, "1,2,2")
 
 
 @pytest.mark.slow

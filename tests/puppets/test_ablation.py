@@ -18,9 +18,11 @@ from actavatar_jax.puppets.ablation.planning import Run, stages_of, total_steps
 from actavatar_jax.puppets.ablation.results import Scores, spread
 from actavatar_jax.puppets.ablation.rows import GROUPS, ROWS
 from actavatar_jax.puppets.world.clips import ACTIONS, World, make_clip
-from actavatar_jax.runs import training
+from actavatar_jax.runs.exporting import write_model
+from actavatar_jax.runs.opening import open_network
 from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.weights import folder as folders
+from actavatar_jax.weights.initial import draw_leaves
 from configs.ablation import get_config
 from configs.stage2 import get_config as stage2
 
@@ -169,17 +171,24 @@ def weights(folder):
     return functional.flatten(folders.load(folder, "transformer").params)
 
 
+def write(config, folder):
+    """The model folder that a run of this config would start from."""
+    network = open_network(config)
+    params = draw_leaves(network, functional.flatten(functional.abstract(network.module, network.config)))
+    write_model(folder, "", network.config, functional.unflatten(params))
+
+
 def test_gamma_is_a_setting_that_the_folder_keeps(tmp_path, quickly):
     config = stage2("runlocal")
-    assert training.open_model(config)[0].audio.gamma == 1.5
+    assert open_network(config).config.audio.gamma == 1.5
     config.model.gamma = 0.0
-    training.write_model(tmp_path / "model", "", *training.open_model(config))
+    write(config, tmp_path / "model")
     config.model.update({"preset": "", "folder": str(tmp_path / "model"), "gamma": None})
-    assert training.open_model(config)[0].audio.gamma == 0.0
+    assert open_network(config).config.audio.gamma == 0.0
 
 
 def test_a_seed_draws_the_adapter_alone_and_frame_time_can_be_left_out(tmp_path, quickly):
-    training.write_model(tmp_path / "old", "", *training.open_model(stage2("runlocal")))
+    write(stage2("runlocal"), tmp_path / "old")
     old = weights(tmp_path / "old")
     first, again, second = (
         weights(runs.renewed(tmp_path / "old", tmp_path / name, ADAPTER, seed))

@@ -8,8 +8,8 @@ import pytest
 from actavatar_jax.errors import InputError
 from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets.world.clips import World, make_clip
-from data_pipelines.loading import loader
-from data_pipelines.shards import dataset as shards
+from data_pipelines.loading import make_loader
+from data_pipelines.shards import BFLOAT16, open_dataset
 from tests.data.fakes import FakeEncoders
 
 WORLD, SEEDS = World(side=32, frames=25), range(10_000, 10_006)
@@ -34,9 +34,7 @@ def source():
 
 def records(folder):
     return [
-        shards.open_dataset(part).source[i]
-        for part, n in zip(sorted(folder.iterdir()), (4, 2), strict=True)
-        for i in range(n)
+        open_dataset(part).source[i] for part, n in zip(sorted(folder.iterdir()), (4, 2), strict=True) for i in range(n)
     ]
 
 
@@ -66,7 +64,7 @@ def test_a_record_is_of_its_own_seed(source):
     clip = make_clip(SEEDS[2], WORLD)
     windows = [(cue.start, cue.end) for cue in clip.cues]
     np.testing.assert_allclose(source[2]["phase_windows"], windows)
-    np.testing.assert_array_equal(source[2]["latents"], FakeEncoders().video(clip.frames).astype(shards.BFLOAT16))
+    np.testing.assert_array_equal(source[2]["latents"], FakeEncoders().video(clip.frames).astype(BFLOAT16))
 
 
 def test_finished_parts_are_kept_and_a_missing_one_is_made_again(folder, monkeypatch):
@@ -99,7 +97,7 @@ def test_an_unknown_wording_is_refused(source):
 def test_batches_on_the_fly_are_those_of_shards_and_their_place_is_exact(folder, source, monkeypatch):
     drawn = iter(dataset.make_puppet_loader(source, **LOADING, **SIZES))
     batch = next(drawn)
-    stored = next(iter(loader.make_loader(folder / "structured", **LOADING, **SIZES)))
+    stored = next(iter(make_loader(folder / "structured", **LOADING, **SIZES)))
     assert {k: (v.shape, v.dtype) for k, v in batch.items()} == {k: (v.shape, v.dtype) for k, v in stored.items()}
     place, following = drawn.get_state(), next(drawn)
     again = iter(dataset.make_puppet_loader(source, **LOADING, **SIZES))

@@ -15,9 +15,9 @@ from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets import recipe as puppets
 from actavatar_jax.puppets.progress import read_rows
 from actavatar_jax.puppets.world.clips import World
-from actavatar_jax.runs import training
+from actavatar_jax.runs import settings, training
+from actavatar_jax.runs.opening import open_network
 from actavatar_jax.runs.small_world import make_model
-from actavatar_jax.training import settings
 from actavatar_jax.weights import folder as folders
 
 pytestmark = pytest.mark.slow
@@ -119,8 +119,8 @@ def test_clips_drawn_on_the_fly_make_batches_of_the_same_form(world):
         with stage.unlocked():
             stage.model.folder, stage.data.source = str(folder / "base"), source
             stage.data.dirs = (str(folder / "shards" / "structured"),)
-        model_config, _ = training.open_model(stage)
-        batches, _ = training.open_data(stage, model_config, sources=dataset.SOURCES)
+        network = open_network(stage)
+        batches, _ = training.open_data(stage, network.config, sources=dataset.SOURCES)
         forms.append({name: (value.shape, value.dtype) for name, value in next(iter(batches)).items()})
     assert forms[0] == forms[1]
 

@@ -1,19 +1,23 @@
+import dataclasses
 import fcntl
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.presets import ADAPTER
-from actavatar_jax.runs import training
-from actavatar_jax.training.settings import read_config
+from actavatar_jax.models.presets import ADAPTER, PRESETS
+from actavatar_jax.runs import opening, training
+from actavatar_jax.runs.exporting import export_model
+from actavatar_jax.runs.settings import read_config
 from actavatar_jax.weights import folder as model_folder
+from actavatar_jax.weights.adapter import read_about, read_adapter, write_adapter
 from configs import stage1, stage2
-from data_pipelines.loading.synthetic import SyntheticSource
-from data_pipelines.shards import dataset as shards
-from data_pipelines.shards.buckets import Bucket
+from data_pipelines.loading import SyntheticSource
+from data_pipelines.shards import LATENT_LAYOUT, SCHEMA_VERSION, Bucket, serialize_record, write_dataset
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -40,33 +44,70 @@ def base(tmp_path_factory, quick_compilation):
 
 @pytest.fixture(scope="module")
 def first(base, tmp_path_factory):
-    """(final state, model folder) of stage 1 on that backbone."""
+    """(final state, adapter file) of stage 1 on that backbone."""
     workdir = tmp_path_factory.mktemp("first")
-    return training.run_training(short(stage1, folder=str(base), preset=""), workdir), workdir / "model"
+    state = training.run_training(short(stage1, folder=str(base), preset=""), workdir)
+    assert not (workdir / "model").exists()
+    return state, workdir / "adapter.safetensors"
+
+
+def opened(config):
+    """(network, all of its parameters by name)."""
+    network = opening.open_network(config)
+    every = functional.flatten(functional.abstract(network.module, network.config))
+    return network, opening.open_params(config, network, every)
 
 
 def weights(folder):
     return functional.flatten(model_folder.load(folder, "transformer").params)
 
 
-def test_the_result_is_a_whole_model_folder(base, first):
-    state, folder = first
-    trained, saved, started = functional.flatten(state.weights), weights(folder), weights(base)
+def test_an_adapter_and_its_base_make_a_whole_model_folder(base, first, tmp_path):
+    state, adapter = first
+    (base / ".git").mkdir(exist_ok=True)  # what lies beside the parts stays there
+    export_model(base, tmp_path / "model", adapter)
+    trained, saved, started = functional.flatten(state.weights), weights(tmp_path / "model"), weights(base)
     assert saved.keys() == trained.keys()
     for name, leaf in trained.items():
         np.testing.assert_array_equal(saved[name], leaf, err_msg=name)
         assert bool(functional.split({name: 0}, ADAPTER)[0]) or np.array_equal(leaf, started[name]), name
-    assert (folder / "vae" / "config.json").read_text() == "{}"
-    assert (folder / "model_index.json").is_file()
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        *("transformer", "vae", "scheduler", "model_index.json")
+    }
+    assert (tmp_path / "model" / "vae" / "config.json").read_text() == "{}"
+    with pytest.raises(InputError, match="is there already"):
+        export_model(base, tmp_path / "model", adapter)
+
+
+def test_an_adapter_says_what_it_was_trained_on(base, first, tmp_path, caplog):
+    about = read_about(first[1])
+    assert (about["base"], about["step"], about["layers"], about["width"]) == (str(base), 2, 2, 64)
+    other = shutil.copytree(base, tmp_path / "other")
+    part = model_folder.load(other, "transformer")
+    model_folder.load(other, "transformer", adapter=first[1])
+    assert "another backbone" not in caplog.text
+    part.params["head"]["modulation"][...] += 1
+    model_folder.save(other, "transformer", part.config, part.params)
+    model_folder.load(other, "transformer", adapter=first[1])
+    assert f"{first[1]} was trained on another backbone than that of {other}" in caplog.text
+
+
+def test_what_is_no_adapter_of_this_model_is_refused(first, tmp_path):
+    wide = dataclasses.replace(PRESETS["tiny"].transformer, width=32, heads=1)
+    with pytest.raises(InputError, match="does not fit the model: its width is 64 there and 32 here"):
+        read_adapter(first[1], wide)
+    save_file({"a": np.zeros(2, np.float32)}, tmp_path / "lora.safetensors")
+    with pytest.raises(InputError, match="is no audio adapter"):
+        read_adapter(tmp_path / "lora.safetensors", wide)
 
 
 def test_stage_2_takes_a_fresh_backbone_and_the_adapter_of_stage_1(base, first):
     config = short(stage2, folder=str(base), preset="")
     config.adapter = str(first[1])
-    model_config, params = training.open_model(config)
-    assert model_config.dtype == "bfloat16"
-    adapter, rest = functional.split(functional.flatten(params), ADAPTER)
-    for part, source in ((adapter, weights(first[1])), (rest, weights(base))):
+    network, params = opened(config)
+    assert network.execution.dtype == "bfloat16"
+    adapter, rest = functional.split(params, ADAPTER)
+    for part, source in ((adapter, functional.flatten(first[0].weights)), (rest, weights(base))):
         for name, leaf in part.items():
             np.testing.assert_array_equal(leaf, source[name], err_msg=name)
     assert not np.array_equal(adapter["blocks/audio_attn/out/kernel"], weights(base)["blocks/audio_attn/out/kernel"])
@@ -74,11 +115,11 @@ def test_stage_2_takes_a_fresh_backbone_and_the_adapter_of_stage_1(base, first):
 
 def test_a_help_can_be_switched_on_for_an_old_model_but_not_off(base):
     folder = str(base)
-    config, params = training.open_model(short(stage2, folder=folder, preset="", phase_bias="soft"))
-    assert config.phase_bias == "soft"
-    assert not functional.flatten(params)["blocks/window_strength"].any()
+    network, params = opened(short(stage2, folder=folder, preset="", phase_bias="soft"))
+    assert network.config.phase_bias == "soft"
+    assert not params["blocks/window_strength"].any()
     with pytest.raises(InputError, match="frame_time/bias, frame_time/kernel"):
-        training.open_model(short(stage2, folder=folder, preset="", frame_time=False))
+        opened(short(stage2, folder=folder, preset="", frame_time=False))
 
 
 @pytest.mark.parametrize(
@@ -91,12 +132,12 @@ def test_a_help_can_be_switched_on_for_an_old_model_but_not_off(base):
 )
 def test_models_that_are_not_there_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        training.open_model(short(stage2, **changes))
+        opened(short(stage2, **changes))
 
 
 def test_a_work_folder_of_another_run_is_refused_before_the_model_is_opened(base, monkeypatch):
-    workdir, opened = base.parent, []
-    monkeypatch.setattr(training, "open_model", lambda config: opened.append(config))
+    workdir, read = base.parent, []
+    monkeypatch.setattr(training, "open_params", lambda *asked: read.append(asked))
     config = short(stage2)
     config.optim.clip = 2.0
     with pytest.raises(InputError, match=r"other settings: optim.clip \(1.0 then, 2.0 now\)"):
@@ -105,19 +146,19 @@ def test_a_work_folder_of_another_run_is_refused_before_the_model_is_opened(base
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="in use by another run"):
             training.run_training(short(stage2), workdir)
-    assert not opened
+    assert not read
 
 
 def write_shards(folder, source, records):
     """A folder of shards with these records of a synthetic source."""
-    made_by = {"schema": shards.SCHEMA, "layout": shards.LAYOUT, "fps": 25, "encoders": {"vae": "ours"}}
+    made_by = {"schema": SCHEMA_VERSION, "layout": LATENT_LAYOUT, "fps": 25, "encoders": {"vae": "ours"}}
     made_by |= {"empty_prompt": source.empty_prompt().to_dict(), "latent_shape": source[0]["latents"].shape}
     folder.mkdir()
-    shards.write_dataset(folder, (shards.serialize(source[i]) for i in records), len(records), 4, made_by)
+    write_dataset(folder, (serialize_record(source[i]) for i in records), len(records), 4, made_by)
 
 
 def test_folders_of_shards_are_mixed_by_the_weights_of_the_settings(tmp_path):
-    model = training.open_config(stage2.get_config("runlocal"))
+    model = opening.open_network(stage2.get_config("runlocal")).config
     parts = {"text_dim": model.text_dim, "audio_layers": model.audio.feature_layers}
     source = SyntheticSource(
         Bucket(32, 64, 9), channels=model.in_channels, audio_dim=model.audio.feature_width, **parts
@@ -148,16 +189,16 @@ def test_folders_of_shards_are_mixed_by_the_weights_of_the_settings(tmp_path):
 def test_shards_of_other_encoders_are_refused_before_the_model_is_opened(base, tmp_path, monkeypatch):
     source = SyntheticSource(Bucket(32, 64, 9), channels=4, text_dim=16, audio_layers=2, audio_dim=8)
     write_shards(tmp_path / "shards", source, range(4))
-    config, opened = short(stage2, folder=str(base), preset=""), []
+    config, read = short(stage2, folder=str(base), preset=""), []
     config.data.source, config.data.dirs = "shards", (str(tmp_path / "shards"),)
     monkeypatch.setattr(training, "_check_fit", lambda batch, model_config: None)
-    monkeypatch.setattr(training, "open_model", lambda config: opened.append(config))
+    monkeypatch.setattr(training, "open_params", lambda *asked: read.append(asked))
     monkeypatch.setattr(training, "stored_fingerprint", lambda folder: {"vae": "ours"})
     training.check_encoders(config)
     monkeypatch.setattr(training, "stored_fingerprint", lambda folder: {"vae": "other"})
     with pytest.raises(InputError, match="the vae that made them is ours, not other"):
         training.run_training(config, tmp_path / "run")
-    assert not opened
+    assert not read
 
 
 def test_sample_videos_without_encoders_are_refused_beforehand(base, tmp_path):
@@ -179,9 +220,9 @@ def test_sampling_that_does_not_fit_is_refused_beforehand(base, tmp_path):
 
 
 def test_an_adapter_that_was_never_trained_is_refused(tmp_path):
-    model_config, params = training.open_model(short(stage2))
-    training.write_model(tmp_path / "model", "", model_config, params)
+    network, params = opened(short(stage2))
+    write_adapter(tmp_path / "adapter.safetensors", functional.unflatten(params), network.config)
     config = short(stage2)
-    config.adapter = str(tmp_path / "model")
+    config.adapter = str(tmp_path / "adapter.safetensors")
     with pytest.raises(InputError, match="never been trained"):
-        training.open_model(config)
+        opened(config)

@@ -9,14 +9,18 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.diffusion.flow import TimeLaw
+from actavatar_jax.functional import Network
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
+from actavatar_jax.models.execution import Execution
+from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.parallel.ordered import ParameterGroups
 from actavatar_jax.training.groups import multipliers, partition
 from actavatar_jax.training.optimizer import make_optimizer, make_schedule
+from actavatar_jax.training.settings import OptimizerSettings, TrainingSettings
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.training.step import make_train_step
-from configs import stage1, stage2
-from data_pipelines.loading.synthetic import SyntheticSource, make_synthetic_loader
-from data_pipelines.shards.buckets import Bucket
+from data_pipelines.loading import SyntheticSource, make_synthetic_loader
+from data_pipelines.shards import Bucket
 
 MODEL = DiTConfig(
     width=32,
@@ -31,19 +35,52 @@ MODEL = DiTConfig(
     freq_dim=16,
     audio=AudioAdapterConfig(feature_layers=2, feature_width=8, hidden=16, tokens=4, token_width=16),
 )
+RULES = {1: ((ADAPTER, 1.0), (r".*", None)), 2: ((r".*", 1.0),)}  # by stage
+OPTIM = OptimizerSettings(
+    learning_rate=1e-3,
+    schedule="constant",
+    warmup=1,
+    decay=0,
+    b1=0.9,
+    b2=0.999,
+    weight_decay=0.01,
+    clip=1.0,
+    moments="float32",
+    ema_decay=0.9,
+)
+SETTINGS = TrainingSettings(
+    seed=0,
+    mesh="1,-1,1",
+    micro_batches=1,
+    steps=8,
+    log_every=2,
+    checkpoint_every=4,
+    sample_every=0,
+    bad_steps=10,
+    explode=0.0,
+    stall_minutes=30.0,
+    rules=ParameterGroups(RULES[2]),
+    optim=OPTIM,
+    time_law=TimeLaw(),
+)
 SOURCE = SyntheticSource(Bucket(64, 64, 9), records=12, channels=4, text_dim=16, audio_layers=2, audio_dim=8)
 
 
 class World:
-    """What the tests of training share; `params` and `config` are made anew at each call."""
+    """What the tests of training share; `params` are made anew at each call."""
 
-    model = MODEL
+    model, network = MODEL, Network(ActAvatarDiT, MODEL, Execution())
     key = jax.random.key(0, impl="threefry2x32")
 
     @staticmethod
     def batches(batch_size=4, seed=0):
         dataset = make_synthetic_loader(SOURCE, batch_size=batch_size, seed=seed, text_len=MODEL.text_len)
         return iter(dataset)
+
+    def open_params(self, wanted, places):
+        """What `loop.train` asks for, on the host; remembers the names."""
+        self.opened = set(wanted)
+        return {name: leaf for name, leaf in functional.flatten(self.params()).items() if name in wanted}
 
     @staticmethod
     def params():
@@ -55,28 +92,21 @@ class World:
         return functional.unflatten(drawn)
 
     @staticmethod
-    def config(stage=2, **optim):
-        """Settings as `training.loop.train` takes them: durations are numbers of steps."""
-        config = (stage1 if stage == 1 else stage2).get_config()
-        with config.ignore_type():
-            config.update({"steps": 8, "log_every": 2, "checkpoint_every": 4})
-            config.sample.every = 0
-            config.optim.update({"learning_rate": 1e-3, "warmup": 1, "decay": 0, "ema_decay": 0.9, **optim})
-        return config
+    def settings(stage=2, **changes):
+        return dataclasses.replace(SETTINGS, rules=ParameterGroups(RULES[stage]), **changes)
 
     @functools.cache  # noqa: B019 - one world per session
     def optimizer(self, stage):
-        config = self.config(stage)
-        return make_optimizer(config.optim, 8, multipliers(self.params(), config.rules))
+        return make_optimizer(OPTIM, SETTINGS.steps, multipliers(self.params(), self.settings(stage).rules))
 
     @functools.cache  # noqa: B019
     def step(self, stage, dtype="float32"):
-        config, model = self.config(stage), dataclasses.replace(MODEL, dtype=dtype)
-        schedule = make_schedule(config.optim, 8)
-        return make_train_step(ActAvatarDiT, model, self.optimizer(stage), TimeLaw(), schedule, config.optim.ema_decay)
+        network = Network(ActAvatarDiT, MODEL, Execution(dtype))
+        schedule = make_schedule(OPTIM, SETTINGS.steps)
+        return make_train_step(network, self.optimizer(stage), TimeLaw(), schedule, OPTIM.ema_decay)
 
     def state(self, stage):
-        return TrainState.create(*partition(self.params(), self.config(stage).rules), self.optimizer(stage), ema=True)
+        return TrainState.create(*partition(self.params(), self.settings(stage).rules), self.optimizer(stage), ema=True)
 
 
 @pytest.fixture(scope="module")

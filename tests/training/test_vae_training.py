@@ -12,10 +12,12 @@ from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import write_video
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
+from actavatar_jax.runs.vae import run_vae_training
 from actavatar_jax.training import vae as training
+from actavatar_jax.training.settings import VAEPhase
 from actavatar_jax.weights import folder
 from configs import vae as config_file
-from data_pipelines.clips.pixels import pixel_windows
+from data_pipelines.clips import cut_pixel_windows
 
 
 def moving_squares(size=32, frames=5, seed=0):
@@ -43,7 +45,7 @@ def trained(tmp_path_factory):
     config.model.update(TINY)
     jax.config.update("jax_disable_most_optimizations", True)  # compiling is most of the time here
     try:
-        config, params = training.train_vae(config, moving_squares(), workdir)
+        config, params = run_vae_training(config, moving_squares(), workdir)
     finally:
         jax.config.update("jax_disable_most_optimizations", False)
     return config, params, workdir
@@ -94,20 +96,20 @@ def test_the_start_treats_every_frame_alike():
 
 
 def test_phases_follow_their_shares():
-    steps = list(training.phase_of_steps(((0.35, 1, 8), (0.35, 5, 2), (0.3, 17, 1)), 20))
-    assert steps == [(1, 8)] * 7 + [(5, 2)] * 7 + [(17, 1)] * 6
+    image, short, long = phases = VAEPhase(0.35, 1, 8), VAEPhase(0.35, 5, 2), VAEPhase(0.3, 17, 1)
+    assert list(training.phase_of_steps(phases, 20)) == [image] * 7 + [short] * 7 + [long] * 6
 
 
 def test_windows_come_from_the_clips_and_short_clips_are_passed_over(tmp_path):
     (tmp_path / "clips").mkdir()
     for name, frames, grey in (("long", 12, 200), ("short", 3, 40)):
         write_video(tmp_path / "clips" / f"{name}.mp4", np.full((frames, 48, 64, 3), grey, np.uint8))
-    windows = pixel_windows(tmp_path, size=32, frames=5, per_visit=2, seed=0)
+    windows = cut_pixel_windows(tmp_path, size=32, frames=5, per_visit=2, seed=0)
     for _ in range(4):
         window = next(windows)
         assert window.shape == (5, 32, 32, 3)
         assert abs(int(window.mean()) - 200) <= 3
     with pytest.raises(InputError, match="no clip has 13 frames"):
-        next(pixel_windows(tmp_path, size=32, frames=13, per_visit=2, seed=0))
+        next(cut_pixel_windows(tmp_path, size=32, frames=13, per_visit=2, seed=0))
     with pytest.raises(InputError, match="actavatar prepare"):
-        pixel_windows(tmp_path / "clips", size=32, frames=5, per_visit=2, seed=0)
+        cut_pixel_windows(tmp_path / "clips", size=32, frames=5, per_visit=2, seed=0)

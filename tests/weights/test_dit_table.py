@@ -119,8 +119,6 @@ def test_out_and_in_again_is_bitwise(layout):
 def test_config_files(config):
     for write, read in ((dit.to_json, dit.from_json), (dit.to_wan_json, dit.from_wan_json)):
         assert read(json.loads(json.dumps(write(config)))) == config
-        executed = dataclasses.replace(config, dtype="bfloat16", attention="chunked", remat="full")
-        assert write(executed) == write(config)
 
 
 def test_plain_configs_give_our_defaults():

@@ -14,6 +14,7 @@ from actavatar_jax import functional
 from actavatar_jax.diffusion.sampling import Sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
 from actavatar_jax.models.wav2vec2 import Wav2Vec2
 from actavatar_jax.weights import components, folder, names, writer
@@ -73,11 +74,18 @@ def test_plain_backbone_starts_at_the_identity(diffusers_folder, caplog):
 
 def test_dtype_and_execution_settings(diffusers_folder):
     part = folder.load(diffusers_folder, "transformer", dtype="bfloat16", attention="chunked", remat="full")
-    assert all(leaf.dtype == ml_dtypes.bfloat16 for leaf in jax.tree.leaves(part.params))
-    assert (part.config.dtype, part.config.attention, part.config.remat) == ("bfloat16", "chunked", "full")
+    kept = {name for name, leaf in functional.flatten(part.params).items() if leaf.dtype == np.float32}
+    assert kept == {
+        *(f"{part}/{leaf}" for part in ("time_projection", "head/out") for leaf in ("kernel", "bias")),
+        *(f"time_embedding/linear_{i}/{leaf}" for i in (1, 2) for leaf in ("kernel", "bias")),
+        *(f"blocks/{norm}/{leaf}" for norm in ("cross_norm", "audio_norm") for leaf in ("scale", "bias")),
+        *("blocks/modulation", "head/modulation", "phase_embedding/embedding"),
+        *("audio_projection/norm/scale", "audio_projection/norm/bias"),
+    }
+    assert part.execution == Execution("bfloat16", attention="chunked", remat="full")
     text = folder.load(diffusers_folder, "text_encoder")  # stored in bfloat16
     assert all(leaf.dtype == ml_dtypes.bfloat16 for leaf in jax.tree.leaves(text.params))
-    assert text.config.dtype == "float32"
+    assert text.execution.dtype == "float32"
 
 
 @pytest.mark.parametrize("limit", [writer.MAX_SHARD_BYTES, 50_000])

@@ -13,6 +13,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.layers import layer_norm, linear
 from actavatar_jax.parallel.layout import BATCH, SEQ, constrain
 
@@ -38,25 +39,20 @@ def depth_scale(layers: int, gamma: float) -> Float[np.ndarray, " layers"]:
 class AudioProjection(nnx.Module):
     """Speech features of 25 Hz -> A tokens per latent frame."""
 
-    def __init__(self, config: AudioAdapterConfig, dtype: str, *, rngs: nnx.Rngs):
+    def __init__(self, config: AudioAdapterConfig, execution: Execution, *, rngs: nnx.Rngs):
         feature = config.feature_layers * config.feature_width
-        self.first = linear(FIRST_WINDOW * feature, config.hidden, dtype, rngs)
-        self.rest = linear(GROUP_WINDOW * feature, config.hidden, dtype, rngs)
-        self.hidden = linear(config.hidden, config.hidden, dtype, rngs)
-        self.tokens = linear(config.hidden, config.tokens * config.token_width, dtype, rngs)
+        self.first = linear(FIRST_WINDOW * feature, config.hidden, execution, rngs)
+        self.rest = linear(GROUP_WINDOW * feature, config.hidden, execution, rngs)
+        self.hidden = linear(config.hidden, config.hidden, execution, rngs)
+        self.tokens = linear(config.hidden, config.tokens * config.token_width, execution, rngs)
         self.norm = layer_norm(config.token_width, epsilon=1e-5, rngs=rngs)
         self.config = config
 
-    def __call__(
-        self, features: Float[Array, "B F layers E"], latent_frames: int, start: int = 0
-    ) -> Float[Array, "B T A tokenwidth"]:
-        """Tokens of `latent_frames` latents whose frame 0 is frame `start` of the features.
-
-        Windows reach over the clip's ends into the rest of the recording, and are clamped to the recording's range.
-        """
+    def __call__(self, features: Float[Array, "B F layers E"], latent_frames: int) -> Float[Array, "B T A tokenwidth"]:
+        """Tokens of `latent_frames` latents; windows that reach over the recording's ends are clamped to it."""
         batch, frames = features.shape[:2]
-        windows = np.clip(start + feature_windows(latent_frames), 0, frames - 1)
-        first = features[:, start + np.arange(-2, 3).clip(-start, frames - 1 - start)]
+        windows = np.clip(feature_windows(latent_frames), 0, frames - 1)
+        first = features[:, np.arange(-2, 3).clip(0, frames - 1)]
         rest = features[:, windows]
         first = self.first(first.reshape(batch, 1, -1))
         rest = self.rest(rest.reshape(batch, latent_frames - 1, -1))
@@ -75,13 +71,13 @@ class AudioCrossAttention(nnx.Module):
     """Each latent frame's video tokens attend to that frame's audio tokens only."""
 
     def __init__(
-        self, config: AudioAdapterConfig, width: int, heads: int, head_dim: int, dtype: str, *, rngs: nnx.Rngs
+        self, config: AudioAdapterConfig, width: int, heads: int, head_dim: int, execution: Execution, *, rngs: nnx.Rngs
     ):
         inner = heads * head_dim
-        self.query = linear(width, inner, dtype, rngs)
-        self.key_value = linear(config.token_width, 2 * inner, dtype, rngs)
+        self.query = linear(width, inner, execution, rngs)
+        self.key_value = linear(config.token_width, 2 * inner, execution, rngs)
         # Zero: at step 0 the backbone is untouched for any audio.
-        self.out = linear(inner, width, dtype, rngs, kernel_init=nnx.initializers.zeros)
+        self.out = linear(inner, width, execution, rngs, kernel_init=nnx.initializers.zeros)
         self.heads = heads
 
     def keys_values(self, tokens: Float[Array, "B T A E"]) -> Float[Array, "2 B T A N K"]:

@@ -13,6 +13,7 @@ from actavatar_jax.models.attention import attention
 from actavatar_jax.models.avatar.audio_adapter import AudioCrossAttention
 from actavatar_jax.models.avatar.config import Conditions, DiTConfig
 from actavatar_jax.models.avatar.rope import apply_rope
+from actavatar_jax.models.execution import ISLAND, Execution
 from actavatar_jax.models.layers import layer_norm, linear, rms_norm
 from actavatar_jax.parallel.layout import BATCH, SEQ, constrain
 
@@ -20,17 +21,18 @@ from actavatar_jax.parallel.layout import BATCH, SEQ, constrain
 class Block(nnx.Module):
     """Self-attention, text cross-attention (eq. 3), audio cross-attention (eq. 4), feed-forward."""
 
-    def __init__(self, config: DiTConfig, *, rngs: nnx.Rngs):
-        c = self.config = config
+    def __init__(self, config: DiTConfig, execution: Execution, *, rngs: nnx.Rngs):
+        c, e = config, execution
+        self.phase_bias, self.execution = c.phase_bias, e
         self.modulation = nnx.Param(jax.random.normal(rngs.params(), (6, c.width)) / c.width**0.5)
         self.self_norm = layer_norm(c.width, epsilon=c.eps, affine=False, rngs=rngs)
-        self.self_attn = Attention(c, rngs=rngs)
+        self.self_attn = Attention(c, e, rngs=rngs)
         self.cross_norm = layer_norm(c.width, epsilon=c.eps, rngs=rngs)
-        self.cross_attn = Attention(c, rngs=rngs)
+        self.cross_attn = Attention(c, e, rngs=rngs)
         self.audio_norm = layer_norm(c.width, epsilon=c.eps, rngs=rngs)
-        self.audio_attn = AudioCrossAttention(c.audio, c.width, c.heads, c.head_dim, c.dtype, rngs=rngs)
+        self.audio_attn = AudioCrossAttention(c.audio, c.width, c.heads, c.head_dim, e, rngs=rngs)
         self.ffn_norm = layer_norm(c.width, epsilon=c.eps, affine=False, rngs=rngs)
-        self.ffn = FeedForward(c, rngs=rngs)
+        self.ffn = FeedForward(c, e, rngs=rngs)
         if c.phase_bias == "soft":
             self.window_strength = nnx.Param(jnp.zeros(()))
 
@@ -55,7 +57,7 @@ class Block(nnx.Module):
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])
         q = apply_rope(self.self_attn.queries(tokens), rope)
         k, v = self.self_attn.keys_values(tokens)
-        out = attention(q, apply_rope(k, rope), v, backend=self.config.attention, cut="heads")
+        out = attention(q, apply_rope(k, rope), v, self.execution, cut="heads", keep=True)
         return self.self_attn.output(out).reshape(x.shape)
 
     def attend_text(
@@ -63,14 +65,14 @@ class Block(nnx.Module):
     ) -> Float[Array, "B T P D"]:
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])
         bias = self.window_bias(penalty, x.shape[2])
-        out = attention(self.cross_attn.queries(tokens), *kv, bias=bias, backend=self.config.attention)
+        out = attention(self.cross_attn.queries(tokens), *kv, self.execution, bias=bias)
         return self.cross_attn.output(out).reshape(x.shape)
 
     def window_bias(self, penalty: Float[Array, "B T S"] | None, tokens: int) -> Float[Array, "B 1 L S"] | None:
         """What is added to the text scores, the same for all `tokens` of a latent frame."""
         if penalty is None:
             return None
-        strength = self.window_strength[...] if self.config.phase_bias == "soft" else 1.0
+        strength = self.window_strength[...] if self.phase_bias == "soft" else 1.0
         return -strength * jnp.repeat(penalty, tokens, axis=1)[:, None]
 
     def text_weights(
@@ -99,15 +101,15 @@ class Block(nnx.Module):
 class Attention(nnx.Module):
     """Projections of one attention; queries and keys are RMS-normed over the full width, before the head split."""
 
-    def __init__(self, config: DiTConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: DiTConfig, execution: Execution, *, rngs: nnx.Rngs):
         c, inner = config, config.heads * config.head_dim
-        self.query = linear(c.width, inner, c.dtype, rngs)
-        self.key = linear(c.width, inner, c.dtype, rngs)
-        self.value = linear(c.width, inner, c.dtype, rngs)
-        self.out = linear(inner, c.width, c.dtype, rngs)
+        self.query = linear(c.width, inner, execution, rngs)
+        self.key = linear(c.width, inner, execution, rngs)
+        self.value = linear(c.width, inner, execution, rngs)
+        self.out = linear(inner, c.width, execution, rngs)
         self.norm_query = rms_norm(inner, epsilon=c.eps, rngs=rngs)
         self.norm_key = rms_norm(inner, epsilon=c.eps, rngs=rngs)
-        self.heads, self.dtype = c.heads, c.dtype
+        self.heads, self.dtype = c.heads, execution.dtype
 
     def queries(self, x: Float[Array, "B L D"]) -> Float[Array, "B L N K"]:
         return self._heads(self.norm_query(self.query(x)))
@@ -125,9 +127,9 @@ class Attention(nnx.Module):
 class FeedForward(nnx.Module):
     """Linear, tanh-GELU, linear."""
 
-    def __init__(self, config: DiTConfig, *, rngs: nnx.Rngs):
-        self.up = linear(config.width, config.ffn, config.dtype, rngs)
-        self.down = linear(config.ffn, config.width, config.dtype, rngs)
+    def __init__(self, config: DiTConfig, execution: Execution, *, rngs: nnx.Rngs):
+        self.up = linear(config.width, config.ffn, execution, rngs)
+        self.down = linear(config.ffn, config.width, execution, rngs)
 
     def __call__(self, x: Float[Array, "B T P D"]) -> Float[Array, "B T P D"]:
         # Pinned, as attention's outputs are: else small activations would be cut like the matrix that follows.
@@ -137,9 +139,9 @@ class FeedForward(nnx.Module):
 class MLP(nnx.Module):
     """Linear, activation, linear: the time and the text embedding."""
 
-    def __init__(self, inputs: int, width: int, activation, dtype: str, kernel_init, *, rngs: nnx.Rngs):
-        self.linear_1 = linear(inputs, width, dtype, rngs, kernel_init)
-        self.linear_2 = linear(width, width, dtype, rngs, kernel_init)
+    def __init__(self, inputs: int, width: int, activation, execution: Execution, kernel_init, *, rngs: nnx.Rngs):
+        self.linear_1 = linear(inputs, width, execution, rngs, kernel_init)
+        self.linear_2 = linear(width, width, execution, rngs, kernel_init)
         self.activation = activation
 
     def __call__(self, x: Float[Array, "*rest I"]) -> Float[Array, "*rest D"]:
@@ -154,7 +156,7 @@ class Head(nnx.Module):
         patch = c.patch[0] * c.patch[1] * c.patch[2]
         self.modulation = nnx.Param(jax.random.normal(rngs.params(), (2, c.width)) / c.width**0.5)
         self.norm = layer_norm(c.width, epsilon=c.eps, affine=False, rngs=rngs)
-        self.out = linear(c.width, c.out_channels * patch, "float32", rngs, nnx.initializers.zeros)
+        self.out = linear(c.width, c.out_channels * patch, ISLAND, rngs, nnx.initializers.zeros)
 
     def __call__(self, x: Float[Array, "B T P D"], time: Float[Array, "B T D"]) -> Float[Array, "B T P out"]:
         modulation = self.modulation[...][None, None] + time[:, :, None]

@@ -1,11 +1,19 @@
 """Sizes and options of the transformer, and what one sample is conditioned on."""
 
 import dataclasses
+import math
 
 import jax
 from jaxtyping import Array
 
 from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
+
+# Parameters that stay in float32 when the others are read in less: those of the layers that compute in it (`ISLAND` and
+# the norms of the stream), which diffusers and the original keep in float32 too.
+FLOAT32 = (
+    r"(time_embedding|time_projection|head|phase_embedding|frame_time|place)/.*|latent_log_variance"
+    r"|(.*/)?([a-z]+_)?norm/.*|blocks/(modulation|window_strength)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +39,10 @@ class DiTConfig:
     frame_time: bool = False  # absolute time added to video tokens, for backbones trained from scratch
     place: bool = False  # absolute row and column likewise, for codes whose bases differ from place to place
     linear_guess: bool = False  # see, and learn only what is missed by, the best linear guess: for small worlds
-    # How to execute; never stored with weights.
-    dtype: str = "float32"  # of matrix products and of the residual stream
-    attention: str = "xla"  # xla | chunked | cudnn | splash
-    # What the backward pass finds: none (everything kept) | full (every block is computed again) | attention (again but
-    # for attention outputs, which are kept) | offload (likewise, and they wait in the host's memory)
-    remat: str = "none"
+
+    def tokens(self, grid: tuple[int, int, int]) -> int:
+        """Video tokens of latents of (T, H, W)."""
+        return math.prod(grid) // math.prod(self.patch)
 
 
 @jax.tree_util.register_dataclass

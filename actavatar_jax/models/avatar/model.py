@@ -19,10 +19,11 @@ from actavatar_jax.models.attention import SAVED
 from actavatar_jax.models.avatar.audio_adapter import AudioProjection, depth_scale
 from actavatar_jax.models.avatar.block import MLP, Block, Head
 from actavatar_jax.models.avatar.config import Conditions, DiTConfig
-from actavatar_jax.models.avatar.guess import gaussian_data, gaussian_velocity
+from actavatar_jax.models.avatar.guess import gaussian_data, precondition
 from actavatar_jax.models.avatar.positions import frame_sinusoids, patchify, place_sinusoids, sinusoid, unpatchify
 from actavatar_jax.models.avatar.rope import rope_table
 from actavatar_jax.models.avatar.window import window_penalty
+from actavatar_jax.models.execution import ISLAND, Execution
 from actavatar_jax.models.layers import linear
 from actavatar_jax.parallel.layout import BATCH, SEQ, constrain
 
@@ -30,24 +31,25 @@ from actavatar_jax.parallel.layout import BATCH, SEQ, constrain
 class ActAvatarDiT(nnx.Module):
     """Latents at flow time t, text with phases, speech -> velocity `noise - data` (eq. 7)."""
 
-    def __init__(self, config: DiTConfig, *, rngs: nnx.Rngs):
-        c = self.config = config
+    def __init__(self, config: DiTConfig, execution: Execution = Execution(), *, rngs: nnx.Rngs):  # noqa: B008 - frozen
+        c, e = config, execution
+        self.config, self.execution = c, e
         normal = nnx.initializers.normal(0.02)
         patch = c.patch[0] * c.patch[1] * c.patch[2]
-        self.patch_embedding = linear(c.in_channels * patch, c.width, c.dtype, rngs)
-        self.time_embedding = MLP(c.freq_dim, c.width, nnx.silu, "float32", normal, rngs=rngs)
-        self.time_projection = linear(c.width, 6 * c.width, "float32", rngs)
-        self.text_embedding = MLP(c.text_dim, c.width, nnx.gelu, c.dtype, normal, rngs=rngs)
+        self.patch_embedding = linear(c.in_channels * patch, c.width, e, rngs)
+        self.time_embedding = MLP(c.freq_dim, c.width, nnx.silu, ISLAND, normal, rngs=rngs)
+        self.time_projection = linear(c.width, 6 * c.width, ISLAND, rngs)
+        self.text_embedding = MLP(c.text_dim, c.width, nnx.gelu, e, normal, rngs=rngs)
         self.phase_embedding = nnx.Embed(  # row 0 is the base block; eq. 2
             c.max_phases + 1, c.text_dim, embedding_init=nnx.initializers.zeros, rngs=rngs
         )
-        self.audio_projection = AudioProjection(c.audio, c.dtype, rngs=rngs)
-        self.blocks = nnx.vmap(lambda r: Block(c, rngs=r))(rngs.split(c.layers))
+        self.audio_projection = AudioProjection(c.audio, e, rngs=rngs)
+        self.blocks = nnx.vmap(lambda r: Block(c, e, rngs=r))(rngs.split(c.layers))
         self.head = Head(c, rngs=rngs)
         if c.frame_time:
-            self.frame_time = linear(c.freq_dim, c.width, "float32", rngs, nnx.initializers.zeros)
+            self.frame_time = linear(c.freq_dim, c.width, ISLAND, rngs, nnx.initializers.zeros)
         if c.place:
-            self.place = linear(2 * c.freq_dim, c.width, "float32", rngs, nnx.initializers.zeros)
+            self.place = linear(2 * c.freq_dim, c.width, ISLAND, rngs, nnx.initializers.zeros)
         if c.linear_guess:
             self.latent_log_variance = nnx.Param(jnp.zeros(c.out_channels))
 
@@ -89,6 +91,11 @@ class ActAvatarDiT(nnx.Module):
         self, latents: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"], conditions: Conditions
     ) -> Float[Array, "B T H W C"]:
         """Velocity. `timesteps` are 1000 t per latent frame: 0 where the frame is clean."""
+        if not self.config.linear_guess:
+            return self._velocity(latents, timesteps, conditions)
+        return precondition(self._velocity, self._variance())(latents, timesteps, conditions)
+
+    def _velocity(self, latents: Array, timesteps: Array, conditions: Conditions) -> Array:
         x, time, modulation = self._embed(latents, timesteps, conditions)
 
         def body(tokens, layer):
@@ -102,12 +109,8 @@ class ActAvatarDiT(nnx.Module):
 
         # Between blocks [B, L, D]: of [B, T, P, D] the backward pass would keep a second copy, its frames side by side.
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])
-        tokens, _ = jax.lax.scan(rematerialised(body, self.config.remat), tokens, self._layers(conditions))
-        velocity = unpatchify(self.head(tokens.reshape(x.shape), time), latents.shape, self.config.patch)
-        if not self.config.linear_guess:
-            return velocity
-        known, deviation = gaussian_velocity(latents, timesteps / 1000, self._variance())
-        return known + deviation * velocity
+        tokens, _ = jax.lax.scan(rematerialised(body, self.execution.remat), tokens, self._layers(conditions))
+        return unpatchify(self.head(tokens.reshape(x.shape), time), latents.shape, self.config.patch)
 
     def text_attention(
         self, latents: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"], conditions: Conditions
@@ -117,6 +120,8 @@ class ActAvatarDiT(nnx.Module):
         Mean over heads and over the tokens of a latent frame. A diagnostic: each self-attention runs twice.
         """
         conditions = conditions if conditions.text is None else self.cache(conditions)
+        if self.config.linear_guess:
+            latents = gaussian_data(latents, timesteps / 1000, self._variance())
         x, _, modulation = self._embed(latents, timesteps, conditions)
 
         def body(x, layer):
@@ -130,14 +135,12 @@ class ActAvatarDiT(nnx.Module):
         """Video tokens [B, T, P, D], time embedding [B, T, D] and the blocks' modulation [B, T, 6, D]."""
         c = self.config
         latents, timesteps = constrain(latents, BATCH, SEQ), constrain(timesteps, BATCH, SEQ)
-        if c.linear_guess:
-            latents = gaussian_data(latents, timesteps / 1000, self._variance())
-        x = self.patch_embedding(patchify(latents, c.patch)).astype(c.dtype)
+        x = self.patch_embedding(patchify(latents, c.patch)).astype(self.execution.stream or self.execution.dtype)
         if conditions.frame_time is not None:
-            x = x + conditions.frame_time[None, :, None].astype(c.dtype)
+            x = x + conditions.frame_time[None, :, None].astype(x.dtype)
         if c.place:
             rows, columns = latents.shape[2] // c.patch[1], latents.shape[3] // c.patch[2]
-            x = x + self.place(place_sinusoids(rows, columns, c.freq_dim))[None, None].astype(c.dtype)
+            x = x + self.place(place_sinusoids(rows, columns, c.freq_dim))[None, None].astype(x.dtype)
         time = constrain(self.time_embedding(sinusoid(timesteps, c.freq_dim)), BATCH, SEQ)
         modulation = constrain(self.time_projection(nnx.silu(time)), BATCH, SEQ)
         return x, time, modulation.reshape(*timesteps.shape, 6, c.width)

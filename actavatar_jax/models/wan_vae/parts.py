@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from actavatar_jax.models.execution import Execution
+
 
 class Memory:
     """What causal layers hand from one chunk of frames to the next, in the order in which the layers run.
@@ -58,24 +60,28 @@ class CausalConv(nnx.Module):
     reaches past the chunk is all there is to remember.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, size: Sequence[int], *, dtype: str, rngs: nnx.Rngs):
+    def __init__(
+        self, in_channels: int, out_channels: int, size: Sequence[int], *, execution: Execution, rngs: nnx.Rngs
+    ):
         shape = (*size, in_channels, out_channels)
         self.kernel = nnx.Param(nnx.initializers.lecun_normal()(rngs.params(), shape))
         self.bias = nnx.Param(jnp.zeros((out_channels,)))
-        self.dtype = dtype
+        self.products = execution.products
 
     def __call__(self, x: Float[Array, "B T H W I"], memory: Memory) -> Float[Array, "B T H W O"]:
         B, T, H, W, _ = x.shape
         kt, kh, kw, I, O = self.kernel.shape  # noqa: E741
         # Of a whole video shorter than the kernel (an image), the oldest taps would only meet zeros.
         taps = max(1, min(kt, T)) if memory.whole else kt
-        kernel = jnp.moveaxis(self.kernel[-taps:].astype(self.dtype), 0, 3).reshape(kh, kw, I, taps * O)
+        dtype, precision = self.products.values()
+        kernel = jnp.moveaxis(self.kernel[-taps:].astype(dtype), 0, 3).reshape(kh, kw, I, taps * O)
         parts = jax.lax.conv_general_dilated(
-            x.astype(self.dtype).reshape(B * T, H, W, I),
+            x.astype(dtype).reshape(B * T, H, W, I),
             kernel,
             window_strides=(1, 1),
             padding=((kh // 2, kh // 2), (kw // 2, kw // 2)),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=precision,
         ).reshape(B, T, H, W, taps, O)
         # Tap j (0 is the oldest) of frame t belongs to output frame t + taps - 1 - j.
         total = sum(jnp.pad(parts[..., j, :], ((0, 0), (taps - 1 - j, j), (0, 0), (0, 0), (0, 0))) for j in range(taps))
@@ -102,13 +108,13 @@ class ChannelNorm(nnx.Module):
 class ResidualBlock(nnx.Module):
     """Norm, SiLU, causal 3x3x3 convolution, twice; the input is added, through a linear map if channels change."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, dtype: str, rngs: nnx.Rngs):
+    def __init__(self, in_channels: int, out_channels: int, *, execution: Execution, rngs: nnx.Rngs):
         self.norm1 = ChannelNorm(in_channels)
-        self.conv1 = CausalConv(in_channels, out_channels, (3, 3, 3), dtype=dtype, rngs=rngs)
+        self.conv1 = CausalConv(in_channels, out_channels, (3, 3, 3), execution=execution, rngs=rngs)
         self.norm2 = ChannelNorm(out_channels)
-        self.conv2 = CausalConv(out_channels, out_channels, (3, 3, 3), dtype=dtype, rngs=rngs)
+        self.conv2 = CausalConv(out_channels, out_channels, (3, 3, 3), execution=execution, rngs=rngs)
         if in_channels != out_channels:
-            self.shortcut = nnx.Linear(in_channels, out_channels, dtype=dtype, rngs=rngs)
+            self.shortcut = nnx.Linear(in_channels, out_channels, rngs=rngs, **execution.products)
 
     def __call__(self, x: Float[Array, "B T H W I"], memory: Memory) -> Float[Array, "B T H W O"]:
         y = self.conv1(jax.nn.silu(self.norm1(x)), memory)
@@ -119,10 +125,10 @@ class ResidualBlock(nnx.Module):
 class FrameAttention(nnx.Module):
     """One-head self-attention among the positions of each frame, never across time."""
 
-    def __init__(self, channels: int, *, dtype: str, rngs: nnx.Rngs):
+    def __init__(self, channels: int, *, execution: Execution, rngs: nnx.Rngs):
         self.norm = ChannelNorm(channels)
-        self.to_qkv = nnx.Linear(channels, 3 * channels, dtype=dtype, rngs=rngs)
-        self.proj = nnx.Linear(channels, channels, dtype=dtype, rngs=rngs)
+        self.to_qkv = nnx.Linear(channels, 3 * channels, rngs=rngs, **execution.products)
+        self.proj = nnx.Linear(channels, channels, rngs=rngs, **execution.products)
 
     def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B T H W C"]:
         B, T, H, W, C = x.shape
@@ -134,10 +140,10 @@ class FrameAttention(nnx.Module):
 class Middle(nnx.Module):
     """Residual block, attention, residual block at the coarsest resolution."""
 
-    def __init__(self, channels: int, *, dtype: str, rngs: nnx.Rngs):
-        self.before = ResidualBlock(channels, channels, dtype=dtype, rngs=rngs)
-        self.attention = FrameAttention(channels, dtype=dtype, rngs=rngs)
-        self.after = ResidualBlock(channels, channels, dtype=dtype, rngs=rngs)
+    def __init__(self, channels: int, *, execution: Execution, rngs: nnx.Rngs):
+        self.before = ResidualBlock(channels, channels, execution=execution, rngs=rngs)
+        self.attention = FrameAttention(channels, execution=execution, rngs=rngs)
+        self.after = ResidualBlock(channels, channels, execution=execution, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B T H W C"], memory: Memory) -> Float[Array, "B T H W C"]:
         return self.after(self.attention(self.before(x, memory)), memory)
@@ -146,11 +152,11 @@ class Middle(nnx.Module):
 class Downsample(nnx.Module):
     """Halves height and width by a convolution and, if `temporal`, then the frames after the first."""
 
-    def __init__(self, channels: int, temporal: bool, *, dtype: str, rngs: nnx.Rngs):
+    def __init__(self, channels: int, temporal: bool, *, execution: Execution, rngs: nnx.Rngs):
         padding = ((0, 1), (0, 1))  # right and bottom only
-        self.spatial = nnx.Conv(channels, channels, (3, 3), strides=2, padding=padding, dtype=dtype, rngs=rngs)
+        self.spatial = nnx.Conv(channels, channels, (3, 3), strides=2, padding=padding, rngs=rngs, **execution.products)
         if temporal:
-            self.temporal = CausalConv(channels, channels, (3, 1, 1), dtype=dtype, rngs=rngs)
+            self.temporal = CausalConv(channels, channels, (3, 1, 1), execution=execution, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B T H W C"], memory: Memory) -> Float[Array, "B t h w C"]:
         x = self.spatial(x)
@@ -170,10 +176,10 @@ class Downsample(nnx.Module):
 class Upsample(nnx.Module):
     """If `temporal`, two frames for each after the first; then doubles height and width."""
 
-    def __init__(self, channels: int, temporal: bool, *, dtype: str, rngs: nnx.Rngs):
+    def __init__(self, channels: int, temporal: bool, *, execution: Execution, rngs: nnx.Rngs):
         if temporal:
-            self.temporal = CausalConv(channels, 2 * channels, (3, 1, 1), dtype=dtype, rngs=rngs)
-        self.spatial = nnx.Conv(channels, channels, (3, 3), padding=1, dtype=dtype, rngs=rngs)
+            self.temporal = CausalConv(channels, 2 * channels, (3, 1, 1), execution=execution, rngs=rngs)
+        self.spatial = nnx.Conv(channels, channels, (3, 3), padding=1, rngs=rngs, **execution.products)
 
     def __call__(self, x: Float[Array, "B T H W C"], memory: Memory) -> Float[Array, "B t h w C"]:
         if hasattr(self, "temporal"):

@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.wan_vae import parts
 from actavatar_jax.models.wan_vae.parts import Memory
 from actavatar_jax.parallel.layout import spread_space
@@ -48,9 +49,13 @@ class VAEConfig:
     patch: int = 2
     latents_mean: tuple[float, ...] = WAN22_MEAN
     latents_std: tuple[float, ...] = WAN22_STD
-    dtype: str = "float32"
 
     sees_first_frame = False  # when it decodes
+
+    @property
+    def latent_channels(self) -> int:
+        """Numbers in a latent."""
+        return self.z_dim
 
     @property
     def stride(self) -> int:
@@ -88,13 +93,13 @@ class VAEConfig:
 class WanVAE(nnx.Module):
     """Encoder and decoder with the latents normalised per channel, as the diffusion model uses them."""
 
-    def __init__(self, config: VAEConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: VAEConfig, execution: Execution = Execution(), *, rngs: nnx.Rngs):  # noqa: B008 - frozen
         z = config.z_dim
         self.config = config
-        self.encoder = Encoder(config, rngs=rngs)
-        self.quant = nnx.Linear(2 * z, 2 * z, dtype=config.dtype, rngs=rngs)
-        self.post_quant = nnx.Linear(z, z, dtype=config.dtype, rngs=rngs)
-        self.decoder = Decoder(config, rngs=rngs)
+        self.encoder = Encoder(config, execution, rngs=rngs)
+        self.quant = nnx.Linear(2 * z, 2 * z, rngs=rngs, **execution.products)
+        self.post_quant = nnx.Linear(z, z, rngs=rngs, **execution.products)
+        self.decoder = Decoder(config, execution, rngs=rngs)
 
     def encode(self, pixels: Float[Array, "B F h w 3"]) -> Float[Array, "B T H W C"]:
         """Normalised posterior means of a whole video.
@@ -168,8 +173,8 @@ class WanVAE(nnx.Module):
 class Encoder(nnx.Module):
     """Patchified pixels -> features of 2 z channels."""
 
-    def __init__(self, config: VAEConfig, *, rngs: nnx.Rngs):
-        kinds = {"dtype": config.dtype, "rngs": rngs}
+    def __init__(self, config: VAEConfig, execution: Execution, *, rngs: nnx.Rngs):
+        kinds = {"execution": execution, "rngs": rngs}
         widths = [config.encoder_base * m for m in (1, *config.multipliers)]
         halvings = (*config.temporal_down, None)
         self.conv_in = parts.CausalConv(3 * config.patch**2, widths[0], (3, 3, 3), **kinds)
@@ -212,8 +217,8 @@ class EncoderStage(nnx.Module):
 class Decoder(nnx.Module):
     """Latents of z channels -> patchified pixels."""
 
-    def __init__(self, config: VAEConfig, *, rngs: nnx.Rngs):
-        kinds = {"dtype": config.dtype, "rngs": rngs}
+    def __init__(self, config: VAEConfig, execution: Execution, *, rngs: nnx.Rngs):
+        kinds = {"execution": execution, "rngs": rngs}
         widths = [config.decoder_base * m for m in (config.multipliers[-1], *reversed(config.multipliers))]
         doublings = (*reversed(config.temporal_down), None)
         self.conv_in = parts.CausalConv(config.z_dim, widths[0], (3, 3, 3), **kinds)

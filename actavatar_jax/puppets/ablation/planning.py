@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.puppets.ablation.rows import GROUPS, ROWS, Row
-from actavatar_jax.training.optimizer import to_steps
+from actavatar_jax.runs.resolve import to_steps
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from actavatar_jax import functional
 from actavatar_jax.diffusion.sampling import Sampling
 from actavatar_jax.errors import InputError
+from actavatar_jax.functional import Network
 from actavatar_jax.models.presets import ADAPTER
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.puppets import dataset
@@ -25,11 +26,12 @@ from actavatar_jax.puppets.ablation.planning import Run, part_of, plan_runs, sta
 from actavatar_jax.puppets.ablation.results import table
 from actavatar_jax.puppets.world.clips import World
 from actavatar_jax.puppets.world.script import make_script
-from actavatar_jax.runs import training
+from actavatar_jax.runs.exporting import write_model
+from actavatar_jax.runs.settings import chosen
 from actavatar_jax.storage.documents import write_json, write_text
-from actavatar_jax.training.settings import chosen
 from actavatar_jax.weights import folder as folders
-from data_pipelines.shards import dataset as shards
+from actavatar_jax.weights.initial import draw_leaves
+from data_pipelines.shards import find_datasets, open_dataset
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +107,10 @@ def renewed(source: Path, target: Path, leaves: str, seed: int = 0, **changes: A
     if not target.is_dir():
         stored = folders.load(source, "transformer", dtype="float32")
         kept = functional.split(functional.flatten(stored.params), leaves)[1]
-        model = dataclasses.replace(stored.config, **changes)
-        params = training.complete(model, functional.unflatten(kept), jax.random.key(seed))
-        training.write_model(target, str(source), model, params)
+        network = Network(stored.module, dataclasses.replace(stored.config, **changes))
+        wanted = functional.flatten(functional.abstract(network.module, network.config))
+        fresh = draw_leaves(network, wanted.keys() - kept.keys(), seed)
+        write_model(target, str(source), network.config, functional.unflatten(kept | fresh))
     return target
 
 
@@ -144,8 +147,8 @@ def check_base(config: ConfigDict, base: Path, own_backbone: bool) -> None:
         raise InputError(f"{base} has no trained backbone; make it: python launch/puppets.py --workdir {base}.")
     if not config.fresh:
         world = repr(World(**config.world))
-        for place in shards.find_datasets([base / "shards" / wording for wording in ("global", "structured")]):
-            if (theirs := shards.open_dataset(place).metadata.get("world")) != world:
+        for place in find_datasets([base / "shards" / wording for wording in ("global", "structured")]):
+            if (theirs := open_dataset(place).metadata.get("world")) != world:
                 raise InputError(f"The clips in {place} are of {theirs}, the ablation's are of {world}.")
     log_file = base / "backbone" / "metrics.jsonl"
     if own_backbone and log_file.is_file():  # a backbone that was carried here may have come without

@@ -23,6 +23,7 @@ from actavatar_jax.media.clock import floor_frames
 from actavatar_jax.models.patch_codec import PatchCodecConfig, fit_patch_codec
 from actavatar_jax.puppets.judge.network import JudgeConfig, PuppetJudge
 from actavatar_jax.puppets.judge.spoiling import frame_numbers, spoil
+from actavatar_jax.training.schedules import warmup_stable_decay
 
 TEMPERATURE = 0.1  # of the comparison of appearances
 WEIGHTS = {"actions": 1.0, "mouth": 16.0, "hands": 16.0, "look": 0.2}  # the squares are of numbers from 0 to 1
@@ -123,7 +124,8 @@ def fit_codec(pool: Pool, channels: int, clips: int = 16) -> Params:
 
 def make_optimizer(settings: Settings) -> optax.GradientTransformation:
     """Adam, warmed up, then along a cosine to zero."""
-    schedule = optax.warmup_cosine_decay_schedule(0, settings.learning_rate, settings.steps // 16, settings.steps)
+    steps, warmup = settings.steps, settings.steps // 16
+    schedule = warmup_stable_decay(settings.learning_rate, steps, warmup=warmup, decay=steps - warmup, shape="cosine")
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-3))
 
 

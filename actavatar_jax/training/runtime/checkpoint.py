@@ -101,11 +101,12 @@ class Checkpoints:
         except Exception as error:  # noqa: BLE001 - as in `restore`
             log.debug("The settings of the checkpoint of step %d cannot be read: %s", step, error)
 
-    def restore(self, state: TrainState, batches: grain.DatasetIterator) -> TrainState:
-        """The newest sound checkpoint in place of the fresh `state`, and `batches` moved to its place; else `state`.
+    def restore(self, state: TrainState, batches: grain.DatasetIterator) -> TrainState | None:
+        """`state` with the arrays of the newest sound checkpoint, and `batches` moved to its place; None without one.
 
-        Arrays come back in the shardings of `state`, whatever mesh wrote them. Damaged checkpoints newer than the one
-        that is used are renamed to `<step>.damaged`.
+        `state` may be abstract (`training.state.abstract_state`); its frozen half stays as it is. Arrays come back in
+        the shardings of `state`, whatever mesh wrote them. Damaged checkpoints newer than the one used are renamed
+        to `<step>.damaged`.
 
         Raises InputError when a checkpoint was written under other settings, and when there are some but none is sound.
         """
@@ -128,7 +129,7 @@ class Checkpoints:
                     f"None of the checkpoints in {self.folder} can be read (steps {', '.join(map(str, damaged))}; the "
                     f"last: {_first_line(damaged[min(damaged)])}); move that folder away to start anew."
                 )
-            return state
+            return None
         if damaged:
             log.warning("The run goes on from the checkpoint of step %d, the one before.", step)
             self._set_aside(damaged)

@@ -34,6 +34,8 @@ _CONFIG = {  # key of config.json -> ours
     "layer_norm_epsilon": "eps",
 }
 
+MATRICES = r"layers/(self_attn|ffn)/\w+/kernel"  # all that is large but the token embedding
+
 
 def diffusers(config: UMT5Config) -> Table:
     """transformers' `UMT5EncoderModel`, as in the `text_encoder` folder of a diffusers model."""

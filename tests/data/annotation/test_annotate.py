@@ -12,9 +12,8 @@ from PIL import Image
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.annotation import request as request_module
-from data_pipelines.annotation.annotate import annotate
-from data_pipelines.annotation.client import ChatClient, Server
+from data_pipelines.annotation import ChatClient, Server, annotate_clips
+from data_pipelines.annotation.request import PROMPT_VERSION
 from data_pipelines.table import Clip, Table, read_manifest
 from tests.data.chat_server import GOOD, ChatServer, Reply, says, says_json
 from tests.data.fakes import WordTokenizer, write_clip
@@ -25,7 +24,7 @@ def make_folder(root, clips, frames=50):
     for seed, (name, facts) in enumerate(clips.items()):
         if facts is not None:
             write_clip(root / "clips" / f"{name}.mp4", frames=frames, height=96, width=64, seed=seed)
-    table = Table.of([Clip(name, "test", f"{name}.mp4", facts=facts or {}) for name, facts in clips.items()])
+    table = Table.from_clips([Clip(name, "test", f"{name}.mp4", facts=facts or {}) for name, facts in clips.items()])
     table.write(root / "manifest.parquet")
     return root
 
@@ -33,7 +32,7 @@ def make_folder(root, clips, frames=50):
 def run(folder, server, *, parallel=4, tokenizer=None, **settings):
     settings = {"backoff": 0.01, "timeout": 5.0, "attempts": 2} | settings
     with ChatClient(Server(server.url, "omni", **settings)) as client:
-        return annotate(folder, client, parallel=parallel, tokenizer=tokenizer, progress=False)
+        return annotate_clips(folder, client, parallel=parallel, tokenizer=tokenizer, progress=False)
 
 
 def rows(folder):
@@ -169,7 +168,7 @@ def test_what_is_recorded(one):
     expected = {
         "accepted": True, "answers": 1, "answered_by": "omni-30b", "body_parts": ["hands", "head"], "confidence": 0.8,
         "fingerprint": "fp1", "idle": 0.0, "model": "omni", "phases": 2, "repairs": [], "seed": 5, "server": server.url,
-        "prompt_version": request_module.PROMPT_VERSION, "error": None,
+        "prompt_version": PROMPT_VERSION, "error": None,
     }  # fmt: skip
     assert {name: facts[name] for name in expected} == expected
     (line,) = map(json.loads, (one / "answers" / "a.jsonl").read_text().split("\n")[1:-1])
@@ -189,7 +188,7 @@ def test_other_questions_are_asked_anew(one, monkeypatch):
         write_clip(one / "clips" / "a.mp4", frames=50, height=96, width=64, seed=9)
         run(one, server)
         assert len(server.requests) == 3
-        monkeypatch.setattr("data_pipelines.annotation.annotate.PROMPT_VERSION", "next")
+        monkeypatch.setattr("data_pipelines.annotation.clip_annotator.PROMPT_VERSION", "next")
         run(one, server)
         assert len(server.requests) == 4
 
@@ -251,7 +250,7 @@ def test_prompts_that_came_with_the_video_are_kept(tmp_path):
 @pytest.mark.parametrize("caption", ["", "A man speaks."])
 def test_a_prompt_that_no_longer_holds_is_withdrawn(tmp_path, caption):
     folder = make_folder(tmp_path, {"a": {}})
-    Table.of([Clip("a", "test", "a.mp4", caption=caption)]).write(folder / "manifest.parquet")
+    Table.from_clips([Clip("a", "test", "a.mp4", caption=caption)]).write(folder / "manifest.parquet")
     with ChatServer(lambda *_: says_json()) as server:
         run(folder, server)
     with ChatServer(lambda *_: says("no")) as server:

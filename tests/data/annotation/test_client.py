@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from actavatar_jax.errors import InputError
-from data_pipelines.annotation import client as module
-from data_pipelines.annotation.client import ChatClient, Server
-from data_pipelines.annotation.schema import SCHEMA
-from data_pipelines.table.report import Skip
+from data_pipelines.annotation import ChatClient, Server
+from data_pipelines.annotation import client as chat
+from data_pipelines.annotation.schema import ANSWER_SCHEMA
+from data_pipelines.table import Skip
 from tests.data.chat_server import ChatServer, Reply, says
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "what happens?"}]}]
@@ -18,7 +18,7 @@ MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "what happens?
 
 def ask(server: ChatServer, **settings):
     with ChatClient(Server(server.url, "omni", **({"backoff": 0.01, "timeout": 5.0} | settings))) as client:
-        return client.ask(MESSAGES, SCHEMA)
+        return client.ask(MESSAGES, ANSWER_SCHEMA)
 
 
 def in_turn(*replies: Reply):
@@ -31,7 +31,7 @@ def test_a_request_is_what_the_protocol_says():
     (sent,) = server.requests
     assert sent["messages"] == MESSAGES and (sent["model"], sent["seed"], sent["temperature"]) == ("omni", 7, 0.0)
     assert sent["response_format"]["type"] == "json_schema"
-    assert sent["response_format"]["json_schema"]["schema"] == SCHEMA
+    assert sent["response_format"]["json_schema"]["schema"] == ANSWER_SCHEMA
     assert sent["modalities"] == ["text"] and "guided_json" not in sent
     assert server.headers[0]["Authorization"] == "Bearer secret"
     assert (answer.text, answer.finish, answer.model, answer.fingerprint) == ("hello", "stop", "omni-30b", "fp1")
@@ -77,7 +77,7 @@ def test_a_slow_server_takes_no_longer_than_allowed():
 
 
 def test_an_endless_answer_is_cut(monkeypatch):
-    monkeypatch.setattr(module, "LARGEST_BODY", 1000)
+    monkeypatch.setattr(chat, "LARGEST_BODY", 1000)
     with ChatServer(in_turn(says("x" * 5000))) as server, pytest.raises(Skip, match="longer than 1000 bytes"):
         ask(server, attempts=1)
 
@@ -111,25 +111,25 @@ def test_nobody_there_ends_the_run_after_a_while():
     with ChatServer(in_turn(says("x"))) as server:
         pass
     with ChatClient(Server(server.url, "omni", attempts=2, backoff=0.0)) as client:
-        for _ in range(module.GIVE_UP - 1):
+        for _ in range(chat.GIVE_UP - 1):
             with pytest.raises(Skip, match="refused"):
-                client.ask(MESSAGES, SCHEMA)
+                client.ask(MESSAGES, ANSWER_SCHEMA)
         with pytest.raises(InputError, match="10 requests in a row without an answer"):
-            client.ask(MESSAGES, SCHEMA)
+            client.ask(MESSAGES, ANSWER_SCHEMA)
 
 
 def test_an_answer_in_between_starts_the_count_again():
-    answered = module.GIVE_UP - 1
+    answered = chat.GIVE_UP - 1
     with (
         ChatServer(lambda request, number: says("ok") if number == answered else Reply(500)) as server,
         ChatClient(Server(server.url, "omni", attempts=1)) as client,
     ):
-        for number in range(module.GIVE_UP + 3):
+        for number in range(chat.GIVE_UP + 3):
             if number == answered:
-                client.ask(MESSAGES, SCHEMA)
+                client.ask(MESSAGES, ANSWER_SCHEMA)
             else:
                 with pytest.raises(Skip):
-                    client.ask(MESSAGES, SCHEMA)
+                    client.ask(MESSAGES, ANSWER_SCHEMA)
 
 
 def test_requests_keep_their_pace_and_run_side_by_side():
@@ -139,7 +139,7 @@ def test_requests_keep_their_pace_and_run_side_by_side():
         ThreadPoolExecutor(8) as pool,
     ):
         begun = time.monotonic()
-        answers = list(pool.map(lambda _: client.ask(MESSAGES, SCHEMA), range(8)))
+        answers = list(pool.map(lambda _: client.ask(MESSAGES, ANSWER_SCHEMA), range(8)))
         lasted = time.monotonic() - begun
     assert len(answers) == 8 and lasted < 1.6  # 8 x 0.4 s one after the other
     times = sorted(server.times)
@@ -149,7 +149,7 @@ def test_requests_keep_their_pace_and_run_side_by_side():
 @pytest.mark.parametrize("url", ["localhost:8000/v1", "http://[::1/v1", "ftp://here"])
 def test_an_address_that_is_none(url):
     with pytest.raises(InputError, match="no address"):
-        ChatClient(Server(url, "omni", attempts=1)).ask(MESSAGES, SCHEMA)
+        ChatClient(Server(url, "omni", attempts=1)).ask(MESSAGES, ANSWER_SCHEMA)
 
 
 def test_a_refusal_is_told_apart():

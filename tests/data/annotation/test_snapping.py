@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipelines.annotation.schema import SHORTEST_ACT, Act, Draft
-from data_pipelines.annotation.snapping import REACH, snap
+from data_pipelines.annotation.snapping import REACH, snap_borders
 
 SECONDS = 5.0
 
@@ -28,28 +28,28 @@ def motion(*rests, rate=25):
 
 
 def test_borders_go_to_the_rests_near_them():
-    snapped = snap(draft((0.0, 1.8), (1.8, 3.0), (3.4, 5.0)), motion(2.0, 3.2, 4.9), SECONDS)
+    snapped = snap_borders(draft((0.0, 1.8), (1.8, 3.0), (3.4, 5.0)), motion(2.0, 3.2, 4.9), SECONDS)
     assert borders(snapped) == [(0.0, 2.0), (2.0, 3.2), (3.2, 5.0)]
 
 
 def test_rests_further_off_move_nothing():
-    assert borders(snap(draft((0.5, 1.5)), motion(0.1, 2.0), SECONDS)) == [(0.5, 1.5)]
+    assert borders(snap_borders(draft((0.5, 1.5)), motion(0.1, 2.0), SECONDS)) == [(0.5, 1.5)]
 
 
 def test_of_two_rests_the_lower_one_wins_and_of_equal_ones_the_nearer():
     low = motion(1.8, 2.1)
-    assert borders(snap(draft((0.0, 2.0)), low, SECONDS)) == [(0.0, 2.1)]
+    assert borders(snap_borders(draft((0.0, 2.0)), low, SECONDS)) == [(0.0, 2.1)]
     times = (np.arange(125) + 0.5) / 25
-    assert borders(snap(draft((0.0, 2.0)), low + 0.1 * (np.abs(times - 2.1) < 0.1), SECONDS)) == [(0.0, 1.8)]
+    assert borders(snap_borders(draft((0.0, 2.0)), low + 0.1 * (np.abs(times - 2.1) < 0.1), SECONDS)) == [(0.0, 1.8)]
 
 
 def test_no_act_becomes_too_short():
-    assert borders(snap(draft((1.0, 1.7)), motion(1.2, 2.9), SECONDS)) == [(1.0, 1.7)]
+    assert borders(snap_borders(draft((1.0, 1.7)), motion(1.2, 2.9), SECONDS)) == [(1.0, 1.7)]
 
 
 @pytest.mark.parametrize("profile", [np.zeros(0), np.zeros(1), np.ones(2), motion(1.2, rate=1), np.ones(125)])
 def test_profiles_that_say_nothing_move_nothing(profile):
-    assert borders(snap(draft((1.0, 2.0)), profile, SECONDS)) == [(1.0, 2.0)]
+    assert borders(snap_borders(draft((1.0, 2.0)), profile, SECONDS)) == [(1.0, 2.0)]
 
 
 @settings(deadline=None, max_examples=300)
@@ -64,7 +64,7 @@ def test_what_holds_of_windows_still_holds(marks, speeds, touching):
     before = draft(*[(a / 10, b / 10) for a, b in pairs if b - a >= 6])
     if not before.acts:
         return
-    after = snap(before, np.array(speeds, float), SECONDS)
+    after = snap_borders(before, np.array(speeds, float), SECONDS)
     for old, new in zip(before.acts, after.acts, strict=True):
         assert abs(old.start - new.start) <= REACH + 1e-6 and abs(old.end - new.end) <= REACH + 1e-6
         assert new.end - new.start >= SHORTEST_ACT - 1e-6 and new.start >= 0 and new.end <= SECONDS

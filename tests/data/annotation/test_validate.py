@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_pipelines.annotation.checks import CHECKS
 from data_pipelines.annotation.client import Answer
+from data_pipelines.annotation.scene import Scene
 from data_pipelines.annotation.schema import SHORTEST_ACT
-from data_pipelines.annotation.validate import CHECKS, Scene, judge
+from data_pipelines.annotation.validate import judge_answer
 from tests.data.chat_server import GOOD
 from tests.data.fakes import WordTokenizer
 
@@ -36,9 +38,9 @@ def reasons(verdict):
 
 
 def test_a_good_answer_passes_untouched():
-    verdict = judge(answer(), SCENE)
+    verdict = judge_answer(answer(), SCENE)
     assert verdict.faults == () == verdict.repairs
-    assert verdict.draft.prompt().to_dict() == {
+    assert verdict.draft.to_prompt().to_dict() == {
         "base": GOOD["base"],
         "phases": [{key: phase[key] for key in ("start", "end", "action")} for phase in GOOD["phases"]],
     }
@@ -53,7 +55,7 @@ def test_a_good_answer_passes_untouched():
     ],
 )
 def test_prose_around_json_is_left_out(text):
-    verdict = judge(answer(text), SCENE)
+    verdict = judge_answer(answer(text), SCENE)
     assert verdict.repairs == ("prose",) and len(verdict.draft.acts) == 2
 
 
@@ -76,7 +78,7 @@ def test_prose_around_json_is_left_out(text):
     ],
 )
 def test_what_holds_no_usable_json(text, finish, reason):
-    assert reasons(judge(answer(text, finish), SCENE)) == {reason}
+    assert reasons(judge_answer(answer(text, finish), SCENE)) == {reason}
 
 
 @pytest.mark.parametrize(
@@ -95,30 +97,32 @@ def test_what_holds_no_usable_json(text, finish, reason):
     ],
 )
 def test_the_wrong_shape_names_the_place(changes):
-    verdict = judge(answer(**changes), SCENE)
+    verdict = judge_answer(answer(**changes), SCENE)
     assert reasons(verdict) == {"wrong shape"} and all(f.message.startswith("$") for f in verdict.faults)
 
 
 def test_small_slips_are_put_right():
-    verdict = judge(answer(phases=[act(2.04, 4.2, "She nods two times."), act(0.0, 1.96)]), SCENE)
+    verdict = judge_answer(answer(phases=[act(2.04, 4.2, "She nods two times."), act(0.0, 1.96)]), SCENE)
     assert windows(verdict) == [(0.0, 2.0), (2.0, 4.0)] and verdict.repairs == ("rounded", "clamped")
 
 
 def test_an_overlap_is_cut_in_the_middle():
-    verdict = judge(answer(phases=[act(0, 2), act(1.6, 4, "She nods two times.")]), SCENE)
+    verdict = judge_answer(answer(phases=[act(0, 2), act(1.6, 4, "She nods two times.")]), SCENE)
     assert windows(verdict) == [(0.0, 1.8), (1.8, 4.0)] and verdict.repairs == ("overlap",)
 
 
 @pytest.mark.parametrize("second", [(0.5, 1.5), (0.2, 2.4), (0.0, 2.0)])
 def test_an_act_inside_another_is_no_slip(second):
-    verdict = judge(answer(phases=[act(0, 2), act(*second, "She nods two times.")]), SCENE)
+    verdict = judge_answer(answer(phases=[act(0, 2), act(*second, "She nods two times.")]), SCENE)
     assert "overlapping windows" in reasons(verdict)
 
 
 def test_the_same_act_twice_in_a_row_is_one():
-    verdict = judge(answer(phases=[act(0, 1, speech="a"), act(1.2, 2, "She raises the right hand, slowly!")]), SCENE)
+    verdict = judge_answer(
+        answer(phases=[act(0, 1, speech="a"), act(1.2, 2, "She raises the right hand, slowly!")]), SCENE
+    )
     assert windows(verdict) == [(0.0, 2.0)] and verdict.repairs == ("merged",)
-    assert reasons(judge(answer(phases=[act(0, 1), act(3, 4)]), SCENE)) == {"duplicated action"}
+    assert reasons(judge_answer(answer(phases=[act(0, 1), act(3, 4)]), SCENE)) == {"duplicated action"}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +146,7 @@ def test_the_same_act_twice_in_a_row_is_one():
     ],
 )
 def test_what_cannot_be_is_turned_back(changes, reason):
-    verdict = judge(answer(json.dumps(GOOD | changes).replace("Infinity", "1e999")), SCENE)
+    verdict = judge_answer(answer(json.dumps(GOOD | changes).replace("Infinity", "1e999")), SCENE)
     assert reasons(verdict) == {reason}, verdict.faults
 
 
@@ -150,28 +154,28 @@ def test_what_cannot_be_is_turned_back(changes, reason):
     "base", ["The second woman from the left, in a later-medieval costume," + " calm" * 12 + " as before", GOOD["base"]]
 )
 def test_words_that_only_look_like_time(base):
-    found = judge(answer(base=base.replace("later-", "late ")), SCENE)
+    found = judge_answer(answer(base=base.replace("later-", "late ")), SCENE)
     assert found.draft is not None, found.faults
 
 
 def test_parts_out_of_sight():
     phases = [act(0, 1, "She crosses her legs and points."), act(1, 2, "She opens both palms widely.")]
-    assert judge(answer(phases=phases), SCENE).draft is not None
-    verdict = judge(answer(phases=phases), Scene(4.0, hidden=frozenset({"legs"})))
+    assert judge_answer(answer(phases=phases), SCENE).draft is not None
+    verdict = judge_answer(answer(phases=phases), Scene(4.0, hidden=frozenset({"legs"})))
     assert reasons(verdict) == {"invisible part"} and len(verdict.faults) == 1 and "legs" in verdict.faults[0].message
-    assert len(judge(answer(phases=phases), Scene(4.0, hidden=frozenset({"legs", "hands"}))).faults) == 2
+    assert len(judge_answer(answer(phases=phases), Scene(4.0, hidden=frozenset({"legs", "hands"}))).faults) == 2
 
 
 def test_acts_where_nothing_moves():
     motion = np.r_[np.full(50, 1.0), np.linspace(0.01, 0.02, 50)]  # hands move in the first two seconds only
     moving, still = act(0, 2), act(2.2, 3.2, "She lifts both arms high.", "arms")
-    assert judge(answer(phases=[moving]), Scene(4.0, motion)).draft is not None
-    verdict = judge(answer(phases=[moving, still]), Scene(4.0, motion))
+    assert judge_answer(answer(phases=[moving]), Scene(4.0, motion)).draft is not None
+    verdict = judge_answer(answer(phases=[moving, still]), Scene(4.0, motion))
     assert reasons(verdict) == {"no motion"} and "2.2-3.2" in verdict.faults[0].message
     nod = still | {"action": "She nods her head twice.", "body_part": "head"}  # which the profile does not measure
-    assert judge(answer(phases=[moving, nod]), Scene(4.0, motion)).draft is not None
+    assert judge_answer(answer(phases=[moving, nod]), Scene(4.0, motion)).draft is not None
     assert (
-        judge(answer(phases=[moving, still]), Scene(4.0, np.zeros(100))).draft is not None
+        judge_answer(answer(phases=[moving, still]), Scene(4.0, np.zeros(100))).draft is not None
     )  # no hands in sight at all
 
 
@@ -183,13 +187,13 @@ def test_texts_too_long_for_the_encoder():
     long = [
         act(i, i + 1, f"She {verb} the right hand" + " slowly" * 20) for i, verb in enumerate(("lifts", "turns", "has"))
     ]
-    assert judge(answer(phases=long), Scene(4.0, tokenizer=WordTokenizer())).draft is not None
-    assert reasons(judge(answer(phases=long), Scene(4.0, tokenizer=Letters()))) == {"too many tokens"}
+    assert judge_answer(answer(phases=long), Scene(4.0, tokenizer=WordTokenizer())).draft is not None
+    assert reasons(judge_answer(answer(phases=long), Scene(4.0, tokenizer=Letters()))) == {"too many tokens"}
 
 
 def test_the_end_of_a_clip_is_rounded_up():
-    assert judge(answer(phases=[act(0, 4)]), Scene(3.96)).draft is not None
-    assert windows(judge(answer(phases=[act(0, 4.1)]), Scene(3.96))) == [(0.0, 4.0)]
+    assert judge_answer(answer(phases=[act(0, 4)]), Scene(3.96)).draft is not None
+    assert windows(judge_answer(answer(phases=[act(0, 4.1)]), Scene(3.96))) == [(0.0, 4.0)]
 
 
 times = st.one_of(st.floats(-2, 8), st.integers(-3, 200), st.floats(0, 4).map(lambda t: round(t, 1)))
@@ -203,11 +207,11 @@ actions = st.sampled_from(
 @given(st.lists(st.builds(act, times, times, actions, parts), min_size=1, max_size=6), st.booleans())
 def test_what_is_accepted_keeps_all_rules(phases, moving):
     motion = np.abs(np.sin(np.arange(100) / 7.0)) if moving else None
-    verdict = judge(answer(phases=phases), Scene(4.0, motion))
+    verdict = judge_answer(answer(phases=phases), Scene(4.0, motion))
     assert (verdict.draft is None) == bool(verdict.faults)
     if verdict.draft is not None:
         acts = verdict.draft.acts
-        verdict.draft.prompt().check(4.0)
+        verdict.draft.to_prompt().check(4.0)
         assert not [fault for check in CHECKS[:5] for fault in check(verdict.draft, Scene(4.0))]
         for one in acts:
             assert one.start >= 0 and one.end <= 4.0 and one.end - one.start >= SHORTEST_ACT - 1e-6

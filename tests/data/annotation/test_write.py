@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from actavatar_jax.errors import InputError
-from data_pipelines.annotation.client import ChatClient, Server
-from data_pipelines.annotation.write import write_prompt
+from data_pipelines.annotation import ChatClient, Server, write_prompt
 from tests.data.chat_server import GOOD, ChatServer, Reply, says, says_json
 
 

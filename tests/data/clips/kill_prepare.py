@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from data_pipelines.clips.prepare import prepare
+from data_pipelines.clips import prepare_clips
 from tests.data.forks import in_child, tree
 
 
@@ -33,7 +33,7 @@ def main(video_dir: Path, work_dir: Path) -> int:
 
 
 def run(video_dir: Path, clip_dir: Path) -> None:
-    prepare(video_dir, clip_dir, min_frames=10, min_side=32, progress=False)
+    prepare_clips(video_dir, clip_dir, min_frames=10, min_side=32, progress=False)
 
 
 def kill_before_rename(step: int) -> None:

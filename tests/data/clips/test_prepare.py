@@ -15,20 +15,19 @@ import pytest
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.image import fit_image
 from actavatar_jax.media.video import load_video, probe
-from data_pipelines.clips import prepare as module
-from data_pipelines.clips.prepare import prepare
-from data_pipelines.filters import quality, shots
-from data_pipelines.selection.selection import DEFAULTS, Rules
-from data_pipelines.table import Clip, Table, read_manifest
-from data_pipelines.table.extras import extra
-from data_pipelines.table.steps import Step, run_step
+from data_pipelines.clips import make, prepare_clips
+from data_pipelines.filters.quality import MeasureQuality
+from data_pipelines.filters.shots import measure_shots
+from data_pipelines.selection.failures import find_failures
+from data_pipelines.selection.ruleset import DEFAULT_RULES, RuleSet
+from data_pipelines.table import Clip, Step, Table, import_extra, read_manifest, run_step
 from tests.data.fakes import combs, write_clip, write_interlaced
 
 HEIGHT, WIDTH = 64, 96
 
 
 def run(videos, clips, **settings):
-    return prepare(videos, clips, **({"min_frames": 10, "min_side": 32, "progress": False} | settings))
+    return prepare_clips(videos, clips, **({"min_frames": 10, "min_side": 32, "progress": False} | settings))
 
 
 def rows_by_source(clips):
@@ -44,9 +43,9 @@ def rows_by_source(clips):
 
 def rejected(clips):
     """{last part of a source: reason, or None} by what the default rules of stage 1 say of the time base."""
-    rules = [rule for rule in Rules.load(DEFAULTS / "stage1.yaml").rules if rule.column.startswith("prepare.")]
+    rules = [rule for rule in RuleSet.load(DEFAULT_RULES / "stage1.yaml").rules if rule.column.startswith("prepare.")]
     table = read_manifest(clips)
-    failures = zip(table.column("source"), Rules(tuple(rules)).apply(table), strict=True)
+    failures = zip(table.column("source"), find_failures(RuleSet(tuple(rules)), table), strict=True)
     return {Path(source).name: failure and failure[0] for source, failure in failures}
 
 
@@ -146,7 +145,7 @@ def test_what_other_steps_found_stays(videos, tmp_path):
 
 
 def test_an_interrupted_run_goes_on(videos, tmp_path, monkeypatch):
-    clips, write, calls = tmp_path / "clips", module.write_video, []
+    clips, write, calls = tmp_path / "clips", make.write_video, []
 
     def interrupted(path, frames, audio):
         calls.append(path)
@@ -156,7 +155,7 @@ def test_an_interrupted_run_goes_on(videos, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         write(path, frames, audio)
 
-    monkeypatch.setattr(module, "write_video", interrupted)
+    monkeypatch.setattr(make, "write_video", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(videos, clips)
     assert len(list((clips / "clips").glob("*.mp4"))) == 1
@@ -257,7 +256,7 @@ def irregular(seed, start, count):
 def test_clicks_stay_with_flashes(tmp_path, name, times, audio_start, turn, start, end):
     images, audio = flashes_and_clicks(times, audio_start=audio_start)
     source = make_video(tmp_path / name, images, times, audio, audio_start, turn)
-    Table.of([Clip("c", "test", str(source), start, end)]).write(tmp_path / "t.parquet")
+    Table.from_clips([Clip("c", "test", str(source), start, end)]).write(tmp_path / "t.parquet")
     assert run(tmp_path / "t.parquet", tmp_path / "clips").counts() == {"made": 1}
     (row,) = rows_by_source(tmp_path / "clips").values()
     assert row["slot_error_ms"] <= 20 and row["rotation"] == (0 if turn is None else probe(source).rotation)
@@ -299,7 +298,7 @@ def test_a_stretch_shows_what_the_video_shows_then(tmp_path):
         Clip("late", "test", "v.mp4", 12.0, 14.0),
         Clip("over", "test", "v.mp4", 9.0, 14.0),
     ]
-    Table.of(rows).write(tmp_path / "t.parquet")
+    Table.from_clips(rows).write(tmp_path / "t.parquet")
     (tmp_path / "v.txt").write_text("The whole video.")
     assert run(tmp_path / "t.parquet", tmp_path / "clips").counts() == {"made": 3, "skipped: unreadable": 1}
     rows = {clip.id: clip for clip in read_manifest(tmp_path / "clips")}
@@ -319,7 +318,7 @@ def test_a_row_that_changes_is_done_again(tmp_path):
     clip = Clip("c", "test", "v.mp4", caption="A man.")
 
     def counts(**changes):
-        Table.of([Clip(**{**vars(clip), **changes})]).write(tmp_path / "t.parquet")
+        Table.from_clips([Clip(**{**vars(clip), **changes})]).write(tmp_path / "t.parquet")
         return run(tmp_path / "t.parquet", tmp_path / "clips").counts()
 
     assert counts() == {"made": 1} and counts() == {"kept": 1}
@@ -382,7 +381,7 @@ def numbers(frames, top, left):
 
 def trimmed(folder, clip, **settings):
     """(row, video or None) of one clip of a table, in `folder`."""
-    Table.of([clip]).write(folder / "t.parquet")
+    Table.from_clips([clip]).write(folder / "t.parquet")
     run(folder / "t.parquet", folder / "clips", **({"trim": True} | settings))
     (row,) = rows_by_source(folder / "clips").values()
     path = folder / "clips" / "clips" / f"{clip.id}.mp4"
@@ -412,8 +411,8 @@ def test_a_film_becomes_its_longest_shot_without_borders(film, tmp_path):
     assert windows == [(name, pytest.approx(a), pytest.approx(b)) for name, a, b in expected]
 
     (clip,) = read_manifest(tmp_path / "clips")
-    assert shots.measure(clip, tmp_path / "clips")["cuts"] == 0
-    assert quality.Quality(None)(clip, tmp_path / "clips")["black_border"] == 0
+    assert measure_shots(clip, tmp_path / "clips")["cuts"] == 0
+    assert MeasureQuality(None)(clip, tmp_path / "clips")["black_border"] == 0
 
 
 def test_trimming_stays_inside_the_stretch_and_the_crop_of_a_table(film, tmp_path):
@@ -446,7 +445,7 @@ def test_whatever_runs_it_trims_to_the_same_bytes(film, tmp_path):
         Clip("b", "test", str(film), 1.2, 3.6, crop),
         Clip("c", "test", str(film), 1.5, 1.7),
     ]
-    Table.of(rows).write(tmp_path / "t.parquet")
+    Table.from_clips(rows).write(tmp_path / "t.parquet")
     made = []
     for name, settings in {"inline": {"workers": 0}, "two": {"workers": 2}, "beam": {"runner": "beam"}}.items():
         folder = tmp_path / name
@@ -497,7 +496,7 @@ def test_black_clips_keep_their_size_and_flicker_has_no_shot(tmp_path):
 
 def test_trimming_without_its_package_is_one_sentence(videos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "scenedetect", None)
-    extra.cache_clear()
+    import_extra.cache_clear()
     with pytest.raises(InputError, match=r'this needs scenedetect: pip install "actavatar-jax\[data\]"'):
         run(videos, tmp_path / "clips", trim=True)
     assert not (tmp_path / "clips").exists()

@@ -7,9 +7,12 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from data_pipelines.filters import MODELS, faces, pose, sync
-from data_pipelines.filters.models import load, run
-from data_pipelines.table.steps import Step
+from data_pipelines.filters import MODELS
+from data_pipelines.filters.faces import DETECTOR_SIDE, detect_faces
+from data_pipelines.filters.models import load_model, run_model
+from data_pipelines.filters.pose import PERSON_SHAPES, PERSON_SIDE, POSE_SHAPES, Landmarker, _tools
+from data_pipelines.filters.sync import AUDIO_SHAPES, VIDEO_SHAPES
+from data_pipelines.table import Step
 from launch import bench
 from tests.data import full_models, tiny_models
 from tests.data.fakes import make_clips
@@ -28,7 +31,7 @@ def paths(models, tmp_path_factory):
     for name, model in models.items():
         onnx.save(model, folder / f"{name}.onnx")
     yield {name: folder / f"{name}.onnx" for name in models}
-    for cache in (load, pose._tools):  # hundreds of megabytes that no other test needs
+    for cache in (load_model, _tools):  # hundreds of megabytes that no other test needs
         cache.cache_clear()
     for path in folder.iterdir():
         path.unlink()
@@ -77,7 +80,7 @@ def test_the_script_writes_whole_files_under_the_names_of_the_filters(tmp_path, 
     full_models.main(tmp_path / "new")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["syncnet_audio.onnx"]
     assert "syncnet_audio.onnx: 5.66 M parameters, 0.24 G multiply-adds" in capsys.readouterr().out
-    load(tmp_path / "new" / "syncnet_audio.onnx", *sync.AUDIO)
+    load_model(tmp_path / "new" / "syncnet_audio.onnx", *AUDIO_SHAPES)
 
 
 def test_sizes_are_those_of_the_layers():
@@ -92,8 +95,8 @@ def test_sizes_are_those_of_the_layers():
 
 @pytest.mark.parametrize("height, width", [(720, 1280), (1280, 720), (512, 512), (352, 640), (200, 900)])
 def test_there_is_one_face_in_the_middle_of_every_picture(height, width, paths):
-    (box,) = faces.detect(noise(height, width, 3), paths["face"])
-    pixels = max(height, width) / faces.SIDE if max(height, width) > faces.SIDE else 1
+    (box,) = detect_faces(noise(height, width, 3), paths["face"])
+    pixels = max(height, width) / DETECTOR_SIDE if max(height, width) > DETECTOR_SIDE else 1
     assert box[2:] == pytest.approx(full_models.FACE * pixels, rel=0.01)
     # Half a cell of 32 pixels where their number is odd, and another half for what fills up the last cell.
     assert box[:2] + box[2:] / 2 == pytest.approx([width / 2, height / 2], abs=32 * pixels)
@@ -101,19 +104,19 @@ def test_there_is_one_face_in_the_middle_of_every_picture(height, width, paths):
 
 def test_syncnet_gives_finite_features_that_follow_its_input(paths):
     for name, layout, windows in (
-        ("syncnet_video", sync.VIDEO, noise(2, 3, 5, 224, 224)),
-        ("syncnet_audio", sync.AUDIO, noise(2, 1, 13, 20)),
+        ("syncnet_video", VIDEO_SHAPES, noise(2, 3, 5, 224, 224)),
+        ("syncnet_audio", AUDIO_SHAPES, noise(2, 1, 13, 20)),
     ):
-        (features,) = run(load(paths[name], *layout), windows.astype(np.float32))
+        (features,) = run_model(load_model(paths[name], *layout), windows.astype(np.float32))
         assert features.shape == (2, 1024) and np.isfinite(features).all()
         assert 1e-3 < np.abs(features[0] - features[1]).max() < 1e6
 
 
 @pytest.mark.parametrize("height, width", [(720, 1280), (640, 480)])
 def test_one_person_is_found_with_points_all_over(height, width, paths):
-    landmarker = pose.Landmarker(paths["person"], paths["pose"])
+    landmarker = Landmarker(paths["person"], paths["pose"])
     points = landmarker(noise(height, width, 3))
-    scale = max(height, width) / pose.PERSON_SIDE
+    scale = max(height, width) / PERSON_SIDE
     left, top, right, bottom = landmarker.box / scale
     assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx(full_models.PERSON, abs=1)
     assert (right - left, bottom - top) == pytest.approx(full_models.PERSON_SIZE, rel=0.01)
@@ -124,12 +127,12 @@ def test_one_person_is_found_with_points_all_over(height, width, paths):
 
 
 @pytest.mark.parametrize(
-    "name, size, layout", [("person", (1, 3, 640, 640), pose.PERSON), ("pose", (1, 3, 384, 288), pose.POSE)]
+    "name, size, layout", [("person", (1, 3, 640, 640), PERSON_SHAPES), ("pose", (1, 3, 384, 288), POSE_SHAPES)]
 )
 def test_answers_depend_on_the_picture(name, size, layout, paths):
     """A constant answer could be computed once and for all, and would then cost nothing."""
-    session, picture = load(paths[name], *layout), noise(*size)
-    answers = (run(session, values.astype(np.float32)) for values in (picture, 255 - picture))
+    session, picture = load_model(paths[name], *layout), noise(*size)
+    answers = (run_model(session, values.astype(np.float32)) for values in (picture, 255 - picture))
     for one, other in zip(*answers, strict=True):
         assert np.isfinite(one).all() and (one != other).any()
 

@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from data_pipelines.filters import MODELS, STEPS, make_steps, text_area
-from data_pipelines.filters.models import load
-from data_pipelines.filters.run import filter_clips
-from data_pipelines.table import Clip, Table, read_manifest
-from data_pipelines.table.extras import extra
-from data_pipelines.table.report import Report
-from data_pipelines.table.steps import run_step
+from data_pipelines.filters import FILTERS, MODELS, filter_clips, make_steps
+from data_pipelines.filters.models import load_model
+from data_pipelines.filters.text_area import INPUTS, OUTPUTS
+from data_pipelines.table import Clip, StepReport, Table, import_extra, read_manifest, run_step
 from tests.data import tiny_models
 from tests.data.fakes import write_clip
 
@@ -36,7 +33,7 @@ def clip_dir(tmp_path):
 
 
 def table(*ids):
-    return Table.of(Clip(i, "corpus", f"{i}.mp4") for i in ids)
+    return Table.from_clips(Clip(i, "corpus", f"{i}.mp4") for i in ids)
 
 
 def test_the_models_made_here_are_all_that_the_filters_know(models):
@@ -48,7 +45,7 @@ def test_without_models_nothing_fails_and_is_called_not_available(clip_dir):
     for step in make_steps():
         clips = run_step(step, clips, clip_dir, workers=0, progress=False)
         assert clips.column(f"{step.name}.error") == [None], clips.column(f"{step.name}.detail")
-    assert [name for name in STEPS if clips.data.schema.get_field_index(f"{name}.available") >= 0] == [
+    assert [name for name in FILTERS if clips.data.schema.get_field_index(f"{name}.available") >= 0] == [
         "quality",
         *NEED_MODELS,
     ]
@@ -59,7 +56,7 @@ def test_without_models_nothing_fails_and_is_called_not_available(clip_dir):
 def test_every_clip_ends_with_columns_or_one_reason(clip_dir, models):
     clips = table("a", "silent", "broken", "missing")
     for step in make_steps(models=models):
-        report = Report(step.name)
+        report = StepReport(step.name)
         clips = run_step(step, clips, clip_dir, workers=0, progress=False, report=report)
         assert sum(report.counts().values()) == 4
         errors = dict(zip(clips.column("id"), clips.column(f"{step.name}.error"), strict=True))
@@ -140,18 +137,18 @@ def test_a_broken_model_or_another_one_is_refused_before_any_clip(name, models, 
 
 def test_a_model_of_the_same_kind_for_another_size_is_refused(models):
     for inputs, outputs in (
-        (((None, 1, None, None),), text_area.OUTPUTS),
-        (text_area.INPUTS, ((None, 2, None, None),)),
+        (((None, 1, None, None),), OUTPUTS),
+        (INPUTS, ((None, 2, None, None),)),
     ):
         with pytest.raises(InputError, match=r"text\.onnx: it (takes|gives) \[any, \d, any, any\]; accepted"):
-            load(models / "text.onnx", inputs, outputs)
+            load_model(models / "text.onnx", inputs, outputs)
 
 
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "rtmlib", None)
-    extra.cache_clear()
+    import_extra.cache_clear()
     with pytest.raises(InputError, match=r'rtmlib: pip install "actavatar-jax\[data\]"'):
-        extra("rtmlib")
+        import_extra("rtmlib")
 
 
 def test_columns_are_plain_values(clip_dir, models):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from data_pipelines.filters import gestures, pose
-from data_pipelines.filters.camera import Camera
+from data_pipelines.filters.camera import CameraMotion
+from data_pipelines.filters.gestures import HANDS, SHOULDERS, measure_gestures
+from data_pipelines.filters.pose import Landmarker
 from tests.data import tiny_models
 
 HEIGHT, WIDTH, FRAMES, FPS = 720, 1280, 125, 25
@@ -23,7 +24,7 @@ def person(amplitude=(0.0, 0.0), hands_at=450, noise=1.0, confidence=0.8, active
     points[:, 13:17, 1] = 1500  # legs below the picture
     time = np.arange(frames) / fps
     swing = np.sin(2 * np.pi * time) * ((time >= active[0]) & (time < active[1]))
-    for hand, side, size in zip(gestures.HANDS, (1, -1), amplitude, strict=True):
+    for hand, side, size in zip(HANDS, (1, -1), amplitude, strict=True):
         points[:, hand, 0] = 640 + side * 150 + swing[:, None] * size * SHOULDER
         points[:, hand, 1] = hands_at
         points[:, hand, 2] = confidence
@@ -35,7 +36,7 @@ def invented(confidence=0.8):
     """Only head and shoulders are in the picture; below it hands are made up anew in every frame."""
     points = person(hands_at=HEIGHT + 150, noise=1.0, confidence=confidence)
     rng = np.random.default_rng(1)
-    for hand in gestures.HANDS:
+    for hand in HANDS:
         points[:, hand, :2] += np.cumsum(rng.normal(0, 20, (FRAMES, 1, 2)), 0)
         points[:, hand, 1] = np.maximum(points[:, hand, 1], HEIGHT + 5)
     return points
@@ -55,8 +56,8 @@ def score(points, gate=True):
     if not gate:  # everything counts as seen: all points sure, in a picture without an end
         points = points + np.array([1e5, 1e5, 0])
         points[..., 2] = 1
-        return gestures.measure(points, 10**6, 10**6, FPS)["score"]
-    return gestures.measure(points, HEIGHT, WIDTH, FPS)["score"]
+        return measure_gestures(points, 10**6, 10**6, FPS)["score"]
+    return measure_gestures(points, HEIGHT, WIDTH, FPS)["score"]
 
 
 def test_with_the_gate_gestures_rank_above_rest_and_invented_hands_get_nothing():
@@ -71,14 +72,14 @@ def test_without_the_gate_hands_outside_of_the_picture_win():
 
 
 def test_the_profile_shows_a_gesture_that_the_mean_hides():
-    row = gestures.measure(SITUATIONS["at the end"], HEIGHT, WIDTH, FPS)
+    row = measure_gestures(SITUATIONS["at the end"], HEIGHT, WIDTH, FPS)
     assert row["score"] < 0.35 and len(row["profile"]) == 50
     profile = np.array(row["profile"])
     assert profile[41:49].mean() > 0.5 > 0.2 > profile[:39].max()
 
 
 def test_speed_is_that_of_the_faster_hand_in_shoulder_widths_per_second():
-    row = gestures.measure(person((0.1, 0.25), noise=0), HEIGHT, WIDTH, FPS)
+    row = measure_gestures(person((0.1, 0.25), noise=0), HEIGHT, WIDTH, FPS)
     assert row["speed"] == pytest.approx(4 * 0.25, rel=0.05)  # four times the amplitude in each second
     assert row["hand_visible"] == 1 and row["leg_visible"] == 0
     assert row["score"] == pytest.approx(row["speed"])
@@ -87,7 +88,7 @@ def test_speed_is_that_of_the_faster_hand_in_shoulder_widths_per_second():
 
 def test_half_the_frame_rate_is_the_same_speed():
     fast, slow = person((0.25, 0.25), noise=0), person((0.25, 0.25), noise=0, frames=63, fps=12.5)
-    speeds = [gestures.measure(p, HEIGHT, WIDTH, f)["speed"] for p, f in ((fast, 25), (slow, 12.5))]
+    speeds = [measure_gestures(p, HEIGHT, WIDTH, f)["speed"] for p, f in ((fast, 25), (slow, 12.5))]
     assert speeds[0] == pytest.approx(speeds[1], rel=0.1)
 
 
@@ -95,21 +96,21 @@ def test_half_the_frame_rate_is_the_same_speed():
 def test_neither_size_nor_camera_changes_the_speed(scale, pan):
     points = person((0.2, 0.2), noise=0)
     moved = points * [scale, scale, 1] + np.stack([np.arange(FRAMES) * pan / FPS, *np.zeros((2, FRAMES))], -1)[:, None]
-    speeds = [gestures.measure(p, HEIGHT, WIDTH, FPS) for p in (points, moved)]
+    speeds = [measure_gestures(p, HEIGHT, WIDTH, FPS) for p in (points, moved)]
     assert speeds[0]["speed"] == pytest.approx(speeds[1]["speed"])
     assert speeds[1]["torso_speed"] == pytest.approx(abs(pan) / SHOULDER / scale, abs=1e-9)
 
 
 def test_one_wild_frame_is_smoothed_away():
     points = person(noise=0)
-    points[60, gestures.HANDS[0], 0] += 300
+    points[60, HANDS[0], 0] += 300
     assert score(points) == 0
 
 
 def test_hands_count_only_while_they_are_shown():
     points = person((0.25, 0.25), noise=0)
-    points[50:, np.ravel(gestures.HANDS), 1] = HEIGHT + 1
-    row = gestures.measure(points, HEIGHT, WIDTH, FPS)
+    points[50:, np.ravel(HANDS), 1] = HEIGHT + 1
+    row = measure_gestures(points, HEIGHT, WIDTH, FPS)
     assert row["hand_visible"] == pytest.approx(50 / 124, abs=0.02)
     assert row["score"] == pytest.approx(row["speed"] * row["hand_visible"])
     assert row["profile"][-1] is None and row["profile"][0] is not None
@@ -118,9 +119,9 @@ def test_hands_count_only_while_they_are_shown():
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_without_shoulders_or_time_there_is_no_motion(frames):
     points = person((0.2, 0.2))[:frames]
-    assert gestures.measure(points, HEIGHT, WIDTH, FPS)["score"] >= 0
-    points[:, gestures.SHOULDERS, 2] = 0
-    row = gestures.measure(points, HEIGHT, WIDTH, FPS)
+    assert measure_gestures(points, HEIGHT, WIDTH, FPS)["score"] >= 0
+    points[:, SHOULDERS, 2] = 0
+    row = measure_gestures(points, HEIGHT, WIDTH, FPS)
     assert row["score"] == 0 and row["head_speed"] is None and row["torso_speed"] is None
 
 
@@ -131,13 +132,13 @@ def textured(height=180, width=320):
 
 def watch(background_step=0, person_step=0):
     """The camera's speed over 2 s; both steps in pixels per sample."""
-    camera, wall, body = Camera(), textured(), textured()[:, ::-1]
+    camera, wall, body = CameraMotion(), textured(), textured()[:, ::-1]
     points = np.zeros((133, 3))
     points[:4] = [[80, 40, 1], [240, 40, 1], [80, 170, 1], [240, 170, 1]]
     for index in range(10):
         frame = wall[:, index * background_step :][:, :320].copy()
         frame[30:, 50:270] = body[30:, 50 + index * person_step :][:, :220]  # most of the picture
-        camera.see(frame, points)
+        camera.add_frame(frame, points)
     return camera.speed()
 
 
@@ -147,9 +148,9 @@ def test_a_moving_camera_is_told_from_a_moving_person():
 
 
 def test_a_plain_wall_says_nothing_of_the_camera():
-    camera = Camera()
+    camera = CameraMotion()
     for _ in range(3):
-        camera.see(np.full((90, 160, 3), 128, np.uint8), np.zeros((133, 3)))
+        camera.add_frame(np.full((90, 160, 3), 128, np.uint8), np.zeros((133, 3)))
     assert camera.speed() is None
 
 
@@ -163,21 +164,21 @@ def dwpose(tmp_path_factory):
 def test_the_person_is_found_and_both_models_get_their_order_of_channels(dwpose):
     blue = np.zeros((320, 320, 3), np.uint8)
     blue[..., 2] = 200
-    points = pose.Landmarker(*dwpose)(blue)
+    points = Landmarker(*dwpose)(blue)
     assert points[:, :2] == pytest.approx(np.tile(np.array(tiny_models.PERSON) / 2, (133, 1)), abs=1)
     assert (points[:, 2] > 0.7).all()
-    red = pose.Landmarker(*dwpose)(np.ascontiguousarray(blue[..., ::-1]))  # no person: the whole picture is one
+    red = Landmarker(*dwpose)(np.ascontiguousarray(blue[..., ::-1]))  # no person: the whole picture is one
     assert red[:, :2] == pytest.approx(np.full((133, 2), 160), abs=1)
     assert (red[:, 2] < 0.3).all()
 
 
 def test_each_clip_is_detected_afresh(dwpose):
     blue = np.full((320, 320, 3), [0, 0, 200], np.uint8)
-    first, second = pose.Landmarker(*dwpose), pose.Landmarker(*dwpose)
+    first, second = Landmarker(*dwpose), Landmarker(*dwpose)
     first(blue)
     assert second.index == 0 and second.box is None
 
 
 def test_swapped_models_are_refused(dwpose):
     with pytest.raises(InputError, match=r"(person|pose)\.onnx"):
-        pose.Landmarker(dwpose[1], dwpose[0])
+        Landmarker(dwpose[1], dwpose[0])

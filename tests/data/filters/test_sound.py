@@ -7,10 +7,10 @@ import pytest
 
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE
 from actavatar_jax.media.video import write_video
-from data_pipelines.filters import sync, voice
-from data_pipelines.filters.run import filter_clips
-from data_pipelines.table import Clip, read_manifest
-from data_pipelines.table.report import Skip
+from data_pipelines.filters import filter_clips
+from data_pipelines.filters.sync import SHIFT, make_sync_step, measure_shifts
+from data_pipelines.filters.voice import CHUNK, detect_speech_by_pitch, detect_speech_by_silero
+from data_pipelines.table import Clip, Skip, read_manifest
 from tests.data import tiny_models
 from tests.data.fakes import make_clips
 
@@ -29,38 +29,38 @@ def noise(loudness=0.1):
 
 @pytest.mark.parametrize("pitch", [80, 120, 240, 380])
 def test_a_periodic_sound_is_voiced(pitch):
-    assert voice.by_pitch(tone(pitch)).mean() > 0.95
+    assert detect_speech_by_pitch(tone(pitch)).mean() > 0.95
 
 
 @pytest.mark.parametrize("sound", [noise(), noise(0.0), tone(120, 1e-4)])
 def test_noise_and_what_cannot_be_heard_is_not(sound):
-    assert voice.by_pitch(sound).mean() < 0.05
+    assert detect_speech_by_pitch(sound).mean() < 0.05
 
 
 def test_pauses_between_words_belong_to_speech_and_long_ones_do_not():
     short, long = tone(120), tone(120)
     short[SAMPLE_RATE : SAMPLE_RATE + SAMPLE_RATE // 5] = 0
     long[SAMPLE_RATE : 2 * SAMPLE_RATE] = 0
-    assert voice.by_pitch(short).mean() > 0.95
-    assert voice.by_pitch(long).mean() == pytest.approx(2 / 3, abs=0.05)
+    assert detect_speech_by_pitch(short).mean() > 0.95
+    assert detect_speech_by_pitch(long).mean() == pytest.approx(2 / 3, abs=0.05)
 
 
 def test_quiet_talk_behind_a_loud_voice_does_not_count():
     mixed = tone(120)
     mixed[SAMPLE_RATE:] *= 0.01
-    assert voice.by_pitch(mixed).mean() == pytest.approx(1 / 3, abs=0.05)
+    assert detect_speech_by_pitch(mixed).mean() == pytest.approx(1 / 3, abs=0.05)
 
 
 def test_shorter_than_one_piece_is_no_failure():
-    assert voice.by_pitch(tone(120)[:300]).shape == (1,)
+    assert detect_speech_by_pitch(tone(120)[:300]).shape == (1,)
 
 
 def test_silero_gets_its_state_back_and_all_of_the_sound(tmp_path):
     pytest.importorskip("onnxruntime")
     model = tiny_models.voice(tmp_path / "voice.onnx")
-    samples = tone(120)[: 10 * voice.CHUNK + 100]
-    samples[4 * voice.CHUNK : 6 * voice.CHUNK] = 0
-    speech = voice.by_silero(samples, model)
+    samples = tone(120)[: 10 * CHUNK + 100]
+    samples[4 * CHUNK : 6 * CHUNK] = 0
+    speech = detect_speech_by_silero(samples, model)
     # The model is silent in its first chunk, when nothing was returned to it yet; chunk 4 still sees a little of 3.
     assert speech.tolist() == [False, True, True, True, True, False, True, True, True, True, True]
 
@@ -87,7 +87,7 @@ def talker(folder, late=0, frames=75, face=True):
 def listening(tmp_path_factory):
     for package in ("onnxruntime", "cv2", "python_speech_features"):
         pytest.importorskip(package)
-    return sync.step(tiny_models.all_models(tmp_path_factory.mktemp("models")))
+    return make_sync_step(tiny_models.all_models(tmp_path_factory.mktemp("models")))
 
 
 @pytest.mark.parametrize("late", [0, 3, -4])
@@ -109,8 +109,8 @@ def test_no_face_and_too_little_time_are_reasons(listening, tmp_path):
 def test_the_best_shift_has_the_smallest_distance():
     heard = RNG.standard_normal((60, 8)).astype(np.float32)
     seen = np.roll(heard, -5, 0)
-    distances = sync.fit(seen, heard)
-    assert distances.argmin() - sync.SHIFT == 5 and len(distances) == 31
+    distances = measure_shifts(seen, heard)
+    assert distances.argmin() - SHIFT == 5 and len(distances) == 31
 
 
 # ---- where filters run

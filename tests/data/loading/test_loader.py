@@ -15,11 +15,8 @@ import pytest
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.loading.loader import make_loader
-from data_pipelines.loading.synthetic import SyntheticSource, make_synthetic_loader
-from data_pipelines.shards import dataset as shards
-from data_pipelines.shards.buckets import Bucket
-from data_pipelines.shards.encode import encode
+from data_pipelines.loading import SyntheticSource, make_loader, make_synthetic_loader
+from data_pipelines.shards import Bucket, encode_clips, find_datasets, open_dataset
 from tests.data.fakes import TEXT_DIM, FakeEncoders, make_clips
 
 
@@ -32,7 +29,7 @@ def shard_dir(tmp_path_factory):
     (root / "videos" / "a.json").write_text(json.dumps({"base": "A man.", "phases": phases}))
     clips = make_clips(root, {"a": (31, 64, 96), "b": (20, 96, 64), "c": (38, 64, 96)})
     settings = {"frames": 9, "buckets": "32x64,64x32", "records_per_shard": 2, "progress": False}
-    encode(clips, root / "shards", FakeEncoders(), **settings)
+    encode_clips(clips, root / "shards", FakeEncoders(), **settings)
     return root / "shards"
 
 
@@ -169,7 +166,7 @@ def corpora(shard_dir, tmp_path_factory):
     """Two shard folders: `shard_dir`, and one of 3 records in the bucket 32x64."""
     root = tmp_path_factory.mktemp("second")
     clips = make_clips(root, {"d": (27, 64, 96)})
-    encode(clips, root / "shards", FakeEncoders(), frames=9, buckets="32x64,64x32", progress=False)
+    encode_clips(clips, root / "shards", FakeEncoders(), frames=9, buckets="32x64,64x32", progress=False)
     return [shard_dir, root / "shards"]
 
 
@@ -183,7 +180,7 @@ def shares(dataset, batches):
 
 def belongs_to(folder):
     """Latents of the records in a shard folder."""
-    found = [shards.open_dataset(path) for path in shards.find_datasets([folder])]
+    found = [open_dataset(path) for path in find_datasets([folder])]
     return {dataset.source[i]["latents"].tobytes() for dataset in found for i in range(len(dataset.source))}
 
 
@@ -267,7 +264,7 @@ def test_wrong_weights_are_refused(corpora):
 
 def test_dropout_is_one_draw_of_four_cases(shard_dir):
     drop = {"text_drop": 0.1, "audio_drop": 0.2, "both_drop": 0.3}
-    empty = shards.open_dataset(shard_dir / "32x64x9").empty_prompt.embeds
+    empty = open_dataset(shard_dir / "32x64x9").empty_prompt.embeds
     cases = np.zeros((2, 2), int)
     for sample in by_index(take(loader(shard_dir / "32x64x9", batch_size=50, **drop), 12)).values():
         text_gone = bool(np.array_equal(sample["text"][: len(empty)], empty) and not sample["text"][len(empty) :].any())
@@ -309,7 +306,7 @@ def test_memory_of_records_is_used_again():
     script = """
 import resource, sys
 if sys.argv[1] == "keep":
-    from data_pipelines.table.memory import keep_freed_memory
+    from data_pipelines.loading.memory import keep_freed_memory
     keep_freed_memory()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):

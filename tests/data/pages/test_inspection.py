@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from actavatar_jax.errors import InputError
-from data_pipelines.pages import charts
-from data_pipelines.pages.inspection import inspect, spread
-from data_pipelines.shards.encode import encode
+from data_pipelines.pages import inspect_folder
+from data_pipelines.pages.charts import draw_histogram, draw_timeline
+from data_pipelines.pages.page import pick_spread
+from data_pipelines.shards import encode_clips
 from data_pipelines.table import read_manifest
 from tests.data.fakes import FakeEncoders, make_clips
 
@@ -74,7 +75,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def page_of(folder, out, **settings):
-    inspect(folder, out, **settings)
+    inspect_folder(folder, out, **settings)
     reader = Reader(out.read_text())
     reader.text = " ".join(reader.text.split())
     for picture in reader.all("img"):
@@ -112,7 +113,11 @@ def test_a_clip_folder(clips, tmp_path):
 
 
 def test_samples_are_spread_over_the_clips(clips, tmp_path):
-    assert spread("abcdefgh", 3) == ["a", "c", "f"] and spread("ab", 3) == ["a", "b"] and spread("", 3) == []
+    assert (
+        pick_spread("abcdefgh", 3) == ["a", "c", "f"]
+        and pick_spread("ab", 3) == ["a", "b"]
+        and pick_spread("", 3) == []
+    )
     page = page_of(clips, tmp_path / "page.html", samples=2)
     assert "2 samples a-" in page.text and len(page.all("img")) == 6
 
@@ -129,7 +134,7 @@ def test_a_clip_that_is_gone_is_said_to_be(clips, tmp_path):
 
 
 def test_a_shard_folder(clips, tmp_path):
-    encode(
+    encode_clips(
         clips, tmp_path / "shards", FakeEncoders(), frames=9, buckets="32x64,64x32", records_per_shard=2, progress=False
     )
     page = page_of(tmp_path / "shards", tmp_path / "page.html", samples=4)
@@ -145,14 +150,14 @@ def test_a_shard_folder(clips, tmp_path):
 
 
 def test_reasons_of_the_encoding_are_shown(clips, tmp_path):
-    encode(clips, tmp_path / "shards", FakeEncoders(), frames=21, buckets="32x64", progress=False)
+    encode_clips(clips, tmp_path / "shards", FakeEncoders(), frames=21, buckets="32x64", progress=False)
     assert "Left out by encode too short 2" in page_of(tmp_path / "shards", tmp_path / "page.html").text
 
 
 def test_other_folders_are_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(InputError, match="neither a clip folder"):
-            inspect(folder, tmp_path / "page.html")
+            inspect_folder(folder, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 
 
@@ -161,18 +166,18 @@ def heights(svg):
 
 
 def test_histograms_count_every_value():
-    svg = charts.histogram([0, 0, 0, 0, 12, 23.99])
+    svg = draw_histogram([0, 0, 0, 0, 12, 23.99])
     assert heights(svg) == [60, 15, 15]
     assert re.findall(r">([0-9.]+)</text>", svg) == ["0", "23.99", "0"]
-    assert heights(charts.histogram([5, 5])) == [60]  # no spread
-    assert heights(charts.histogram([7])) == [60]
+    assert heights(draw_histogram([5, 5])) == [60]  # no spread
+    assert heights(draw_histogram([7])) == [60]
 
 
 def test_timelines_keep_overlapping_windows_apart():
-    svg = charts.timeline([(0.0, 2.0, "a"), (1.0, 3.0, "b"), (2.0, 4.0, "c <")], 4.0)
+    svg = draw_timeline([(0.0, 2.0, "a"), (1.0, 3.0, "b"), (2.0, 4.0, "c <")], 4.0)
     windows = re.findall(r'<rect class="phase" x="([0-9.]+)" y="(\d+)" width="([0-9.]+)"', svg)
     assert windows == [("0.0", "0", "120.0"), ("60.0", "16", "120.0"), ("120.0", "0", "120.0")]
     assert "<title>c &lt;</title>" in svg and "polyline" not in svg
-    curve = re.search(r'points="([^"]*)"', charts.timeline([], 2.0, [0.0, None, 2.0, 1.0])).group(1)
+    curve = re.search(r'points="([^"]*)"', draw_timeline([], 2.0, [0.0, None, 2.0, 1.0])).group(1)
     assert curve == "30.0,24.0 150.0,2.0 210.0,13.0"
-    assert "polyline" in charts.timeline([], 2.0, [0.0, 0.0]) and "polyline" not in charts.timeline([], 2.0, [None])
+    assert "polyline" in draw_timeline([], 2.0, [0.0, 0.0]) and "polyline" not in draw_timeline([], 2.0, [None])

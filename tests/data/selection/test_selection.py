@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from actavatar_jax.errors import InputError
-from data_pipelines.selection.selection import DEFAULTS, Rules, select
+from data_pipelines.selection import select_clips
+from data_pipelines.selection.ruleset import DEFAULT_RULES, RuleSet
 from data_pipelines.table import Clip, Table, read_manifest
 
 GOOD = {
@@ -38,7 +39,7 @@ GOOD = {
 
 def clip_dir(path, **clips):
     """A clip folder of clips that stage 1 takes, but for the facts given by id."""
-    Table.of(Clip(i, "folder", f"{i}.mp4", facts=GOOD | facts) for i, facts in clips.items()).write(
+    Table.from_clips(Clip(i, "folder", f"{i}.mp4", facts=GOOD | facts) for i, facts in clips.items()).write(
         path / "manifest.parquet"
     )
     return path
@@ -77,7 +78,7 @@ def chosen(folder, stage=1):
 )
 def test_each_threshold_of_stage_1(tmp_path, column, inside, outside, reason):
     folder = clip_dir(tmp_path, a={column: inside}, b={column: outside})
-    report = select(folder, 1)
+    report = select_clips(folder, 1)
     assert chosen(folder) == {"a": None, "b": reason}
     assert report.counts() == {"selected": 1, f"skipped: {reason}": 1}
     assert json.loads((folder / "stage1.json").read_text())["total"] == 2
@@ -90,7 +91,7 @@ def test_the_first_failed_rule_is_the_reason(tmp_path):
         b={"sync.confidence": 1.25},
         c={"prepare.error": "unreadable", "probe.seconds": 1.0},
     )
-    report = select(folder, 1)
+    report = select_clips(folder, 1)
     assert chosen(folder) == {"a": "not one face", "b": "lips do not follow the sound", "c": "not prepared"}
     assert [outcome.detail for outcome in report.outcomes] == [
         "faces.tracks is 3, not == 1",
@@ -104,7 +105,7 @@ def test_without_a_value_hard_rules_fail_and_soft_ones_pass(tmp_path):
     deaf = {"sync.available": False, "sync.confidence": None, "sync.offset": None}
     broken = {"sync.error": "too short", "sync.confidence": None, "sync.offset": None}
     folder = clip_dir(tmp_path, a=away, b=deaf, c=broken, d={"voice.fraction": None}, e={"shots.cuts": None})
-    report = select(folder, 1)
+    report = select_clips(folder, 1)
     assert chosen(folder) == {
         "a": None,
         "b": "sync: not available",
@@ -125,21 +126,21 @@ def test_a_step_that_ran_without_any_result_is_not_one_that_never_ran(tmp_path):
     table.with_step("sync", {i: {"available": False, "version": "1"} for i in "ab"}).write(
         tmp_path / "manifest.parquet"
     )
-    assert select(tmp_path, 1).counts() == {"skipped: sync: not available": 2}
+    assert select_clips(tmp_path, 1).counts() == {"skipped: sync: not available": 2}
 
     table.write(tmp_path / "manifest.parquet")
     before = (tmp_path / "manifest.parquet").read_bytes()
     with pytest.raises(InputError, match=r"sync\.confidence, which nothing has made; run `filter`"):
-        select(tmp_path, 1)
+        select_clips(tmp_path, 1)
     assert (tmp_path / "manifest.parquet").read_bytes() == before
     with pytest.raises(InputError, match="run `select --stage 1`"):
-        select(tmp_path, 2)
+        select_clips(tmp_path, 2)
 
-    softened = yaml.safe_load((DEFAULTS / "stage1.yaml").read_text())
+    softened = yaml.safe_load((DEFAULT_RULES / "stage1.yaml").read_text())
     for rule in softened["rules"]:
         rule["kind"] = "soft"
     (tmp_path / "soft.yaml").write_text(yaml.safe_dump(softened))
-    report = select(tmp_path, 1, tmp_path / "soft.yaml")
+    report = select_clips(tmp_path, 1, tmp_path / "soft.yaml")
     assert report.counts() == {"selected": 2} and report.notes["sync: not run"] == 2
 
 
@@ -154,17 +155,17 @@ def test_the_best_of_a_group_of_copies_stays(tmp_path):
         d={"duplicates.picture": far, "duplicates.sound": sound},
         e={"duplicates.picture": one, "duplicates.sound": sound, "quality.score": 0.9, "shots.cuts": 2},
     )
-    report = select(folder, 1)
+    report = select_clips(folder, 1)
     assert chosen(folder) == {"a": "duplicate", "b": None, "c": None, "d": None, "e": "a cut inside"}
     assert report.outcomes[0].detail == "the same as b, which is better"
     table = read_manifest(folder)
     unknown = [None if i in "ab" else score for i, score in zip("abcde", table.column("quality.score"), strict=True)]
     table.with_columns({"quality.score": unknown}).write(folder / "manifest.parquet")
-    select(folder, 1)
+    select_clips(folder, 1)
     assert chosen(folder)["a"] is None  # as good as `b` by every column: the first id
 
     (tmp_path / "keep.yaml").write_text(yaml.safe_dump({"rules": [cuts_rule()]}))
-    select(folder, 1, tmp_path / "keep.yaml")
+    select_clips(folder, 1, tmp_path / "keep.yaml")
     assert chosen(folder) == {"a": None, "b": None, "c": None, "d": None, "e": "a cut inside"}
 
 
@@ -178,9 +179,9 @@ def test_stage_2_takes_moving_hands_from_stage_1(tmp_path):
         d=moving | {"motion.camera": 0.2},
         e=moving | {"probe.has_audio": False},
     )
-    select(folder, 1)
+    select_clips(folder, 1)
     first = read_manifest(folder)
-    select(folder, 2)
+    select_clips(folder, 2)
     assert chosen(folder, 2) == {
         "a": None,
         "b": "little movement",
@@ -192,7 +193,7 @@ def test_stage_2_takes_moving_hands_from_stage_1(tmp_path):
     assert set(second.names) - set(first.names) == {"stage2", "stage2.reason", "stage2.detail"}
     assert all(second.column(name) == first.column(name) for name in first.names)
     before = (folder / "manifest.parquet").read_bytes()
-    select(folder, 2)
+    select_clips(folder, 2)
     assert (folder / "manifest.parquet").read_bytes() == before
 
 
@@ -221,14 +222,14 @@ def cuts_rule(**changed):
 def test_rules_files_with_faults_are_refused(tmp_path, text, message):
     (tmp_path / "rules.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
-        select(clip_dir(tmp_path, a={}), 1, tmp_path / "rules.yaml")
+        select_clips(clip_dir(tmp_path, a={}), 1, tmp_path / "rules.yaml")
     assert "stage1" not in read_manifest(tmp_path).names
 
 
 def test_other_wrong_input_is_refused(tmp_path):
     with pytest.raises(InputError, match="stage 3: accepted are 1 and 2"):
-        select(clip_dir(tmp_path, a={}), 3)
+        select_clips(clip_dir(tmp_path, a={}), 3)
     with pytest.raises(InputError, match="cannot be read"):
-        Rules.load(tmp_path / "missing.yaml")
+        RuleSet.load(tmp_path / "missing.yaml")
     with pytest.raises(InputError, match=r"no manifest\.parquet"):
-        select(tmp_path / "nothing", 1)
+        select_clips(tmp_path / "nothing", 1)

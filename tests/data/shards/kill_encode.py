@@ -12,8 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from data_pipelines.shards import dataset as shards
-from data_pipelines.shards.encode import commit, encode
+from data_pipelines.shards import array_records, commit_shards, encode_clips
 from data_pipelines.table import Table, read_manifest
 from tests.data.fakes import FakeEncoders
 from tests.data.forks import in_child, tree
@@ -56,14 +55,14 @@ def main(clip_dir: Path, work_dir: Path, scenario: str) -> int:
 
 
 def run(clip_dir: Path, shard_dir: Path) -> None:
-    encode(clip_dir, shard_dir, FakeEncoders(), **SETTINGS)
+    encode_clips(clip_dir, shard_dir, FakeEncoders(), **SETTINGS)
     assert "tensorflow" not in sys.modules
 
 
 def share(clip_dir: Path, shard_dir: Path) -> None:
     for index in range(2):
-        encode(clip_dir, shard_dir, FakeEncoders(), process=(index, 2), **SETTINGS)
-    commit(clip_dir, shard_dir)
+        encode_clips(clip_dir, shard_dir, FakeEncoders(), process=(index, 2), **SETTINGS)
+    commit_shards(clip_dir, shard_dir)
 
 
 def encoded(shard_dir: Path) -> set[str]:
@@ -86,11 +85,11 @@ def kill_before(step: int) -> None:
 
         return call
 
-    class Writer(shards.ArrayRecordWriter):
-        write = armed(shards.ArrayRecordWriter.write)
-        close = armed(shards.ArrayRecordWriter.close)
+    class Writer(array_records.ArrayRecordWriter):
+        write = armed(array_records.ArrayRecordWriter.write)
+        close = armed(array_records.ArrayRecordWriter.close)
 
-    shards.ArrayRecordWriter = Writer
+    array_records.ArrayRecordWriter = Writer
     os.replace = armed(os.replace)
     os.unlink = armed(os.unlink)
     Path.rename = armed(Path.rename)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actavatar_jax.errors import InputError
-from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
+from data_pipelines.shards import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
 
 
 def test_default_sizes_are_of_one_area_and_come_in_both_directions():

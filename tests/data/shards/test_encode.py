@@ -11,11 +11,18 @@ import pytest
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.video import load_video
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.clips.prepare import prepare
-from data_pipelines.loading.synthetic import SyntheticSource
-from data_pipelines.shards import dataset as shards
-from data_pipelines.shards.buckets import Bucket
-from data_pipelines.shards.encode import commit, cut_windows, encode
+from data_pipelines.clips import prepare_clips
+from data_pipelines.loading import SyntheticSource
+from data_pipelines.shards import (
+    BFLOAT16,
+    Bucket,
+    commit_shards,
+    deserialize_record,
+    encode_clips,
+    open_dataset,
+    serialize_record,
+)
+from data_pipelines.shards.clip_encoder import cut_windows
 from data_pipelines.table import read_manifest
 from tests.data.fakes import FakeEncoders, WordTokenizer, make_clips, write_clip
 
@@ -25,7 +32,7 @@ SIZES = "32x64,64x32"
 
 def run(clips, shard_dir, encoders=None, **settings):
     settings = {"frames": 9, "buckets": SIZES, "records_per_shard": 2, "progress": False} | settings
-    return encode(clips, shard_dir, encoders or FakeEncoders(), **settings)
+    return encode_clips(clips, shard_dir, encoders or FakeEncoders(), **settings)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -42,7 +49,7 @@ def clips(tmp_path):
 
 
 def records(folder):
-    dataset = shards.open_dataset(folder)
+    dataset = open_dataset(folder)
     return [dataset.source[i] for i in range(len(dataset.source))], dataset
 
 
@@ -57,11 +64,11 @@ def test_records_are_the_windows_of_the_clips(clips, tmp_path):
     second, encoders = found[1], FakeEncoders()
     clip = next((clips / "clips").glob("a-*.mp4"))
     video = load_video(clip, size=(32, 64))
-    np.testing.assert_array_equal(second["latents"], encoders.video(video.frames[9:18]).astype(shards.BFLOAT16))
+    np.testing.assert_array_equal(second["latents"], encoders.video(video.frames[9:18]).astype(BFLOAT16))
     np.testing.assert_array_equal(
         second["audio_feats"], encoders.audio(video.audio[9 * 640 : 18 * 640], 9).astype(np.float16)
     )
-    assert second["latents"].shape == (3, 2, 4, 3) and second["latents"].dtype == shards.BFLOAT16
+    assert second["latents"].shape == (3, 2, 4, 3) and second["latents"].dtype == BFLOAT16
 
     prompt = StructuredPrompt.load(clip.with_suffix(".json")).window(
         0.36, 0.72
@@ -80,17 +87,17 @@ def test_records_are_the_windows_of_the_clips(clips, tmp_path):
     assert dataset.metadata["encoders"] == encoders.fingerprint() and dataset.metadata["fps"] == 25
     np.testing.assert_array_equal(dataset.empty_prompt.tokens, [1])
     np.testing.assert_array_equal(
-        dataset.empty_prompt.embeds, encoders.text([StructuredPrompt("")])[0][0, :1].astype(shards.BFLOAT16)
+        dataset.empty_prompt.embeds, encoders.text([StructuredPrompt("")])[0][0, :1].astype(BFLOAT16)
     )
 
 
 def test_a_record_is_always_the_same_bytes():
     """Protobuf would order the fields differently in every process."""
     source = SyntheticSource(Bucket(32, 64, 9), channels=2, text_dim=4, audio_layers=1, audio_dim=2)
-    data = shards.serialize(source[3])
+    data = serialize_record(source[3])
     names = sorted(name.encode() for name in source[3])
     assert names == sorted(names, key=data.find) and all(name in data for name in names)
-    read = shards.deserialize(data)
+    read = deserialize_record(data)
     assert all(np.array_equal(read[name], value) for name, value in source[3].items() if name != "clip")
 
 
@@ -131,7 +138,7 @@ def test_finished_clips_are_not_encoded_again(clips, tmp_path):
     write_clip(tmp_path / "videos" / "aa.mp4", 10)  # between two others, so that records move between shards
     (tmp_path / "videos" / "b.txt").write_text("A woman.")
     (tmp_path / "videos" / "c.mp4").unlink()
-    prepare(tmp_path / "videos", clips, min_frames=5, min_side=32, progress=False)
+    prepare_clips(tmp_path / "videos", clips, min_frames=5, min_side=32, progress=False)
     assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 1, "made": 2}
     run(clips, tmp_path / "fresh")
     assert without_report(tmp_path / "shards") == without_report(tmp_path / "fresh")
@@ -163,11 +170,11 @@ def test_slices_end_with_the_bytes_of_one_process(tmp_path, count):
     encoders = [FakeEncoders() for _ in range(count)]
     for index in reversed(range(count)):
         with pytest.raises(InputError, match=r"nothing to commit|not to be committed"):
-            commit(clips, tmp_path / "many")
+            commit_shards(clips, tmp_path / "many")
         report = run(clips, tmp_path / "many", encoders[index], process=(index, count))
         assert len(report.outcomes) == len(range(index, 4, count))
     assert sum(part.calls for part in encoders) == 5  # windows of all clips
-    assert commit(clips, tmp_path / "many").counts() == {"made": 4}
+    assert commit_shards(clips, tmp_path / "many").counts() == {"made": 4}
     assert without_report(tmp_path / "many") == without_report(tmp_path / "one")
     assert not (tmp_path / "many" / ".staged").exists()
 
@@ -182,7 +189,7 @@ def test_slices_of_different_runs_are_never_put_together(clips, tmp_path):
     run(clips, tmp_path / "shards", process=(1, 3), stride_frames=3)
     assert slices() == ["slice-1-of-3.json"]
     with pytest.raises(InputError, match=r"0/3, 2/3"):
-        commit(clips, tmp_path / "shards")
+        commit_shards(clips, tmp_path / "shards")
 
     for index in range(2):
         run(clips, tmp_path / "shards", process=(index, 2))
@@ -195,13 +202,13 @@ def test_slices_of_different_runs_are_never_put_together(clips, tmp_path):
     with pytest.raises(RuntimeError):
         run(clips, tmp_path / "shards", Breaking(), process=(0, 2))
     with pytest.raises(InputError, match="0/2 has ended"):  # not what that slice had done before
-        commit(clips, tmp_path / "shards")
+        commit_shards(clips, tmp_path / "shards")
 
     run(clips, tmp_path / "shards", process=(0, 2))
     table = read_manifest(clips)
     table.with_columns({"stage1": [True] * 3}).write(clips / "manifest.parquet")
     with pytest.raises(InputError, match="manifest has changed"):
-        commit(clips, tmp_path / "shards")
+        commit_shards(clips, tmp_path / "shards")
     with pytest.raises(InputError, match="accepted are 0/2 to 1/2"):
         run(clips, tmp_path / "shards", process=(2, 2))
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from data_pipelines.table.steps import run_step
+from data_pipelines.table import run_step
 from tests.data.table.trivial_step import ARITHMETIC, synthetic
 
 RUNNERS = {

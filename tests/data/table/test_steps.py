@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from actavatar_jax.errors import InputError
-from data_pipelines.table import Clip, Table, read_manifest
-from data_pipelines.table.report import Report, Skip
-from data_pipelines.table.steps import _journalled, _run_chunk, clip_state, run_step
+from data_pipelines.table import Clip, Skip, StepReport, Table, clip_state, read_manifest, run_step
+from data_pipelines.table.journals import read_rows
+from data_pipelines.table.steps import measure_chunk
 from tests.data.table.trivial_step import ARITHMETIC, Counting, Step, constant_state, synthetic
 
 QUIET = {"progress": False}
@@ -24,7 +24,7 @@ def calls(log: Path) -> list[str]:
 
 
 def test_every_clip_has_its_columns_and_one_outcome(tmp_path):
-    report = Report("")
+    report = StepReport("")
     table = run_step(ARITHMETIC, synthetic(200), tmp_path, workers=0, report=report, **QUIET)
     rows = {clip.id: clip.facts for clip in table}
     assert rows["c000002"]["arithmetic.third"] == 2 / 3 and rows["c000002"]["arithmetic.profile"] == [0.2, 0.2]
@@ -55,25 +55,27 @@ def test_only_what_changed_is_measured_again(tmp_path):
     step = Step("counting", Counting(log), state=constant_state)
     table = run_step(step, table, tmp_path, workers=0, **QUIET)
     first = (tmp_path / "manifest.parquet").read_bytes()
-    report = Report("")
+    report = StepReport("")
     run_step(step, table, tmp_path, workers=0, report=report, **QUIET)
     assert len(calls(log)) == 4 and report.counts() == {"kept": 4}
     assert (tmp_path / "manifest.parquet").read_bytes() == first
     clips = [clip for clip in table if clip.id != "c000003"] + [Clip("c000009", "synthetic", "9.mp4")]
     clips[1] = Clip(**{**vars(clips[1]), "source": "changed.mp4"})
-    report = Report("")
-    run_step(step, Table.of(clips), tmp_path, workers=0, report=report, **QUIET)
+    report = StepReport("")
+    run_step(step, Table.from_clips(clips), tmp_path, workers=0, report=report, **QUIET)
     assert calls(log) == ["c000000", "c000001", "c000001", "c000002", "c000003", "c000009"]
     assert report.counts() == {"kept": 2, "made": 2}
-    run_step(Step("counting", Counting(log), "2", constant_state), Table.of(clips), tmp_path, workers=0, **QUIET)
+    run_step(
+        Step("counting", Counting(log), "2", constant_state), Table.from_clips(clips), tmp_path, workers=0, **QUIET
+    )
     assert len(calls(log)) == 10
 
 
 def test_clips_that_are_not_wanted_keep_what_they_have(tmp_path):
-    log, report = tmp_path / "log", Report("")
+    log, report = tmp_path / "log", StepReport("")
     settings = {"workers": 0, "report": report, **QUIET}
     table = run_step(Step("counting", Counting(log), state=constant_state), synthetic(2), tmp_path, workers=0, **QUIET)
-    table = Table.of([*table, *list(synthetic(6))[2:]])
+    table = Table.from_clips([*table, *list(synthetic(6))[2:]])
     changed = Step("counting", Counting(log), "2", constant_state)
     table = run_step(changed, table, tmp_path, only=lambda clip: clip.id in ("c000001", "c000004"), **settings)
     assert calls(log) == ["c000000", "c000001", "c000001", "c000004"]
@@ -106,7 +108,7 @@ def test_a_killed_run_loses_the_unfinished_clip_only(tmp_path):
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert calls(log) == [f"c{i:06d}" for i in range(5)] and not (tmp_path / "clips/manifest.parquet").exists()
-    report = Report("")
+    report = StepReport("")
     step = Step("counting", Counting(log), state=constant_state)
     run_step(step, synthetic(8), tmp_path / "clips", workers=0, report=report, **QUIET)
     assert calls(log) == [f"c{i:06d}" for i in range(8)] and report.counts() == {"kept": 5, "made": 3}
@@ -136,8 +138,8 @@ def test_a_chunk_that_an_engine_repeats_closes_the_torn_line(tmp_path):
     journals.mkdir(parents=True)
     (journals / "0000-000000.jsonl").write_text('{"id": "c0000')
     step = Step("counting", Counting(tmp_path / "log"), state=constant_state)
-    assert _run_chunk(step, tmp_path, 0, (0, [(clip, None) for clip in synthetic(2)])) == 2
-    assert sorted(_journalled(journals)) == ["c000000", "c000001"]
+    assert measure_chunk(step, tmp_path, 0, (0, [(clip, None) for clip in synthetic(2)])) == 2
+    assert sorted(read_rows(journals)) == ["c000000", "c000001"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -158,7 +160,7 @@ def test_a_bug_ends_the_run_and_finished_clips_stay(tmp_path, workers):
 def test_workers_end_with_their_parent(tmp_path):
     code = (
         "from tests.data.table.trivial_step import *\n"
-        "from data_pipelines.table.steps import run_step\n"
+        "from data_pipelines.table import run_step\n"
         "if __name__ == '__main__':\n"
         "    from pathlib import Path\n"
         f"    run_step(Step('sleep', sleep, state=constant_state), synthetic(4), Path({str(tmp_path)!r}), workers=2)\n"

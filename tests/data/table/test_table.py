@@ -8,15 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from actavatar_jax.errors import InputError
-from data_pipelines.table import CORE, Clip, Table, read_manifest
-from data_pipelines.table import table as module
+from data_pipelines.table import CORE_SCHEMA, Clip, Table, read_manifest
 
 A = Clip("a", "films", "/videos/a.mp4", 1.5, 4.0, (0.0, 0.25, 0.5, 0.75), "A man.", {"films.blur": 0.5})
 B = Clip("b", "films", "b.mp4", facts={"films.part": "x"})
 
 
 def test_clips_come_back_as_they_were_sorted_by_id(tmp_path):
-    Table.of([B, A]).write(tmp_path / "t.parquet")
+    Table.from_clips([B, A]).write(tmp_path / "t.parquet")
     table = Table.read(tmp_path / "t.parquet")
     everything = {"films.blur": None, "films.part": None}
     assert list(table) == [
@@ -24,14 +23,14 @@ def test_clips_come_back_as_they_were_sorted_by_id(tmp_path):
         dataclasses.replace(B, facts=everything | B.facts),
     ]
     assert len(table) == 2 and table.column("id") == ["a", "b"] and table.column("films.blur") == [0.5, None]
-    assert list(Table.of([])) == []
+    assert list(Table.from_clips([])) == []
 
 
 def test_the_same_table_is_the_same_bytes(tmp_path, monkeypatch):
     a, b = dataclasses.replace(A, facts={"n": 1, "m": None}), dataclasses.replace(B, facts={"n": 2.5, "m": "text"})
-    Table.of([a, b]).with_step("s", {"a": {"x": 1}, "b": {"y": "z"}}).write(tmp_path / "one")
-    monkeypatch.setattr(module, "_PIECE", 1)
-    Table.of([b, a]).with_step("s", {"b": {"y": "z"}, "a": {"x": 1}}).write(tmp_path / "two")
+    Table.from_clips([a, b]).with_step("s", {"a": {"x": 1}, "b": {"y": "z"}}).write(tmp_path / "one")
+    monkeypatch.setattr("data_pipelines.table.table._PIECE", 1)
+    Table.from_clips([b, a]).with_step("s", {"b": {"y": "z"}, "a": {"x": 1}}).write(tmp_path / "two")
     Table.read(tmp_path / "one").write(tmp_path / "three")
     assert len({(tmp_path / name).read_bytes() for name in ("one", "two", "three")}) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "three", "two"]
@@ -39,10 +38,12 @@ def test_the_same_table_is_the_same_bytes(tmp_path, monkeypatch):
 
 def test_a_step_replaces_its_own_columns_only():
     table = (
-        Table.of([A, B]).with_step("s", {"a": {"x": 1, "old": [1, 2]}, "b": {"x": 2}}).with_step("s2", {"a": {"x": 5}})
+        Table.from_clips([A, B])
+        .with_step("s", {"a": {"x": 1, "old": [1, 2]}, "b": {"x": 2}})
+        .with_step("s2", {"a": {"x": 5}})
     )
     table = table.with_step("s", {"b": {"x": 2.5, "new": {"k": True}}, "gone": {"x": 9.0}})
-    assert table.names == [*CORE.names, "films.blur", "films.part", "s.new", "s.x", "s2.x"]
+    assert table.names == [*CORE_SCHEMA.names, "films.blur", "films.part", "s.new", "s.x", "s2.x"]
     assert table.column("s.x") == [None, 2.5] and table.column("s2.x") == [5, None]
     assert table.column("s.new") == [None, {"k": True}]
     with pytest.raises(TypeError, match=r"s\.x"):
@@ -50,22 +51,22 @@ def test_a_step_replaces_its_own_columns_only():
 
 
 def test_what_steps_found_is_carried_to_a_table_with_other_clips():
-    old = Table.of([A, B]).with_step("s", {i: {"x": [i], "version": "1"} for i in "ab"})
+    old = Table.from_clips([A, B]).with_step("s", {i: {"x": [i], "version": "1"} for i in "ab"})
     old = old.with_columns({"stage1": [True, False]})
-    table = Table.of([B, Clip("c", "films", "c.mp4")]).with_steps_of(old)
-    assert table.names == [*CORE.names, "films.part", "s.version", "s.x"]
+    table = Table.from_clips([B, Clip("c", "films", "c.mp4")]).with_steps_of(old)
+    assert table.names == [*CORE_SCHEMA.names, "films.part", "s.version", "s.x"]
     assert table.column("s.x") == [["b"], None]
 
 
 @pytest.mark.parametrize("wrong", ["a b", "", "ä", "a/b", "a.b", "a\n"])
 def test_ids_are_file_names(wrong):
     with pytest.raises(InputError, match="file name"):
-        Table.of([A, dataclasses.replace(A, id=wrong)])
+        Table.from_clips([A, dataclasses.replace(A, id=wrong)])
 
 
 def test_double_ids_are_refused_by_name():
     with pytest.raises(InputError, match="'a' occurs more than once"):
-        Table.of([A, B, dataclasses.replace(A, source="other.mp4")])
+        Table.from_clips([A, B, dataclasses.replace(A, source="other.mp4")])
 
 
 def test_what_is_no_table_is_refused(tmp_path):
@@ -77,22 +78,22 @@ def test_what_is_no_table_is_refused(tmp_path):
     path.write_text("id,source")
     with pytest.raises(InputError, match="not a parquet file"):
         Table.read(path)
-    Table.of([A, B]).write(path)
+    Table.from_clips([A, B]).write(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="not a parquet file"):
         Table.read(path)
     pq.write_table(pa.table({"id": ["a"], "url": ["b"]}), path)
     with pytest.raises(InputError, match="no column corpus, source"):
         Table.read(path)
-    columns = {name: pa.array([["x"]] if name == "start" else [None], None) for name in CORE.names}
+    columns = {name: pa.array([["x"]] if name == "start" else [None], None) for name in CORE_SCHEMA.names}
     pq.write_table(pa.table(columns), path)
     with pytest.raises(InputError, match="column start is list"):
         Table.read(path)
-    pq.write_table(pa.table({name: pa.nulls(1) for name in CORE.names}), path)
+    pq.write_table(pa.table({name: pa.nulls(1) for name in CORE_SCHEMA.names}), path)
     with pytest.raises(InputError, match="the clip id None"):
         Table.read(path)
 
 
 def test_values_of_numpy_are_values(tmp_path):
-    table = Table.of([A]).with_columns({"x": [np.float32(0.5)], "y": [np.arange(3)]})
+    table = Table.from_clips([A]).with_columns({"x": [np.float32(0.5)], "y": [np.arange(3)]})
     assert table.column("x") == [0.5] and table.column("y") == [[0, 1, 2]]

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from data_pipelines.table import Clip, Table
-from data_pipelines.table.report import Skip
-from data_pipelines.table.steps import Step
+from data_pipelines.table import Clip, Skip, Step, Table
 
 
 def synthetic(count: int) -> Table:
-    return Table.of(
+    return Table.from_clips(
         Clip(f"c{i:06d}", "synthetic", f"{i}.mp4", float(i), facts={"probe.height": i % 7}) for i in range(count)
     )
 

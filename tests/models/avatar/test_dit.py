@@ -1,6 +1,7 @@
 """What ActAvatarDiT promises beside parity: identity at step 0, no leakage, equal forms of the same computation."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from actavatar_jax.models.avatar.audio_adapter import AudioCrossAttention, depth
 from actavatar_jax.models.avatar.guess import gaussian_data, gaussian_velocity
 from actavatar_jax.models.avatar.positions import patchify, unpatchify
 from actavatar_jax.models.avatar.window import window_penalty
+from actavatar_jax.models.execution import Execution
+from actavatar_jax.models.presets import ADAPTER, PHASES
 
 CONFIG = DiTConfig(
     width=48,
@@ -54,9 +57,9 @@ def initial(config: DiTConfig):
     return functional.flatten(draw(ActAvatarDiT, config, jax.random.key(0)))
 
 
-def run(config, params, latents=LATENTS, times=TIMES, cached=False, **changed):
+def run(config, params, latents=LATENTS, times=TIMES, cached=False, execution=Execution(), **changed):  # noqa: B008
     def forward(params, inputs, latents):
-        model = functional.bind(ActAvatarDiT, config, params)
+        model = functional.bind(ActAvatarDiT, config, params, execution)
         conditions = model.condition(**inputs, grid=latents.shape[1:4])
         return model(latents, times, model.cache(conditions) if cached else conditions)
 
@@ -65,8 +68,7 @@ def run(config, params, latents=LATENTS, times=TIMES, cached=False, **changed):
 
 def test_full_size_has_the_published_parameters():
     flat = functional.flatten(functional.abstract(ActAvatarDiT, DiTConfig()))
-    added = r"(audio_projection|phase_embedding|blocks/audio_(norm|attn))/.*"
-    adapter, backbone = functional.split(flat, added)
+    adapter, backbone = functional.split(flat, f"{ADAPTER}|{PHASES}")
     assert functional.count(backbone) == 4_999_787_712
     # 30 blocks of 23.6 M, the projection of 74 M, nine phase rows.
     assert functional.count(adapter) == 782_556_160 + 9 * 4096
@@ -115,7 +117,7 @@ def test_rematerialisation_changes_no_gradient(remat):
     params = randomised(CONFIG)
 
     def loss(params, remat):
-        model = functional.bind(ActAvatarDiT, dataclasses.replace(CONFIG, remat=remat), params)
+        model = functional.bind(ActAvatarDiT, CONFIG, params, Execution(remat=remat))
         return jnp.sum(jnp.square(model(LATENTS, TIMES, model.condition(**INPUTS, grid=GRID))))
 
     grad = jax.jit(jax.grad(loss), static_argnums=1, compiler_options=functional.RUN_ONCE)
@@ -126,14 +128,34 @@ def test_rematerialisation_changes_no_gradient(remat):
 
 def test_chunked_attention_changes_nothing():
     params = randomised(CONFIG)
-    chunked = dataclasses.replace(CONFIG, attention="chunked")
-    np.testing.assert_allclose(run(CONFIG, params), run(chunked, params), rtol=1e-5, atol=1e-5)
+    chunked = run(CONFIG, params, execution=Execution(attention="chunked"))
+    np.testing.assert_allclose(run(CONFIG, params), chunked, rtol=1e-5, atol=1e-5)
 
 
 def test_bf16_compute_stays_near_fp32():
     params = randomised(CONFIG)
-    exact, rounded = run(CONFIG, params), run(dataclasses.replace(CONFIG, dtype="bfloat16"), params)
+    exact, rounded = run(CONFIG, params), run(CONFIG, params, execution=Execution("bfloat16"))
     assert np.abs(rounded - exact).max() / np.abs(exact).max() < 0.03
+
+
+def test_a_float32_stream_keeps_what_the_first_blocks_hear():
+    """At a tenth of the stream, most of what block 1 adds is lost in bfloat16, but not in a float32 stream."""
+    params = functional.flatten(randomised(CONFIG))
+    for name in params:  # nothing but the audio of the first block changes the stream
+        if re.fullmatch(r"blocks/(self_attn|cross_attn)/out/.*|blocks/ffn/down/.*|blocks/modulation", name):
+            params[name] = jnp.zeros_like(params[name])
+        if name.startswith("blocks/audio_attn/out"):
+            params[name] = 1e-4 * params[name]
+    params = functional.unflatten(params)
+    quiet = {"audio": jnp.zeros_like(INPUTS["audio"])}
+
+    def heard(**execution):
+        e = Execution(**execution)
+        return np.abs(run(CONFIG, params, execution=e) - run(CONFIG, params, execution=e, **quiet)).mean()
+
+    exact = heard()
+    assert heard(dtype="bfloat16") < 0.5 * exact
+    np.testing.assert_allclose(heard(dtype="bfloat16", stream="float32"), exact, rtol=0.1)
 
 
 def test_depth_scale_multiplies_what_each_block_hears():
@@ -151,7 +173,7 @@ def test_depth_scale_multiplies_what_each_block_hears():
 
 def test_audio_of_one_latent_frame_never_reaches_another():
     """Gradients across latent frames are exactly zero inside the audio cross-attention."""
-    module = AudioCrossAttention(CONFIG.audio, 48, 2, 24, "float32", rngs=nnx.Rngs(0))
+    module = AudioCrossAttention(CONFIG.audio, 48, 2, 24, Execution(), rngs=nnx.Rngs(0))
     module.out.kernel[...] = jax.random.normal(jax.random.key(0), module.out.kernel.shape)
     x, tokens = jnp.ones((1, 3, 4, 48)), jax.random.normal(jax.random.key(1), (1, 3, 3, 8))
     jacobian = jax.jacobian(lambda a: module(x, module.keys_values(a)).sum((0, 2, 3)))(tokens)  # [3, 1, 3, A, E]

@@ -15,11 +15,12 @@ import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
+from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.avatar import AudioAdapterConfig
 from actavatar_jax.models.avatar.audio_adapter import AudioCrossAttention
 
 config = AudioAdapterConfig(feature_layers=2, feature_width=4, hidden=8, tokens=3, token_width=8)
-module = AudioCrossAttention(config, 48, 2, 24, "float32", rngs=nnx.Rngs(0))
+module = AudioCrossAttention(config, 48, 2, 24, Execution(), rngs=nnx.Rngs(0))
 module.out.kernel[...] = jax.random.normal(jax.random.key(0), module.out.kernel.shape)
 x = jax.random.normal(jax.random.key(1), (2, 8, 6, 48))
 tokens = jax.random.normal(jax.random.key(2), (2, 8, 3, 8))

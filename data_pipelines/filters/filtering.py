@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from data_pipelines.filters import make_steps
-from data_pipelines.table import read_manifest
-from data_pipelines.table.report import Report
-from data_pipelines.table.steps import run_step
+from data_pipelines.filters.registry import make_steps
+from data_pipelines.table import StepReport, read_manifest, run_step
 
 
 def filter_clips(
@@ -20,8 +18,8 @@ def filter_clips(
     workers: int | None = None,
     beam_options: Sequence[str] = (),
     progress: bool = True,
-) -> list[Report]:
-    """Adds the columns of the filters `names` (default: all) to `clip_dir/manifest.parquet`; see `filters.STEPS`.
+) -> list[StepReport]:
+    """Adds the columns of the filters `names` (default: all) to `clip_dir/manifest.parquet`; see `FILTERS`.
 
     Clips that an earlier run measured in the same way are not measured again. stage: measure only clips that `select`
     chose for it. runner, workers, beam_options: as in `run_step`. Returns a report per filter, also written to
@@ -35,7 +33,7 @@ def filter_clips(
     only = None if stage is None else lambda clip: clip.facts[chosen]
     reports = []
     for step in make_steps(names, models):
-        report = Report(f"{step.name} of {clip_dir}")
+        report = StepReport(f"{step.name} of {clip_dir}")
         options = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
         table = run_step(step, table, clip_dir, **options, report=report, only=only)
         available = f"{step.name}.available"

@@ -1,0 +1,114 @@
+"""From a config to what the library takes: names checked, durations in steps, frozen dataclasses."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from ml_collections import ConfigDict
+
+from actavatar_jax.diffusion.flow import TimeLaw
+from actavatar_jax.errors import InputError
+from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.runs.settings import training
+from actavatar_jax.training.lora import RATES, LoraSettings
+from actavatar_jax.training.settings import OptimizerSettings, TrainingSettings
+
+DURATIONS = ("steps", "log_every", "checkpoint_every", "sample.every", "optim.warmup", "optim.decay")
+OPEN = ("data.world",)  # sections whose names are those of the source of the data
+
+Settings = TypeVar("Settings")
+
+
+def check_names(config: ConfigDict) -> None:
+    """InputError unless a config has the settings of `settings.training`, and no other ones."""
+    ours, theirs = _names(training().to_dict()), _names(config.to_dict())
+    problems = [f"there is no setting {name}" for name in theirs if name not in ours]
+    problems += [f"the setting {name} is missing" for name in ours if name not in theirs]
+    if problems:
+        raise InputError(f"The config does not fit: {'; '.join(problems)}. See actavatar_jax/runs/settings.py.")
+
+
+def in_steps(config: ConfigDict, examples: int | None) -> ConfigDict:
+    """A copy of the config with every duration as a number of steps; `examples` as `to_steps` takes them."""
+    config = config.copy_and_resolve_references()
+    with config.ignore_type():
+        for name in DURATIONS:
+            *parents, leaf = name.split(".")
+            section = config[parents[0]] if parents else config
+            section[leaf] = to_steps(section[leaf], config.data.batch_size, examples)
+    return config
+
+
+def to_steps(duration: str | int, batch_size: int, examples: int | None) -> int:
+    """Steps in a duration such as `500`, `"500 steps"`, `"20_000 examples"` or `"1.5 epochs"`.
+
+    `examples` is the length of an epoch, None where the data have no end. Raises InputError for anything else.
+    """
+    number, _, unit = str(duration).strip().partition(" ")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    unit = unit.strip().removesuffix("s")
+    if not 0 <= value < math.inf or unit not in ("", "step", "example", "epoch"):
+        raise InputError(f'"{duration}" is not a duration; write a number of steps, examples or epochs: "500 steps".')
+    if unit == "example":
+        value /= batch_size
+    elif unit == "epoch":
+        if examples is None:
+            raise InputError(f'"{duration}" cannot be counted: these data have no epochs; write steps or examples.')
+        value *= examples / batch_size
+    return math.ceil(value)
+
+
+def training_settings(config: ConfigDict) -> TrainingSettings:
+    """What `training.loop.train` takes, from a config with its durations in steps."""
+    return TrainingSettings(
+        seed=config.seed,
+        mesh=config.mesh,
+        micro_batches=config.micro_batches,
+        steps=config.steps,
+        log_every=config.log_every,
+        checkpoint_every=config.checkpoint_every,
+        sample_every=config.sample.every,
+        bad_steps=config.bad_steps,
+        explode=config.explode,
+        stall_minutes=config.stall_minutes,
+        rules=RATES if config.lora.rank else ParameterGroups(config.rules),
+        optim=build(OptimizerSettings, "optim.", config.optim),
+        time_law=build(TimeLaw, "time_law.", config.time_law),
+        lora=lora_settings(config),
+    )
+
+
+def lora_settings(config: ConfigDict) -> LoraSettings | None:
+    """What LoRA adds to the model; None where its rank is 0."""
+    c = config.lora
+    return LoraSettings(c.rank, c.alpha, ParameterGroups(c.rules)) if c.rank else None
+
+
+def build(kind: type[Settings], section: str, values: Mapping[str, Any] | ConfigDict, **more: Any) -> Settings:
+    """A frozen dataclass from a section of a config, such as "optim."; InputError for names that it does not have."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    if unknown := [name for name in values if name not in names]:
+        raise InputError(f"There is no setting {section}{unknown[0]}; there are: {', '.join(names)}.")
+    return kind(**values, **more)
+
+
+def may_change(config: ConfigDict) -> set[str]:
+    """Settings that a resumed run may alter: how it is computed and watched, not what is learnt. A cosine ends where it
+    was to end."""
+    free = {"log_every", "checkpoint_every", "sample", "bad_steps", "explode", "stall_minutes"}
+    free |= {"mesh", "micro_batches", "model.remat", "model.attention", "optim.decay"}
+    return free if config.optim.schedule == "cosine" else free | {"steps"}
+
+
+def _names(section: Mapping[str, Any], above: str = "") -> list[str]:
+    """Names of all settings, dots between section and name."""
+    names = []
+    for name, value in section.items():
+        name = above + name
+        inside = isinstance(value, Mapping) and name not in OPEN
+        names += _names(value, f"{name}.") if inside else [name]
+    return names

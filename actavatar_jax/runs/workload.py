@@ -1,0 +1,21 @@
+"""What `planning` plans for, from the config of a training."""
+
+from ml_collections import ConfigDict
+
+from actavatar_jax.planning.workload import Workload
+from actavatar_jax.runs.opening import open_network
+from actavatar_jax.runs.resolve import check_names, in_steps, training_settings
+
+FULL_SIZE = "wan22_ti2v_5b"
+
+
+def workload_of(config: ConfigDict) -> Workload:
+    """The step of a training on batches of `data.batch_size` clips of the size `data.bucket`.
+
+    A config without model folder and preset, as the paper's stages are, means the full-size model.
+    """
+    check_names(config)
+    config = in_steps(config, examples=1)  # lengths do not matter, so neither does that of an epoch
+    if not config.model.folder:
+        config.model.preset = config.model.preset or FULL_SIZE
+    return Workload(open_network(config), training_settings(config), config.data.batch_size, tuple(config.data.bucket))

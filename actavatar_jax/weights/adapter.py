@@ -1,0 +1,116 @@
+"""The audio adapter alone, as stage 1 delivers it: one safetensors file of 0.8 billion parameters instead of a system.
+
+Tensors have the names that they have in a model folder's `transformer/`. The header's `actavatar` says what they belong
+to: sizes, the adapter's config, a mark of the backbone that it was trained on, and what the run adds (base, step, ...).
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from safetensors import safe_open
+
+from actavatar_jax import functional
+from actavatar_jax.checks import typed
+from actavatar_jax.errors import InputError
+from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.presets import ADAPTER, PHASES
+from actavatar_jax.weights import arrays, names
+from actavatar_jax.weights.reader import Safetensors
+from actavatar_jax.weights.tables import dit
+from actavatar_jax.weights.writer import Exported, read_along, write_file
+
+MARKED = ("patch_embedding/bias", "head/modulation")  # leaves that are small, and stay as they are in stage 1
+TRAINED = "blocks/audio_attn/out/kernel"  # zero in an adapter that never was
+
+
+def write_adapter(path: Path, params: functional.Params, config: DiTConfig, **about: Any) -> None:
+    """Writes the adapter that is in the parameters of a transformer, in the dtype that it has.
+
+    Over several processes each of them calls this, and the first one writes. `about` is kept in the header.
+    """
+    adapter, _ = functional.split(functional.flatten(params), ADAPTER)
+    tensors = Exported(_table(config), functional.unflatten(adapter))
+    if jax.process_index() > 0:
+        read_along(tensors)
+        return
+    notes = {**_sizes(config), "backbone": mark_backbone(params), **about}
+    write_file(path, tensors.names(), tensors, metadata={"actavatar": json.dumps(notes)})
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What the header says; InputError for a file that is no adapter."""
+    Safetensors(path)  # says what is wrong with a file that is none
+    with safe_open(path, "numpy") as file:
+        text = (file.metadata() or {}).get("actavatar")
+    if text is None:
+        raise InputError(f"{path} is no audio adapter: its header lacks what stage 1 writes there.")
+    return typed(f"header of {path}", json.loads(text), dict)
+
+
+def read_adapter(
+    path: Path,
+    config: DiTConfig,
+    *,
+    dtype: Any = None,
+    float32: str = names.NOTHING,
+    shardings: functional.Params | None = None,
+    only: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """The adapter's leaves by name, for a transformer of `config`; other arguments as in `names.import_params`.
+
+    Raises InputError for a file that is none, that does not fit the transformer, or whose adapter was never trained.
+    """
+    about = read_about(path)
+    sizes = _sizes(config)
+    if wrong := [name for name, size in sizes.items() if about.get(name) != size]:
+        name = wrong[0]
+        raise InputError(
+            f"The adapter {path} does not fit the model: its {name} is {about.get(name)} there and {sizes[name]} here."
+        )
+    abstract, _ = functional.split(functional.flatten(functional.abstract(ActAvatarDiT, config)), ADAPTER)
+    params = names.import_params(
+        _table(config),
+        functional.unflatten(abstract),
+        Safetensors(path),
+        dtype=dtype,
+        float32=float32,
+        shardings=shardings,
+        only=only,
+        model=f"an adapter ({path})",
+    )
+    adapter = functional.flatten(params)
+    if TRAINED in adapter and not jnp.any(adapter[TRAINED]):
+        raise InputError(f"The adapter {path} has never been trained; give the file that stage 1 wrote.")
+    return adapter
+
+
+def mark_backbone(params: functional.Params) -> str:
+    """SHA-256 of two small leaves, rounded to bfloat16: another backbone has others."""
+    flat, digest = functional.flatten(params), hashlib.sha256()
+    for name in MARKED:
+        digest.update(arrays.rows(flat[name], 0, flat[name].shape[0]).astype(jnp.bfloat16).tobytes())
+    return digest.hexdigest()
+
+
+def import_marked(table: names.Table, abstract: functional.Params, source: names.TensorSource) -> functional.Params:
+    """Those leaves from a source that holds a whole backbone."""
+    return names.import_params(table, abstract, source, only=MARKED, may_miss=ADAPTER + "|" + PHASES)
+
+
+def _sizes(config: DiTConfig) -> dict[str, Any]:
+    """What has to agree, as JSON has it."""
+    return json.loads(
+        json.dumps({"layers": config.layers, "width": config.width, "audio": dataclasses.asdict(config.audio)})
+    )
+
+
+def _table(config: DiTConfig) -> names.Table:
+    table = dit.diffusers(config)
+    kept, _ = functional.split({entry.ours: None for entry in table}, ADAPTER)
+    return tuple(entry for entry in table if entry.ours in kept)

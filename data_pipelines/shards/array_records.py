@@ -1,0 +1,31 @@
+"""ArrayRecord files of serialized records."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from actavatar_jax.storage.writing import replaced_file
+
+
+def write_records(path: Path, records: Iterable[bytes]) -> None:
+    """One ArrayRecord file of serialized records, under its name only when it is complete."""
+    with replaced_file(path) as partial:
+        writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
+        try:
+            for record in records:
+                writer.write(record)
+        finally:
+            writer.close()
+
+
+def read_records(path: Path, positions: range | None = None) -> list[bytes]:
+    """Serialized records of one ArrayRecord file, all or those at `positions`."""
+    with ArrayRecordDataSource([str(path)]) as source:
+        return list(source.__getitems__(range(len(source)) if positions is None else positions))
+
+
+def count_records(path: Path) -> int:
+    with ArrayRecordDataSource([str(path)]) as source:
+        return len(source)

@@ -1,0 +1,79 @@
+"""One clip to records: its windows, each cut before it is encoded, through the frozen encoders."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.media.audio import decode_audio, fit_audio
+from actavatar_jax.media.clock import FPS, SAMPLES_PER_FRAME
+from actavatar_jax.media.video import probe, read_frames
+from actavatar_jax.prompt import StructuredPrompt
+from data_pipelines.shards.buckets import Bucket
+from data_pipelines.shards.records import FrozenEncoders, RecordMaker
+from data_pipelines.shards.schema import Record, serialize_record
+from data_pipelines.table import Clip, Skip, clip_path
+
+BRIEF_PROMPT = StructuredPrompt("A person speaking")  # for clips that nobody described
+
+
+class ClipEncoder:
+    """Turns one clip into serialized records."""
+
+    def __init__(self, clip_dir: Path, encoders: FrozenEncoders, settings: dict[str, Any]):
+        self.clip_dir, self.frames, self.stride = clip_dir, settings["frames"], settings["stride_frames"]
+        self.needs_actions = settings["stage"] == 2
+        self.make_record = RecordMaker(encoders)
+
+    def files(self, clip: Clip) -> list[Path]:
+        """The video, and the prompt beside it if there is one."""
+        video = clip_path(clip, self.clip_dir)
+        if not video.is_file():
+            raise InputError(f"{video} is in the manifest but not on disk; run `prepare` again")
+        prompt = video.with_suffix(".json")
+        return [video, prompt] if prompt.is_file() else [video]
+
+    def encode(self, clip: Clip, bucket: Bucket) -> Iterator[bytes]:
+        """The records of all windows of a clip, in order. Raises Skip if it has none or cannot be encoded."""
+        video, *prompt_file = self.files(clip)
+        start = None
+        try:
+            prompt = StructuredPrompt.load(prompt_file[0]) if prompt_file else BRIEF_PROMPT
+            if self.needs_actions and not prompt.phases:
+                raise Skip("no actions", "its prompt names no action, which stage 2 needs; see `annotate`")
+            audio = decode_audio(video, origin=probe(video).start)
+            frames = read_frames(video, size=(bucket.height, bucket.width))
+            for start, window in cut_windows(frames, self.frames, self.stride):
+                end = start + self.frames
+                samples = fit_audio(audio[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME], self.frames)
+                part = prompt.window(start / FPS, end / FPS)
+                yield serialize_record(self._record(clip.id, start, window, samples, part))
+        except InputError as error:
+            raise Skip("unreadable", str(error)) from error
+        if start is None:
+            raise Skip("too short", f"the clip has {clip.facts['prepare.frames']} frames, a window needs {self.frames}")
+
+    def _record(
+        self, clip: str, start: int, frames: np.ndarray, samples: np.ndarray, prompt: StructuredPrompt
+    ) -> Record:
+        try:
+            self.make_record.encode_text(prompt)
+        except InputError as error:
+            raise Skip("invalid prompt", str(error)) from error
+        try:
+            return self.make_record(clip, start, frames, samples, prompt)
+        except FloatingPointError as error:
+            raise Skip("not finite", str(error)) from error
+
+
+def cut_windows(frames: Iterable[np.ndarray], length: int, stride: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(first frame, frames [length, h, w, 3]) of every whole window, holding one window of frames at a time."""
+    held = deque(maxlen=length)
+    for number, frame in enumerate(frames):
+        held.append(frame)
+        start = number + 1 - length
+        if start >= 0 and start % stride == 0:
+            yield start, np.stack(held)

@@ -1,0 +1,22 @@
+"""Where the files of prepared clips lie, and what names their contents."""
+
+from pathlib import Path
+
+from data_pipelines.table.report import Skip
+from data_pipelines.table.table import Clip
+
+
+def clip_path(clip: Clip, clip_dir: Path) -> Path:
+    """Where `prepare` puts the clip."""
+    return clip_dir / "clips" / f"{clip.id}.mp4"
+
+
+def clip_state(clip: Clip, clip_dir: Path) -> str:
+    """Names the contents of the prepared clip by size and time. Raises Skip where there is none."""
+    path = clip_path(clip, clip_dir)
+    try:
+        facts = path.stat()
+    except FileNotFoundError as error:
+        why = clip.facts.get("prepare.error")
+        raise Skip("no clip", f"not prepared: {why}" if why else f"{path} does not exist") from error
+    return f"{facts.st_size} {facts.st_mtime_ns}"

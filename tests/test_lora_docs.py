@@ -1,0 +1,98 @@
+"""The commands of docs/lora.md, as they stand there, on a small model; its sizes are those of the shapes."""
+
+import functools
+import json
+import re
+import shlex
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from actavatar_jax import functional
+from actavatar_jax.media import load_video
+from actavatar_jax.models.execution import Execution
+from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.runs.small_world import make_model
+from actavatar_jax.training.lora import RATES, LoraSettings, abstract_params
+from actavatar_jax.weights.components import COMPONENTS
+from actavatar_jax.weights.quantized import forms_of, quantize_kernel
+from tests.commands import actavatar
+from tests.media.sounds import encode, tones
+from tests.test_pipeline import FRAMES, SIZE, clip
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "lora.md").read_text()
+PROMPT = "A square. [0-0.2s] Moves."
+
+# Said after what the page says, so that it counts instead.
+TINY = {
+    "sample": ("--steps", 2, "--dtype", "float32"),
+    "train": (
+        *("--config.steps=1", "--config.data.source=synthetic", "--config.data.bucket=(64, 64, 9)"),
+        *("--config.data.batch_size=2", "--config.model.remat=none", "--config.precision=float32"),
+    ),
+}
+
+
+@pytest.mark.slow
+def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, quick_compilation):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    frames = [clip(seed) for seed in range(4)]
+    make_model(Path("model"), frames, [PROMPT, "dull"], preset=PRESETS["tiny"], size=SIZE, num_frames=FRAMES)
+    Image.fromarray(frames[0][0]).save("face.png")
+    encode(Path("speech.wav"), tones(16000, 0.36, 300), 16000)
+    phase = {"start": 0, "end": 0.2, "action": "Moves."}
+    Path("prompt.json").write_text(json.dumps({"base": "A square.", "phases": [phase]}))
+    width = PRESETS["tiny"].transformer.width
+    pair = {"A": np.full((2, width), 0.1, np.float32), "B": np.full((width, 2), 0.1, np.float32)}
+    for name in ("style", "turbo"):
+        tensors = {f"transformer.blocks.0.attn1.to_q.lora_{side}.weight": x for side, x in pair.items()}
+        save_file(tensors, f"{name}.safetensors")
+
+    commands = [
+        shlex.split(command)[1:]
+        for block in re.findall(r"```bash\n(.*?)```", PAGE, re.S)
+        for command in block.replace("\\\n", "").splitlines()
+    ]
+    assert [name for name, *_ in commands] == ["sample", "sample", "train", "sample"]
+    for name, *arguments in commands:
+        assert actavatar(name, *arguments, *TINY[name]) == 0, arguments
+    for name in ("small.mp4", "styled.mp4", "mine.mp4"):
+        assert load_video(name).frames.shape == (FRAMES, *SIZE, 3)
+
+
+@pytest.mark.parametrize(("row", "part"), [("transformer", "transformer"), ("umT5-XXL", "text_encoder")])
+def test_sizes_are_those_of_the_shapes(row, part):
+    kind, config = COMPONENTS[part][0], getattr(PRESETS["wan22_ti2v_5b"], part)
+    forms, whole, packed = forms_of(kind, "int8"), 0, 0
+    for name, leaf in functional.flatten(functional.abstract(kind.module, config)).items():
+        size = leaf.size * (4 if re.fullmatch(kind.float32, name) else 2)
+        whole += size
+        if forms.values([name]):
+            leaf = jax.eval_shape(functools.partial(quantize_kernel, form="int8"), leaf)
+            size = leaf.values.size + 4 * leaf.scale.size
+        packed += size
+    assert re.search(rf"\| {row} \| ([\d.]+) GB \| ([\d.]+) GB \|", PAGE).groups() == (
+        f"{whole / 1e9:.2f}",
+        f"{packed / 1e9:.2f}",
+    )
+
+
+def test_what_is_said_of_training():
+    kind, config = COMPONENTS["transformer"][0], PRESETS["wan22_ti2v_5b"].transformer
+    everything = functional.count(functional.abstract(kind.module, config))
+    network = functional.Network(kind.module, config, Execution("bfloat16"))
+    shapes = functional.flatten(abstract_params(network, LoraSettings(16, 16.0)))
+    rates = RATES.values(shapes)
+    learn = sum(leaf.size for name, leaf in shapes.items() if rates[name])
+    frozen = sum(leaf.size * leaf.dtype.itemsize for name, leaf in shapes.items() if not rates[name])
+    assert f"{learn / 1e6:.1f} million" in PAGE
+    gigabytes = [learn * 16 / 1e9, frozen / 1e9, everything * 16 / 1e9]  # float32: weights, two moments, gradients
+    assert re.search(
+        r"take ([\d.]+) GB beside the frozen ([\d.]+) GB; training\s+everything takes ([\d.]+) GB", PAGE
+    ).groups() == tuple(f"{size:.1f}" for size in gigabytes)

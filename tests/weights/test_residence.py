@@ -1,0 +1,71 @@
+"""Where weights wait: chosen by their sizes and the memory that is there, and the same result from everywhere."""
+
+import jax
+import numpy as np
+import pytest
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.puppets.recipe import SHIPPED
+from actavatar_jax.weights import folder, residence
+from actavatar_jax.weights.components import COMPONENTS, kind_of
+from actavatar_jax.weights.residence import DEVICE, HOST, ON_DEMAND, choose_residences, part_sizes, size_of
+
+GIB = 2**30
+FULL = PRESETS["wan22_ti2v_5b"]
+
+
+def full_sizes(quantize=None):
+    """Of the full-size parts as an accelerator reads them."""
+    ways = dict.fromkeys(("transformer", "text_encoder"), ("bfloat16", quantize))
+    configs = {name: getattr(FULL, name) for name in COMPONENTS}
+    return {n: size_of(kind_of(n, c), c, *ways.get(n, ("float32",))) for n, c in configs.items()}
+
+
+def test_sizes_are_those_of_the_weights_that_are_read():
+    sizes = part_sizes(SHIPPED, "bfloat16")
+    for name in COMPONENTS:
+        dtype = "bfloat16" if name in ("transformer", "text_encoder") else "float32"
+        params = folder.load(SHIPPED, name, dtype=dtype).params
+        assert sum(leaf.nbytes for leaf in jax.tree.leaves(params)) == sizes[name], name
+    assert 10.7 < full_sizes()["transformer"] / GIB < 11.1  # 5.78 billion, and 0.16 billion of them in float32
+    assert full_sizes("int8")["transformer"] < 0.58 * full_sizes()["transformer"]
+
+
+@pytest.mark.parametrize(
+    ("memory", "host", "elsewhere"),
+    [
+        ("80GB", 200, {}),
+        ("32GB", 64, {"text_encoder": HOST}),
+        ("24GB", 64, {"text_encoder": HOST, "vae": HOST}),
+        ("24GB", 8, {"text_encoder": ON_DEMAND, "vae": ON_DEMAND}),
+        ("16GB", 64, dict.fromkeys(("text_encoder", "vae", "audio_encoder", "transformer"), HOST)),
+    ],
+)
+def test_what_does_not_fit_waits_elsewhere(memory, host, elsewhere, monkeypatch):
+    monkeypatch.setattr(residence, "host_memory", lambda: host * GIB)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert choose_residences(full_sizes(), memory) == dict.fromkeys(COMPONENTS, DEVICE) | elsewhere
+
+
+def test_on_a_cpu_the_hosts_memory_is_no_other_place(monkeypatch):
+    monkeypatch.setattr(residence, "host_memory", lambda: 24 * GIB)
+    assert choose_residences(full_sizes())["text_encoder"] == ON_DEMAND
+
+
+@pytest.mark.parametrize("text", ["much", "0GB", "24", "-3GB", "1.2.3GB"])
+def test_a_size_that_cannot_be_read_is_refused(text):
+    with pytest.raises(InputError, match=r"accepted is auto, or a size such as 24GB"):
+        choose_residences({}, text)
+
+
+@pytest.mark.parametrize("place", [DEVICE, HOST, ON_DEMAND])
+def test_parameters_come_to_the_device_and_only_residents_stay(place, monkeypatch):
+    part = folder.load(SHIPPED, "audio_encoder", "float32", residence=place)
+    assert (part.params is None) == (place == ON_DEMAND)
+    want = folder.load(SHIPPED, "audio_encoder", "float32").params
+    for _ in range(2):
+        with part.on_device() as params:
+            assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params))
+            jax.tree.map(np.testing.assert_array_equal, params, want)
+        assert all(leaf.is_deleted() == (place != DEVICE) for leaf in jax.tree.leaves(params))
