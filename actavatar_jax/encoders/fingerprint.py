@@ -15,9 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from actavatar_jax import functional
+from actavatar_jax.prompt.tokenizer import ModelTokenizer
 from actavatar_jax.storage.documents import read_json, write_json
 from actavatar_jax.weights import arrays, names
 from actavatar_jax.weights.components import Stored, find
@@ -75,9 +75,9 @@ def remembered(folder: Path, component: str) -> str:
     return found
 
 
-def of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+def of_tokenizer(tokenizer: ModelTokenizer) -> str:
     """Of what decides the ids of a text."""
-    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    settings = json.loads(tokenizer.backend.to_str())
     settings = {key: settings[key] for key in ("normalizer", "pre_tokenizer", "post_processor", "model")}
     return hashlib.sha256(_canonical_json(settings)).hexdigest()
 

@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int
-from transformers import PreTrainedTokenizerBase
 
 from actavatar_jax.functional import Network
-from actavatar_jax.prompt.tokenizer import load_tokenizer
+from actavatar_jax.prompt.tokenizer import ModelTokenizer, load_tokenizer
 
 _TOKENIZER_PLACES = ("tokenizer", "google/umt5-xxl")  # diffusers layout, original Wan release
 
@@ -21,7 +20,7 @@ def encode_text(network: Network, params: Any, ids: Int[Array, " S"], mask: Bool
     return jnp.where(mask[:, None], features, 0.0).astype(jnp.float32)
 
 
-def load_model_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def load_model_tokenizer(folder: Path) -> ModelTokenizer:
     """The tokenizer of a model folder; InputError as `load_tokenizer` has it."""
     place = next((place for place in _TOKENIZER_PLACES if (folder / place).is_dir()), _TOKENIZER_PLACES[0])
     return load_tokenizer(folder / place)

@@ -5,12 +5,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt.tokens import MAX_TOKENS
+from actavatar_jax.storage.documents import read_json, write_json
 
 _SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0, 1, 2, as umT5 has the first two
 _CHARACTERS = ["▁", *map(chr, range(33, 127))]
@@ -18,20 +19,62 @@ _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 _SMALLEST = len(_SPECIAL) + len(_BYTES) + len(_CHARACTERS)
 
 
-def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder (`tokenizer.json` or `spiece.model`), never from the network; else InputError."""
+class ModelTokenizer:
+    """A tokenizer of the tokenizers library with what its folder says of it.
+
+    The transformers library, which writes such folders and reads ours, would take longer to import than JAX.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, config: dict[str, Any]):
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self.backend, self.config = tokenizer, config
+        end = config.get("eos_token", _SPECIAL[1])
+        end = end["content"] if isinstance(end, dict) else end
+        self.eos_token_id = tokenizer.token_to_id(end)
+        if self.eos_token_id is None:
+            raise InputError(f"the tokenizer has no piece {end!r} for the end of a text.")
+
+    def __len__(self) -> int:
+        return self.backend.get_vocab_size()
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Ids of a text, with the end token if special ones are asked for."""
+        return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, without special ones."""
+        return self.backend.decode([int(one) for one in ids])
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The piece of each id, as the vocabulary has it."""
+        return [self.backend.id_to_token(int(one)) for one in ids]
+
+    def save(self, folder: Path) -> None:
+        """Writes `tokenizer.json` and `tokenizer_config.json`, which transformers and diffusers read too."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.backend.save(str(folder / "tokenizer.json"))
+        write_json(folder / "tokenizer_config.json", self.config)
+
+
+def load_tokenizer(folder: str | Path) -> ModelTokenizer:
+    """The tokenizer of a folder with a `tokenizer.json`; else InputError."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"tokenizer folder {folder} does not exist.")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model")):
-        raise InputError(f"tokenizer folder {folder} holds neither tokenizer.json nor spiece.model.")
+    file, config = folder / "tokenizer.json", folder / "tokenizer_config.json"
+    if not file.is_file():
+        raise InputError(
+            f"tokenizer folder {folder} holds no tokenizer.json, which transformers' save_pretrained writes."
+        )
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:
         raise InputError(f"tokenizer folder {folder} cannot be read: {' '.join(str(error).split())}") from error
+    return ModelTokenizer(tokenizer, read_json(config) if config.is_file() else {})
 
 
-def fit_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> PreTrainedTokenizerFast:
+def fit_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> ModelTokenizer:
     """A Unigram tokenizer with at most `vocab_size` pieces for `texts`; the same texts give the same tokenizer.
 
     Pieces do not span spaces, every ASCII character is a piece, and any other character falls back to its bytes, so
@@ -47,10 +90,10 @@ def fit_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> PreTrainedTok
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(**metaspace)])
     tokenizer.post_processor = processors.TemplateProcessing("$A </s>", "$A </s> $B </s>", [("</s>", 1)])
-    pad, eos, unk = _SPECIAL
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=pad, eos_token=eos, unk_token=unk, model_max_length=MAX_TOKENS
-    )
+    tokenizer.add_special_tokens(list(_SPECIAL))
+    names = dict(zip(("pad_token", "eos_token", "unk_token"), _SPECIAL, strict=True))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": MAX_TOKENS, **names}
+    return ModelTokenizer(tokenizer, config)
 
 
 def _pieces(texts: list[str], vocab_size: int, metaspace: dict[str, str]) -> list[tuple[str, float]]:

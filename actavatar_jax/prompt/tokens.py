@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What is used of a tokenizer; every one of the transformers library has it."""
+    """What is used of a tokenizer: `ModelTokenizer` has it, and every one of the transformers library."""
 
     eos_token_id: int | None
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,10 @@ from actavatar_jax.diffusion import sampling
 from actavatar_jax.diffusion.sampler import Step
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Video
+from actavatar_jax.parallel.hosts import agreed
 from actavatar_jax.pipeline import ActAvatarPipeline
+from actavatar_jax.runs.failures import Failures
+from actavatar_jax.training.runtime.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +38,16 @@ class Job:
     options: dict[str, Any]
 
 
+Watch = Callable[[ActAvatarPipeline, Job], Callable[[Step], None]]  # gives the callback of a job's steps
+
+
 def run_jobs(
     model: Path | str | ActAvatarPipeline,
     jobs: list[Job],
     *,
     skip_finished: bool = True,
-    watch: Callable[[ActAvatarPipeline, Job], Callable[[Step], None]] | None = None,
+    watch: Watch | None = None,
+    stall_minutes: float = 30.0,
     **loading,
 ) -> int:
     """Makes the videos and returns how many failed; each failure is one sentence on standard error.
@@ -49,6 +55,11 @@ def run_jobs(
     `model` is a model folder (read only if there is something to do, with `loading` options) or a pipeline. Over
     several processes each of them calls this alike; the first one decides which videos are finished, and writes.
     `watch` gives the callback of a job's steps, in every process.
+
+    A failure ends one video, whatever it is. After three in a row of a kind that is not wrong input, the jobs that
+    are left are not tried: the device may be lost. Of several processes, one that fails alone in the middle of a
+    program raises what it failed with, since the others wait for it there; and all of them exit with code 75 when no
+    step is done for `stall_minutes` (0: they never do).
     """
     finished = multihost_utils.broadcast_one_to_all(np.asarray([Path(job.out).exists() for job in jobs]))
     todo = [job for job, exists in zip(jobs, finished, strict=True) if not (skip_finished and exists)]
@@ -60,18 +71,35 @@ def run_jobs(
     if not todo:
         return 0
     pipeline = model if isinstance(model, ActAvatarPipeline) else ActAvatarPipeline.from_pretrained(model, **loading)
-    failed, writing = 0, jax.process_index() == 0
-    for job in tqdm(todo, "sample", unit="video", disable=len(todo) == 1 or not writing):
-        try:
-            callback = watch(pipeline, job) if watch else None
-            video = pipeline(job.image, job.audio, job.prompt, callback=callback, **job.options)
-            if writing:
-                _save(video, job.out)
-        except InputError as error:
-            failed += 1
-            if writing:
-                print(f"error: {job.out}: {error}", file=sys.stderr)
-    return failed
+    failures = Failures()
+    bar = tqdm(todo, "sample", unit="video", disable=len(todo) == 1 or jax.process_index() > 0)
+    with Watchdog(stall_minutes if jax.process_count() > 1 else 0) as watchdog:
+        for number, job in enumerate(bar, 1):
+            watchdog.beat()
+            try:
+                _make(pipeline, job, watch, watchdog)
+            except Exception as error:  # noqa: BLE001 - one video is lost, not all
+                failures.add(job.out, error)
+                if failures.give_up(left=len(todo) - number):
+                    break
+            else:
+                failures.end_row()
+    return failures.count
+
+
+def _make(pipeline: ActAvatarPipeline, job: Job, watch: Watch | None, watchdog: Watchdog) -> None:
+    watched = watch(pipeline, job) if watch else None
+
+    def beat(step: Step) -> None:
+        watchdog.beat()
+        if watched:
+            watched(step)
+
+    callback = watched if jax.process_count() == 1 else beat
+    video = pipeline(job.image, job.audio, job.prompt, callback=callback, **job.options)
+    with agreed():
+        if jax.process_index() == 0:
+            _save(video, job.out)
 
 
 def _save(video: Video, path: str) -> None:

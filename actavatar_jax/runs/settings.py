@@ -80,6 +80,7 @@ def training(preset: str = "") -> ConfigDict:
     c.model.preset = preset  # name of a preset to start from random weights
     c.model.remat = "full"  # none | full | attention (keeps attention outputs: faster, more memory) | offload (keeps
     # them in the host's memory)
+    c.model.stream = placeholder(str)  # of the residual stream: float32 | bfloat16; unset: as `precision`
     c.model.attention = "auto"  # auto (the platform's best) | xla | chunked | cudnn | splash
     c.model.phase_bias = placeholder(str)  # none | soft | hard window bias; unset: as the folder or preset has it
     c.model.frame_time = placeholder(bool)  # absolute frame time; unset: as the folder or preset has it
@@ -120,6 +121,7 @@ def training(preset: str = "") -> ConfigDict:
     c.optim.decay = "0"  # of a constant rate: to 0, in a straight line, over so long at the end of the run
     c.optim.b1 = 0.9
     c.optim.b2 = 0.999
+    c.optim.eps = 1e-8  # of Adam: beside the root of the second moment
     c.optim.weight_decay = 0.01  # of kernels only
     c.optim.clip = 1.0  # global norm of the gradient
     c.optim.moments = "float32"  # of Adam's first moment: float32 | bfloat16
@@ -158,7 +160,7 @@ def transformer_network(config: ConfigDict, base: DiTConfig) -> Network:
     changes = {name: m[name] for name in ("phase_bias", "frame_time") if m[name] is not None}
     if m.gamma is not None:
         changes["audio"] = dataclasses.replace(base.audio, gamma=m.gamma)
-    execution = Execution(dtype=config.precision, attention=m.attention, remat=m.remat)
+    execution = Execution(dtype=config.precision, stream=m.stream, attention=m.attention, remat=m.remat)
     return Network(ActAvatarDiT, dataclasses.replace(base, **changes), execution)
 
 

@@ -86,7 +86,7 @@ def make_model(
         vae = folders.Component(PatchCodec, codec, fit_patch_codec([_pixels(clip) for clip in clips], codec))
     folders.save(model_dir, "vae", vae.config, vae.params)
     tokenizer = fit_tokenizer(texts, vocab_size=preset.text_encoder.vocab_size)
-    tokenizer.save_pretrained(Path(model_dir) / "tokenizer")
+    tokenizer.save(Path(model_dir) / "tokenizer")
 
     transformer = dataclasses.replace(preset.transformer, in_channels=channels, out_channels=channels)
     fresh = {

@@ -1,6 +1,7 @@
 """One training run from its config: opens the model and the data, trains, and writes the model folder."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from actavatar_jax.runs.jobs import read_jobs, run_jobs
 from actavatar_jax.runs.opening import Places, open_network, open_params
 from actavatar_jax.runs.resolve import check_names, in_steps, may_change, training_settings
 from actavatar_jax.runs.settings import chosen
-from actavatar_jax.training.groups import trains_adapter_alone
+from actavatar_jax.training.groups import backbone_is_frozen, multipliers, trains_adapter_alone
 from actavatar_jax.training.loop import train
+from actavatar_jax.training.settings import TrainingSettings
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import folder as model_folder
 from actavatar_jax.weights import lora
-from actavatar_jax.weights.adapter import write_adapter
+from actavatar_jax.weights.adapter import TRAINED, never_trained, write_adapter
 from actavatar_jax.weights.components import find
 from actavatar_jax.weights.folder import Component
 from data_pipelines.loading import Batch, SyntheticSource, make_loader, make_synthetic_loader
@@ -36,6 +38,8 @@ from data_pipelines.shards import Bucket, find_datasets, open_dataset
 # (config, options of a loader) -> (dataset of batches, examples in an epoch)
 Sources = Mapping[str, Callable[..., tuple[Any, int]]]
 NONE: Sources = {}
+
+log = logging.getLogger(__name__)
 
 
 def run_training(
@@ -64,7 +68,10 @@ def run_training(
 
     def open_weights(wanted: Collection[str], places: Places) -> dict[str, Any]:
         check_encoders(config)
-        return open_params(config, network, wanted, places)
+        leaves = open_params(config, network, wanted, places)
+        if config.model.folder and _learns_with_backbone(network, settings) and never_trained(leaves):
+            log.warning("The audio adapter has never been trained; give that of stage 1 as config.adapter.")
+        return leaves
 
     def finish(params: Params, step: int) -> None:
         if settings.lora:
@@ -87,6 +94,14 @@ def run_training(
         sample=sample,
         finish=finish,
     )
+
+
+def _learns_with_backbone(network: Network, settings: TrainingSettings) -> bool:
+    """Whether the audio adapter and the backbone learn together, as in stage 2."""
+    if settings.lora:
+        return False
+    speeds = multipliers(functional.abstract(network.module, network.config), settings.rules)
+    return speeds[TRAINED] is not None and not backbone_is_frozen(speeds)
 
 
 def make_sampler(
@@ -112,7 +127,8 @@ def make_sampler(
             encoders = Encoders.from_folder(base, mesh=mesh)  # for this visit: then memory is the training's again
         pipeline = ActAvatarPipeline(Component.of(network, params), encoders, defaults, mesh)
         folder = workdir / "samples" / f"{step:07d}"
-        run_jobs(pipeline, [dataclasses.replace(job, out=str(folder / Path(job.out).name)) for job in jobs])
+        here = [dataclasses.replace(job, out=str(folder / Path(job.out).name)) for job in jobs]
+        run_jobs(pipeline, here, stall_minutes=config.stall_minutes)
 
     return sample
 

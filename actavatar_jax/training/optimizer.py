@@ -37,6 +37,7 @@ def make_optimizer(
         make_schedule(settings, steps),
         settings.b1,
         settings.b2,
+        settings.eps,
         weight_decay=settings.weight_decay,
         mask=functional.unflatten(DECAYED.values(trained)),
         mu_dtype=settings.moments,

@@ -24,6 +24,7 @@ class OptimizerSettings:
     decay: int  # last steps, over which a constant rate falls to 0; 0: it does not
     b1: float
     b2: float
+    eps: float  # beside the root of the second moment
     weight_decay: float  # of kernels only
     clip: float  # global norm of the gradient
     moments: str  # of Adam's first moment: float32 | bfloat16
@@ -39,6 +40,7 @@ class OptimizerSettings:
             decay=WHOLE,
             b1=DECAY,
             b2=DECAY,
+            eps=POSITIVE,
             weight_decay=NOT_NEGATIVE,
             clip=POSITIVE,
             moments=one_of("float32", "bfloat16"),

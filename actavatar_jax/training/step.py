@@ -38,9 +38,10 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Metrics]]:
     """The jitted `step(state, batch, key) -> (state, metrics)`; it reuses the memory of the state that it is given.
 
-    Gradients are taken with respect to `state.params` only. Weights, gradients and loss are float32; what is
-    computed in bfloat16 is the choice of `network.execution`. On a step that the optimizer skips, parameters, moments
-    and average stay as they are.
+    Gradients are taken with respect to `state.params` only. Weights, moments and loss are float32; what is computed
+    in bfloat16 is the choice of `network.execution`. Gradients of what is computed in bfloat16 are added up in it over
+    devices, as matrix products leave them, and become float32 then. On a step that the optimizer skips, parameters,
+    moments and average stay as they are.
 
     Args:
       micro_batches: parts of a batch that are computed one after the other; they change memory, not results.

@@ -7,7 +7,7 @@ to: sizes, the adapter's config, a mark of the backbone that it was trained on, 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,21 @@ def read_adapter(
         model=f"an adapter ({path})",
     )
     adapter = functional.flatten(params)
-    if TRAINED in adapter and not jnp.any(adapter[TRAINED]):
+    if never_trained(adapter):
         raise InputError(f"The adapter {path} has never been trained; give the file that stage 1 wrote.")
     return adapter
+
+
+def never_trained(leaves: Mapping[str, Any]) -> bool:
+    """Whether there is an adapter among parameters by name, and it is still the identity that it starts as.
+
+    Of parameters that are spread over processes each looks at its own part, and none waits for another.
+    """
+    leaf = leaves.get(TRAINED)
+    if leaf is None:
+        return False
+    parts = [shard.data for shard in leaf.addressable_shards] if isinstance(leaf, jax.Array) else [leaf]
+    return not any(bool(jnp.any(part)) for part in parts)
 
 
 def mark_backbone(params: functional.Params) -> str:

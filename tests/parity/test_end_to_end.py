@@ -51,8 +51,9 @@ def folder(tmp_path_factory):
             vocab_size=512, d_model=32, d_kv=8, num_heads=4, d_ff=48, num_layers=2, feed_forward_proj="gated-gelu"
         )
     )
+    fit_tokenizer([PROMPT, NEGATIVE], vocab_size=512).save(path / "tokenizer")
     pipeline = diffusers.WanImageToVideoPipeline(
-        tokenizer=fit_tokenizer([PROMPT, NEGATIVE], vocab_size=512),
+        tokenizer=transformers.AutoTokenizer.from_pretrained(path / "tokenizer"),
         text_encoder=randomise(text_encoder, 0),
         vae=randomise(vae, 1),
         transformer=randomise(transformer, 2),

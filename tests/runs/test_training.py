@@ -3,16 +3,19 @@ import fcntl
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
+from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.models.presets import ADAPTER, PRESETS
 from actavatar_jax.runs import opening, training
 from actavatar_jax.runs.exporting import export_model
 from actavatar_jax.runs.settings import read_config
+from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import folder as model_folder
 from actavatar_jax.weights.adapter import read_about, read_adapter, write_adapter
 from configs import stage1, stage2
@@ -111,6 +114,25 @@ def test_stage_2_takes_a_fresh_backbone_and_the_adapter_of_stage_1(base, first):
         for name, leaf in part.items():
             np.testing.assert_array_equal(leaf, source[name], err_msg=name)
     assert not np.array_equal(adapter["blocks/audio_attn/out/kernel"], weights(base)["blocks/audio_attn/out/kernel"])
+
+
+def test_a_backbone_that_learns_with_a_fresh_adapter_is_remarked_on(base, first, tmp_path, caplog, monkeypatch):
+    def train(settings, network, open_params, *_, **__):
+        open_params(every, dict.fromkeys(every, jax.sharding.SingleDeviceSharding(jax.devices()[0])))
+        return TrainState(0, {}, {}, None)
+
+    monkeypatch.setattr(training, "train", train)
+    every = functional.flatten(functional.abstract(ActAvatarDiT, PRESETS["tiny"].transformer))
+    fresh = shutil.copytree(base, tmp_path / "fresh")
+    part = model_folder.load(fresh, "transformer")
+    part.params["blocks"]["audio_attn"]["out"]["kernel"][...] = 0
+    model_folder.save(fresh, "transformer", part.config, part.params)
+    for stage, adapter, said in ((stage1, "", 0), (stage2, str(first[1]), 0), (stage2, "", 1)):
+        config = short(stage, folder=str(fresh), preset="")
+        config.adapter = adapter
+        caplog.clear()
+        training.run_training(config, tmp_path / "run")
+        assert caplog.text.count("give that of stage 1 as config.adapter") == said
 
 
 def test_a_help_can_be_switched_on_for_an_old_model_but_not_off(base):

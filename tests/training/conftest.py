@@ -43,6 +43,7 @@ OPTIM = OptimizerSettings(
     decay=0,
     b1=0.9,
     b2=0.999,
+    eps=1e-8,
     weight_decay=0.01,
     clip=1.0,
     moments="float32",

@@ -15,6 +15,7 @@ PLAIN = OptimizerSettings(
     decay=0,
     b1=0.9,
     b2=0.999,
+    eps=1e-8,
     weight_decay=0.0,
     clip=1.0,
     moments="float32",
@@ -48,6 +49,15 @@ def test_a_cosine_falls_from_the_warm_up_to_the_end_of_the_run():
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_warm_up_longer_than_the_run_is_cut_off(schedule):
     assert rates(2, (0, 1), schedule=schedule, warmup=5) == pytest.approx([0.02, 0.04])
+
+
+def test_eps_stands_beside_the_root_of_the_second_moment():
+    """Adam's first step is rate * g / (|g| + eps): small where the gradient is no larger than eps."""
+    params, gradient = {"a": {"bias": jnp.zeros(1)}}, {"a": {"bias": jnp.full(1, 1e-6)}}
+    for eps, moved in ((1e-8, 0.1 / 1.01), (1e-6, 0.05)):
+        tx = optimizer({"a/bias": 1.0}, eps=eps)
+        updates, _ = tx.update(gradient, tx.init(params), params)
+        assert float(updates["a"]["bias"][0]) == pytest.approx(-moved, rel=1e-4)
 
 
 def test_an_optimizer_that_goes_on_has_the_rate_of_the_step_it_is_at():

@@ -22,7 +22,9 @@ STEMS = {
     "audio_encoder": "model",
 }
 COMPONENTS = tuple(STEMS)
-DEFAULTS = folder.Defaults(25, 4096, "blur", Sampling(shift=3.0), ((64, 64),), (25,), 26.5, {"side": 64})
+DEFAULTS = folder.Defaults(
+    25, 4096, "blur", Sampling(shift=3.0), ((64, 64),), (25,), strangest_portrait=26.5, world={"side": 64}
+)
 
 
 def random_params(module, config):

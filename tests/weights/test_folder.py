@@ -142,6 +142,7 @@ DEFAULTS = folder.Defaults(
     sampling=Sampling(steps=1, solver="mean", text_guidance=1.0, height=64, width=96, seed=7),
     sizes=((64, 96), (96, 64)),
     lengths=(25, 49),
+    velocity_path=((0.999, 0.0), (0.5, 0.25)),
     strangest_portrait=26.5,
     world={"side": 64, "idle": "told", "places": [1, [2, None]]},
 )

@@ -129,11 +129,13 @@ class FrameAttention(nnx.Module):
         self.norm = ChannelNorm(channels)
         self.to_qkv = nnx.Linear(channels, 3 * channels, rngs=rngs, **execution.products)
         self.proj = nnx.Linear(channels, channels, rngs=rngs, **execution.products)
+        self.precision = execution.precision
 
     def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B T H W C"]:
         B, T, H, W, C = x.shape
         query, key, value = jnp.split(self.to_qkv(self.norm(x)).reshape(B * T, H * W, 1, 3 * C), 3, axis=-1)
-        mixed = jax.nn.dot_product_attention(query, key, value)
+        with jax.default_matmul_precision(self.precision):
+            mixed = jax.nn.dot_product_attention(query, key, value)
         return x + self.proj(mixed.reshape(x.shape))
 
 
@@ -168,7 +170,8 @@ class Downsample(nnx.Module):
         if not memory.whole:
             memory.keep(x[:, -1:])
         oldest, middle, newest = self.temporal.kernel[:, 0, 0].astype(x.dtype)
-        halved = frames[:, :-1:2] @ oldest + frames[:, 1::2] @ middle + frames[:, 2::2] @ newest
+        with jax.default_matmul_precision(self.temporal.products["precision"]):
+            halved = frames[:, :-1:2] @ oldest + frames[:, 1::2] @ middle + frames[:, 2::2] @ newest
         halved = halved + _last_axis(self.temporal.bias, halved)
         return jnp.concatenate([x[:, :1], halved], axis=1) if memory.first else halved
 

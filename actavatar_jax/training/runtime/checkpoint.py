@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from actavatar_jax.errors import InputError
+from actavatar_jax.errors import InputError, first_line
 from actavatar_jax.parallel.hosts import on_all_hosts
 from actavatar_jax.training.runtime.workdir import leaves
 from actavatar_jax.training.state import TrainState
@@ -122,12 +122,12 @@ class Checkpoints:
             if on_all_hosts(problem is None):
                 break
             damaged[step] = problem or OSError("another host cannot read it")
-            log.warning("The checkpoint of step %d is damaged: %s", step, _first_line(damaged[step]))
+            log.warning("The checkpoint of step %d is damaged: %s", step, first_line(damaged[step]))
         else:
             if damaged:
                 raise InputError(
                     f"None of the checkpoints in {self.folder} can be read (steps {', '.join(map(str, damaged))}; the "
-                    f"last: {_first_line(damaged[min(damaged)])}); move that folder away to start anew."
+                    f"last: {first_line(damaged[min(damaged)])}); move that folder away to start anew."
                 )
             return None
         if damaged:
@@ -172,7 +172,7 @@ class Checkpoints:
         return {key: value for key, value in leaves(settings).items() if not f"{key}.".startswith(free)}
 
     def _give_up(self, error: Exception) -> None:
-        log.error("The checkpoint of step %d could not be written: %s", self.saving, _first_line(error))
+        log.error("The checkpoint of step %d could not be written: %s", self.saving, first_line(error))
         log.error("Earlier checkpoints stay as they are, and the run goes on.")
         self.saving = None
         self._drop_unfinished()
@@ -216,8 +216,3 @@ def _sums(arrays: list[jax.Array]) -> list[jax.Array]:
 
 def _text_sum(value: Any) -> int:
     return zlib.crc32(json.dumps(value, sort_keys=True).encode())
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:300]}"

@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,10 +19,10 @@ class Watchdog:
     """Used in `with`. Without a `beat` for `minutes`, it writes every thread's stack to `file` and ends the process.
 
     The process exits at once, with `UNFINISHED`: a thread that hangs would never let it end in good order. 0 minutes:
-    off.
+    off. No file: standard error.
     """
 
-    def __init__(self, minutes: float, file: Path):
+    def __init__(self, minutes: float, file: Path | None = None):
         self.limit, self.file = 60 * minutes, file
         self.last = time.monotonic()
         self.done = threading.Event()
@@ -53,7 +54,8 @@ class Watchdog:
     def _watch(self) -> None:
         while not self.done.wait(min(self.limit / 4, 5.0)):
             if time.monotonic() - self.last > self.limit:
-                log.error("No step for %.0f seconds: the stacks are in %s, and the run ends.", self.limit, self.file)
-                with self.file.open("a") as file:
+                where = f"in {self.file}" if self.file else "below"
+                log.error("No step for %.0f seconds: the stacks are %s, and the run ends.", self.limit, where)
+                with self.file.open("a") if self.file else contextlib.nullcontext(sys.stderr) as file:
                     faulthandler.dump_traceback(file, all_threads=True)
                 os._exit(UNFINISHED)

@@ -1,86 +1,22 @@
 """Annotating a folder of clips over HTTP: every clip ends with a prompt or one reason, and nothing is asked twice."""
 
-import base64
-import io
 import json
 import threading
-import wave
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.annotation import ChatClient, Server, annotate_clips
 from data_pipelines.annotation.request import PROMPT_VERSION
 from data_pipelines.table import Clip, Table, read_manifest
+from tests.data.annotation.clip_folders import make_folder, prompt, rows, run, texts
 from tests.data.chat_server import GOOD, ChatServer, Reply, says, says_json
 from tests.data.fakes import WordTokenizer, write_clip
-
-
-def make_folder(root, clips, frames=50):
-    """A clip folder of `{id: facts}`; facts None: in the table, but without a file."""
-    for seed, (name, facts) in enumerate(clips.items()):
-        if facts is not None:
-            write_clip(root / "clips" / f"{name}.mp4", frames=frames, height=96, width=64, seed=seed)
-    table = Table.from_clips([Clip(name, "test", f"{name}.mp4", facts=facts or {}) for name, facts in clips.items()])
-    table.write(root / "manifest.parquet")
-    return root
-
-
-def run(folder, server, *, parallel=4, tokenizer=None, **settings):
-    settings = {"backoff": 0.01, "timeout": 5.0, "attempts": 2} | settings
-    with ChatClient(Server(server.url, "omni", **settings)) as client:
-        return annotate_clips(folder, client, parallel=parallel, tokenizer=tokenizer, progress=False)
-
-
-def rows(folder):
-    return {clip.id: clip.facts for clip in read_manifest(folder)}
-
-
-def prompt(folder, name):
-    return StructuredPrompt.load(folder / "clips" / f"{name}.json")
-
-
-def texts(request):
-    return [part["text"] for part in request["messages"][1]["content"] if part["type"] == "text"]
 
 
 @pytest.fixture
 def one(tmp_path):
     return make_folder(tmp_path, {"a": {}})
-
-
-def test_a_request_shows_the_clip(tmp_path):
-    folder = make_folder(tmp_path, {"a": {"asr.transcript": "well, {hello} there"}})
-    with ChatServer(lambda *_: says_json()) as server:
-        run(folder, server)
-        run(make_folder(tmp_path / "hosted", {"a": {}}), server, audio_part="input_audio")
-    first, hosted = (request["messages"][1]["content"] for request in server.requests)
-    assert texts(server.requests[0])[:10] == [f"frame at {k / 5:.1f} s" for k in range(10)]
-    assert [part["type"] for part in first] == ["text", "image_url"] * 10 + ["text", "audio_url", "text"]
-    said = texts(server.requests[0])[-1]
-    assert "well, {hello} there" in said and "clip of 2.0 s" in said and '"body_part"' in said
-    assert "recogniser" not in texts(server.requests[1])[-1]
-    kind, _, data = first[1]["image_url"]["url"].partition(",")
-    assert kind == "data:image/jpeg;base64"
-    shades = [
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].split(",")[1])))).mean()
-        for part in first
-        if part["type"] == "image_url"
-    ]
-    assert len(shades) == 10 and shades == sorted(shades)  # the clip grows brighter
-    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (64, 96)
-    for part in (
-        first[-2]["audio_url"]["url"].removeprefix("data:audio/wav;base64,"),
-        hosted[-2]["input_audio"]["data"],
-    ):
-        with wave.open(io.BytesIO(base64.b64decode(part))) as sound:
-            assert (sound.getnchannels(), sound.getframerate()) == (1, 16000)
-            samples = np.frombuffer(sound.readframes(10**6), "<i2") / 32768
-        assert abs(len(samples) - 32000) <= 1024 and samples[-8000:].std() > 3 * samples[:8000].std()
-    assert hosted[-2]["input_audio"]["format"] == "wav"
 
 
 def test_every_clip_ends_with_a_prompt_or_one_reason(tmp_path):

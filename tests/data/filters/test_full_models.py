@@ -97,7 +97,7 @@ def test_sizes_are_those_of_the_layers():
 def test_there_is_one_face_in_the_middle_of_every_picture(height, width, paths):
     (box,) = detect_faces(noise(height, width, 3), paths["face"])
     pixels = max(height, width) / DETECTOR_SIDE if max(height, width) > DETECTOR_SIDE else 1
-    assert box[2:] == pytest.approx(full_models.FACE * pixels, rel=0.01)
+    assert box[2:] == pytest.approx(tiny_models.FACE * pixels, rel=0.01)
     # Half a cell of 32 pixels where their number is odd, and another half for what fills up the last cell.
     assert box[:2] + box[2:] / 2 == pytest.approx([width / 2, height / 2], abs=32 * pixels)
 

@@ -1,61 +1,16 @@
 """Loading: one stream fixed by its seed, exact resume, condition dropout, refusals."""
 
-import collections
 import itertools
 import json
-import platform
-import resource
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.loading import SyntheticSource, make_loader, make_synthetic_loader
-from data_pipelines.shards import Bucket, encode_clips, find_datasets, open_dataset
-from tests.data.fakes import TEXT_DIM, FakeEncoders, make_clips
-
-
-@pytest.fixture(scope="module")
-def shard_dir(tmp_path_factory):
-    """Two buckets, of 7 and 2 records."""
-    root = tmp_path_factory.mktemp("loader")
-    (root / "videos").mkdir()
-    phases = [{"start": 0, "end": 0.36, "action": "Waves."}, {"start": 0.36, "end": 1.2, "action": "Bows."}]
-    (root / "videos" / "a.json").write_text(json.dumps({"base": "A man.", "phases": phases}))
-    clips = make_clips(root, {"a": (31, 64, 96), "b": (20, 96, 64), "c": (38, 64, 96)})
-    settings = {"frames": 9, "buckets": "32x64,64x32", "records_per_shard": 2, "progress": False}
-    encode_clips(clips, root / "shards", FakeEncoders(), **settings)
-    return root / "shards"
-
-
-def loader(folder, **settings):
-    return make_loader(folder, **({"batch_size": 2, "seed": 5, "text_len": 16} | settings))
-
-
-def take(dataset, count):
-    return list(itertools.islice(iter(dataset), count))
-
-
-def same(left, right):
-    assert left.keys() == right.keys()
-    for key in left:
-        assert left[key].dtype == right[key].dtype
-        np.testing.assert_array_equal(left[key], right[key], err_msg=key)
-
-
-def by_index(batches):
-    """{index: sample} of batches; fails if an index comes twice."""
-    samples = {}
-    for batch in batches:
-        for row, index in enumerate(batch["index"].tolist()):
-            assert index not in samples
-            samples[index] = {key: value[row] for key, value in batch.items()}
-    return samples
+from data_pipelines.shards import open_dataset
+from tests.data.fakes import TEXT_DIM, FakeEncoders
+from tests.data.loading.batches import by_index, loader, same, take
 
 
 def test_batch_has_the_shapes_and_types_training_expects(shard_dir):
@@ -158,110 +113,6 @@ def test_one_pass_over_everything(shard_dir):
     assert [batch["latents"].shape[0] for batch in second] == [1, 1, 1, 1]  # neither last batch is whole but one
 
 
-# ---- several corpora
-
-
-@pytest.fixture(scope="module")
-def corpora(shard_dir, tmp_path_factory):
-    """Two shard folders: `shard_dir`, and one of 3 records in the bucket 32x64."""
-    root = tmp_path_factory.mktemp("second")
-    clips = make_clips(root, {"d": (27, 64, 96)})
-    encode_clips(clips, root / "shards", FakeEncoders(), frames=9, buckets="32x64,64x32", progress=False)
-    return [shard_dir, root / "shards"]
-
-
-def shares(dataset, batches):
-    """Draws per clip's first letter and bucket; clips are told apart by their latents."""
-    counts = collections.Counter()
-    for batch in take(dataset, batches):
-        counts.update((latent.shape[1:3], latent.tobytes()) for latent in batch["latents"])
-    return counts
-
-
-def belongs_to(folder):
-    """Latents of the records in a shard folder."""
-    found = [open_dataset(path) for path in find_datasets([folder])]
-    return {dataset.source[i]["latents"].tobytes() for dataset in found for i in range(len(dataset.source))}
-
-
-def test_weights_are_shares_of_the_draws(corpora):
-    first, second = map(belongs_to, corpora)
-    assert len(first) == 9 and len(second) == 3 and not first & second
-    for weights in ((1, 1), (3, 1), (1, 4), (0.5, 0.25)):
-        dataset = loader(corpora, weights=dict(zip(corpora, weights, strict=True)))
-        counts = shares(dataset, 45)
-        of_second = sum(count for (_, latent), count in counts.items() if latent in second)
-        assert abs(of_second - 90 * weights[1] / sum(weights)) <= 2, weights
-        narrow = sum(count for (size, _), count in counts.items() if size == (4, 2))
-        assert abs(narrow - 90 * weights[0] / sum(weights) * 2 / 9) <= 4  # the first folder's buckets keep their shares
-        wide = [count for (size, latent), count in counts.items() if size == (2, 4) and latent in first]
-        assert max(wide) - min(wide) <= 1  # the records of a corpus go round
-
-
-def test_a_batch_mixes_corpora_of_one_bucket(corpora):
-    second = belongs_to(corpora[1])
-    even = dict(zip(corpora, (1, 7 / 9), strict=True))  # 7 of the first folder's 9 records are in that bucket
-    batches = take(loader(corpora, batch_size=4, weights=even), 16)
-    assert {sum(latent.tobytes() in second for latent in batch["latents"]) for batch in batches} == {0, 2}
-
-
-def test_without_weights_corpora_of_one_bucket_are_as_one(corpora):
-    counts = shares(loader([folder / "32x64x9" for folder in corpora], batch_size=2), 15)
-    assert len(counts) == 10 and set(counts.values()) == {3}
-
-
-def test_a_weighted_stream_is_exact(corpora):
-    """The same for another order of the folders, any processes and batch size, and after a restart."""
-    weights = {str(corpora[0]): 2, str(corpora[1]): 1}
-    whole = by_index(take(loader(corpora, batch_size=4, weights=weights), 9))
-    again = by_index(take(loader(corpora[::-1], batch_size=4, weights=weights), 9))
-    assert len(whole) == 36 and whole.keys() == again.keys()
-    for index in whole:
-        same(again[index], whole[index])
-    rows = [take(loader(corpora, batch_size=4, weights=weights, rows=rows), 9) for rows in ([0, 2], [1, 3])]
-    merged = by_index(itertools.chain(*rows))
-    assert merged.keys() == whole.keys()
-    for index in whole:
-        same(merged[index], whole[index])
-
-    iterator = iter(loader(corpora, weights=weights))
-    for _ in range(5):
-        next(iterator)
-    restored = iter(loader(corpora, weights=weights))
-    restored.set_state(json.loads(json.dumps(iterator.get_state())))
-    for _ in range(5):
-        same(next(restored), next(iterator))
-
-
-def test_corpora_do_not_share_their_random_numbers(corpora):
-    """Equal positions of two corpora: other dropout, though the records are the same."""
-    copies = [corpora[0] / "32x64x9", corpora[0].parent / "copy"]
-    if not copies[1].exists():
-        shutil.copytree(*copies)
-    weights = dict.fromkeys(copies, 1)
-    order = [latent.tobytes() for batch in take(loader(copies, weights=weights), 28) for latent in batch["latents"]]
-    assert order[::2] != order[1::2]
-
-
-def test_wrong_weights_are_refused(corpora):
-    first, second = corpora
-    for weights, message in [
-        ({first: 1}, "give one for each of"),
-        ({first: 1, second: 1, first / "32x64x9": 1}, "give one for each of"),
-        ({first: 1, second: 0}, "positive number"),
-        ({first: 1, second: -1}, "positive number"),
-        ({first: 1, second: float("nan")}, "positive number"),
-        ({first: 1, second: float("inf")}, "positive number"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            loader(corpora, weights=weights)
-    inside = [first, first / "32x64x9"]
-    with pytest.raises(InputError, match="which weight it has is unclear"):
-        loader(inside, weights=dict.fromkeys(inside, 1))
-    with pytest.raises(InputError, match="endless stream"):
-        loader(corpora, weights={first: 1, second: 1}, repeat=False)
-
-
 def test_dropout_is_one_draw_of_four_cases(shard_dir):
     drop = {"text_drop": 0.1, "audio_drop": 0.2, "both_drop": 0.3}
     empty = open_dataset(shard_dir / "32x64x9").empty_prompt.embeds
@@ -298,43 +149,3 @@ def test_shards_that_do_not_fit_are_refused(shard_dir, tmp_path):
         loader(shard_dir, batch_size=0)
     with pytest.raises(InputError, match="at most 1"):
         loader(shard_dir, text_drop=0.9, both_drop=0.2)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
-def test_memory_of_records_is_used_again():
-    """Page faults of making and freeing three blocks of 14 MB, twenty times, in a process of its own."""
-    script = """
-import resource, sys
-if sys.argv[1] == "keep":
-    from data_pipelines.loading.memory import keep_freed_memory
-    keep_freed_memory()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    blocks = [b"x" * 14_000_000 for _ in range(3)]
-    del blocks
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-    root = Path(__file__).parents[3]
-    given_back, kept = (
-        int(subprocess.run([sys.executable, "-c", script, how], cwd=root, capture_output=True, check=True).stdout)
-        for how in ("default", "keep")
-    )
-    pages = 3 * 14_000_000 / resource.getpagesize()
-    assert given_back > 5 * pages and kept < 2 * pages, (given_back, kept)
-
-
-def test_synthetic_batches_have_the_form_of_real_ones(shard_dir):
-    real = take(loader(shard_dir / "32x64x9"), 1)[0]
-    source = SyntheticSource(Bucket(32, 64, 9), channels=3, text_dim=TEXT_DIM, audio_layers=2, audio_dim=3)
-    made = take(make_synthetic_loader(source, batch_size=2, seed=0, text_len=16), 1)[0]
-    assert {k: (v.shape, v.dtype) for k, v in made.items()} == {k: (v.shape, v.dtype) for k, v in real.items()}
-    same(made, take(make_synthetic_loader(source, batch_size=2, seed=0, text_len=16), 1)[0])
-
-
-def test_synthetic_rows_are_those_of_the_whole_batch():
-    source = SyntheticSource(Bucket(32, 32, 9))
-    whole, part = (
-        next(iter(make_synthetic_loader(source, batch_size=4, seed=0, rows=rows))) for rows in (None, [1, 3])
-    )
-    for name in whole:
-        np.testing.assert_array_equal(part[name], whole[name][[1, 3]])

@@ -1,0 +1,32 @@
+"""What all readers share: a folder with captions, nothing to read, counts that add up."""
+
+import pytest
+
+from actavatar_jax.errors import InputError
+from data_pipelines.corpora import read_corpus
+from data_pipelines.table import Table
+from tests.data.corpora.on_disk import read, touch
+
+
+def test_a_folder_and_captions_without_a_video(tmp_path):
+    touch(*(tmp_path / "src" / name for name in ("a.mp4", "a.txt", "sub/a.MOV", "lost.json", "notes.md", ".b.mp4")))
+    clips, left_out = read("folder", tmp_path / "src", tmp_path)
+    assert sorted(i.split("-")[0] for i in clips) == ["a", "a"] and left_out == {"skipped: no clip": 1}
+    assert {clip.source for clip in clips.values()} == {str(tmp_path / "src" / n) for n in ("a.mp4", "sub/a.MOV")}
+    report = read_corpus("folder", tmp_path / "src", tmp_path / "src" / "t.parquet")
+    assert {clip.source for clip in Table.read(tmp_path / "src" / "t.parquet")} == {"a.mp4", "sub/a.MOV"}
+    assert report.counts() == read_corpus("folder", tmp_path / "src", tmp_path / "src" / "t.parquet").counts()
+
+
+def test_nothing_to_read_is_an_error(tmp_path):
+    table = tmp_path / "t.parquet"
+    with pytest.raises(InputError, match="no video here"):
+        read_corpus("folder", tmp_path, table)
+    with pytest.raises(InputError, match="openhumanvid, speakervid, hdtf, folder, webdataset"):
+        read_corpus("vox", tmp_path, table)
+    with pytest.raises(InputError, match="no such file or folder"):
+        read_corpus("folder", tmp_path / "gone", table)
+    for kind in ("openhumanvid", "speakervid", "hdtf", "webdataset"):
+        with pytest.raises(InputError, match=str(tmp_path)):
+            read_corpus(kind, tmp_path, table)
+    assert not table.exists()
