@@ -7,6 +7,7 @@ import typer
 
 from actavatar_jax import __version__
 from actavatar_jax.cli import conversion, data, evaluation, prompts, sampling, training
+from actavatar_jax.cli.cache import keep_compiled_programs
 from actavatar_jax.cli.exits import run_command
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ def main() -> None:
     """Runs a command; how it ends, is told in `exits`."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("actavatar_jax").setLevel(logging.INFO)
+    keep_compiled_programs()
     run_command(app)
 
 

@@ -34,6 +34,7 @@ from actavatar_jax.weights.residence import DEVICE
 # so, and random weights, a decoded video is off by 8e-4 and 1e-5 of its size, and by 6e-3 in the single pass that is a
 # TPU's default; the last speech features by 3e-4, 5e-6 and 2e-3.
 PRECISION = "high"
+REMEMBERED = 32  # texts, of 8 MB each at full size
 _PARTS = ("text_encoder", "audio_encoder", "vae")
 
 
@@ -62,6 +63,7 @@ class Encoders:
         self.tokenizer = tokenizer
         self.text_encoder, self.audio_encoder, self.vae = text_encoder, audio_encoder, vae
         self.text_len, self.mesh = text_len, mesh
+        self._texts: dict[bytes, Float32[np.ndarray, "S D"]] = {}  # features by token ids
 
     @classmethod
     def from_folder(
@@ -138,17 +140,28 @@ class Encoders:
     ) -> tuple[Float32[np.ndarray, "B S D"], Int32[np.ndarray, "B S"]]:
         """Text features, exact zeros beyond each prompt's end, and phase ids, -1 there; S is `text_len`.
 
-        Prompts are encoded one by one, so that the features of one do not depend on the others. What is done with a
-        prompt that is too long is `StructuredPrompt.tokenise`'s `strict`.
+        Prompts are encoded one by one, so that the features of one do not depend on the others. The latest are
+        remembered: a negative prompt is encoded once for many videos. What is done with a prompt that is too long is
+        `StructuredPrompt.tokenise`'s `strict`.
         """
-        features, phase_ids = [], []
-        for prompt in prompts:
-            tokens = prompt.tokenise(self.tokenizer, max_length=self.text_len, strict=strict)
-            padding = (0, self.text_len - len(tokens.ids))
-            mask = np.arange(self.text_len) < len(tokens.ids)
-            features.append(self._run(encode_text, self.text_encoder, np.pad(tokens.ids, padding), mask))
-            phase_ids.append(np.pad(tokens.phase_ids, padding, constant_values=-1))
-        return np.stack(jax.device_get(features)), np.stack(phase_ids)
+        tokens = [prompt.tokenise(self.tokenizer, max_length=self.text_len, strict=strict) for prompt in prompts]
+        features = self._features([one.ids for one in tokens])
+        padding = [(0, self.text_len - len(one.ids)) for one in tokens]
+        phase_ids = [np.pad(t.phase_ids, pad, constant_values=-1) for t, pad in zip(tokens, padding, strict=True)]
+        return np.stack(features), np.stack(phase_ids)
+
+    def _features(self, texts: Sequence[Int32[np.ndarray, " _"]]) -> list[Float32[np.ndarray, "S D"]]:
+        """Of token ids; the text encoder comes to the device at most once for all of them."""
+        known = {ids.tobytes(): self._texts.get(ids.tobytes()) for ids in texts}
+        new = {ids.tobytes(): ids for ids in texts if known[ids.tobytes()] is None}
+        if new:
+            with use_mesh(self.mesh), self.text_encoder.on_device() as params:
+                for key, ids in new.items():
+                    padded, mask = np.pad(ids, (0, self.text_len - len(ids))), np.arange(self.text_len) < len(ids)
+                    known[key] = encode_text(self.text_encoder.network, params, padded, mask)
+                known = jax.device_get(known)
+        self._texts = dict(list({**self._texts, **known}.items())[-REMEMBERED:])
+        return [known[ids.tobytes()] for ids in texts]
 
     def audio(self, samples: Float[np.ndarray, " n"], num_frames: int) -> Float32[np.ndarray, "F layers E"]:
         """Features of every layer of the audio encoder, one per video frame (25 Hz).

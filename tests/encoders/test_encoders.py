@@ -154,6 +154,24 @@ def test_video_is_the_codec_on_scaled_pixels(encoders, module, config):
         encoders.video(frames[:4])
 
 
+def test_a_text_is_encoded_once_and_the_encoder_visits_once_for_many(model_folder, monkeypatch):
+    waiting = dict.fromkeys(("audio_encoder", "vae"), "device") | {"text_encoder": "on demand"}
+    encoders, visits = Encoders.from_folder(model_folder, residences=waiting), []
+    real = encoders.text_encoder.read
+    monkeypatch.setattr(
+        encoders, "text_encoder", dataclasses.replace(encoders.text_encoder, read=lambda: (visits.append(1), real())[1])
+    )
+    first, _ = encoders.text([*PROMPTS, PROMPTS[0]])
+    np.testing.assert_array_equal(first[0], first[2])
+    again, _ = encoders.text(PROMPTS[::-1])
+    np.testing.assert_array_equal(again, first[1::-1])
+    assert len(visits) == 1
+    for word in range(40):  # more than are remembered
+        encoders.text([StructuredPrompt(f"A woman {word}.")])
+    encoders.text(PROMPTS)
+    assert len(visits) == 42
+
+
 def test_fingerprint_tells_parts_apart(encoders):
     mark = encoders.fingerprint()
     assert set(mark) == {"tokenizer", "text_encoder", "audio_encoder", "vae"}

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from actavatar_jax.storage.documents import write_json, write_text
 
@@ -174,6 +173,8 @@ class TensorBoard:
     """Scalars as TensorBoard events."""
 
     def __init__(self, folder: Path, resumed_at: int):
+        from tensorboardX import SummaryWriter  # which imports torch where that is installed: two seconds
+
         self.writer = SummaryWriter(str(folder), purge_step=resumed_at + 1)
 
     def __call__(self, record: Record) -> None:
