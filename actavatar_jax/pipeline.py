@@ -27,7 +27,7 @@ from actavatar_jax.media import Sound, Video, choose_size, fit_image, load_image
 from actavatar_jax.media.clock import FPS, latent_frames
 from actavatar_jax.models.attention import self_attention_form
 from actavatar_jax.models.execution import Execution
-from actavatar_jax.parallel.batches import share, to_host
+from actavatar_jax.parallel.batches import share_values, to_host
 from actavatar_jax.parallel.hosts import agreed
 from actavatar_jax.parallel.mesh import check_fit, make_mesh, use_mesh
 from actavatar_jax.parallel.rules import param_shardings
@@ -186,7 +186,7 @@ class ActAvatarPipeline:
             noise = self._noise(s.seed, initial_noise, (*grid, first.shape[-1]))
             conditions = self._conditions((*plan.branches, BOTH), prompt, negative, sound.to_audio())
             guided, unguided = ([array[rows] for array in conditions] for rows in (slice(-1), slice(-1, None)))
-        first, noise, guided, unguided = share((first, noise, guided, unguided), self.mesh)
+        first, noise, guided, unguided = share_values((first, noise, guided, unguided), self.mesh)
         network = self.transformer.network
         with use_mesh(self.mesh), self.transformer.on_device() as params:
 

@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
 
     world, items = World(**config.world), range(TEST_SEED, TEST_SEED + config.test_clips)
     pipeline = ActAvatarPipeline.from_pretrained(model)
-    reports = {"codec": puppets.ceiling(pipeline.encoders, world, items)}
+    reports = {"codec": puppets.score_codec(pipeline.encoders, world, items)}
     reports["model"] = puppets.evaluate(pipeline, world, items)
     for name, report in reports.items():
         print(f"\n{name}\n{report.table()}")

@@ -26,7 +26,7 @@ def local_rows(mesh: Mesh, batch_size: int) -> Int[np.ndarray, " rows"]:
     return np.arange(batch_size).reshape(len(parts), -1)[ours].reshape(-1)
 
 
-def place(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
+def place_batch(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
     """A batch of host arrays as global arrays on the mesh.
 
     Args:
@@ -45,7 +45,7 @@ def place(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
     }
 
 
-def put(value: Any, sharding: NamedSharding) -> jax.Array:
+def place_array(value: Any, sharding: NamedSharding) -> jax.Array:
     """A whole array, the same in every process, cut as `sharding` says; at home already, it is left where it is."""
     if isinstance(value, jax.Array) and not value.is_fully_addressable:
         return jax.device_put(value, sharding)
@@ -60,7 +60,7 @@ def replicate(value: Any, mesh: Mesh) -> Any:
     return jax.device_put(value, NamedSharding(mesh, PartitionSpec()))
 
 
-def share(values: Any, mesh: Mesh | None) -> Any:
+def share_values(values: Any, mesh: Mesh | None) -> Any:
     """A tree of host arrays, whole on every device; None is the usual single one.
 
     Each process has made them by itself, perhaps with other last bits: those of the first one count. All of them must
@@ -70,7 +70,7 @@ def share(values: Any, mesh: Mesh | None) -> Any:
     if mesh is None:
         return jax.device_put(values)
     whole = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda value: put(value, whole), values)
+    return jax.tree.map(lambda value: place_array(value, whole), values)
 
 
 def to_host(value: jax.Array) -> np.ndarray:

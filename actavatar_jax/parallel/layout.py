@@ -11,6 +11,7 @@ B batch, T latent frames, L video tokens, N heads, K head dim, H W latent height
 import logging
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -82,6 +83,15 @@ def fitting(shape: Sequence[int], axes: Sequence[Axes]) -> PartitionSpec:
         count = max(n for n in range(len(names) + 1) if size % math.prod(sizes[name] for name in names[:n]) == 0)
         entries.append(names[:count] or None)
     return PartitionSpec(*entries)
+
+
+def result_shapes(lowered: jax.stages.Lowered, options: dict | None = None) -> Any:
+    """What a program gives, as shapes: for lowering another that takes it. On a mesh they say how they are cut, for
+    which the program is compiled."""
+    if not _sizes():
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), lowered.out_info)
+    places = lowered.compile(options).output_shardings
+    return jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), lowered.out_info, places)
 
 
 def _sizes() -> dict[str, int]:

@@ -60,7 +60,7 @@ def make_demo(
     Raises InputError, with nothing left behind, for an `out` that cannot be written, a missing model, a sentence that
     the voice cannot speak within the clip, actions that puppets do not know, windows outside the clip.
     """
-    with delivered(out) as folder:
+    with deliver_folder(out) as folder:
         clip = choose_clip(world_of(model), seed, say, prompt, voice)
         judge = load_judge()
         pipeline = ActAvatarPipeline.from_pretrained(model)
@@ -155,7 +155,7 @@ def what_next(model: Path, duration: float) -> str:
 
 
 @contextlib.contextmanager
-def delivered(out: Path) -> Iterator[Path]:
+def deliver_folder(out: Path) -> Iterator[Path]:
     """A temporary folder, made before any work; its files move into `out` when the block ends without an error.
 
     InputError if `out` cannot be written; neither then nor after another error is anything left behind.

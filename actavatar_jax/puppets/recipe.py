@@ -227,7 +227,7 @@ def evaluate(
     return score(sample_clips(pipeline, world, seeds, sampling, wording))
 
 
-def ceiling(encoders: Encoders, world: World, seeds: Iterable[int]) -> Report:
+def score_codec(encoders: Encoders, world: World, seeds: Iterable[int]) -> Report:
     """The scores of drawn clips that went through the codec and back: what it costs, whatever model is behind it."""
     clips = dataset.draw(world, seeds)
     return score((clip, encoders.decode(encoders.video(clip.frames), clip.frames[0])) for clip in clips)

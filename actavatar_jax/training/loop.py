@@ -21,7 +21,7 @@ from actavatar_jax.models.attention import self_attention_form
 from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.flops import peak_flops, train_flops
-from actavatar_jax.parallel.batches import local_rows, place, put, replicate
+from actavatar_jax.parallel.batches import local_rows, place_batch, place_array, replicate
 from actavatar_jax.parallel.hosts import agreed
 from actavatar_jax.parallel.mesh import check_fit, make_mesh
 from actavatar_jax.parallel.rules import state_shardings
@@ -109,7 +109,7 @@ def train(
             try:
                 for step in bar:
                     batch = next(upcoming)
-                    flops, batch = flops_of(batch), place(batch, mesh)
+                    flops, batch = flops_of(batch), place_batch(batch, mesh)
                     with jax.transfer_guard("disallow"):  # anything else that moves to the device here is a mistake
                         state, metrics = train_step(state, batch, key)
                     recorder.add(step, metrics, flops)
@@ -148,7 +148,7 @@ def _filled(
     added = {name for name in absent if name.rpartition("/")[2] in LOW_RANK}
     opened = open_params(absent.keys() - added, absent)
     params = functional.flatten(extend(functional.unflatten(opened))) if added else opened
-    frozen = functional.unflatten({name: put(params[name], absent[name]) for name in functional.flatten(state.frozen)})
+    frozen = functional.unflatten({name: place_array(params[name], absent[name]) for name in functional.flatten(state.frozen)})
     if isinstance(state.step, jax.Array):
         return dataclasses.replace(state, frozen=frozen)
     trained = functional.unflatten({name: params[name] for name in functional.flatten(state.params)})

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from actavatar_jax.functional import Params
-from actavatar_jax.parallel.batches import put
+from actavatar_jax.parallel.batches import place_array
 from actavatar_jax.parallel.rules import state_shardings
 from actavatar_jax.training.groups import merge
 
@@ -67,7 +67,7 @@ def create_state(params: Params, frozen: Params, tx: optax.GradientTransformatio
     """
     fresh = functools.partial(_fresh, tx=tx, ema=ema)
     shardings = state_shardings(jax.eval_shape(fresh, params, frozen), mesh)
-    params, frozen = jax.tree.map(put, (params, frozen), (shardings.params, shardings.frozen))
+    params, frozen = jax.tree.map(place_array, (params, frozen), (shardings.params, shardings.frozen))
 
     @functools.partial(jax.jit, out_shardings=(shardings.step, shardings.opt_state, shardings.ema))
     def rest(params: Params) -> tuple[Array, Any, Params | None]:

@@ -46,7 +46,7 @@ def make_train_step(
     Args:
       micro_batches: parts of a batch that are computed one after the other; they change memory, not results.
       shardings: of every leaf of the state on a mesh (`parallel.rules.state_shardings`). The step must then be called
-        under `jax.set_mesh`, with batches from `parallel.batches.place` and the key from `replicate`.
+        under `jax.set_mesh`, with batches from `parallel.batches.place_batch` and the key from `replicate`.
 
     Args of the step:
       batch: `latents` [B, T, H, W, C], `text` [B, S, text_dim], `phase_ids` [B, S], `phase_windows` [B, phases, 2],

@@ -29,10 +29,10 @@ LAYOUTS = ("diffusers", "wan")
 TOKENIZERS = {"diffusers": Path("tokenizer"), "wan": Path("google/umt5-xxl")}
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pth", "*.h5", "*.msgpack", "*.onnx")
 
-Report = Callable[[str, int, int], Any]  # told (component, bytes done, bytes in all) after each piece
+Progress = Callable[[str, int, int], Any]  # told (component, bytes done, bytes in all) after each piece
 
 
-def from_torch(src: str | Path, dst: str | Path, report: Report = lambda *_: None) -> None:
+def from_torch(src: str | Path, dst: str | Path, report: Progress = lambda *_: None) -> None:
     """Makes a model folder `dst` of an original Wan or a diffusers folder `src`.
 
     A backbone without our adapters stays one: they are not written, and start at their identity when it is loaded.
@@ -43,7 +43,7 @@ def from_torch(src: str | Path, dst: str | Path, report: Report = lambda *_: Non
     _convert(Path(src), Path(dst), "diffusers", report)
 
 
-def to_torch(folder: str | Path, out: str | Path, layout: str = "diffusers", report: Report = lambda *_: None) -> None:
+def to_torch(folder: str | Path, out: str | Path, layout: str = "diffusers", report: Progress = lambda *_: None) -> None:
     """Writes a model folder in a PyTorch layout, `diffusers` or `wan` (needs the `torch` extra for its .pth files).
 
     Raises:
@@ -54,7 +54,7 @@ def to_torch(folder: str | Path, out: str | Path, layout: str = "diffusers", rep
     _convert(Path(folder), Path(out), layout, report)
 
 
-def _convert(src: Path, dst: Path, layout: str, report: Report) -> None:
+def _convert(src: Path, dst: Path, layout: str, report: Progress) -> None:
     if dst.exists():
         raise InputError(f"{dst} is there already; name a new folder.")
     stored = {
@@ -130,7 +130,7 @@ def _write_index(src: Path, dst: Path, stored: dict[str, Stored], layout: str) -
 class _Progress:
     """Adds up the bytes of one component and reports them."""
 
-    def __init__(self, component: str, total: int, report: Report):
+    def __init__(self, component: str, total: int, report: Progress):
         self.component, self.total, self.report = component, total, report
         self.done = 0
 

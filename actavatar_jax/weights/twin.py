@@ -174,10 +174,10 @@ class ActAvatarTwin(WanTransformer3DModel):
             positions = self._positions(grid)
             yield self.patch_embedding.register_forward_hook(lambda module, args, out: out + positions.type_as(out))
         for i, block in enumerate(self.blocks):
-            yield from hear(block, tokens, ((i + 1) / c.layers) ** c.audio.gamma)
+            yield from hook_audio_attention(block, tokens, ((i + 1) / c.layers) ** c.audio.gamma)
             if penalty is not None:
                 strength = block.window_strength if c.phase_bias == "soft" else 1.0
-                yield from look(block, -strength * penalty.repeat_interleave(grid[1] * grid[2], dim=1))
+                yield from hook_window_bias(block, -strength * penalty.repeat_interleave(grid[1] * grid[2], dim=1))
 
     def _positions(self, grid: tuple[int, int, int]) -> Float[Tensor, "D T rows columns"]:
         """What `frame_time` and `place` add to the embedded patches."""
@@ -194,7 +194,7 @@ class ActAvatarTwin(WanTransformer3DModel):
         return added.expand(-1, *grid)
 
 
-def hear(block: torch.nn.Module, tokens: Float[Tensor, "B T A E"], scale: float) -> Iterator[RemovableHandle]:
+def hook_audio_attention(block: torch.nn.Module, tokens: Float[Tensor, "B T A E"], scale: float) -> Iterator[RemovableHandle]:
     """Puts the audio cross-attention behind the text's (eq. 4): the text attention returns what both add."""
     stream = []
 
@@ -209,7 +209,7 @@ def hear(block: torch.nn.Module, tokens: Float[Tensor, "B T A E"], scale: float)
     yield block.attn2.register_forward_hook(after)
 
 
-def look(block: torch.nn.Module, bias: Float[Tensor, "B L S"]) -> Iterator[RemovableHandle]:
+def hook_window_bias(block: torch.nn.Module, bias: Float[Tensor, "B L S"]) -> Iterator[RemovableHandle]:
     """Adds a bias to the scores of the text cross-attention."""
 
     def before(attention, args):

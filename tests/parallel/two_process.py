@@ -22,7 +22,7 @@ def main(port: str, process: str, processes: str, out: str) -> None:
     from actavatar_jax import functional
     from actavatar_jax.diffusion.flow import TimeLaw
     from actavatar_jax.errors import InputError
-    from actavatar_jax.parallel.batches import local_rows, place, replicate, share, to_host
+    from actavatar_jax.parallel.batches import local_rows, place_batch, replicate, share_values, to_host
     from actavatar_jax.parallel.mesh import make_mesh
     from actavatar_jax.parallel.rules import state_shardings
     from actavatar_jax.training.optimizer import skip_bad_steps
@@ -41,11 +41,11 @@ def main(port: str, process: str, processes: str, out: str) -> None:
         key = replicate(jax.random.key(0, impl="threefry2x32"), mesh)
         for number in range(2):
             ours = {name: array[rows] for name, array in batch(number).items()}
-            placed = place(ours, mesh)
+            placed = place_batch(ours, mesh)
             with jax.transfer_guard("disallow"):
                 state, metrics = step(state, placed, key)
     print(f"process {process}: rows {rows.tolist()}, loss {float(metrics['loss']):.6f}", flush=True)
-    print("shared", to_host(share(np.full(3, int(process)), mesh)).tolist(), flush=True)
+    print("shared", to_host(share_values(np.full(3, int(process)), mesh)).tolist(), flush=True)
     whole = functional.flatten(jax.tree.map(to_host, state.params))
     if jax.process_index() == 0:
         np.savez(out, **whole)

@@ -152,10 +152,10 @@ def test_clips_are_chosen_by_their_phases():
 
 
 def test_results_of_other_settings_are_refused(tmp_path):
-    runs.remember(tmp_path, {"test_clips": 64, "full": get_config().stage2})
-    runs.remember(tmp_path, {"test_clips": 64, "full": get_config().stage2})
+    runs.keep_settings(tmp_path, {"test_clips": 64, "full": get_config().stage2})
+    runs.keep_settings(tmp_path, {"test_clips": 64, "full": get_config().stage2})
     with pytest.raises(InputError, match="other settings of test_clips; give"):
-        runs.remember(tmp_path, {"test_clips": 32, "full": get_config().stage2})
+        runs.keep_settings(tmp_path, {"test_clips": 32, "full": get_config().stage2})
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_a_seed_draws_the_adapter_alone_and_frame_time_can_be_left_out(tmp_path,
     write(stage2("runlocal"), tmp_path / "old")
     old = weights(tmp_path / "old")
     first, again, second = (
-        weights(runs.renewed(tmp_path / "old", tmp_path / name, ADAPTER, seed))
+        weights(runs.copy_with_fresh_leaves(tmp_path / "old", tmp_path / name, ADAPTER, seed))
         for name, seed in (("1", 1), ("1 again", 1), ("2", 2))
     )
     drawn = {name for name in first if not np.array_equal(first[name], second[name])}
@@ -199,7 +199,7 @@ def test_a_seed_draws_the_adapter_alone_and_frame_time_can_be_left_out(tmp_path,
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert all(np.array_equal(first[name], old[name]) for name in functional.split(old, ADAPTER)[1])
 
-    plain = runs.renewed(tmp_path / "old", tmp_path / "plain", "frame_time/.*", frame_time=False)
+    plain = runs.copy_with_fresh_leaves(tmp_path / "old", tmp_path / "plain", "frame_time/.*", frame_time=False)
     assert weights(plain).keys() == {name for name in old if not name.startswith("frame_time/")}
     assert not folders.load(plain, "transformer").config.frame_time
 

@@ -63,7 +63,7 @@ def score(config: ConfigDict, one: Run, base: Path, workdir: Path) -> None:
     """Trains the run's model, samples the test clips and writes `scores.json`; nothing where that is there."""
     folder, stages = one.folder(workdir), stages_of(config, one)
     scoring = {name: config[name] for name in ("world", "test_clips", "sample")}
-    remember(folder, scoring | stages | {"row": dataclasses.asdict(one.row)})
+    keep_settings(folder, scoring | stages | {"row": dataclasses.asdict(one.row)})
     if one.done(workdir):
         return
     if one.row.model_of:
@@ -72,7 +72,7 @@ def score(config: ConfigDict, one: Run, base: Path, workdir: Path) -> None:
         backbone = base / "backbone" / "model"
         if not one.row.frame_time:
             backbone = without_frame_time(config, base, workdir / "backbone-no-frame-time")
-        start = renewed(backbone, folder / "start", ADAPTER, one.seed)
+        start = copy_with_fresh_leaves(backbone, folder / "start", ADAPTER, one.seed)
         model = train(stages, start, base / "shards", folder)
     world, sampling = World(**config.world), Sampling(**chosen(config.sample)).changed(seed=one.seed)
     seeds = clip_seeds(world, config.test_clips, one.row.cues)
@@ -96,12 +96,12 @@ def without_frame_time(config: ConfigDict, base: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # another part may be training it: that is waited for
-        remember(folder, {"backbone": config.backbone})
-        start = renewed(base / "base", folder / "start", "frame_time/.*", frame_time=False)
+        keep_settings(folder, {"backbone": config.backbone})
+        start = copy_with_fresh_leaves(base / "base", folder / "start", "frame_time/.*", frame_time=False)
         return train({"backbone": config.backbone}, start, base / "shards", folder)
 
 
-def renewed(source: Path, target: Path, leaves: str, seed: int = 0, **changes: Any) -> Path:
+def copy_with_fresh_leaves(source: Path, target: Path, leaves: str, seed: int = 0, **changes: Any) -> Path:
     """`target`: the model folder `source` with `changes` of the transformer's config and, where that still has them,
     fresh values for the parameters that match the regex `leaves`."""
     if not target.is_dir():
@@ -128,7 +128,7 @@ def clip_seeds(world: World, count: int, cues: int | None) -> list[int]:
     return found
 
 
-def remember(folder: Path, settings: Mapping[str, Any]) -> None:
+def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Writes `settings.json`; InputError where the folder has results of other settings."""
     plain = {name: value.to_dict() if isinstance(value, ConfigDict) else value for name, value in settings.items()}
     now, place = json.loads(json.dumps(plain)), folder / "settings.json"
