@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from actavatar_jax.diffusion.sampling import Sampling as Sampling
+    from actavatar_jax.diffusion import Sampling as Sampling
     from actavatar_jax.errors import InputError as InputError
     from actavatar_jax.media import Video as Video
     from actavatar_jax.models import presets as presets

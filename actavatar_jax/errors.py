@@ -13,3 +13,10 @@ def first_line(error: BaseException) -> str:
     """The class of an exception and the first line of its message, which may be cut short."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:300]}"
+
+
+def interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an exception: C code that calls Python may have made another one of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -5,7 +5,7 @@ B batch (1 here), G guidance branches, T latent frames, H W latent height and wi
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +14,29 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Float32, UInt8
 
-from actavatar_jax.diffusion.guidance import BOTH, Guidance
+from actavatar_jax.diffusion import (
+    BOTH,
+    Guidance,
+    Sampling,
+    Step,
+    check_sigmas,
+    evaluations,
+    keep_levels,
+    sample,
+    sample_noise,
+    sigma_grid,
+)
 from actavatar_jax.diffusion.guidance import guidance as make_guidance
-from actavatar_jax.diffusion.sampler import Step, evaluations, sample, sample_noise
-from actavatar_jax.diffusion.sampling import Sampling
-from actavatar_jax.diffusion.skipping import keep_levels
-from actavatar_jax.diffusion.solvers import check_sigmas, sigma_grid
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
 from actavatar_jax.media import Sound, Video, choose_size, fit_image, load_image, load_sound
 from actavatar_jax.media.clock import FPS, latent_frames
-from actavatar_jax.models.attention import self_attention_form
-from actavatar_jax.models.execution import Execution
-from actavatar_jax.parallel.batches import share_values, to_host
-from actavatar_jax.parallel.hosts import agreed
-from actavatar_jax.parallel.mesh import check_fit, make_mesh, use_mesh
-from actavatar_jax.parallel.rules import param_shardings
+from actavatar_jax.models import Execution, self_attention_form
+from actavatar_jax.parallel import agreed, check_fit, make_mesh, param_shardings, share_values, to_host, use_mesh
 from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.weights import Component, Defaults, check_parts, choose_residences, part_sizes
 from actavatar_jax.weights import folder as folders
-from actavatar_jax.weights.folder import Component, Defaults
-from actavatar_jax.weights.parts import check_parts
-from actavatar_jax.weights.residence import choose_residences, part_sizes
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class ActAvatarPipeline:
         loras: Sequence[str | Path] = (),
         adapter: str | Path | None = None,
         memory: str = "auto",
+        working: Mapping[str, int] | None = None,
     ) -> "ActAvatarPipeline":
         """Loads a model folder (diffusers layout, ours or a plain Wan2.2-TI2V-5B one) or an original Wan folder.
 
@@ -82,11 +84,13 @@ class ActAvatarPipeline:
           adapter: file of stage 1 whose audio adapter takes the place of the transformer's own.
           memory: of one device, `auto` (what it says itself) or such as `24GB`: where that is too little for all
             weights, some parts wait elsewhere until they are used. On a mesh all of them are on the devices.
+          working: bytes that each part's programs take besides weights, of a plan (`planning.sampling`); None: a guess.
         """
         mesh = make_mesh(mesh) if isinstance(mesh, str) else mesh
         shardings = None if mesh is None else functools.partial(param_shardings, mesh=mesh)
         check_parts(folder, audio_encoder)
-        places = None if mesh else choose_residences(part_sizes(folder, dtype, audio_encoder, quantize), memory)
+        sizes = part_sizes(folder, dtype, audio_encoder, quantize)
+        places = None if mesh else choose_residences(sizes, memory, working)
         residence = places["transformer"] if places else None
         return cls(
             folders.load(

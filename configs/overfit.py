@@ -10,7 +10,7 @@ replaces the whole picture. `:runlocal` runs the same path in minutes and reache
 
 from ml_collections import ConfigDict
 
-from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.models import ADAPTER
 from actavatar_jax.runs import settings
 
 

@@ -13,7 +13,7 @@ with a VAE that was trained there:
 
 from ml_collections import ConfigDict
 
-from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.models import ADAPTER
 from actavatar_jax.runs import settings
 
 # What one token of the transformer stands for: pixels a side, patch and reduction of the linear code, its channels, the

@@ -11,7 +11,7 @@ the adapter nothing to learn from):
 
 from ml_collections import ConfigDict
 
-from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.models import ADAPTER
 from actavatar_jax.runs import settings
 
 

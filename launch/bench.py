@@ -50,8 +50,8 @@ def dit(
     from diffusers import WanTransformer3DModel
 
     from actavatar_jax import functional
+    from actavatar_jax.models import Execution
     from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
-    from actavatar_jax.models.execution import Execution
     from actavatar_jax.weights import names
     from actavatar_jax.weights.tables import dit as tables
 

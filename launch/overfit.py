@@ -87,7 +87,7 @@ def score(config, workdir: Path) -> None:
     from actavatar_jax import ActAvatarPipeline
     from actavatar_jax.media import SAMPLES_PER_FRAME, contact_sheet, load_video, psnr
     from actavatar_jax.runs.settings import chosen
-    from actavatar_jax.storage.documents import write_json
+    from actavatar_jax.storage import write_json
 
     clips, options = config.clips, chosen(config.sample)
     pipeline = ActAvatarPipeline.from_pretrained(workdir / "model")

@@ -1,6 +1,6 @@
 """A Markdown table of plans: `python launch/plan.py --config configs/stage2.py v5p:2x2x2@1,8,1 h200:8@1,8,1`.
 
-A plan is TOPOLOGY@MESH; without a mesh, the fastest that fits is searched for. `actavatar plan` tells more of one.
+A plan is TOPOLOGY@MESH; without a mesh, the fastest that fits is searched for. `actavatar plan train` tells more of one.
 """
 
 import sys
@@ -20,8 +20,8 @@ def table(
     """Plans a training step for several clusters, none of which need be here."""
     import jax
 
-    from actavatar_jax import planning
     from actavatar_jax.errors import InputError
+    from actavatar_jax.planning import training
     from actavatar_jax.runs.settings import read_config
     from actavatar_jax.runs.workload import workload_of
 
@@ -31,11 +31,11 @@ def table(
         plans = []
         for word in tqdm([word for word in words if not word.startswith("--")], unit="plan"):
             where, _, mesh = word.partition("@")
-            plans.append(planning.plan_training(workload, where, mesh) if mesh else planning.search(workload, where)[0])
+            plans.append(training.plan_training(workload, where, mesh) if mesh else training.search(workload, where)[0])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(planning.markdown(plans))
+    print(training.markdown(plans))
 
 
 if __name__ == "__main__":

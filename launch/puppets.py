@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     from actavatar_jax.puppets import recipe as puppets
     from actavatar_jax.puppets.dataset import TEST_SEED
     from actavatar_jax.puppets.world.clips import World
-    from actavatar_jax.storage.documents import write_json
+    from actavatar_jax.storage import write_json
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])

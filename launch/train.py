@@ -10,8 +10,10 @@ Exit codes:
   0   finished: `WORKDIR/model` is written
   1   diverged: too many bad steps in a row; the last good state is the newest checkpoint
   2   settings, data or folders that do not fit; nothing was changed
+  70  an exception, with its stack trace; in one sentence where another process had it
   75  ended before its end, start it again: asked to (SIGTERM, or the platform takes the machine back), and saved; or no
       step for `stall_minutes`, the stacks are in `WORKDIR/logs/host-<process>.log`
+  130 Ctrl-C
 """
 
 import logging

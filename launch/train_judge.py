@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
     from actavatar_jax.puppets.judge.training import Settings, train_judge
     from actavatar_jax.puppets.world.actions import ACTIONS
     from actavatar_jax.puppets.world.clips import World
-    from actavatar_jax.storage.documents import write_json
+    from actavatar_jax.storage import write_json
     from actavatar_jax.training.runtime.metrics import JsonLines
 
     workdir, world = Path(WORKDIR.value), World(side=SIDE.value)

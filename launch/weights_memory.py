@@ -91,7 +91,7 @@ def _report(step: str, model: int, peak: int, seconds: float) -> bool:
 
 
 def _digests(folder: Path, component: str) -> dict[str, str]:
-    from actavatar_jax.weights.components import find
+    from actavatar_jax.weights import find
 
     source = find(folder, component).files
     digests = {}
@@ -113,13 +113,11 @@ def _differ(want: dict[str, str], got: dict[str, str]) -> bool:
 @app.command(hidden=True)
 def write(folder: Path, size: Size) -> None:
     from actavatar_jax import functional
-    from actavatar_jax.models import presets
+    from actavatar_jax.models import UMT5Config, presets
     from actavatar_jax.models.avatar import DiTConfig
-    from actavatar_jax.models.umt5 import UMT5Config
     from actavatar_jax.models.wan_vae.vae import VAEConfig
-    from actavatar_jax.storage.documents import write_json
-    from actavatar_jax.weights.components import kind_of
-    from actavatar_jax.weights.writer import write_sharded
+    from actavatar_jax.storage import write_json
+    from actavatar_jax.weights import kind_of, write_sharded
 
     preset = presets.PRESETS["wan22_ti2v_5b"]
     if size == Size.small:
@@ -145,7 +143,7 @@ class Noise:
         import re
 
         from actavatar_jax import functional
-        from actavatar_jax.weights.names import their_shape
+        from actavatar_jax.weights import their_shape
 
         flat = functional.flatten(abstract)
         kept = [entry for entry in table if not re.fullmatch(left_out, entry.ours)]
@@ -205,7 +203,7 @@ def shard(folder: Path, component: str, out: Path) -> None:
 
 @app.command(hidden=True)
 def to_wan(folder: Path, out: Path) -> None:
-    from actavatar_jax.weights.convert import to_torch
+    from actavatar_jax.weights import to_torch
 
     to_torch(folder, out, layout="wan")
     print(0)
@@ -213,7 +211,7 @@ def to_wan(folder: Path, out: Path) -> None:
 
 @app.command(hidden=True)
 def to_diffusers(folder: Path, out: Path) -> None:
-    from actavatar_jax.weights.convert import from_torch
+    from actavatar_jax.weights import from_torch
 
     from_torch(folder, out)
     print(0)

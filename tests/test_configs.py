@@ -4,10 +4,9 @@ import pytest
 
 from actavatar_jax import Sampling, functional
 from actavatar_jax.errors import InputError
+from actavatar_jax.models import ADAPTER, Execution
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
-from actavatar_jax.models.execution import Execution
-from actavatar_jax.models.presets import ADAPTER
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.runs import settings
 from actavatar_jax.runs.resolve import in_steps
 from actavatar_jax.runs.settings import transformer_network

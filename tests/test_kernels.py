@@ -8,7 +8,7 @@ from flax import nnx
 
 from actavatar_jax import functional
 from actavatar_jax.kernels import LowRank, Quantized, fold, multiply
-from actavatar_jax.models.execution import Execution
+from actavatar_jax.models import Execution
 from actavatar_jax.models.layers import linear
 
 LAYERS, INPUTS, OUTPUTS, RANK = 3, 12, 8, 2

@@ -14,11 +14,10 @@ from safetensors.numpy import save_file
 
 from actavatar_jax import functional
 from actavatar_jax.media import load_video
-from actavatar_jax.models.execution import Execution
-from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models import PRESETS, Execution
 from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.training.lora import RATES, LoraSettings, abstract_params
-from actavatar_jax.weights.components import COMPONENTS
+from actavatar_jax.weights import COMPONENTS
 from actavatar_jax.weights.quantized import forms_of, quantize_kernel
 from tests.commands import actavatar
 from tests.media.sounds import encode, tones

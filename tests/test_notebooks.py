@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from actavatar_jax import Sampling, functional
-from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models import PRESETS
 from actavatar_jax.puppets.judge import JudgeConfig, save_judge
 from actavatar_jax.puppets.judge.network import PuppetJudge
 from actavatar_jax.puppets.world.actions import ACTIONS

@@ -11,7 +11,7 @@ from PIL import Image
 
 from actavatar_jax import ActAvatarPipeline, InputError, Sampling, pipeline
 from actavatar_jax.media import fit_image, load_sound, load_video
-from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models import PRESETS
 from actavatar_jax.runs.jobs import read_jobs, run_jobs
 from actavatar_jax.runs.small_world import make_model
 from tests.media.sounds import encode, tones

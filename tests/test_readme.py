@@ -9,7 +9,7 @@ import pytest
 
 from actavatar_jax.puppets.world.clips import World, write_clips
 from actavatar_jax.runs.resolve import in_steps
-from actavatar_jax.weights.folder import load_defaults
+from actavatar_jax.weights import load_defaults
 from configs import small, stage2
 from tests.commands import actavatar
 

@@ -15,7 +15,7 @@ app = typer.Typer(help="Weights between this library and PyTorch layouts.", no_a
 @app.command("from-torch", epilog="Example: actavatar convert from-torch Wan2.2-TI2V-5B model/")
 def from_torch(source: Path, folder: Path) -> None:
     """Original Wan or diffusers folder -> model folder."""
-    from actavatar_jax.weights.convert import from_torch
+    from actavatar_jax.weights import from_torch
 
     with tqdm(unit="B", unit_scale=True) as bar:
         from_torch(source, folder, report=partial(show_progress, bar))
@@ -26,7 +26,7 @@ def to_torch(
     folder: Path, out: Path, layout: Annotated[str, typer.Option(help="wan or diffusers.")] = "diffusers"
 ) -> None:
     """Model folder -> a folder for PyTorch programs."""
-    from actavatar_jax.weights.convert import to_torch
+    from actavatar_jax.weights import to_torch
 
     with tqdm(unit="B", unit_scale=True) as bar:
         to_torch(folder, out, layout=layout, report=partial(show_progress, bar))

@@ -19,9 +19,9 @@ def evaluate_puppets(
     from actavatar_jax.pipeline import ActAvatarPipeline
     from actavatar_jax.puppets import demo
     from actavatar_jax.puppets import recipe as puppets
-    from actavatar_jax.storage.documents import write_json
+    from actavatar_jax.storage import write_json
 
-    with demo.delivered(out.parent) as folder:
+    with demo.deliver_folder(out.parent) as folder:
         world = demo.world_of(model)
         pipeline = ActAvatarPipeline.from_pretrained(model)
         report = puppets.evaluate(pipeline, world, demo.UNSEEN[:items])

@@ -9,14 +9,16 @@
 130  Ctrl-C
 """
 
+import _thread
+import contextlib
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
-from actavatar_jax.errors import InputError, OtherProcessError
+from actavatar_jax.errors import InputError, OtherProcessError, interrupted
 
 DIVERGED, WRONG_INPUT, FAILED, INTERRUPTED = 1, 2, 70, 130
 PATIENCE = 5.0  # seconds for the others to end as well
@@ -25,7 +27,8 @@ PATIENCE = 5.0  # seconds for the others to end as well
 def run_command(command: Callable[[], object]) -> None:
     """Calls it, and ends the process with a code of the list above for whatever it raises."""
     try:
-        command()
+        with _no_lost_interrupts():
+            command()
         return
     except InputError as error:
         said, code = f"error: {error}", WRONG_INPUT
@@ -33,16 +36,34 @@ def run_command(command: Callable[[], object]) -> None:
         said, code = f"error: {error}", DIVERGED
     except OtherProcessError as error:
         said, code = f"error: {error}", FAILED
-    except KeyboardInterrupt:
-        said, code = "Interrupted.", INTERRUPTED
     except SystemExit as end:
         if end.code != INTERRUPTED:  # which Typer makes of Ctrl-C, without a word
             raise
         said, code = "Interrupted.", INTERRUPTED
-    except Exception:  # noqa: BLE001 - here the process ends
+    except BaseException as error:  # noqa: BLE001 - here the process ends
         said, code = traceback.format_exc().rstrip(), FAILED
+        if interrupted(error):
+            said, code = "Interrupted.", INTERRUPTED
     print(said, file=sys.stderr, flush=True)
     leave(code)
+
+
+@contextlib.contextmanager
+def _no_lost_interrupts() -> Iterator[None]:
+    """Where Python can only ignore exceptions, as while it collects garbage, Ctrl-C is ignored too: it comes again."""
+    previous = sys.unraisablehook
+
+    def come_again(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(0.05, _thread.interrupt_main).start()
+        else:
+            previous(unraisable)
+
+    sys.unraisablehook = come_again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = previous
 
 
 def leave(code: int) -> NoReturn:

@@ -17,7 +17,9 @@ AudioEncoder = Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the
 Adapter = Annotated[Path | None, typer.Option(help="Audio adapter that stage 1 wrote: adapter.safetensors.")]
 Lora = Annotated[list[str] | None, typer.Option(help="LoRA file, or FILE:strength; may be given again.")]
 Memory = Annotated[str, typer.Option(help="Of one device: auto, or such as 24GB; what is too much waits elsewhere.")]
-Anyway = Annotated[bool, typer.Option("--anyway", help="Also of a portrait that the model cannot show.")]
+Anyway = Annotated[
+    bool, typer.Option("--anyway", help="Also of a portrait that the model cannot show, or a video that has no room.")
+]
 Steps = Annotated[int | None, typer.Option(help="Solver steps; default: the model's own.")]
 Solver = Annotated[str | None, typer.Option(help="unipc, dpm++, euler, or mean with 1 step; default: the model's own.")]
 Shift = Annotated[float | None, typer.Option(help="Warp of the noise levels; default: the model's own.")]

@@ -27,7 +27,7 @@ def prompt_write(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Has a multimodal model propose what the person should do during a speech."""
-    from actavatar_jax.storage.documents import write_json
+    from actavatar_jax.storage import write_json
     from data_pipelines.annotation import ChatClient, Server, write_prompt
 
     with ChatClient(Server(server, model, key=key, audio_part=audio_part, seed=seed)) as client:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Integer
 from actavatar_jax.diffusion.flow import gaussian, keep_first_frame, sample_keys, spread_times
 from actavatar_jax.diffusion.guidance import Guidance, combine
 from actavatar_jax.diffusion.solvers import Sigmas, Solver, check_sigmas, make_solver, model_times
-from actavatar_jax.parallel.layout import BATCH, SEQ, constrain
+from actavatar_jax.parallel import BATCH, SEQ, constrain, result_shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,21 +66,49 @@ def sample(
     Raises InputError for an unknown solver or sigmas that do not fall strictly from at most 1 to 0.
     """
     integrator, times = make_solver(solver, sigmas), model_times(solver, sigmas)
-    levels = check_sigmas(sigmas)[:-1]
-    guided = guidance.guided(levels).tolist()
-    branches = {
-        True: (conditions, np.asarray(guidance.weights, np.float32)),
-        False: (unguided, np.ones(1, np.float32)),
-    }
+    guided, branches = _branches(conditions, unguided, sigmas, guidance)
     if callback is None:
-        stretches = tuple((on, len(list(run))) for on, run in groupby(guided))
-        return _integrate(velocity_fn, stretches, branches, noise, first_frame, integrator, times)
+        return _integrate(velocity_fn, _stretches(guided), branches, noise, first_frame, integrator, times)
     carry = _begin(noise, first_frame, integrator)
-    for i, (on, sigma) in enumerate(zip(guided, np.float32(levels), strict=True)):
+    for i, (on, sigma) in enumerate(zip(guided, np.float32(check_sigmas(sigmas)[:-1]), strict=True)):
         now = jax.tree.map(lambda x, i=i: x[i], (integrator, times))
         carry, velocity, data = _advance(velocity_fn, *branches[on], first_frame, carry, now, sigma)
         callback(Step(i + 1, len(guided), float(sigma), jax.block_until_ready(velocity), data))
     return carry[0]
+
+
+def sample_calls(
+    velocity_fn: Callable,
+    conditions: Any,
+    *,
+    noise: Any,
+    first_frame: Any,
+    solver: str,
+    sigmas: Sigmas,
+    guidance: Guidance,
+    unguided: Any = None,
+    watched: bool,
+) -> dict[str, tuple[int, Callable, tuple]]:
+    """What `sample` with these arguments calls: (how often, jitted function, its arguments) by a name, for planning.
+
+    Of arrays only shapes, types and shardings are read: `jax.ShapeDtypeStruct`s will do. `watched` is with a callback:
+    then steps are programs, otherwise all of them together are one.
+    """
+    integrator, times = make_solver(solver, sigmas), model_times(solver, sigmas)
+    guided, branches = _branches(conditions, unguided, sigmas, guidance)
+    if not watched:
+        arguments = (velocity_fn, _stretches(guided), branches, noise, first_frame, integrator, times)
+        return {"sampling": (1, _integrate, arguments)}
+    carry = result_shapes(_begin.lower(noise, first_frame, integrator))
+    now, sigma = jax.tree.map(lambda x: x[0], (integrator, times)), np.float32(1)
+    return {
+        "step" if on else "step without guidance": (
+            guided.count(on),
+            _advance,
+            (velocity_fn, *branches[on], first_frame, carry, now, sigma),
+        )
+        for on in dict.fromkeys(guided)
+    }
 
 
 def evaluations(guidance: Guidance, sigmas: Sigmas) -> int:
@@ -94,6 +122,17 @@ def sample_noise(
     """Initial noise [B, *shape]: that of a sample depends on `seed` and its id, not on the batch it is drawn in."""
     # The generator is named because the default one can be configured, and others are not reproducible under vmap.
     return gaussian(sample_keys(jax.random.key(seed, impl="threefry2x32"), sample_ids), shape)
+
+
+def _branches(conditions, unguided, sigmas, guidance):
+    """Whether each step is guided; what is evaluated if so and if not, with weights."""
+    guided = guidance.guided(check_sigmas(sigmas)[:-1]).tolist()
+    weights = {True: np.asarray(guidance.weights, np.float32), False: np.ones(1, np.float32)}
+    return guided, {True: (conditions, weights[True]), False: (unguided, weights[False])}
+
+
+def _stretches(guided: list[bool]) -> tuple[tuple[bool, int], ...]:
+    return tuple((on, len(list(run))) for on, run in groupby(guided))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -21,14 +21,11 @@ from actavatar_jax.encoders.speech import check_standardised, encode_speech
 from actavatar_jax.encoders.text import encode_text, load_model_tokenizer
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import SAMPLES_PER_FRAME
-from actavatar_jax.parallel.mesh import local_part, use_mesh
-from actavatar_jax.parallel.rules import TEXT_ENCODER_RULES, WHOLE, param_shardings
+from actavatar_jax.parallel import TEXT_ENCODER_RULES, WHOLE, local_part, param_shardings, use_mesh
 from actavatar_jax.prompt import MAX_TOKENS, StructuredPrompt
 from actavatar_jax.prompt.tokenizer import ModelTokenizer
-from actavatar_jax.storage.writing import replaced_folder
-from actavatar_jax.weights.components import find
-from actavatar_jax.weights.folder import Component, load, save
-from actavatar_jax.weights.residence import DEVICE
+from actavatar_jax.storage import replaced_folder
+from actavatar_jax.weights import DEVICE, Component, find, load, save
 
 # Of products in the VAE and the audio encoder: TF32 on NVIDIA, three passes of bfloat16 on TPUs. With operands rounded
 # so, and random weights, a decoded video is off by 8e-4 and 1e-5 of its size, and by 6e-3 in the single pass that is a

@@ -18,10 +18,8 @@ import numpy as np
 
 from actavatar_jax import functional
 from actavatar_jax.prompt.tokenizer import ModelTokenizer
-from actavatar_jax.storage.documents import read_json, write_json
-from actavatar_jax.weights import arrays, names
-from actavatar_jax.weights.components import Stored, find
-from actavatar_jax.weights.folder import Component, load, optional_leaves
+from actavatar_jax.storage import read_json, write_json
+from actavatar_jax.weights import Component, Stored, arrays, find, load, names, optional_leaves
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float, Float32
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
-from actavatar_jax.models.wav2vec2 import standardise
-from actavatar_jax.storage.documents import read_json
+from actavatar_jax.models import standardise
+from actavatar_jax.storage import read_json
 
 
 @functools.partial(jax.jit, static_argnames=("network", "frames"))

@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from actavatar_jax import functional
-from actavatar_jax.diffusion.flow import frame_times, interpolate, keep_first_frame
-from actavatar_jax.diffusion.sampler import sample_noise
+from actavatar_jax.diffusion import frame_times, interpolate, keep_first_frame, sample_noise
 from actavatar_jax.media import Video
 from actavatar_jax.models.avatar import Conditions
 from actavatar_jax.pipeline import ActAvatarPipeline, embed_conditions

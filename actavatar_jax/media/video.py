@@ -19,7 +19,7 @@ from actavatar_jax.media.container import open_container
 from actavatar_jax.media.decoding import decode_sound
 from actavatar_jax.media.image import fit_image
 from actavatar_jax.media.sound import Sound
-from actavatar_jax.storage.writing import replaced_file
+from actavatar_jax.storage import replaced_file
 
 BT709 = 1  # the code of this colour matrix, of its primaries and of its transfer curve
 LIMITED_RANGE = 1

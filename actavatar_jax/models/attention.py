@@ -14,7 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from actavatar_jax.models.execution import Execution
-from actavatar_jax.parallel.layout import BATCH, SEQ, constrain, per_device, tokens_to_heads
+from actavatar_jax.parallel import BATCH, SEQ, constrain, per_device, tokens_to_heads
 
 SAVED = "attention"  # name of what some remat policies keep of attention
 CHUNK = 512  # queries whose scores are held at once by the chunked form

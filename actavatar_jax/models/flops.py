@@ -51,6 +51,15 @@ def forward_flops(config: DiTConfig, grid: tuple[int, int, int]) -> int:
     return sum(_backbone(config, grid)) + _adapter(config, grid)
 
 
+def condition_flops(config: DiTConfig, grid: tuple[int, int, int]) -> int:
+    """The part of it that is done once for all noise levels where conditions are cached: embeddings, keys and values of
+    text and speech."""
+    c, a, frames = config, config.audio, grid[0]
+    inner = c.heads * c.head_dim
+    text = 2 * c.text_len * c.width * (c.text_dim + c.width) + c.layers * 4 * c.text_len * c.width * inner
+    return text + _projection(c, frames) + c.layers * 4 * frames * a.tokens * a.token_width * inner
+
+
 def _backbone(config: DiTConfig, grid: tuple[int, int, int]) -> tuple[int, int]:
     """(products with weights, products of queries, keys and values) of what Wan2.2 has."""
     c, frames, tokens = config, grid[0], config.tokens(grid)
@@ -70,7 +79,10 @@ def _adapter(config: DiTConfig, grid: tuple[int, int, int]) -> int:
     inner = config.heads * config.head_dim
     block = 4 * tokens * config.width * inner + 4 * tokens * a.tokens * inner
     block += 4 * frames * a.tokens * a.token_width * inner
-    features = a.feature_layers * a.feature_width
-    projection = 2 * a.hidden * features * (5 + 8 * (frames - 1))  # windows of 5 features, then of 8
-    projection += 2 * frames * a.hidden * (a.hidden + a.tokens * a.token_width)
-    return config.layers * block + projection
+    return config.layers * block + _projection(config, frames)
+
+
+def _projection(config: DiTConfig, frames: int) -> int:
+    a, features = config.audio, config.audio.feature_layers * config.audio.feature_width
+    windows = 2 * a.hidden * features * (5 + 8 * (frames - 1))  # of 5 features, then of 8
+    return windows + 2 * frames * a.hidden * (a.hidden + a.tokens * a.token_width)

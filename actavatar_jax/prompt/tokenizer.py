@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt.tokens import MAX_TOKENS
-from actavatar_jax.storage.documents import read_json, write_json
+from actavatar_jax.storage import read_json, write_json
 
 _SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0, 1, 2, as umT5 has the first two
 _CHARACTERS = ["▁", *map(chr, range(33, 127))]

@@ -17,7 +17,7 @@ from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.puppets.world.clips import PuppetClip, World, make_clip
-from actavatar_jax.storage.writing import replaced_folder
+from actavatar_jax.storage import replaced_folder
 from data_pipelines.loading import FitShapes, Stream
 from data_pipelines.shards import (
     FrozenEncoders,

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
-from actavatar_jax.models.frame_decoder import FrameDecoder, FrameDecoderConfig
+from actavatar_jax.models import FrameDecoder, FrameDecoderConfig
 from actavatar_jax.training.runtime import workdir as work
 from actavatar_jax.training.runtime.checkpoint import Checkpoints
 from actavatar_jax.training.runtime.guard import UNFINISHED, StopRequest

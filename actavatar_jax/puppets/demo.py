@@ -30,7 +30,7 @@ from actavatar_jax.puppets.world.clips import PuppetClip, World, make_clip
 from actavatar_jax.puppets.world.identity import Identity
 from actavatar_jax.puppets.world.regions import regions
 from actavatar_jax.puppets.world.script import SHORTEST
-from actavatar_jax.weights.folder import load_defaults
+from actavatar_jax.weights import load_defaults
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from actavatar_jax import functional
 from actavatar_jax.media.clock import FPS
-from actavatar_jax.models.wav2vec2 import Wav2Vec2, standardise
+from actavatar_jax.models import Wav2Vec2, standardise
 from actavatar_jax.puppets.speech import speech
 from actavatar_jax.puppets.speech.phonemes import PAUSE, SOUNDS, Phoneme, is_stressed, sounds
 from actavatar_jax.training.schedules import warmup_stable_decay

@@ -17,15 +17,13 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from actavatar_jax import functional
-from actavatar_jax.diffusion.sampling import Sampling
+from actavatar_jax.diffusion import Sampling
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.scores import Report, Truth, score_clips
 from actavatar_jax.functional import Params
 from actavatar_jax.media import Video
-from actavatar_jax.models.frame_decoder import FrameDecoderConfig
-from actavatar_jax.models.patch_codec import GROUP, PatchCodec, PatchCodecConfig
-from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models import GROUP, PRESETS, FrameDecoderConfig, PatchCodec, PatchCodecConfig
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets.decoder import Example, train_decoder
@@ -40,10 +38,9 @@ from actavatar_jax.runs import training
 from actavatar_jax.runs.exporting import export_model
 from actavatar_jax.runs.settings import chosen, transformer_network
 from actavatar_jax.runs.small_world import make_model
-from actavatar_jax.storage.writing import replaced_folder
+from actavatar_jax.storage import replaced_folder
+from actavatar_jax.weights import COMPONENTS, Component, find
 from actavatar_jax.weights import folder as folders
-from actavatar_jax.weights.components import COMPONENTS, find
-from actavatar_jax.weights.folder import Component
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,11 @@ from typing import Any
 
 import jax
 
-from actavatar_jax.diffusion.sampler import Step
-from actavatar_jax.diffusion.skipping import VelocityPath, keep_levels
-from actavatar_jax.diffusion.solvers import sigma_grid
+from actavatar_jax.diffusion import Step, VelocityPath, keep_levels, sigma_grid
 from actavatar_jax.errors import InputError
-from actavatar_jax.parallel.hosts import agreed
+from actavatar_jax.parallel import agreed
 from actavatar_jax.pipeline import ActAvatarPipeline
-from actavatar_jax.weights.folder import change_defaults
+from actavatar_jax.weights import change_defaults
 
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 

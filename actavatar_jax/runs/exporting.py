@@ -10,9 +10,9 @@ import jax
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
 from actavatar_jax.models.avatar import DiTConfig
-from actavatar_jax.storage.writing import replaced_folder
+from actavatar_jax.storage import replaced_folder
+from actavatar_jax.weights import COMPONENTS
 from actavatar_jax.weights import folder as model_folder
-from actavatar_jax.weights.components import COMPONENTS
 
 # What else a model folder has and is made of; whatever lies beside it (a repository's files, caches) stays there.
 COPIED = (*(name for name in COMPONENTS if name != "transformer"), "tokenizer", "scheduler")

@@ -5,9 +5,10 @@ import logging
 import sys
 
 import jax
+from tqdm import tqdm
 
 from actavatar_jax.errors import InputError, OtherProcessError, first_line
-from actavatar_jax.parallel.hosts import all_arrive, on_each_host
+from actavatar_jax.parallel import all_arrive, on_each_host
 
 MOST_ALIKE = 3  # failures in a row of a kind that is not wrong input
 PATIENCE = 60.0  # seconds in which all processes have a failure that they have alike
@@ -41,9 +42,7 @@ class Failures:
         self.count += 1
         self.alike = 0 if not kind else self.alike + 1 if kind == self.kind else 1
         self.kind = kind
-        if jax.process_index() == 0:
-            told = str(error) if isinstance(error, InputError | OtherProcessError) else first_line(error)
-            print(f"error: {name}: {told}", file=sys.stderr)
+        _say(f"{name}: {error if isinstance(error, InputError | OtherProcessError) else first_line(error)}")
         if (own := _kind(error)) and own not in self.traced:
             self.traced.add(own)
             log.warning("Where the first %s comes from:", own, exc_info=error)
@@ -52,15 +51,19 @@ class Failures:
         """Whether the jobs which are left are better not tried; says so."""
         if self.alike < MOST_ALIKE or not left:
             return False
-        if jax.process_index() == 0:
-            print(
-                f"error: {self.alike} videos in a row failed with {self.kind}, so the device may be lost: the jobs left "
-                f"({left}) are not tried.",
-                file=sys.stderr,
-            )
+        _say(
+            f"{self.alike} videos in a row failed with {self.kind}, so the device may be lost: the jobs that are left "
+            f"({left}) are not tried."
+        )
         return True
 
 
 def _kind(error: Exception) -> str:
     """Its class; nothing for wrong input, and for what another process knows better."""
     return "" if isinstance(error, InputError | OtherProcessError) else type(error).__name__
+
+
+def _say(problem: str) -> None:
+    """Once, and not behind a progress bar."""
+    if jax.process_index() == 0:
+        tqdm.write(f"error: {problem}", file=sys.stderr)

@@ -12,13 +12,13 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from actavatar_jax.diffusion import sampling
-from actavatar_jax.diffusion.sampler import Step
-from actavatar_jax.errors import InputError
+from actavatar_jax.diffusion import Step, sampling
+from actavatar_jax.errors import InputError, interrupted
 from actavatar_jax.media import Video
-from actavatar_jax.parallel.hosts import agreed
+from actavatar_jax.parallel import agreed
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.runs.failures import Failures
+from actavatar_jax.runs.room import Room
 from actavatar_jax.training.runtime.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ def run_jobs(
     several processes each of them calls this alike; the first one decides which videos are finished, and writes.
     `watch` gives the callback of a job's steps, in every process.
 
+    Of a model folder, what has no room in the memory of the device fails before anything is loaded (`Room`).
+
     A failure ends one video, whatever it is. After three in a row of a kind that is not wrong input, the jobs that
     are left are not tried: the device may be lost. Of several processes, one that fails alone in the middle of a
     program raises what it failed with, since the others wait for it there; and all of them exit with code 75 when no
@@ -70,21 +72,40 @@ def run_jobs(
             raise InputError(f"The output {job.out} is not an .mp4 file; videos are written as .mp4.")
     if not todo:
         return 0
-    pipeline = model if isinstance(model, ActAvatarPipeline) else ActAvatarPipeline.from_pretrained(model, **loading)
     failures = Failures()
+    if isinstance(model, ActAvatarPipeline):
+        pipeline = model
+    else:
+        room = Room(model, watched=watch is not None or jax.process_count() > 1, **loading)
+        todo = [job for job in todo if _has_room(room, job, failures)]
+        if not todo:
+            return failures.count
+        pipeline = ActAvatarPipeline.from_pretrained(model, working=room.working, **loading)
     bar = tqdm(todo, "sample", unit="video", disable=len(todo) == 1 or jax.process_index() > 0)
-    with Watchdog(stall_minutes if jax.process_count() > 1 else 0) as watchdog:
+    with Watchdog(stall_minutes if jax.process_count() > 1 else 0.0) as watchdog:
         for number, job in enumerate(bar, 1):
             watchdog.beat()
             try:
                 _make(pipeline, job, watch, watchdog)
-            except Exception as error:  # noqa: BLE001 - one video is lost, not all
+            except Exception as error:
+                if interrupted(error):
+                    raise
                 failures.add(job.out, error)
                 if failures.give_up(left=len(todo) - number):
                     break
             else:
                 failures.end_row()
     return failures.count
+
+
+def _has_room(room: Room, job: Job, failures: Failures) -> bool:
+    try:
+        with agreed():
+            room.check(job.image, job.options)
+    except InputError as error:
+        failures.add(job.out, error)
+        return False
+    return True
 
 
 def _make(pipeline: ActAvatarPipeline, job: Job, watch: Watch | None, watchdog: Watchdog) -> None:

@@ -14,13 +14,11 @@ from ml_collections import ConfigDict
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
+from actavatar_jax.models import ADAPTER, PRESETS
 from actavatar_jax.models.avatar import FLOAT32
-from actavatar_jax.models.presets import ADAPTER, PRESETS
 from actavatar_jax.runs.settings import transformer_network
+from actavatar_jax.weights import draw_leaves, find, is_wan_layout, read_adapter
 from actavatar_jax.weights import folder as model_folder
-from actavatar_jax.weights.adapter import read_adapter
-from actavatar_jax.weights.components import find, is_wan_layout
-from actavatar_jax.weights.initial import draw_leaves
 
 Places = Mapping[str, jax.sharding.Sharding]  # where each leaf goes, by name
 

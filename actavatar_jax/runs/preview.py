@@ -6,13 +6,12 @@ import jax
 import numpy as np
 from PIL import Image
 
-from actavatar_jax.diffusion.sampler import Step
+from actavatar_jax.diffusion import Step
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.image import contact_sheet
-from actavatar_jax.parallel.batches import to_host
-from actavatar_jax.parallel.hosts import agreed
-from actavatar_jax.storage.writing import replaced_file
+from actavatar_jax.parallel import agreed, to_host
+from actavatar_jax.storage import replaced_file
 
 
 def save_preview(path: Path, encoders: Encoders, step: Step) -> None:

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
-from actavatar_jax.diffusion.flow import TimeLaw
+from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.errors import InputError
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.runs.settings import training
 from actavatar_jax.training.lora import RATES, LoraSettings
 from actavatar_jax.training.settings import OptimizerSettings, TrainingSettings

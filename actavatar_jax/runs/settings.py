@@ -12,12 +12,11 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
-from actavatar_jax.diffusion.sampling import OPTIONS, Sampling
+from actavatar_jax.diffusion import OPTIONS, Sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
+from actavatar_jax.models import PHASES, Execution
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
-from actavatar_jax.models.execution import Execution
-from actavatar_jax.models.presets import PHASES
 from actavatar_jax.training.lora import KERNELS
 
 # A backbone without a past learns timing faster when its phase embeddings move faster (`configs/stage2.py`).

@@ -13,11 +13,8 @@ from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import load_video
 from actavatar_jax.media.clock import floor_frames
+from actavatar_jax.models import PRESETS, PatchCodec, PatchCodecConfig, Preset, UMT5Encoder, Wav2Vec2, fit_patch_codec
 from actavatar_jax.models.avatar import ActAvatarDiT
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, fit_patch_codec
-from actavatar_jax.models.presets import PRESETS, Preset
-from actavatar_jax.models.umt5 import UMT5Encoder
-from actavatar_jax.models.wav2vec2 import Wav2Vec2
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.prompt.tokenizer import fit_tokenizer
 from actavatar_jax.weights import folder as folders

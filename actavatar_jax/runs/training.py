@@ -14,9 +14,7 @@ from actavatar_jax.encoders import Encoders, stored_fingerprint
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network, Params
 from actavatar_jax.models.avatar import DiTConfig
-from actavatar_jax.parallel.batches import local_rows
-from actavatar_jax.parallel.hosts import agreed
-from actavatar_jax.parallel.mesh import make_mesh
+from actavatar_jax.parallel import agreed, local_rows, make_mesh
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.runs.exporting import write_model
 from actavatar_jax.runs.jobs import read_jobs, run_jobs
@@ -27,11 +25,8 @@ from actavatar_jax.training.groups import backbone_is_frozen, multipliers, train
 from actavatar_jax.training.loop import train
 from actavatar_jax.training.settings import TrainingSettings
 from actavatar_jax.training.state import TrainState
+from actavatar_jax.weights import TRAINED, Component, find, lora, never_trained, write_adapter
 from actavatar_jax.weights import folder as model_folder
-from actavatar_jax.weights import lora
-from actavatar_jax.weights.adapter import TRAINED, never_trained, write_adapter
-from actavatar_jax.weights.components import find
-from actavatar_jax.weights.folder import Component
 from data_pipelines.loading import Batch, SyntheticSource, make_loader, make_synthetic_loader
 from data_pipelines.shards import Bucket, find_datasets, open_dataset
 

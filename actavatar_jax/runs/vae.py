@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network, Params
-from actavatar_jax.models.execution import Execution
+from actavatar_jax.models import Execution
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.runs.resolve import build
 from actavatar_jax.training.settings import VAEPhase, VAESettings

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from actavatar_jax.planning.workload import Workload
+from actavatar_jax.planning.training import Workload
 from actavatar_jax.runs.opening import open_network
 from actavatar_jax.runs.resolve import check_names, in_steps, training_settings
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
-from actavatar_jax.models.presets import ADAPTER
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.models import ADAPTER
+from actavatar_jax.parallel import ParameterGroups
 
 Rates = ParameterGroups[float | None]
 

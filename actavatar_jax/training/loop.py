@@ -17,14 +17,18 @@ from tqdm import tqdm
 from actavatar_jax import functional
 from actavatar_jax.functional import Network, Params
 from actavatar_jax.kernels import LOW_RANK
-from actavatar_jax.models.attention import self_attention_form
+from actavatar_jax.models import Execution, peak_flops, self_attention_form, train_flops
 from actavatar_jax.models.avatar import DiTConfig
-from actavatar_jax.models.execution import Execution
-from actavatar_jax.models.flops import peak_flops, train_flops
-from actavatar_jax.parallel.batches import local_rows, place_batch, place_array, replicate
-from actavatar_jax.parallel.hosts import agreed
-from actavatar_jax.parallel.mesh import check_fit, make_mesh
-from actavatar_jax.parallel.rules import state_shardings
+from actavatar_jax.parallel import (
+    agreed,
+    check_fit,
+    local_rows,
+    make_mesh,
+    place_array,
+    place_batch,
+    replicate,
+    state_shardings,
+)
 from actavatar_jax.training.groups import backbone_is_frozen, multipliers, partition
 from actavatar_jax.training.lora import abstract_params, add_low_rank
 from actavatar_jax.training.optimizer import make_optimizer, make_schedule
@@ -148,7 +152,9 @@ def _filled(
     added = {name for name in absent if name.rpartition("/")[2] in LOW_RANK}
     opened = open_params(absent.keys() - added, absent)
     params = functional.flatten(extend(functional.unflatten(opened))) if added else opened
-    frozen = functional.unflatten({name: place_array(params[name], absent[name]) for name in functional.flatten(state.frozen)})
+    frozen = functional.unflatten(
+        {name: place_array(params[name], absent[name]) for name in functional.flatten(state.frozen)}
+    )
     if isinstance(state.step, jax.Array):
         return dataclasses.replace(state, frozen=frozen)
     trained = functional.unflatten({name: params[name] for name in functional.flatten(state.params)})

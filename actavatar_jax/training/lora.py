@@ -12,9 +12,9 @@ from actavatar_jax.checks import COUNT, POSITIVE, check_fields
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network, Params
 from actavatar_jax.kernels import LOW_RANK
+from actavatar_jax.models import MATRICES
 from actavatar_jax.models.avatar import FLOAT32
-from actavatar_jax.models.presets import MATRICES
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.training.groups import Rates
 
 KERNELS = ((MATRICES, True), (r".*", False))  # which get low-rank leaves, where nothing else is said

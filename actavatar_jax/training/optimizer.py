@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from actavatar_jax import functional
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.training.schedules import warmup_stable_decay
 from actavatar_jax.training.settings import OptimizerSettings
 

@@ -8,8 +8,8 @@ import dataclasses
 import typing
 
 from actavatar_jax.checks import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, WHOLE, check_fields, one_of
-from actavatar_jax.diffusion.flow import TimeLaw
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.diffusion import TimeLaw
+from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.training.lora import LoraSettings
 
 

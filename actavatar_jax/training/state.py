@@ -11,8 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from actavatar_jax.functional import Params
-from actavatar_jax.parallel.batches import place_array
-from actavatar_jax.parallel.rules import state_shardings
+from actavatar_jax.parallel import place_array, state_shardings
 from actavatar_jax.training.groups import merge
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from actavatar_jax import functional
 from actavatar_jax.functional import Params
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.parallel import ParameterGroups
 
 
 def initialise(config: VAEConfig, seed: int) -> Params:

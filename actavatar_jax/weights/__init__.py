@@ -1,0 +1,64 @@
+"""Parameters on disk and in memory: model folders and their parts, where they wait, adapters."""
+
+from actavatar_jax.weights.adapter import TRAINED, never_trained, read_adapter, write_adapter
+from actavatar_jax.weights.components import COMPONENTS, Stored, find, is_wan_layout, kind_of
+from actavatar_jax.weights.convert import from_torch, to_torch
+from actavatar_jax.weights.folder import (
+    Component,
+    Defaults,
+    change_defaults,
+    load,
+    load_defaults,
+    optional_leaves,
+    save,
+)
+from actavatar_jax.weights.initial import draw_leaves
+from actavatar_jax.weights.names import their_shape
+from actavatar_jax.weights.parts import check_parts
+from actavatar_jax.weights.reader import Safetensors
+from actavatar_jax.weights.residence import (
+    DEVICE,
+    HOST,
+    choose_residences,
+    device_memory,
+    leaving,
+    parse_size,
+    part_sizes,
+)
+from actavatar_jax.weights.shapes import param_shapes
+from actavatar_jax.weights.writer import Exported, write_sharded
+
+__all__ = [
+    "COMPONENTS",
+    "DEVICE",
+    "HOST",
+    "TRAINED",
+    "Component",
+    "Defaults",
+    "Exported",
+    "Safetensors",
+    "Stored",
+    "change_defaults",
+    "check_parts",
+    "choose_residences",
+    "device_memory",
+    "draw_leaves",
+    "find",
+    "from_torch",
+    "is_wan_layout",
+    "kind_of",
+    "leaving",
+    "load",
+    "load_defaults",
+    "never_trained",
+    "optional_leaves",
+    "param_shapes",
+    "parse_size",
+    "part_sizes",
+    "read_adapter",
+    "save",
+    "their_shape",
+    "to_torch",
+    "write_adapter",
+    "write_sharded",
+]

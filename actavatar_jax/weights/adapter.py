@@ -18,8 +18,8 @@ from safetensors import safe_open
 from actavatar_jax import functional
 from actavatar_jax.checks import typed
 from actavatar_jax.errors import InputError
+from actavatar_jax.models import ADAPTER, PHASES
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
-from actavatar_jax.models.presets import ADAPTER, PHASES
 from actavatar_jax.weights import arrays, names
 from actavatar_jax.weights.reader import Safetensors
 from actavatar_jax.weights.tables import dit

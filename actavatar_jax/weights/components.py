@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.models import (
+    MATRICES,
+    PatchCodec,
+    PatchCodecConfig,
+    UMT5Config,
+    UMT5Encoder,
+    Wav2Vec2,
+    Wav2Vec2Config,
+)
 from actavatar_jax.models.avatar import FLOAT32, ActAvatarDiT, DiTConfig
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
-from actavatar_jax.models.presets import MATRICES
-from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
-from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
-from actavatar_jax.storage.documents import read_json
+from actavatar_jax.storage import read_json
 from actavatar_jax.weights.names import NOTHING, Table
 from actavatar_jax.weights.pth import Pth
 from actavatar_jax.weights.reader import Safetensors, Slots

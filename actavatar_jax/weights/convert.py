@@ -13,8 +13,7 @@ from typing import Any
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage.documents import write_json
-from actavatar_jax.storage.writing import replaced_folder
+from actavatar_jax.storage import replaced_folder, write_json
 from actavatar_jax.weights import names
 from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Stored, find, is_wan_layout
 from actavatar_jax.weights.folder import load_defaults, optional_leaves, save_index
@@ -43,7 +42,9 @@ def from_torch(src: str | Path, dst: str | Path, report: Progress = lambda *_: N
     _convert(Path(src), Path(dst), "diffusers", report)
 
 
-def to_torch(folder: str | Path, out: str | Path, layout: str = "diffusers", report: Progress = lambda *_: None) -> None:
+def to_torch(
+    folder: str | Path, out: str | Path, layout: str = "diffusers", report: Progress = lambda *_: None
+) -> None:
     """Writes a model folder in a PyTorch layout, `diffusers` or `wan` (needs the `torch` extra for its .pth files).
 
     Raises:

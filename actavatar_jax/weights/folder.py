@@ -18,14 +18,12 @@ import numpy as np
 
 from actavatar_jax import functional
 from actavatar_jax.checks import check_fields, typed
-from actavatar_jax.diffusion.sampling import Sampling, check_length
+from actavatar_jax.diffusion import Sampling, check_length
 from actavatar_jax.errors import InputError
 from actavatar_jax.kernels import Quantized
 from actavatar_jax.media.clock import latent_frames
-from actavatar_jax.models.execution import Execution
-from actavatar_jax.models.presets import ADAPTER
-from actavatar_jax.storage.documents import read_json, write_json
-from actavatar_jax.storage.writing import replaced_folder
+from actavatar_jax.models import ADAPTER, Execution
+from actavatar_jax.storage import read_json, replaced_folder, write_json
 from actavatar_jax.weights import lora, names, quantized
 from actavatar_jax.weights.adapter import import_marked, mark_backbone, read_about, read_adapter
 from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Kind, find, is_wan_layout, kind_named, kind_of

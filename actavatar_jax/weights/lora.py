@@ -20,8 +20,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
 from actavatar_jax.kernels import LOW_RANK
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
-from actavatar_jax.storage.documents import read_json
-from actavatar_jax.storage.writing import replaced_file
+from actavatar_jax.storage import read_json, replaced_file
 from actavatar_jax.weights.lora_names import group, refuse
 from actavatar_jax.weights.names import IDENTITY, Entry, export_leaf, their_shape
 from actavatar_jax.weights.reader import Safetensors

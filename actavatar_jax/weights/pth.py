@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage.writing import replaced_file
+from actavatar_jax.storage import replaced_file
 from actavatar_jax.weights.reader import DTYPES, Slot, Slots
 from actavatar_jax.weights.writer import Progress, Tensors, write_pieces
 

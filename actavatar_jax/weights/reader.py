@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage.documents import read_json
+from actavatar_jax.storage import read_json
 
 DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype(np.float64),

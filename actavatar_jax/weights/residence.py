@@ -10,45 +10,62 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import psutil
 
-from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.weights import quantized
 from actavatar_jax.weights.components import Kind, find
+from actavatar_jax.weights.shapes import count_bytes, param_shapes
 
 log = logging.getLogger(__name__)
 
 DEVICE, HOST, ON_DEMAND = "device", "host", "on demand"
-WEIGHTS_SHARE = 0.6  # of a device's memory for weights; the rest is for what is computed
+WEIGHTS_SHARE = 0.6  # of memory for weights, where nobody knows how much computing takes
 # The order in which parts leave the device where memory is short: the one first that is used once in a video.
 LEAVING = ("text_encoder", "vae", "audio_encoder", "transformer")
 UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
-def choose_residences(sizes: Mapping[str, int], memory: str = "auto") -> dict[str, str]:
-    """Where each part waits: on the device if all do, else the first of `LEAVING` elsewhere, until the others fit.
+def choose_residences(
+    sizes: Mapping[str, int], memory: str = "auto", working: Mapping[str, int] | None = None
+) -> dict[str, str]:
+    """Where each part waits: on the device, or elsewhere if it is one of those that are `leaving`.
 
     Elsewhere is the host's memory if that holds all of them, and else their files, which are read at every use.
 
     Args:
       sizes: bytes of each part's parameters, by component.
       memory: of one device: `auto` (what it says itself), or such as `24GB`.
+      working: as `leaving` takes it.
 
     Raises InputError for a size that cannot be read.
     """
-    room = WEIGHTS_SHARE * (device_memory() if memory == "auto" else parse_size(memory))
-    staying, away = dict(sizes), {}
-    for name in LEAVING:
-        if sum(staying.values()) <= room:
-            break
-        away[name] = staying.pop(name)
-    on_host = jax.default_backend() != "cpu" and sum(away.values()) <= WEIGHTS_SHARE * host_memory()
-    chosen = dict.fromkeys(staying, DEVICE) | dict.fromkeys(away, HOST if on_host else ON_DEMAND)
+    away = leaving(sizes, device_memory() if memory == "auto" else parse_size(memory), working)
+    on_host = jax.default_backend() != "cpu" and sum(sizes[n] for n in away) <= WEIGHTS_SHARE * host_memory()
+    chosen = dict.fromkeys(sizes, DEVICE) | dict.fromkeys(away, HOST if on_host else ON_DEMAND)
     if away:
         log.info("Parts that wait elsewhere than on the device: %s", ", ".join(f"{n} ({chosen[n]})" for n in away))
     return chosen
+
+
+def leaving(sizes: Mapping[str, int], memory: int, working: Mapping[str, int] | None = None) -> list[str]:
+    """The first parts of `LEAVING`, as many as it takes for the others to stay in the memory of the device.
+
+    `working` are the bytes that a part's programs take besides all weights: every part then has room for itself and for
+    them. Where it is not known, weights that stay may have `WEIGHTS_SHARE`.
+    """
+
+    def fits(staying: Mapping[str, int]) -> bool:
+        if working is None:
+            return sum(staying.values()) <= WEIGHTS_SHARE * memory
+        return all(sum((staying | {part: sizes[part]}).values()) + working[part] <= memory for part in sizes)
+
+    staying, away = dict(sizes), []
+    for name in LEAVING:
+        if fits(staying):
+            break
+        staying.pop(name)
+        away.append(name)
+    return away
 
 
 def part_sizes(
@@ -67,12 +84,7 @@ def part_sizes(
 
 def size_of(kind: Kind, config: Any, dtype: str, quantize: str | None = None) -> int:
     """Bytes of a network's parameters, read as `dtype` and quantized."""
-    flat = functional.flatten(functional.abstract(kind.module, config))
-    forms = quantized.forms_of(kind, quantize).values(flat) if quantize else {}
-    return sum(
-        leaf.size * (1 if forms.get(name) else 4 if re.fullmatch(kind.float32, name) else np.dtype(dtype).itemsize)
-        for name, leaf in flat.items()
-    )
+    return count_bytes(param_shapes(kind, config, dtype, quantize))
 
 
 def device_memory() -> int:

@@ -194,7 +194,9 @@ class ActAvatarTwin(WanTransformer3DModel):
         return added.expand(-1, *grid)
 
 
-def hook_audio_attention(block: torch.nn.Module, tokens: Float[Tensor, "B T A E"], scale: float) -> Iterator[RemovableHandle]:
+def hook_audio_attention(
+    block: torch.nn.Module, tokens: Float[Tensor, "B T A E"], scale: float
+) -> Iterator[RemovableHandle]:
     """Puts the audio cross-attention behind the text's (eq. 4): the text attention returns what both add."""
     stream = []
 

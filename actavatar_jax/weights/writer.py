@@ -15,8 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from actavatar_jax import functional
-from actavatar_jax.storage.documents import write_json
-from actavatar_jax.storage.writing import replaced_file
+from actavatar_jax.storage import replaced_file, write_json
 from actavatar_jax.weights import arrays, names
 from actavatar_jax.weights.reader import DTYPES
 

@@ -12,7 +12,7 @@ import numpy as np
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.video import probe
 from actavatar_jax.prompt import StructuredPrompt, Tokenizer
-from actavatar_jax.storage.documents import write_json
+from actavatar_jax.storage import write_json
 from data_pipelines.annotation.answers import AnswerStore
 from data_pipelines.annotation.client import Answer, ChatClient, Message
 from data_pipelines.annotation.dialogue import ask_with_repair

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actavatar_jax.storage.documents import write_json
+from actavatar_jax.storage import write_json
 from data_pipelines.table import StepReport, digest
 
 REVIEWED = 100  # clips for people to look at before a training

@@ -14,7 +14,7 @@ from actavatar_jax.media.audio import decode_audio
 from actavatar_jax.media.clock import FPS, SAMPLES_PER_FRAME
 from actavatar_jax.media.video import VideoInfo, probe, write_video
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.storage.documents import write_json
+from actavatar_jax.storage import write_json
 from data_pipelines.clips.stretch import Stretch, crop_slices
 from data_pipelines.clips.trim import trim_clip
 from data_pipelines.table import Clip, Skip, clip_path, digest

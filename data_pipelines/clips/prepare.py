@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from actavatar_jax.storage.writing import mend_folder
+from actavatar_jax.storage import mend_folder
 from data_pipelines.clips.make import MakeClip, source_state
 from data_pipelines.corpora import build_corpus_table, name_source
 from data_pipelines.table import Step, StepReport, Table, clip_path, import_extra, run_step

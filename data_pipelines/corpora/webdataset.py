@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage.documents import write_json
-from actavatar_jax.storage.writing import replaced_file
+from actavatar_jax.storage import replaced_file, write_json
 from data_pipelines.corpora.layout import VIDEO_SUFFIXES, make_clip_id, parse_json
 from data_pipelines.table import Clip, Skip, StepReport
 

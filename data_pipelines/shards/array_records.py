@@ -6,7 +6,7 @@ from pathlib import Path
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from actavatar_jax.storage.writing import replaced_file
+from actavatar_jax.storage import replaced_file
 
 
 def write_records(path: Path, records: Iterable[bytes]) -> None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import SAMPLE_RATE
-from actavatar_jax.storage.writing import mend_folder
+from actavatar_jax.storage import mend_folder
 from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
 from data_pipelines.shards.clip_encoder import ClipEncoder
 from data_pipelines.shards.records import FrozenEncoders, describe_records

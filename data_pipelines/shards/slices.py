@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage.documents import write_json
+from actavatar_jax.storage import write_json
 from data_pipelines.shards.buckets import Bucket
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage.documents import write_json
-from actavatar_jax.storage.writing import replaced_folder
+from actavatar_jax.storage import replaced_folder, write_json
 from data_pipelines.shards.array_records import count_records, read_records, write_records
 from data_pipelines.shards.buckets import Bucket
 from data_pipelines.shards.dataset import list_shards, write_dataset

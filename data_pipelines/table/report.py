@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from actavatar_jax.storage.documents import write_json
+from actavatar_jax.storage import write_json
 
 MOST_SHOWN = 20  # sentences that are printed; the saved report has them all
 

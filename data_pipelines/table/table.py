@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage.writing import replaced_file
+from actavatar_jax.storage import replaced_file
 
 CORE_SCHEMA = pa.schema(
     {

@@ -16,7 +16,7 @@ PHASES = {  # where, and in which call of it
 
 def main(phase: str, *arguments: str) -> None:
     place, name, call = PHASES[phase]
-    owner, function, left = _find(place), None, [call]
+    owner, left = _find(place), [call]
     function = getattr(owner, name)
 
     def interrupted(*args, **options):
@@ -26,6 +26,7 @@ def main(phase: str, *arguments: str) -> None:
         return function(*args, **options)
 
     setattr(owner, name, interrupted)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have switched it off
     from actavatar_jax.cli import main
 
     sys.argv = ["actavatar", *arguments]

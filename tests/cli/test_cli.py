@@ -11,7 +11,8 @@ from PIL import Image
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.media import fit_image, load_image, load_video, probe
 from actavatar_jax.puppets.world.clips import World, write_clips
-from actavatar_jax.weights.folder import load_defaults, save_index
+from actavatar_jax.weights import load_defaults
+from actavatar_jax.weights.folder import save_index
 from tests.commands import actavatar, refused
 
 pytestmark = pytest.mark.slow

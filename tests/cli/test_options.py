@@ -28,6 +28,14 @@ def test_options_that_are_not_given_are_left_to_the_model(monkeypatch, tmp_path)
     assert set(every) | {"anyway"} == set(jobs.OPTIONS)
 
 
+def test_the_watchdog_has_the_minutes_that_are_given(monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr(jobs, "run_jobs", lambda *_, stall_minutes, **__: given.append(stall_minutes) or 0)
+    single = ("--model", "m", "--image", "a.png", "--audio", "a.wav", "--prompt", "A man.", "--out", tmp_path / "x.mp4")
+    assert actavatar("sample", *single) == actavatar("sample", *single, "--stall-minutes", 0) == 0
+    assert given == [30, 0]
+
+
 def test_a_line_of_a_jobs_file_wins_over_the_command(tmp_path):
     row = {"image": "a.png", "audio": "a.wav", "prompt": "A man.", "out": "x.mp4"}
     file = tmp_path / "jobs.jsonl"

@@ -10,8 +10,7 @@ import pytest
 
 from actavatar_jax.encoders import Encoders, stored_fingerprint
 from actavatar_jax.media import load_video, psnr, write_video
-from actavatar_jax.models.patch_codec import PatchCodecConfig
-from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models import PRESETS, PatchCodecConfig
 from actavatar_jax.prompt import Phase, StructuredPrompt
 from actavatar_jax.puppets.world.clips import World, make_clip, write_clip
 from actavatar_jax.runs.small_world import make_model

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from actavatar_jax.diffusion import sigma_grid
 from actavatar_jax.diffusion.guidance import combine, guidance
-from actavatar_jax.diffusion.solvers import sigma_grid
 from actavatar_jax.errors import InputError
 
 V = {

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from actavatar_jax.diffusion.flow import keep_first_frame
-from actavatar_jax.diffusion.guidance import BOTH, Guidance, guidance
-from actavatar_jax.diffusion.sampler import _advance, _integrate, evaluations, sample, sample_noise
-from actavatar_jax.diffusion.solvers import SOLVERS, make_solver, model_times, sigma_grid
+from actavatar_jax.diffusion import BOTH, Guidance, evaluations, keep_first_frame, sample, sample_noise, sigma_grid
+from actavatar_jax.diffusion.guidance import guidance
+from actavatar_jax.diffusion.sampler import _advance, _integrate
+from actavatar_jax.diffusion.solvers import SOLVERS, make_solver, model_times
 
 B, T, H, W, C = 2, 3, 2, 2, 4
 MIX = jnp.asarray(np.random.default_rng(0).standard_normal((C, C), np.float32))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax import InputError, Sampling
-from actavatar_jax.diffusion.sampling import OPTIONS
+from actavatar_jax.diffusion import OPTIONS
 
 
 @pytest.mark.parametrize(

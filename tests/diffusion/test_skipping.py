@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from actavatar_jax import InputError
+from actavatar_jax.diffusion import Step, VelocityPath, evaluations, keep_levels, sample, sample_noise, sigma_grid
 from actavatar_jax.diffusion.guidance import guidance
-from actavatar_jax.diffusion.sampler import Step, evaluations, sample, sample_noise
-from actavatar_jax.diffusion.skipping import VelocityPath, keep_levels
-from actavatar_jax.diffusion.solvers import make_solver, model_times, sigma_grid
+from actavatar_jax.diffusion.solvers import make_solver, model_times
 
 SHAPE = (1, 3, 2, 2, 4)
 ALONE = guidance("auto", 1.0, 1.0)

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from actavatar_jax.diffusion.solvers import make_solver, model_times, sigma_grid
+from actavatar_jax.diffusion import sigma_grid
+from actavatar_jax.diffusion.solvers import make_solver, model_times
 from actavatar_jax.errors import InputError
 
 # Timesteps of Wan2.2's own UniPC at shift 5.

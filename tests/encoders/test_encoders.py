@@ -16,19 +16,22 @@ import pytest
 from actavatar_jax import functional
 from actavatar_jax.encoders import Encoders, fingerprint, stored_fingerprint
 from actavatar_jax.errors import InputError
+from actavatar_jax.models import (
+    PRESETS,
+    Execution,
+    PatchCodec,
+    PatchCodecConfig,
+    UMT5Config,
+    UMT5Encoder,
+    Wav2Vec2,
+    Wav2Vec2Config,
+)
 from actavatar_jax.models.avatar import ActAvatarDiT
-from actavatar_jax.models.execution import Execution
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
-from actavatar_jax.models.presets import PRESETS
-from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
-from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 from actavatar_jax.prompt import Phase, StructuredPrompt
 from actavatar_jax.prompt.tokenizer import fit_tokenizer
-from actavatar_jax.weights import reader
-from actavatar_jax.weights.folder import Component, save
-from actavatar_jax.weights.reader import Safetensors, Slots
-from actavatar_jax.weights.writer import write_sharded
+from actavatar_jax.weights import Component, Safetensors, reader, save, write_sharded
+from actavatar_jax.weights.reader import Slots
 
 PROMPTS = [
     StructuredPrompt("A woman speaks.", (Phase(0, 2, "Waves a hand."), Phase(2, 4, "Points down."))),

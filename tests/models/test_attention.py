@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.models import Execution
 from actavatar_jax.models import attention as module
 from actavatar_jax.models.attention import SAVED, attention, choose_form
 from actavatar_jax.models.avatar.model import rematerialised
-from actavatar_jax.models.execution import Execution
 
 
 def inputs(length: int, keys: int):

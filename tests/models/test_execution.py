@@ -6,10 +6,9 @@ import pytest
 from jax.lax import Precision
 
 from actavatar_jax import functional
+from actavatar_jax.models import Execution, Wav2Vec2, Wav2Vec2Config
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
-from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
-from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 
 
 def products(jaxpr):

@@ -2,8 +2,9 @@ import dataclasses
 
 import pytest
 
+from actavatar_jax.models import forward_flops, peak_flops, train_flops
 from actavatar_jax.models.avatar import DiTConfig
-from actavatar_jax.models.flops import _adapter, _backbone, forward_flops, peak_flops, train_flops
+from actavatar_jax.models.flops import _adapter, _backbone
 
 BARE = DiTConfig()
 

@@ -9,8 +9,7 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import frame_decoder
-from actavatar_jax.models.frame_decoder import FrameDecoder, FrameDecoderConfig
+from actavatar_jax.models import FrameDecoder, FrameDecoderConfig, frame_decoder
 
 CONFIGS = [
     FrameDecoderConfig(widths=(8, 12), shuffle=2),

@@ -7,8 +7,8 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.frame_decoder import FrameDecoderConfig
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig, enlarged, fit_patch_codec, reduced
+from actavatar_jax.models import FrameDecoderConfig, PatchCodec, PatchCodecConfig, fit_patch_codec
+from actavatar_jax.models.patch_codec import enlarged, reduced
 from actavatar_jax.weights import folder
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.execution import Execution
-from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder, position_buckets
+from actavatar_jax.models import Execution, UMT5Config, UMT5Encoder
+from actavatar_jax.models.umt5 import position_buckets
 from actavatar_jax.weights import names
 from actavatar_jax.weights.tables import umt5 as table
 

@@ -7,7 +7,8 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, interpolation_points, standardise, wav2vec2_large
+from actavatar_jax.models import Wav2Vec2, Wav2Vec2Config, standardise
+from actavatar_jax.models.wav2vec2 import interpolation_points, wav2vec2_large
 from actavatar_jax.weights import names
 from actavatar_jax.weights.tables import wav2vec2 as table
 

@@ -17,16 +17,13 @@ import optax
 
 import actavatar_jax
 from actavatar_jax import ActAvatarPipeline, Sampling, functional
-from actavatar_jax.diffusion.flow import TimeLaw
+from actavatar_jax.diffusion import TimeLaw, sample, sample_noise, sigma_grid
 from actavatar_jax.diffusion.guidance import guidance
-from actavatar_jax.diffusion.sampler import _advance, sample, sample_noise
-from actavatar_jax.diffusion.solvers import sigma_grid
+from actavatar_jax.diffusion.sampler import _advance
 from actavatar_jax.models.wan_vae.vae import WanVAE
-from actavatar_jax.parallel.batches import place, replicate
-from actavatar_jax.parallel.mesh import make_mesh
-from actavatar_jax.parallel.rules import param_shardings, state_shardings
+from actavatar_jax.parallel import make_mesh, param_shardings, place_batch, replicate, state_shardings
 from actavatar_jax.pipeline import embed_conditions, velocity_function
-from actavatar_jax.planning import program
+from actavatar_jax.planning.training import program
 from actavatar_jax.runs import training as training_runs
 from actavatar_jax.runs.opening import open_network, open_params
 from actavatar_jax.runs.workload import workload_of
@@ -53,7 +50,7 @@ def training() -> None:
         state = create_state(params(), {}, TX, True, mesh)
         step = make_step(shardings=state_shardings(state, mesh), micro_batches=parts)
         with jax.set_mesh(mesh):
-            arguments = state, place(batch(), mesh), replicate(KEY, mesh)
+            arguments = state, place_batch(batch(), mesh), replicate(KEY, mesh)
             compiled = step.lower(*arguments).compile()
             with jax.transfer_guard("disallow"):
                 many, on_mesh = compiled(*arguments)

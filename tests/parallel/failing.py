@@ -11,20 +11,24 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from actavatar_jax.cli.exits import run_command
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Video
-from actavatar_jax.parallel.hosts import agreed
+from actavatar_jax.parallel import agreed, make_mesh
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.runs import failures
 from actavatar_jax.runs.jobs import Job, run_jobs
+from actavatar_jax.weights import TRAINED, never_trained
 
 
 def main(port: str, process: str, case: str, folder: str) -> None:
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig()
     jax.distributed.initialize(f"localhost:{port}", 2, int(process))
     wait()  # both are there
     name, _, who = case.partition(" ")
@@ -47,6 +51,16 @@ def wrong_input(fails: bool, folder: Path) -> None:
         if fails:
             raise InputError("The portrait is absent.")
     wait()
+
+
+def local_look(fails: bool, folder: Path) -> None:
+    """At a leaf that is cut over both processes, of which one does not come so far."""
+    kernel = jax.jit(lambda: jnp.ones((2, 4)), out_shardings=NamedSharding(make_mesh("1,2,1"), P("fsdp")))()
+    wait()
+    with agreed():
+        if fails:
+            raise InputError("The adapter is absent.")
+        print("never trained:", never_trained({TRAINED: kernel}), flush=True)
 
 
 def alone(fails: bool, folder: Path) -> None:
@@ -108,8 +122,8 @@ class Pretended(ActAvatarPipeline):
         return Video(np.zeros((2, 16, 16, 3), np.uint8), np.zeros(1280, np.float32))
 
 
-FUNCTIONS = (in_agreement, wrong_input, alone, alike, some_jobs, a_lost_device, a_job_that_fails_in_one)
-CASES = {function.__name__: function for function in (*FUNCTIONS, a_job_that_stands_still)}
+OF_JOBS = (some_jobs, a_lost_device, a_job_that_fails_in_one, a_job_that_stands_still)
+CASES = {function.__name__: function for function in (in_agreement, wrong_input, local_look, alone, alike, *OF_JOBS)}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -7,7 +7,8 @@ from jax.sharding import AbstractMesh, PartitionSpec
 
 from actavatar_jax.models.attention import SAVED
 from actavatar_jax.models.avatar.model import rematerialised
-from actavatar_jax.parallel.layout import ALL, BATCH, SEQ, constrain, fitting, tokens_to_heads
+from actavatar_jax.parallel import BATCH, SEQ, constrain, fitting, tokens_to_heads
+from actavatar_jax.parallel.layout import ALL
 
 
 def test_without_a_mesh_nothing_is_done():

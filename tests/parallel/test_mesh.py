@@ -8,8 +8,7 @@ from jax.sharding import AbstractMesh, AxisType
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.avatar import DiTConfig
-from actavatar_jax.parallel.batches import local_rows
-from actavatar_jax.parallel.mesh import AXES, check_fit, make_mesh
+from actavatar_jax.parallel import AXES, check_fit, local_rows, make_mesh
 
 EIGHT = [SimpleNamespace(platform="cpu") for _ in range(8)]
 TWO_SLICES = [SimpleNamespace(platform="tpu", slice_index=i // 4) for i in range(8)]

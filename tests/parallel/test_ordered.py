@@ -1,7 +1,7 @@
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.parallel import ParameterGroups
 
 NAMES = ("blocks/norm/scale", "blocks/norm/bias", "head/kernel")
 

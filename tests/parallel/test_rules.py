@@ -9,10 +9,9 @@ from jax.sharding import AbstractMesh, PartitionSpec
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
+from actavatar_jax.models import UMT5Config, UMT5Encoder
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
-from actavatar_jax.models.umt5 import UMT5Config, UMT5Encoder
-from actavatar_jax.parallel.mesh import AXES
-from actavatar_jax.parallel.rules import RULES, TEXT_ENCODER_RULES, batch_shardings, param_shardings, state_shardings
+from actavatar_jax.parallel import AXES, RULES, TEXT_ENCODER_RULES, batch_shardings, param_shardings, state_shardings
 from actavatar_jax.training.state import TrainState
 
 MESH = AbstractMesh((2, 8, 4), AXES)

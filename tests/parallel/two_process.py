@@ -20,11 +20,17 @@ def main(port: str, process: str, processes: str, out: str) -> None:
 
     import actavatar_jax
     from actavatar_jax import functional
-    from actavatar_jax.diffusion.flow import TimeLaw
+    from actavatar_jax.diffusion import TimeLaw
     from actavatar_jax.errors import InputError
-    from actavatar_jax.parallel.batches import local_rows, place_batch, replicate, share_values, to_host
-    from actavatar_jax.parallel.mesh import make_mesh
-    from actavatar_jax.parallel.rules import state_shardings
+    from actavatar_jax.parallel import (
+        local_rows,
+        make_mesh,
+        place_batch,
+        replicate,
+        share_values,
+        state_shardings,
+        to_host,
+    )
     from actavatar_jax.training.optimizer import skip_bad_steps
     from actavatar_jax.training.state import create_state
     from actavatar_jax.training.step import make_train_step

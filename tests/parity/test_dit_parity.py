@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
+from actavatar_jax.models import Execution
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
-from actavatar_jax.models.execution import Execution
 from actavatar_jax.weights import names
 from actavatar_jax.weights.tables import dit as tables
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from actavatar_jax.diffusion import sample
 from actavatar_jax.diffusion.guidance import guidance
-from actavatar_jax.diffusion.sampler import sample
 from actavatar_jax.diffusion.solvers import make_solver, model_times
 
 torch = pytest.importorskip("torch")

@@ -16,7 +16,7 @@ from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import presets
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
-from actavatar_jax.storage.documents import write_json
+from actavatar_jax.storage import write_json
 from actavatar_jax.weights import folder, names, writer
 from actavatar_jax.weights.tables import dit
 

@@ -9,7 +9,7 @@ from transformers import UMT5Config as TheirConfig
 from transformers import UMT5EncoderModel
 
 from actavatar_jax import functional
-from actavatar_jax.models.umt5 import UMT5Encoder
+from actavatar_jax.models import UMT5Encoder
 from actavatar_jax.weights.names import Arrays, export_params, import_params
 from actavatar_jax.weights.tables import umt5 as table
 

@@ -12,7 +12,7 @@ from transformers import Wav2Vec2Config as TheirConfig
 from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, Wav2Vec2Model
 
 from actavatar_jax import functional
-from actavatar_jax.models.wav2vec2 import Wav2Vec2, standardise
+from actavatar_jax.models import Wav2Vec2, standardise
 from actavatar_jax.weights.names import Arrays, export_params, import_params
 from actavatar_jax.weights.tables import wav2vec2 as table
 

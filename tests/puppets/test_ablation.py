@@ -10,7 +10,7 @@ import pytest
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.scores import Judgement
-from actavatar_jax.models.presets import ADAPTER, PRESETS
+from actavatar_jax.models import ADAPTER, PRESETS
 from actavatar_jax.puppets import ablation, dataset
 from actavatar_jax.puppets import recipe as puppets
 from actavatar_jax.puppets.ablation import planning, runs
@@ -21,8 +21,8 @@ from actavatar_jax.puppets.world.clips import ACTIONS, World, make_clip
 from actavatar_jax.runs.exporting import write_model
 from actavatar_jax.runs.opening import open_network
 from actavatar_jax.runs.small_world import make_model
+from actavatar_jax.weights import draw_leaves
 from actavatar_jax.weights import folder as folders
-from actavatar_jax.weights.initial import draw_leaves
 from configs.ablation import get_config
 from configs.stage2 import get_config as stage2
 

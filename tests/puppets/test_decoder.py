@@ -13,7 +13,7 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.frame_decoder import FrameDecoder, FrameDecoderConfig
+from actavatar_jax.models import FrameDecoder, FrameDecoderConfig
 from actavatar_jax.puppets import decoder as training
 from actavatar_jax.puppets.decoder import Batches, Example, Settings, train_decoder
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from actavatar_jax import Sampling, functional
 from actavatar_jax.media import load_video, probe
-from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models import PRESETS
 from actavatar_jax.puppets import demo
 from actavatar_jax.puppets import recipe as puppets
 from actavatar_jax.puppets.judge import Judge, JudgeConfig

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models import PRESETS
 from actavatar_jax.puppets import hearing
 from actavatar_jax.puppets.speech.phonemes import PAUSE, Phoneme
 from actavatar_jax.runs.small_world import make_model

@@ -9,7 +9,7 @@ import pytest
 from actavatar_jax import ActAvatarPipeline, Sampling, functional
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.presets import ADAPTER, PRESETS
+from actavatar_jax.models import ADAPTER, PRESETS
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets import recipe as puppets

@@ -1,4 +1,4 @@
-"""A training in one of two processes, of which the second fails by itself after two steps, while a checkpoint is written.
+"""A training in one of two processes, of which the second fails by itself while a checkpoint is written.
 
     python -m tests.runs.failing_training PORT PROCESS WORKDIR
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
+from actavatar_jax.models import MATRICES, PRESETS
 from actavatar_jax.models.avatar import ActAvatarDiT
-from actavatar_jax.models.presets import MATRICES, PRESETS
 from actavatar_jax.runs import training
 from actavatar_jax.weights import folder
 from configs import stage1, stage2

@@ -20,6 +20,7 @@ import actavatar_jax
 from actavatar_jax.media import load_video
 from actavatar_jax.runs import training
 from configs import stage2
+from tests.parallel.pairs import ends_of_two
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +85,14 @@ def test_hosts_that_disagree_end_with_one_error_each_before_any_work(tmp_path, c
             "settings."
         ]
     assert not (tmp_path / "run").exists()
+
+
+def test_one_that_fails_alone_ends_the_other_and_the_checkpoint_of_both_is_whole(tmp_path):
+    both = ends_of_two("tests.runs.failing_training", tmp_path, limit=PATIENCE / 2)
+    (code, *_), (own, _, error) = both
+    assert own == 70 and error.rstrip().endswith("OSError: the data is gone"), error
+    assert code not in (0, 2, 75)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["2"]
 
 
 def test_two_go_on_from_one_make_sample_videos_and_save_at_a_signal_and_one_goes_on_from_two(

@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
-from actavatar_jax.diffusion.flow import TimeLaw
+from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.errors import InputError
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.runs import resolve, settings
 from configs import ablation, puppets, small, stage1, stage2
 

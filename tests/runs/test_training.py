@@ -10,14 +10,15 @@ from safetensors.numpy import save_file
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
+from actavatar_jax.models import ADAPTER, PRESETS
 from actavatar_jax.models.avatar import ActAvatarDiT
-from actavatar_jax.models.presets import ADAPTER, PRESETS
 from actavatar_jax.runs import opening, training
 from actavatar_jax.runs.exporting import export_model
 from actavatar_jax.runs.settings import read_config
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import folder as model_folder
-from actavatar_jax.weights.adapter import read_about, read_adapter, write_adapter
+from actavatar_jax.weights import read_adapter, write_adapter
+from actavatar_jax.weights.adapter import read_about
 from configs import stage1, stage2
 from data_pipelines.loading import SyntheticSource
 from data_pipelines.shards import LATENT_LAYOUT, SCHEMA_VERSION, Bucket, serialize_record, write_dataset

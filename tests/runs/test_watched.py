@@ -15,7 +15,7 @@ from actavatar_jax.puppets.recipe import SHIPPED
 from actavatar_jax.runs.calibration import calibrate
 from actavatar_jax.runs.jobs import Job, run_jobs
 from actavatar_jax.runs.preview import save_preview
-from actavatar_jax.weights.folder import change_defaults, load_defaults
+from actavatar_jax.weights import change_defaults, load_defaults
 
 pytestmark = pytest.mark.slow
 

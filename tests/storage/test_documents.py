@@ -5,7 +5,7 @@ import json
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage.documents import read_json, write_json, write_text
+from actavatar_jax.storage import read_json, write_json, write_text
 
 
 def test_the_form_is_that_of_diffusers(tmp_path):

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actavatar_jax.storage import writing
-from actavatar_jax.storage.writing import mend_folder, replaced_file, replaced_folder
+from actavatar_jax.storage import mend_folder, replaced_file, replaced_folder, writing
 
 NOW = "os.kill(os.getpid(), signal.SIGKILL)"
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
-from actavatar_jax.diffusion.flow import TimeLaw
+from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.functional import Network
+from actavatar_jax.models import ADAPTER, Execution
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
-from actavatar_jax.models.execution import Execution
-from actavatar_jax.models.presets import ADAPTER
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.training.groups import multipliers, partition
 from actavatar_jax.training.optimizer import make_optimizer, make_schedule
 from actavatar_jax.training.settings import OptimizerSettings, TrainingSettings

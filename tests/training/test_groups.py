@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.training.groups import merge, multipliers, partition
 
 PARAMS = {"audio": {"out": {"kernel": np.ones(2), "bias": np.ones(1)}}, "head": {"kernel": np.ones(3)}}

@@ -13,7 +13,7 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.models import ADAPTER
 from actavatar_jax.training import loop
 from actavatar_jax.training.runtime.guard import StopRequest
 

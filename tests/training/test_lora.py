@@ -9,7 +9,7 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.parallel.ordered import ParameterGroups
+from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.training.loop import train
 from actavatar_jax.training.lora import RATES, LoraSettings, add_low_rank
 from actavatar_jax.weights import folder, lora

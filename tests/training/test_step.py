@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
-from actavatar_jax.diffusion.flow import TimeLaw
+from actavatar_jax.diffusion import TimeLaw
+from actavatar_jax.models import ADAPTER, PHASES
 from actavatar_jax.models.avatar import ActAvatarDiT
-from actavatar_jax.models.presets import ADAPTER, PHASES
 from actavatar_jax.training.groups import merge
 from actavatar_jax.training.step import noise_level_sums, sample_losses
 

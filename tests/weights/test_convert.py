@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
-from actavatar_jax.diffusion.sampling import Sampling
+from actavatar_jax.diffusion import Sampling
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
+from actavatar_jax.models import PatchCodec, PatchCodecConfig
 from actavatar_jax.weights import components, convert, folder, pth, reader
 
 torch = pytest.importorskip("torch")

@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
-from actavatar_jax.diffusion.sampling import Sampling
+from actavatar_jax.diffusion import Sampling
 from actavatar_jax.errors import InputError
+from actavatar_jax.models import Execution, PatchCodec, PatchCodecConfig, Wav2Vec2
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
-from actavatar_jax.models.execution import Execution
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
-from actavatar_jax.models.wav2vec2 import Wav2Vec2
 from actavatar_jax.weights import components, folder, names, writer
 from actavatar_jax.weights.tables import dit, patch_codec
 

@@ -7,11 +7,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.presets import PRESETS
-from actavatar_jax.models.wav2vec2 import Wav2Vec2Config, wav2vec2_large
+from actavatar_jax.models import PRESETS, Wav2Vec2Config
+from actavatar_jax.models.wav2vec2 import wav2vec2_large
 from actavatar_jax.pipeline import ActAvatarPipeline
-from actavatar_jax.weights.components import COMPONENTS, kind_of
-from actavatar_jax.weights.parts import check_parts
+from actavatar_jax.weights import COMPONENTS, check_parts, kind_of
 
 
 def write_configs(folder, preset, **changes):

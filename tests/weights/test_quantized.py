@@ -12,9 +12,8 @@ import actavatar_jax
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.kernels import Quantized
-from actavatar_jax.models.presets import PRESETS
-from actavatar_jax.weights import folder
-from actavatar_jax.weights.components import COMPONENTS
+from actavatar_jax.models import PRESETS
+from actavatar_jax.weights import COMPONENTS, folder
 from actavatar_jax.weights.quantized import Forms, check_forms, forms_of, quantize, quantize_kernel
 
 PUPPETS = Path(actavatar_jax.__file__).parent / "puppets" / "assets" / "model"

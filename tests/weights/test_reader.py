@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.weights import Safetensors, write_sharded
 from actavatar_jax.weights.names import Arrays
-from actavatar_jax.weights.reader import Safetensors
-from actavatar_jax.weights.writer import write_sharded
 
 
 def broken(tmp_path):

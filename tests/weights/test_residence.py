@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.presets import PRESETS
+from actavatar_jax.models import PRESETS
 from actavatar_jax.puppets.recipe import SHIPPED
-from actavatar_jax.weights import folder, residence
-from actavatar_jax.weights.components import COMPONENTS, kind_of
-from actavatar_jax.weights.residence import DEVICE, HOST, ON_DEMAND, choose_residences, part_sizes, size_of
+from actavatar_jax.weights import COMPONENTS, DEVICE, HOST, choose_residences, folder, kind_of, part_sizes, residence
+from actavatar_jax.weights.residence import ON_DEMAND, size_of
 
 GIB = 2**30
 FULL = PRESETS["wan22_ti2v_5b"]

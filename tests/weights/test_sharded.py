@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
+from actavatar_jax.models import PatchCodec, PatchCodecConfig
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
 from actavatar_jax.weights import arrays, folder, names, reader, writer
 from actavatar_jax.weights.names import Entry
 from actavatar_jax.weights.tables import dit

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from actavatar_jax.weights import Safetensors, write_sharded
 from actavatar_jax.weights.names import Arrays
-from actavatar_jax.weights.reader import Safetensors
-from actavatar_jax.weights.writer import MAX_SHARD_BYTES, write_sharded
+from actavatar_jax.weights.writer import MAX_SHARD_BYTES
 
 
 def tensors():

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.layers import layer_norm, linear
-from actavatar_jax.parallel.layout import BATCH, SEQ, constrain
+from actavatar_jax.parallel import BATCH, SEQ, constrain
 
 FIRST_WINDOW = 5  # features around frame 0 that latent frame 0 sees
 GROUP_WINDOW = 8  # features 4i-5 .. 4i+2 that latent frame i >= 1 sees

@@ -15,7 +15,7 @@ from actavatar_jax.models.avatar.config import Conditions, DiTConfig
 from actavatar_jax.models.avatar.rope import apply_rope
 from actavatar_jax.models.execution import ISLAND, Execution
 from actavatar_jax.models.layers import layer_norm, linear, rms_norm
-from actavatar_jax.parallel.layout import BATCH, SEQ, constrain
+from actavatar_jax.parallel import BATCH, SEQ, constrain
 
 
 class Block(nnx.Module):

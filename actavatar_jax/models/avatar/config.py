@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import typing
 
 import jax
 from jaxtyping import Array
@@ -45,6 +46,7 @@ class DiTConfig:
         return math.prod(grid) // math.prod(self.patch)
 
 
+@typing.no_type_check  # it may hold `jax.ShapeDtypeStruct`s in their place
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Conditions:

@@ -25,7 +25,7 @@ from actavatar_jax.models.avatar.rope import rope_table
 from actavatar_jax.models.avatar.window import window_penalty
 from actavatar_jax.models.execution import ISLAND, Execution
 from actavatar_jax.models.layers import linear
-from actavatar_jax.parallel.layout import BATCH, SEQ, constrain
+from actavatar_jax.parallel import BATCH, SEQ, constrain
 
 
 class ActAvatarDiT(nnx.Module):

@@ -17,7 +17,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.wan_vae import parts
 from actavatar_jax.models.wan_vae.parts import Memory
-from actavatar_jax.parallel.layout import spread_space
+from actavatar_jax.parallel import spread_space
 
 # Statistics of the published VAE's latents, `vae/config.json` of Wan2.2-TI2V-5B.
 # fmt: off

@@ -15,10 +15,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from actavatar_jax import functional
-from actavatar_jax.diffusion.sampling import Sampling
+from actavatar_jax.diffusion import Sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
-from actavatar_jax.models.presets import ADAPTER
+from actavatar_jax.models import ADAPTER
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets import recipe as puppets
@@ -28,9 +28,9 @@ from actavatar_jax.puppets.world.clips import World
 from actavatar_jax.puppets.world.script import make_script
 from actavatar_jax.runs.exporting import write_model
 from actavatar_jax.runs.settings import chosen
-from actavatar_jax.storage.documents import write_json, write_text
+from actavatar_jax.storage import write_json, write_text
+from actavatar_jax.weights import draw_leaves
 from actavatar_jax.weights import folder as folders
-from actavatar_jax.weights.initial import draw_leaves
 from data_pipelines.shards import find_datasets, open_dataset
 
 log = logging.getLogger(__name__)

@@ -19,11 +19,8 @@ from PIL import Image
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.scores import Judgement
-from actavatar_jax.storage.documents import read_json, write_json
-from actavatar_jax.storage.writing import replaced_folder
-from actavatar_jax.weights import names
-from actavatar_jax.weights.reader import Safetensors
-from actavatar_jax.weights.writer import Exported, write_sharded
+from actavatar_jax.storage import read_json, replaced_folder, write_json
+from actavatar_jax.weights import Exported, Safetensors, names, write_sharded
 
 SIDE = 64  # pixels; larger pictures are averaged down, smaller ones enlarged
 LEAST_SIDE = 32  # drawn clips of this side are read as well as those of 64

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from actavatar_jax import functional
 from actavatar_jax.functional import Params
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
+from actavatar_jax.models import PatchCodec, PatchCodecConfig
 
 GAIN, OFFSET = 0.12, 0.08  # colour: per channel, the same in all frames of a clip
 FEWEST_COMPONENTS, LATENT_NOISE = 24, 0.3  # of the linear code

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from actavatar_jax import functional
 from actavatar_jax.functional import Params
 from actavatar_jax.media.clock import floor_frames
-from actavatar_jax.models.patch_codec import PatchCodecConfig, fit_patch_codec
+from actavatar_jax.models import PatchCodecConfig, fit_patch_codec
 from actavatar_jax.puppets.judge.network import JudgeConfig, PuppetJudge
 from actavatar_jax.puppets.judge.spoiling import frame_numbers, spoil
 from actavatar_jax.training.schedules import warmup_stable_decay

@@ -22,7 +22,7 @@ from actavatar_jax.puppets.world.identity import Identity, Number
 from actavatar_jax.puppets.world.idle import random_poses, told_poses
 from actavatar_jax.puppets.world.pose import JOINTS, Pose, joints
 from actavatar_jax.puppets.world.script import Cue, make_prompt, make_script, read_prompt, tell_in_order
-from actavatar_jax.storage.documents import write_json
+from actavatar_jax.storage import write_json
 
 __all__ = ["ACTIONS", "JOINTS", "Cue", "PuppetClip", "World", "make_clip", "write_clip", "write_clips"]
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from actavatar_jax.errors import InputError, first_line
-from actavatar_jax.parallel.hosts import on_all_hosts
+from actavatar_jax.parallel import on_all_hosts
 from actavatar_jax.training.runtime.workdir import leaves
 from actavatar_jax.training.state import TrainState
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from actavatar_jax.storage.documents import write_json, write_text
+from actavatar_jax.storage import write_json, write_text
 
 Record = dict[str, float | int]
 

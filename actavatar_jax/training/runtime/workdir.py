@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import jax
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.parallel.hosts import agreed, on_each_host
+from actavatar_jax.parallel import agreed, on_each_host
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import math
 from typing import Any
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.models import ADAPTER, PHASES
 from actavatar_jax.models.avatar import AudioAdapterConfig, DiTConfig
-from actavatar_jax.models.presets import ADAPTER, PHASES
 from actavatar_jax.weights.names import LINEAR, Entry, Table, chain, linear, reshape
 
 # Ours, theirs in diffusers, theirs in Wan: linear layers outside the blocks.

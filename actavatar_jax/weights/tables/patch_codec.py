@@ -5,8 +5,7 @@ from typing import Any
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.frame_decoder import FrameDecoderConfig
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
+from actavatar_jax.models import FrameDecoderConfig, PatchCodec, PatchCodecConfig
 from actavatar_jax.weights.names import Entry, Table
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.umt5 import UMT5Config
+from actavatar_jax.models import UMT5Config
 from actavatar_jax.weights.names import Entry, Table, linear
 
 # Ours below one layer, theirs in transformers, theirs in Wan.

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.wav2vec2 import Wav2Vec2Config
+from actavatar_jax.models import Wav2Vec2Config
 from actavatar_jax.weights.names import CONV1D, Entry, Table, linear, reshape
 
 _LINEARS = (

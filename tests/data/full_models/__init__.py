@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnx
 
-from actavatar_jax.storage.writing import replaced_file
+from actavatar_jax.storage import replaced_file
 from tests.data.full_models.network import Network, size
 from tests.data.full_models.rtmpose import pose
 from tests.data.full_models.syncnet import syncnet_audio, syncnet_video

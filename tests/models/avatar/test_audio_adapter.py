@@ -6,9 +6,9 @@ import pytest
 from flax import nnx
 
 from actavatar_jax import functional
+from actavatar_jax.models import Execution
 from actavatar_jax.models.avatar import AudioAdapterConfig
 from actavatar_jax.models.avatar.audio_adapter import AudioProjection, depth_scale, feature_windows
-from actavatar_jax.models.execution import Execution
 
 CONFIG = AudioAdapterConfig(feature_layers=2, feature_width=4, hidden=8, tokens=3, token_width=8)
 

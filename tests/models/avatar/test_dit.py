@@ -11,13 +11,12 @@ from flax import nnx
 
 from actavatar_jax import functional
 from actavatar_jax.media.clock import latent_times
+from actavatar_jax.models import ADAPTER, PHASES, Execution
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
 from actavatar_jax.models.avatar.audio_adapter import AudioCrossAttention, depth_scale
 from actavatar_jax.models.avatar.guess import gaussian_data, gaussian_velocity
 from actavatar_jax.models.avatar.positions import patchify, unpatchify
 from actavatar_jax.models.avatar.window import window_penalty
-from actavatar_jax.models.execution import Execution
-from actavatar_jax.models.presets import ADAPTER, PHASES
 
 CONFIG = DiTConfig(
     width=48,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
-from actavatar_jax.models.patch_codec import PatchCodec, PatchCodecConfig
+from actavatar_jax.models import PatchCodec, PatchCodecConfig
 from actavatar_jax.puppets.judge import Judge
 from actavatar_jax.puppets.judge import training as judge_training
 from actavatar_jax.puppets.judge.spoiling import blur, frame_numbers, recode, spoil

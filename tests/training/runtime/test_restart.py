@@ -44,6 +44,18 @@ def test_a_run_that_stands_still_dumps_its_stacks_and_exits_to_be_started_again(
     assert "No step for" in caplog.text
 
 
+def test_without_a_file_the_stacks_go_to_standard_error(monkeypatch, capfd):
+    exits = []
+    monkeypatch.setattr("actavatar_jax.training.runtime.watchdog.os._exit", exits.append)
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    with Watchdog(0.1 / 60) as watchdog:
+        while not exits:
+            time.sleep(0.01)
+        watchdog.done.set()
+    watchdog.thread.join()
+    assert "test_without_a_file_the_stacks" in capfd.readouterr().err
+
+
 def test_steps_and_pauses_keep_the_watchdog_quiet(tmp_path, monkeypatch):
     exits = []
     monkeypatch.setattr("actavatar_jax.training.runtime.watchdog.os._exit", exits.append)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actavatar_jax.planning.chips import GIB
-from actavatar_jax.planning.planner import Plan
-from actavatar_jax.storage.documents import write_json
+from actavatar_jax.planning.training.planner import Plan
+from actavatar_jax.storage import write_json
 
 HEADER = ("mesh", "remat", "parts", "peak GiB", "left GiB", "compute s", "links s", "network s", "step s >=")
 

@@ -7,17 +7,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from actavatar_jax import functional
-from actavatar_jax.models.attention import self_attention_form
-from actavatar_jax.parallel.rules import batch_shardings, state_shardings
-from actavatar_jax.planning.workload import Workload
+from actavatar_jax.models import self_attention_form
+from actavatar_jax.parallel import batch_shardings, state_shardings
+from actavatar_jax.planning.training.workload import Workload
 from actavatar_jax.training.groups import multipliers, partition
 from actavatar_jax.training.lora import abstract_params
 from actavatar_jax.training.optimizer import make_optimizer, make_schedule
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.training.step import make_train_step
-
-# Without a GPU to measure on, XLA finds no tile sizes for some matrix products of its own GEMM generator.
-COMPILER_OPTIONS = {"cuda": {"xla_gpu_enable_triton_gemm": False}, "tpu": {}}
 
 
 def lower(workload: Workload, mesh: Mesh) -> jax.stages.Lowered:

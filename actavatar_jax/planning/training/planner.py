@@ -1,38 +1,24 @@
 """What one mesh of one cluster takes: the step of a workload compiled for it, and the figures read off the program."""
 
 import dataclasses
-import logging
-import re
 import time
 from typing import Any
 
-import jax
-
-from actavatar_jax.models.flops import forward_flops, train_flops
-from actavatar_jax.parallel.mesh import AXES, check_fit, make_mesh
-from actavatar_jax.planning import program, topology
-from actavatar_jax.planning.chips import GIB, Chip
+from actavatar_jax.models import forward_flops, train_flops
+from actavatar_jax.parallel import AXES, check_fit, make_mesh
+from actavatar_jax.planning import topology
 from actavatar_jax.planning.collectives import Collective, collectives
-from actavatar_jax.planning.workload import Workload
-
-log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Memory:
-    """Bytes of one device. Of a program that the compiler refuses as too large, only the peak is known."""
-
-    peak: int  # the program and the most that is alive at once
-    arguments: int | None = None  # state and batch
-    temporaries: int | None = None  # whatever else is alive at the peak
-    output: int | None = None
-    alias: int | None = None  # of the output, in the place of arguments
-    host: int | None = None  # of the host, for what is offloaded
+from actavatar_jax.planning.compiling import ABSENT, Memory, measure
+from actavatar_jax.planning.training import program
+from actavatar_jax.planning.training.workload import Workload
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Figures of one training step. Times are bounds: peak compute, and links as fast as they can be."""
+    """Figures of one training step, whose program takes state and batch.
+
+    Times are bounds: peak compute, and links as fast as they can be.
+    """
 
     topology: str
     mesh: tuple[int, ...]  # data, fsdp, seq
@@ -87,7 +73,8 @@ def plan_training(workload: Workload, where: str, mesh: str | tuple[int, ...]) -
     check_fit(made, transformer.heads, batch=batch, grid=grid, micro_batches=micro_batches)
     start = time.perf_counter()
     lowered = program.lower(workload, made)
-    memory, found = _compile(lowered, place.chip, made.size, place.slices)
+    memory, compiled = measure(lowered, ABSENT[place.chip.platform])
+    found = tuple(collectives(compiled.as_text(), made.size, place.slices)) if compiled else ()
     flops = batch * train_flops(transformer, grid, workload.backbone_is_frozen)
     again = 0 if remat == "none" else batch * forward_flops(transformer, grid)
     return Plan(
@@ -106,38 +93,3 @@ def plan_training(workload: Workload, where: str, mesh: str | tuple[int, ...]) -
         network_seconds=sum(c.bytes for c in found if c.across) / place.chip.network,
         compile_seconds=time.perf_counter() - start,
     )
-
-
-def _compile(
-    lowered: jax.stages.Lowered, chip: Chip, devices: int, slices: int
-) -> tuple[Memory, tuple[Collective, ...]]:
-    try:
-        compiled = lowered.compile(program.COMPILER_OPTIONS[chip.platform])
-    except jax.errors.JaxRuntimeError as error:
-        needed = too_large(str(error))
-        if needed is None:
-            raise
-        return Memory(peak=needed), ()
-    stats = compiled.memory_analysis()
-    # `temp_size_in_bytes` of a TPU program is more than is alive at once: libtpu compiles programs for v6e (31.25 GiB)
-    # whose arguments and temporaries add up to 42, and begins to save memory where the peak comes near to 31.
-    memory = Memory(
-        peak=stats.peak_memory_in_bytes + stats.generated_code_size_in_bytes,
-        arguments=stats.argument_size_in_bytes,
-        temporaries=stats.peak_memory_in_bytes - stats.argument_size_in_bytes,
-        output=stats.output_size_in_bytes,
-        alias=stats.alias_size_in_bytes,
-        host=stats.host_temp_size_in_bytes,
-    )
-    return memory, tuple(collectives(compiled.as_text(), devices, slices))
-
-
-def too_large(message: str) -> int | None:
-    """Bytes that a compiler says a program needs, in its error about too little memory; None in any other error."""
-    if "RESOURCE_EXHAUSTED" not in message:
-        return None
-    found = re.search(r"Used ([\d.]+)([KMGT]) of|\(([\d.]+)([KMGT])\) exceeds", message)
-    if not found:
-        return None
-    number, unit = [part for part in found.groups() if part]
-    return int(float(number) * {"K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}[unit])

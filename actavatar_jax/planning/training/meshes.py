@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Iterator
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.parallel.mesh import check_fit, make_mesh
+from actavatar_jax.parallel import check_fit, make_mesh
 from actavatar_jax.planning import topology
-from actavatar_jax.planning.planner import Plan, plan_training
-from actavatar_jax.planning.workload import Workload
+from actavatar_jax.planning.training.planner import Plan, plan_training
+from actavatar_jax.planning.training.workload import Workload
 
 REMAT = ("none", "attention", "offload", "full")  # from the most memory to the least
 

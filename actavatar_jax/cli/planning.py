@@ -1,0 +1,120 @@
+"""The commands before one pays for anything: `plan train` and `plan sample`."""
+
+import sys
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from actavatar_jax.cli.options import AttentionForm, AudioEncoder, Dtype, Memory, Scale, Solver, Steps
+from actavatar_jax.cli.progress import show_progress
+from actavatar_jax.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, help="What training or sampling takes on machines that are not here.")
+
+Topology = Annotated[str, typer.Option(help="v5e:4x4, v5p:2x2x2, tpu7x:2x2x1, h200:8, 2xv5p:4x4x4, one v6e:1, ...")]
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True},  # --config.NAME=VALUE
+    epilog="Example: actavatar plan train --config configs/stage2.py --topology v5p:2x2x2 --mesh 1,8,1",
+)
+def train(
+    config: Annotated[str, typer.Option(help="Config file, with its argument behind a colon.")],
+    topology: Topology,
+    mesh: Annotated[str | None, typer.Option(help="Devices along data, fsdp and seq; default: the config's.")] = None,
+    search: Annotated[bool, typer.Option("--search", help="Every mesh that divides, the fastest first.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File for all figures of all plans.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="Changed settings: --config.NAME=VALUE ...")] = None,
+) -> None:
+    """Compiles the training step for a cluster that is not here: memory, collectives, time; what to change to fit."""
+    import jax
+
+    from actavatar_jax.planning import training
+    from actavatar_jax.runs.settings import read_config
+    from actavatar_jax.runs.workload import workload_of
+
+    if search and mesh:
+        raise InputError("Give either --mesh or --search, which tries every mesh, not both.")
+    jax.config.update("jax_platforms", "cpu")  # accelerators of this machine are left alone
+    workload = workload_of(read_config(config, overrides or []))
+    if search:
+        with tqdm(unit="mesh", desc="planning") as bar:
+            plans = training.search(workload, topology, report=partial(show_progress, bar, topology))
+        print(training.compare(plans))
+    else:
+        plans = [training.plan_training(workload, topology, mesh or workload.training.mesh)]
+        print(training.describe(plans[0]))
+        if not plans[0].fits:
+            for tried in tqdm(training.advise(workload, plans[0]), unit="plan", desc="looking for what fits"):
+                plans.append(tried)
+            print(f"\n{training.compare(plans)}\n\n{training.verdict(plans)}")
+    if json:
+        training.save(json, plans)
+    if not plans[0].fits:  # of the given mesh, or the best one
+        sys.exit(1)
+
+
+@app.command(epilog="Example: actavatar plan sample --topology h100:1 --dtype bfloat16 --memory 24GB")
+def sample(
+    topology: Topology,
+    model: Annotated[Path | None, typer.Option(help="Model folder.")] = None,
+    preset: Annotated[str | None, typer.Option(help="In its place; default: wan22_ti2v_5b.")] = None,
+    mesh: Annotated[str | None, typer.Option(help="Devices along data, fsdp and seq, where there are several.")] = None,
+    frames: Annotated[int | None, typer.Option(help="4k+1 at 25 fps; default: the model's own.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")] = None,
+    steps: Steps = None,
+    solver: Solver = None,
+    text_guidance: Scale = None,
+    audio_guidance: Scale = None,
+    guidance: Annotated[str | None, typer.Option(help="As for `sample`; default: the model's own.")] = None,
+    guidance_interval: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="As for `sample`; default: the model's own.")
+    ] = None,
+    skip: Annotated[float | None, typer.Option(help="As for `sample`; default: the model's own.")] = None,
+    dtype: Dtype = "float32",
+    attention: AttentionForm = "auto",
+    quantize: Annotated[str | None, typer.Option(help="int8 or fp8: weights in half the memory of bfloat16.")] = None,
+    audio_encoder: AudioEncoder = None,
+    memory: Memory = "auto",
+    json: Annotated[Path | None, typer.Option(help="File for all figures of all plans.")] = None,
+) -> None:
+    """Compiles what makes a video for a machine that is not here: memory, time; what to change to fit."""
+    import jax
+
+    from actavatar_jax.planning import sampling
+    from actavatar_jax.runs.workload import FULL_SIZE
+
+    if model and preset:
+        raise InputError("Give either --model or --preset, not both.")
+    jax.config.update("jax_platforms", "cpu")  # accelerators of this machine are left alone
+    options = {
+        "num_frames": frames, "height": height, "width": width, "steps": steps, "solver": solver,
+        "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance,
+        "guidance_interval": guidance_interval, "skip": skip,
+    }  # fmt: skip
+    given = {name: value for name, value in options.items() if value is not None}
+    if model:
+        system = sampling.System.of_folder(model, audio_encoder)
+    else:
+        system = sampling.System.of_preset(preset or FULL_SIZE)
+    work = sampling.Workload(system, system.defaults.sampling.changed(**given), dtype, attention, quantize)
+    plans = [sampling.plan_sampling(work, topology, mesh, memory)]
+    print(sampling.describe(plans[0]))
+    if not plans[0].fits:
+        again = {"memory": memory, "first": plans[0].worst.stage}
+        tried = chain(
+            sampling.advise(work, plans[0], lambda other: sampling.plan_sampling(other, topology, mesh, **again)),
+            sampling.advise_devices(plans[0], lambda *cluster: sampling.plan_sampling(work, *cluster, **again)),
+        )
+        plans += tqdm(tried, unit="plan", desc="looking for what fits")
+        verdict = sampling.verdict(plans)
+        print(f"\n{sampling.compare(plans)}\n\n{verdict[0].upper()}{verdict[1:]}.")
+    if json:
+        sampling.save(json, plans)
+    if not plans[0].fits:
+        sys.exit(1)

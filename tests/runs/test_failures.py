@@ -1,0 +1,124 @@
+"""A job that fails, however it does, costs one video; of failures that will not end, somebody is told."""
+
+import numpy as np
+import pytest
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.media import Video
+from actavatar_jax.pipeline import ActAvatarPipeline
+from actavatar_jax.runs.jobs import Job, run_jobs
+from tests.parallel.pairs import ends_of_two, errors
+
+GONE = OSError("the device is gone\nfor good")
+
+
+class Scripted(ActAvatarPipeline):
+    """Raises one error of a script after the other, or makes a video where it has None."""
+
+    def __init__(self, script):
+        self.script = list(script)
+
+    def __call__(self, image, audio, prompt, *, callback):
+        if error := self.script.pop(0):
+            raise error
+        return Video(np.zeros((2, 16, 16, 3), np.uint8), np.zeros(1280, np.float32))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """run(errors) -> (failed, tried, made)"""
+
+    def run(*script):
+        pipeline = Scripted(script)
+        failed = run_jobs(pipeline, [Job("", "", "", str(tmp_path / f"{n}.mp4"), {}) for n in range(len(script))])
+        return failed, len(script) - len(pipeline.script), sorted(int(path.stem) for path in tmp_path.glob("*.mp4"))
+
+    return run
+
+
+def test_the_jobs_behind_a_failure_are_made(run, capsys, caplog):
+    script = [None, GONE, None, MemoryError(), InputError("The portrait is absent."), None]
+    assert run(*script) == (3, 6, [0, 2, 5])
+    said = errors(capsys.readouterr().err)
+    assert [line.partition(".mp4: ")[2] for line in said] == [
+        "OSError: the device is gone",
+        "MemoryError: ",
+        "The portrait is absent.",
+    ]
+    assert [record.exc_info[1] for record in caplog.records] == [GONE, script[3]]  # stack traces; none of wrong input
+
+
+def test_a_stack_trace_is_shown_once_for_each_class(run, caplog):
+    assert run(GONE, None, OSError("again"), None) == (2, 4, [1, 3])
+    assert len(caplog.records) == 1
+
+
+def test_after_three_alike_in_a_row_the_rest_is_not_tried(run, capsys):
+    assert run(GONE, GONE, None, GONE, GONE, GONE, None, None) == (5, 6, [2])
+    last = errors(capsys.readouterr().err)[-1]
+    assert last == (
+        "error: 3 videos in a row failed with OSError, so the device may be lost: the jobs that are left (2) are not "
+        "tried."
+    )
+
+
+def test_other_kinds_and_wrong_input_end_a_row(run, capsys):
+    wrong = InputError("The portrait is absent.")
+    assert run(GONE, GONE, MemoryError(), wrong, wrong, wrong, GONE, GONE, wrong, GONE, None) == (10, 11, [10])
+    assert "are not tried" not in capsys.readouterr().err
+
+
+def test_nothing_is_said_of_jobs_left_where_there_are_none(run, capsys):
+    assert run(None, GONE, GONE, GONE) == (3, 4, [0])
+    assert "are not tried" not in capsys.readouterr().err
+
+
+def wrapped():
+    """As C code makes of Ctrl-C in what it has called."""
+    error = SystemError("returned a result with an exception set")
+    error.__cause__ = KeyboardInterrupt()
+    return error
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(75), wrapped()])
+def test_who_is_asked_to_end_makes_no_more_jobs(run, stop):
+    with pytest.raises(type(stop)):
+        run(stop, None)
+
+
+@pytest.mark.slow
+def test_two_processes_agree_on_what_failed_and_go_on(tmp_path):
+    first, second = ends_of_two("tests.parallel.failing", "some_jobs", tmp_path)
+    assert [code for code, *_ in (first, second)] == [0, 0], (first, second)
+    assert "failed 3" in first[1] and "failed 3" in second[1]
+    assert [line.partition(".mp4: ")[2] for line in errors(first[2])] == [
+        "MemoryError: out of memory",
+        "The portrait is absent. So says process 1.",
+        "Process 1 failed: OSError: the disk is gone",
+    ]
+    assert not errors(second[2]) and "OSError: the disk is gone" in second[2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.mp4", "4.mp4"]
+
+
+@pytest.mark.slow
+def test_two_processes_give_up_together(tmp_path):
+    first, second = ends_of_two("tests.parallel.failing", "a_lost_device", tmp_path)
+    assert [code for code, *_ in (first, second)] == [0, 0], (first, second)
+    assert "failed 4" in first[1] and "failed 4" in second[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["1.mp4"]
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_alone_in_a_job_ends_and_so_does_the_other(tmp_path):
+    (code, *_), (own, _, error) = ends_of_two("tests.parallel.failing", "a_job_that_fails_in_one", tmp_path)
+    assert own == 70 and error.rstrip().endswith("ValueError: broken"), error
+    assert code not in (0, 2, 75)
+    assert [path.name for path in tmp_path.iterdir()] == ["0.mp4"]
+
+
+@pytest.mark.slow
+def test_a_job_without_steps_is_ended_by_the_watchdog_to_be_started_again(tmp_path):
+    both = ends_of_two("tests.parallel.failing", "a_job_that_stands_still", tmp_path)
+    codes = [code for code, *_ in both]
+    assert 75 in codes and 0 not in codes, both  # who is second may lose its connection before
+    assert any("No step for 5 seconds: the stacks are below" in error and "in wait" in error for *_, error in both)
