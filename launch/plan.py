@@ -1,6 +1,6 @@
 """A Markdown table of plans: `python launch/plan.py --config configs/stage2.py v5p:2x2x2@1,8,1 h200:8@1,8,1`.
 
-A plan is TOPOLOGY@MESH; without a mesh, the fastest that fits is searched for. `actavatar plan train` tells more of one.
+A plan is TOPOLOGY@MESH; without a mesh, the fastest that fits is searched for. `actavatar plan train` tells more.
 """
 
 import sys

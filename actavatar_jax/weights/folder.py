@@ -69,7 +69,7 @@ class Component:
     def on_device(self) -> Iterator[functional.Params]:
         """The parameters where programs take them; those that wait elsewhere leave the device again."""
         waiting = self.read() if self.params is None else self.params
-        params = jax.device_put(waiting)
+        params = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jax.device_put(leaf), waiting)
         yield params
         for guest, home in zip(jax.tree.leaves(params), jax.tree.leaves(waiting), strict=True):
             if self.params is None or isinstance(home, np.ndarray):

@@ -100,7 +100,7 @@ check_training() {
     fail "The mesh $mesh has $part along data; with $2 slices a multiple of $2 is accepted."
 }
 
-# Takes --topology apart, in the notation of `actavatar plan`, into slices, kind, grid, chips of a slice and devices.
+# Takes --topology apart, in the notation of `actavatar plan train`, into slices, kind, grid, chips of a slice and devices.
 # shellcheck disable=SC2034 # the launchers use them
 read_topology() {
   local side

@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 
 PHASES = {  # where, and in which call of it
-    "loading": ("actavatar_jax.weights.folder", "load", 2),
+    "loading": ("actavatar_jax.weights.reader.Safetensors", "__init__", 2),
     "encoding": ("actavatar_jax.encoders.encoders.Encoders", "audio", 1),
     "sampling": ("actavatar_jax.cli.progress.StepBar", "__call__", 2),
     "decoding": ("actavatar_jax.encoders.encoders.Encoders", "decode", 1),

@@ -117,7 +117,7 @@ def test_a_fused_kernel_runs_again_only_where_the_policy_says_so(policy, calls, 
     program = str(jax.make_jaxpr(gradient)(1.0))
     assert program.count("= sinh ") == calls
     assert ("pinned_host" in program.lower() or "<host>" in program) == (policy == "offload")
-    np.testing.assert_allclose(gradient(1.0), jax.grad(functools.partial(loss, keep=False))(1.0), rtol=1e-6)
+    np.testing.assert_allclose(gradient(1.0), jax.grad(functools.partial(loss, keep=False))(1.0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("form", ["xla", "chunked"])

@@ -140,7 +140,7 @@ def pipeline() -> None:
     )
     videos, devices = [], []
 
-    def make(model, jobs=()):
+    def make(model, jobs=(), **_):
         video = model(picture, speech, "A puppet. [0-0.5s] Waves.", TWO_BRANCHES, num_frames=13, anyway=True)
         videos.append(video.frames.astype(int))
         devices.append(len(jax.tree.leaves(model.encoders.text_encoder.params)[0].sharding.device_set))

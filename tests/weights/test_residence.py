@@ -8,7 +8,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.models import PRESETS
 from actavatar_jax.puppets.recipe import SHIPPED
 from actavatar_jax.weights import COMPONENTS, DEVICE, HOST, choose_residences, folder, kind_of, part_sizes, residence
-from actavatar_jax.weights.residence import ON_DEMAND, size_of
+from actavatar_jax.weights.residence import LEAVING, ON_DEMAND, leaving, size_of
 
 GIB = 2**30
 FULL = PRESETS["wan22_ti2v_5b"]
@@ -45,6 +45,15 @@ def test_what_does_not_fit_waits_elsewhere(memory, host, elsewhere, monkeypatch)
     monkeypatch.setattr(residence, "host_memory", lambda: host * GIB)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert choose_residences(full_sizes(), memory) == dict.fromkeys(COMPONENTS, DEVICE) | elsewhere
+
+
+def test_parts_leave_until_each_has_room_for_its_own_work():
+    sizes, working = full_sizes(), {"transformer": 5 * GIB, "text_encoder": 0, "audio_encoder": 0, "vae": 15 * GIB}
+    assert leaving(sizes, 40 * GIB, working) == []
+    assert leaving(sizes, 30 * GIB, working) == ["text_encoder"]
+    assert leaving(sizes, 22 * GIB, working) == list(LEAVING)  # the VAE cannot work beside the transformer
+    assert leaving(sizes, 22 * GIB) == ["text_encoder", "vae"]  # which nobody can know
+    assert leaving(sizes, 22 * GIB, working | {"vae": 8 * GIB}) == ["text_encoder", "vae"]
 
 
 def test_on_a_cpu_the_hosts_memory_is_no_other_place(monkeypatch):

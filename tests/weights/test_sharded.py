@@ -15,7 +15,7 @@ import pytest
 from actavatar_jax import functional
 from actavatar_jax.models import PatchCodec, PatchCodecConfig
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
-from actavatar_jax.weights import arrays, folder, names, reader, writer
+from actavatar_jax.weights import arrays, folder, initial, names, reader, writer
 from actavatar_jax.weights.names import Entry
 from actavatar_jax.weights.tables import dit
 
@@ -139,7 +139,7 @@ def test_large_initial_values_are_drawn_alone(monkeypatch):
     audio = AudioAdapterConfig(feature_layers=1, feature_width=8, hidden=8, tokens=2, token_width=128)
     config = DiTConfig(width=256, heads=2, head_dim=128, ffn=8, layers=4, text_dim=8, freq_dim=8, audio=audio)
     monkeypatch.setattr(arrays, "HOST_BYTES", 2**18)
-    programs, drawing = {}, folder._drawing
+    programs, drawing = {}, initial._drawing
 
     def watched(module, config, leaves, dtype, places):
         program = drawing(module, config, leaves, dtype, places).lower(jax.random.key(0)).compile()
@@ -147,20 +147,19 @@ def test_large_initial_values_are_drawn_alone(monkeypatch):
         programs[leaves] = memory.output_size_in_bytes + memory.temp_size_in_bytes
         return program
 
-    monkeypatch.setattr(folder, "_drawing", watched)
+    monkeypatch.setattr(initial, "_drawing", watched)
     mesh = jax.make_mesh((1,), ("fsdp",), axis_types=(jax.sharding.AxisType.Auto,))
     place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     shapes = functional.flatten(functional.abstract(ActAvatarDiT, config))
-    got = folder._initial_values(
-        ActAvatarDiT, config, dit.ADDED, np.dtype(ml_dtypes.bfloat16), dict.fromkeys(shapes, place)
-    )
+    wanted, _ = functional.split(shapes, dit.ADDED)
+    network = functional.Network(ActAvatarDiT, config)
+    got = initial.draw_leaves(network, wanted, dtype=ml_dtypes.bfloat16, places=dict.fromkeys(shapes, place))
     draw = jax.jit(functools.partial(functional.init, ActAvatarDiT, config), compiler_options=functional.RUN_ONCE)
     want, _ = functional.split(functional.flatten(draw(jax.random.key(0))), dit.ADDED)
     assert got.keys() == want.keys()
     for name, value in got.items():
         assert value.sharding == place
         np.testing.assert_array_equal(value, want[name].astype(ml_dtypes.bfloat16))
-    print({leaves: size / 2**20 for leaves, size in programs.items()})
     large = {f"blocks/audio_attn/{name}/kernel" for name in ("query", "key_value", "out")}  # 1 MiB each
     assert {name for leaves in programs if len(leaves) == 1 for name in leaves} == large
     assert max(programs.values()) < 5 * 2**20  # bits, uniform and normal values of one leaf

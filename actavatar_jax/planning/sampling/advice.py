@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.planning import topology
-from actavatar_jax.planning.sampling.planner import Plan
+from actavatar_jax.planning.sampling.plan import Plan
 from actavatar_jax.planning.sampling.workload import LARGE, Workload
 
 SIDES = (0.75, 0.5)  # of those that were asked for

@@ -57,7 +57,7 @@ class Place:
     def put(self, shapes: Any, mesh: Mesh | None) -> Any:
         """A tree of shapes that lie whole on every device."""
         if mesh is None and self.device is None:
-            return shapes
+            return shapes  # it goes where the rest is
         where = NamedSharding(mesh, PartitionSpec()) if mesh else SingleDeviceSharding(self.device)
         return jax.tree.map(lambda leaf: _placed(leaf, where), shapes)
 

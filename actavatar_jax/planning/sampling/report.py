@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actavatar_jax.planning.chips import GIB
-from actavatar_jax.planning.sampling.planner import DISK, Plan
+from actavatar_jax.planning.sampling.plan import DISK, Plan
 from actavatar_jax.storage import write_json
 
 HEADER = ("machine", "mesh", "size", "frames", "weights", "peak GiB", "while", "left GiB", "step s >=", "video s >=")
@@ -59,7 +59,7 @@ def row(one: Plan) -> tuple[str, ...]:
     known = step is not None and one.fits
     return (
         one.where,
-        _mesh(one) if one.mesh else "-",
+        _mesh(one) or "-",
         _size(one),
         str(one.frames),
         _weights(one),
@@ -74,24 +74,27 @@ def row(one: Plan) -> tuple[str, ...]:
 def verdict(plans: Sequence[Plan]) -> str:
     """What to change, in a phrase, after the plans that were tried; the first one is what was asked for."""
     asked, *tried = plans
-    if options := [changes(asked, one) for one in tried if one.fits]:
-        return f"it fits with {', or with '.join(options)}"
+    # Of those that change the same options, the last one that fits gives up least.
+    best = {tuple(changes(asked, one)): one for one in tried if one.fits}
+    if best:
+        ways = (" ".join([*changes(asked, one).values(), f"({_gib(one.headroom)} GiB left)"]) for one in best.values())
+        return f"it fits with {', or with '.join(ways)}"
     smallest = min(plans, key=lambda one: one.peak - one.capacity)
     return f"nothing that was tried fits: {_gib(smallest.peak)} GiB at least"
 
 
-def changes(asked: Plan, other: Plan) -> str:
-    """Options that make the one plan the other, with what is left."""
-    options = []
+def changes(asked: Plan, other: Plan) -> dict[str, str]:
+    """Options that make the one plan the other, by what they change."""
+    options = {}
     if (other.where, other.mesh) != (asked.where, asked.mesh):
-        options.append(f"--topology {other.where} --mesh {_mesh(other)}")
+        options["cluster"] = f"--topology {other.where} --mesh {_mesh(other)}"
     if other.quantize != asked.quantize:
-        options.append(f"--quantize {other.quantize}")
+        options["quantize"] = f"--quantize {other.quantize}"
     if other.size != asked.size:
-        options.append("--height {} --width {}".format(*other.size))
+        options["size"] = "--height {} --width {}".format(*other.size)
     if other.frames != asked.frames:
-        options.append(f"--frames {other.frames}")
-    return f"{' '.join(options)} ({_gib(other.headroom)} GiB left)"
+        options["frames"] = f"--frames {other.frames}"
+    return options
 
 
 def save(path: Path, plans: Sequence[Plan]) -> None:
@@ -108,13 +111,13 @@ def _weights(one: Plan) -> str:
 
 
 def _mesh(one: Plan) -> str:
-    return ",".join(map(str, one.mesh))
+    return ",".join(map(str, one.mesh or ()))
 
 
 def _size(one: Plan) -> str:
     return f"{one.size[0]}x{one.size[1]}"
 
 
-def _gib(size: float) -> str:
+def _gib(size: int | float) -> str:
     gib = size / GIB
     return f"{gib:.1f}" if abs(gib) >= 1 else f"{gib:.2g}"

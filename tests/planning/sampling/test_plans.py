@@ -12,8 +12,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.planning import sampling, topology
 from actavatar_jax.planning.chips import CHIPS, GIB
-from actavatar_jax.planning.sampling import planner
-from actavatar_jax.planning.sampling.planner import Measured, Plan
+from actavatar_jax.planning.sampling.plan import DISK, Measured, Plan
 from actavatar_jax.planning.sampling.program import Place, Programs
 from actavatar_jax.puppets.recipe import SHIPPED
 from actavatar_jax.weights.components import COMPONENTS
@@ -144,7 +143,7 @@ def test_a_small_plan_by_hand(here):
     assert 0.2 < by_name["step"].seconds * CHIPS["h100"].bandwidth / one.weights["transformer"] <= 1
     assert one.seconds == pytest.approx(sum(p.times * p.seconds for p in one.programs))
     small = sampling.plan_sampling(workload(attention="xla", quantize="int8"), "h100:1", memory="1GB")
-    assert small.weights["transformer"] < 0.5 * one.weights["transformer"] and small.stored == one.stored
+    assert small.weights["transformer"] < 0.8 * one.weights["transformer"] and small.stored == one.stored
 
 
 @pytest.mark.slow
@@ -223,10 +222,13 @@ def test_more_devices_share_the_frames(monkeypatch):
 
 def test_the_verdict_names_all_that_fits():
     asked = made(capacity=10)
-    small = made(capacity=20, size=(352, 640), quantize="int8", inside={"vae": 2})
+    small, larger, large = (
+        made(capacity=20, size=(side, 640), quantize="int8", inside={"vae": inside})
+        for side, inside in ((352, 2), (384, 15), (704, 99))
+    )
     cut = made(where="h100:2", mesh=(1, 1, 2), capacity=50)
-    assert sampling.verdict([asked, small, cut]) == (
-        "it fits with --quantize int8 --height 352 --width 640 (1.0 GiB left), "
+    assert sampling.verdict([asked, small, large, larger, cut]) == (
+        "it fits with --quantize int8 --height 384 --width 640 (2.0 GiB left), "
         "or with --topology h100:2 --mesh 1,1,2 (10.0 GiB left)"
     )
     assert sampling.verdict([asked, asked]) == "nothing that was tried fits: 18.0 GiB at least"
@@ -276,4 +278,4 @@ TPU = importlib.util.find_spec("libtpu") is not None
 def test_a_video_compiles_for_machines_that_are_not_here(where, mesh):
     one = sampling.plan_sampling(workload(dtype="bfloat16"), where, mesh)
     assert one.fits and len(one.programs) == 6 and all(program.seconds > 0 for program in one.programs)
-    assert planner.DISK * one.load_seconds == one.stored
+    assert DISK * one.load_seconds == one.stored
