@@ -4,6 +4,7 @@ import sys
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -16,6 +17,12 @@ from actavatar_jax.errors import InputError
 app = typer.Typer(no_args_is_help=True, help="What training or sampling takes on machines that are not here.")
 
 Topology = Annotated[str, typer.Option(help="v5e:4x4, v5p:2x2x2, tpu7x:2x2x1, h200:8, 2xv5p:4x4x4, one v6e:1, ...")]
+
+
+def _plan_only(jax: ModuleType) -> None:
+    """Leaves accelerators of this machine alone, and keeps no programs: those of absent TPUs cannot be read again."""
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_compilation_cache", False)
 
 
 @app.command(
@@ -39,7 +46,7 @@ def train(
 
     if search and mesh:
         raise InputError("Give either --mesh or --search, which tries every mesh, not both.")
-    jax.config.update("jax_platforms", "cpu")  # accelerators of this machine are left alone
+    _plan_only(jax)
     workload = workload_of(read_config(config, overrides or []))
     if search:
         with tqdm(unit="mesh", desc="planning") as bar:
@@ -91,7 +98,7 @@ def sample(
 
     if model and preset:
         raise InputError("Give either --model or --preset, not both.")
-    jax.config.update("jax_platforms", "cpu")  # accelerators of this machine are left alone
+    _plan_only(jax)
     options = {
         "num_frames": frames, "height": height, "width": width, "steps": steps, "solver": solver,
         "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance,

@@ -243,7 +243,14 @@ def test_a_plan_is_a_table():
     assert "26.8 s for 25.0 GiB, if they come at 1 GB/s" in told[-2]
 
 
-def test_the_command_plans_advises_and_stores(monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def cache():
+    """Commands that plan keep no programs; other tests do."""
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+
+
+def test_the_command_plans_advises_and_stores(cache, monkeypatch, tmp_path, capsys):
     def planned(work, where, mesh=None, memory="auto", first=None):
         small = work.size[0] < 704
         return made(capacity=24 if small else 10, size=work.size, frames=work.sampling.num_frames, where=where)

@@ -146,7 +146,14 @@ def test_nothing_but_the_step_is_lowered_and_state_is_given_back_in_place(here):
     assert 4 * weights <= scalars < 4 * weights + 20  # weights, two moments, the average, and a few counters
 
 
-def test_the_command_prints_a_table_and_advice_and_stores_everything(eight, monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def cache():
+    """Commands that plan keep no programs; other tests do."""
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+
+
+def test_the_command_prints_a_table_and_advice_and_stores_everything(cache, eight, monkeypatch, tmp_path, capsys):
     def planned(workload, where, mesh):
         topology.parse(where)
         parts = workload.training.micro_batches
