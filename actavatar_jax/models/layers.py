@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from actavatar_jax import kernels
+from actavatar_jax.functional import kernels
 from actavatar_jax.models.execution import Execution
 
 

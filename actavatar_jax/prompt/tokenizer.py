@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -42,11 +42,11 @@ class ModelTokenizer:
         """Ids of a text, with the end token if special ones are asked for."""
         return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """The text of ids, without special ones."""
         return self.backend.decode([int(one) for one in ids])
 
-    def pieces(self, ids: Iterable[int]) -> list[str]:
+    def pieces(self, ids: Iterable[SupportsIndex]) -> list[str]:
         """The piece of each id, as the vocabulary has it."""
         return [self.backend.id_to_token(int(one)) for one in ids]
 

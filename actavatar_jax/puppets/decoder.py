@@ -118,7 +118,8 @@ def train_decoder(
         Checkpoints(workdir / "checkpoints", described, may_change) as checkpoints,
     ):
         params = initialise(config, settings.seed)
-        state = checkpoints.restore(TrainState.create(params, {}, optimizer), batches)
+        fresh = TrainState.create(params, {}, optimizer)
+        state = checkpoints.restore(fresh, batches) or fresh
         start, total = int(state.step), settings.steps
         recorder = Recorder(workdir / "metrics.jsonl", start)
         with StopRequest() as stop:

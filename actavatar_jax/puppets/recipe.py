@@ -240,7 +240,8 @@ def score(pairs: Iterable[tuple[PuppetClip, Frames]]) -> Report:
 
 
 def ship(model: Path) -> None:
-    """Puts a model folder, in bfloat16, where `actavatar demo` and its users find it: `SHIPPED` of this package."""
+    """Puts a model folder where `actavatar demo` and its users find it, `SHIPPED` of this package: in bfloat16, but for
+    what stays in float32."""
     with replaced_folder(SHIPPED) as partial:
         shutil.copytree(model, partial, dirs_exist_ok=True)
         for name in COMPONENTS:

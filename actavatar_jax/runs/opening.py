@@ -17,7 +17,7 @@ from actavatar_jax.functional import Network
 from actavatar_jax.models import ADAPTER, PRESETS
 from actavatar_jax.models.avatar import FLOAT32
 from actavatar_jax.runs.settings import transformer_network
-from actavatar_jax.weights import draw_leaves, find, is_wan_layout, read_adapter
+from actavatar_jax.weights import draw_leaves, find, is_wan_layout, never_trained, read_adapter
 from actavatar_jax.weights import folder as model_folder
 
 Places = Mapping[str, jax.sharding.Sharding]  # where each leaf goes, by name
@@ -61,7 +61,11 @@ def open_params(
         leaves |= functional.flatten(read.params)
     if adapter:
         shardings = cut(brought)
-        leaves |= read_adapter(adapter, network.config, dtype=dtype, float32=FLOAT32, shardings=shardings, only=brought)
+        ways = {"dtype": dtype, "float32": FLOAT32, "shardings": shardings, "only": brought}
+        theirs = read_adapter(adapter, network.config, **ways)
+        if never_trained(theirs):
+            raise InputError(f"The adapter {adapter} has never been trained; give the file that stage 1 wrote.")
+        leaves |= theirs
     return leaves
 
 

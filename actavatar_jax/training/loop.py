@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from actavatar_jax import functional
 from actavatar_jax.functional import Network, Params
-from actavatar_jax.kernels import LOW_RANK
+from actavatar_jax.functional.kernels import LOW_RANK
 from actavatar_jax.models import Execution, peak_flops, self_attention_form, train_flops
 from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.parallel import (

@@ -11,7 +11,7 @@ from actavatar_jax import functional
 from actavatar_jax.checks import COUNT, POSITIVE, check_fields
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network, Params
-from actavatar_jax.kernels import LOW_RANK
+from actavatar_jax.functional.kernels import LOW_RANK
 from actavatar_jax.models import MATRICES
 from actavatar_jax.models.avatar import FLOAT32
 from actavatar_jax.parallel import ParameterGroups

@@ -64,7 +64,7 @@ def read_adapter(
 ) -> dict[str, Any]:
     """The adapter's leaves by name, for a transformer of `config`; other arguments as in `names.import_params`.
 
-    Raises InputError for a file that is none, that does not fit the transformer, or whose adapter was never trained.
+    Raises InputError for a file that is none or that does not fit the transformer.
     """
     about = read_about(path)
     sizes = _sizes(config)
@@ -84,10 +84,7 @@ def read_adapter(
         only=only,
         model=f"an adapter ({path})",
     )
-    adapter = functional.flatten(params)
-    if never_trained(adapter):
-        raise InputError(f"The adapter {path} has never been trained; give the file that stage 1 wrote.")
-    return adapter
+    return functional.flatten(params)
 
 
 def never_trained(leaves: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from actavatar_jax import functional
 from actavatar_jax.checks import check_fields, typed
 from actavatar_jax.diffusion import Sampling, check_length
 from actavatar_jax.errors import InputError
-from actavatar_jax.kernels import Quantized
+from actavatar_jax.functional.kernels import Quantized
 from actavatar_jax.media.clock import latent_frames
 from actavatar_jax.models import ADAPTER, Execution
 from actavatar_jax.storage import read_json, replaced_folder, write_json

@@ -18,7 +18,7 @@ from actavatar_jax import functional
 from actavatar_jax.checks import typed
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
-from actavatar_jax.kernels import LOW_RANK
+from actavatar_jax.functional.kernels import LOW_RANK
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
 from actavatar_jax.storage import read_json, replaced_file
 from actavatar_jax.weights.lora_names import group, refuse

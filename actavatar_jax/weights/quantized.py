@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
-from actavatar_jax.kernels import Quantized
+from actavatar_jax.functional.kernels import Quantized
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.weights.components import COMPONENTS, Kind
 from actavatar_jax.weights.names import NOTHING

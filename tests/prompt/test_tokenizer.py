@@ -89,9 +89,7 @@ def test_the_end_token_is_the_one_that_the_folder_names(tokenizer, tmp_path):
 
 
 def test_only_the_tokenizers_library_is_imported():
-    code = (
-        "import sys, actavatar_jax.pipeline; print([name for name in ('torch', 'transformers') if name in sys.modules])"
-    )
+    code = "import sys, actavatar_jax.pipeline; print({'torch', 'transformers'} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()" and not out.stderr

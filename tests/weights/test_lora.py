@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.kernels import Quantized
+from actavatar_jax.functional.kernels import Quantized
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
 from actavatar_jax.weights import folder, lora
 

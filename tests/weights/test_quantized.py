@@ -11,7 +11,7 @@ import pytest
 import actavatar_jax
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.kernels import Quantized
+from actavatar_jax.functional.kernels import Quantized
 from actavatar_jax.models import PRESETS
 from actavatar_jax.weights import COMPONENTS, folder
 from actavatar_jax.weights.quantized import Forms, check_forms, forms_of, quantize, quantize_kernel

@@ -19,7 +19,7 @@ from actavatar_jax.diffusion import sample_calls
 from actavatar_jax.encoders.pictures import decode_video, encode_video
 from actavatar_jax.encoders.speech import encode_speech
 from actavatar_jax.encoders.text import encode_text
-from actavatar_jax.kernels import Quantized
+from actavatar_jax.functional.kernels import Quantized
 from actavatar_jax.media.clock import SAMPLES_PER_FRAME
 from actavatar_jax.models import condition_flops, forward_flops
 from actavatar_jax.parallel import (

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from actavatar_jax import functional
-from actavatar_jax.kernels import LowRank, Quantized, fold, multiply
+from actavatar_jax.functional.kernels import LowRank, Quantized, fold, multiply
 from actavatar_jax.models import Execution
 from actavatar_jax.models.layers import linear
 

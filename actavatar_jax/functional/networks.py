@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx, traverse_util
 
-from actavatar_jax import kernels
+from actavatar_jax.functional import kernels
 
 Params = dict[str, Any]
 

@@ -1,0 +1,29 @@
+"""Networks as pure functions of plain parameter dicts, and the forms that a kernel in such a dict may take."""
+
+from actavatar_jax.functional.networks import (
+    RUN_ONCE,
+    Network,
+    Params,
+    abstract,
+    bind,
+    cast,
+    count,
+    flatten,
+    init,
+    split,
+    unflatten,
+)
+
+__all__ = [
+    "RUN_ONCE",
+    "Network",
+    "Params",
+    "abstract",
+    "bind",
+    "cast",
+    "count",
+    "flatten",
+    "init",
+    "split",
+    "unflatten",
+]
