@@ -36,10 +36,10 @@ def write_adapter(path: Path, params: functional.Params, config: DiTConfig, **ab
     """
     adapter, _ = functional.split(functional.flatten(params), ADAPTER)
     tensors = Exported(_table(config), functional.unflatten(adapter))
+    notes = {**_sizes(config), "backbone": mark_backbone(params), **about}
     if jax.process_index() > 0:
         read_along(tensors)
         return
-    notes = {**_sizes(config), "backbone": mark_backbone(params), **about}
     write_file(path, tensors.names(), tensors, metadata={"actavatar": json.dumps(notes)})
 
 
@@ -100,7 +100,10 @@ def never_trained(leaves: Mapping[str, Any]) -> bool:
 
 
 def mark_backbone(params: functional.Params) -> str:
-    """SHA-256 of two small leaves, rounded to bfloat16: another backbone has others."""
+    """SHA-256 of two small leaves, rounded to bfloat16: another backbone has others.
+
+    Of parameters that are spread over processes all of them have to call this.
+    """
     flat, digest = functional.flatten(params), hashlib.sha256()
     for name in MARKED:
         digest.update(arrays.rows(flat[name], 0, flat[name].shape[0]).astype(jnp.bfloat16).tobytes())

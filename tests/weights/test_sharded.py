@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
-from actavatar_jax.models import PatchCodec, PatchCodecConfig
+from actavatar_jax.models import PRESETS, PatchCodec, PatchCodecConfig
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
-from actavatar_jax.weights import arrays, folder, initial, names, reader, writer
+from actavatar_jax.weights import arrays, folder, initial, names, reader, write_adapter, writer
 from actavatar_jax.weights.names import Entry
 from actavatar_jax.weights.tables import dit
 
@@ -35,7 +35,9 @@ jax.distributed.initialize(f"localhost:{{port}}", 2, index)
 install_import_hook("actavatar_jax", "beartype.beartype")
 
 from actavatar_jax import functional
-from actavatar_jax.weights import arrays, folder, names, reader, writer
+from actavatar_jax.models import PRESETS
+from actavatar_jax.models.avatar import ActAvatarDiT
+from actavatar_jax.weights import arrays, draw_leaves, folder, names, reader, write_adapter, writer
 from actavatar_jax.weights.names import Entry
 
 arrays.SLAB_BYTES, arrays.HOST_BYTES = 500, 2000  # every copy takes several slabs
@@ -83,6 +85,12 @@ for word, (shape, devices) in meshes.items():
     part = folder.load(work / "base", "vae", None, lambda tree: jax.tree.map(lambda leaf: place(mesh, leaf), tree))
     check(part.params, folder.load(work / "base", "vae").params, mesh)
     folder.save(work / word, "vae", part.config, part.params)
+    shapes = functional.abstract(ActAvatarDiT, PRESETS["tiny"].transformer)
+    # Cut over processes too, so that a leaf comes to the host by an exchange, which all of them have to make alike.
+    wide = jax.make_mesh((1, len(devices)), ("data", "fsdp"), devices=devices, axis_types=(AxisType.Auto,) * 2)
+    places = functional.flatten(jax.tree.map(lambda leaf: place(wide, leaf), shapes))
+    drawn = draw_leaves(functional.Network(ActAvatarDiT, PRESETS["tiny"].transformer), places, places=places)
+    write_adapter(work / word / "adapter.safetensors", functional.unflatten(drawn), PRESETS["tiny"].transformer, step=1)
 
 seen, mesh = [], jax.make_mesh((2, 4), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
 rows = NamedSharding(mesh, P("data"))
@@ -106,7 +114,7 @@ def run(work):
         )
         for index in range(2)
     ]
-    outputs = [process.communicate(timeout=300) for process in started]
+    outputs = [process.communicate(timeout=120) for process in started]
     for process, (_, errors) in zip(started, outputs, strict=True):
         assert process.returncode == 0, errors
     return [output.splitlines()[-1] for output, _ in outputs]  # the lines before are gloo's
@@ -132,6 +140,13 @@ def test_sharded_load_and_save(tmp_path):
             assert (tmp_path / word / want.name).read_bytes() == want.read_bytes(), want
         file = "vae/diffusion_pytorch_model.safetensors"
         assert (tmp_path / word / file).read_bytes() == (tmp_path / "base" / file).read_bytes()
+    tiny = PRESETS["tiny"].transformer
+    network = functional.Network(ActAvatarDiT, tiny)
+    drawn = initial.draw_leaves(network, functional.flatten(functional.abstract(ActAvatarDiT, tiny)))
+    write_adapter(tmp_path / "adapter.safetensors", functional.unflatten(drawn), tiny, step=1)
+    for word in ("two", "one"):
+        other = (tmp_path / word / "adapter.safetensors").read_bytes()
+        assert other == (tmp_path / "adapter.safetensors").read_bytes()
 
 
 def test_large_initial_values_are_drawn_alone(monkeypatch):
