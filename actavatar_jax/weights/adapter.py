@@ -7,6 +7,7 @@ to: sizes, the adapter's config, a mark of the backbone that it was trained on, 
 import dataclasses
 import hashlib
 import json
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
 from actavatar_jax.weights import arrays, names
 from actavatar_jax.weights.reader import Safetensors
 from actavatar_jax.weights.tables import dit
-from actavatar_jax.weights.writer import Exported, read_along, write_file
+from actavatar_jax.weights.writer import Exported, in_file_order, read_along, write_file
 
 MARKED = ("patch_embedding/bias", "head/modulation")  # leaves that are small, and stay as they are in stage 1
 TRAINED = "blocks/audio_attn/out/kernel"  # zero in an adapter that never was
@@ -38,9 +39,9 @@ def write_adapter(path: Path, params: functional.Params, config: DiTConfig, **ab
     tensors = Exported(_table(config), functional.unflatten(adapter))
     notes = {**_sizes(config), "backbone": mark_backbone(params), **about}
     if jax.process_index() > 0:
-        read_along(tensors)
+        read_along(tensors, max_shard_bytes=sys.maxsize)
         return
-    write_file(path, tensors.names(), tensors, metadata={"actavatar": json.dumps(notes)})
+    write_file(path, in_file_order(tensors.names(), tensors), tensors, metadata={"actavatar": json.dumps(notes)})
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ are asked for: slabs of sharded parameters, or bytes of another file. The files 
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
@@ -108,8 +108,12 @@ def _shards(tensors: Tensors, max_shard_bytes: int) -> list[list[str]]:
             filled = 0
         shards[-1].append(name)
         filled += nbytes(tensors, name)
-    # Wide types first, as the library does: every tensor stays aligned to its own item size.
-    return [sorted(shard, key=lambda name: (-tensors.dtype(name).itemsize, name)) for shard in shards]
+    return [in_file_order(shard, tensors) for shard in shards]
+
+
+def in_file_order(shard: Iterable[str], tensors: Tensors) -> list[str]:
+    """Wide types first, as the library does: every tensor stays aligned to its own item size."""
+    return sorted(shard, key=lambda name: (-tensors.dtype(name).itemsize, name))
 
 
 def write_file(
