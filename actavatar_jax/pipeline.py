@@ -31,7 +31,7 @@ from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
 from actavatar_jax.media import Sound, Video, choose_size, fit_image, load_image, load_sound
-from actavatar_jax.media.clock import FPS, latent_frames
+from actavatar_jax.media.clock import FPS, SAMPLES_PER_FRAME, latent_frames
 from actavatar_jax.models import Execution, self_attention_form
 from actavatar_jax.parallel import agreed, check_fit, make_mesh, param_shardings, share_values, to_host, use_mesh
 from actavatar_jax.prompt import StructuredPrompt
@@ -280,7 +280,7 @@ class ActAvatarPipeline:
     def _conditions(self, branches, prompt, negative: str, speech: np.ndarray) -> tuple[np.ndarray, ...]:
         """Text, phase ids, windows and speech of all guidance branches, branch-major."""
         text, phase_ids = self.encoders.text([prompt, StructuredPrompt(base=negative)], strict=False)
-        audio = self.encoders.audio(speech, len(speech) * FPS // 16_000)
+        audio = self.encoders.audio(speech, len(speech) // SAMPLES_PER_FRAME)
         rows = np.asarray([0 if use_text else 1 for use_text, _ in branches])
         windows = np.stack([prompt.windows(self.transformer.config.max_phases)] * len(branches))
         heard = np.stack([audio if use_audio else np.zeros_like(audio) for _, use_audio in branches])

@@ -5,6 +5,7 @@ B batch, L queries, S keys, N heads, K head dim.
 
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -82,8 +83,8 @@ def self_attention_form(
 
 def _cudnn_takes(execution: Execution, head_dim: int) -> bool:
     if execution.platform is None:  # the GPU that is here; those planned for are all young enough
-        capability = getattr(jax.local_devices()[0], "compute_capability", "8.0")
-        if float(capability) < 8:
+        capability = str(getattr(jax.local_devices()[0], "compute_capability", "8.0"))
+        if not re.fullmatch(r"\d+\.\d+", capability) or float(capability) < 8:  # gfx90a and the like are AMD's
             return False
     return execution.dtype == "bfloat16" and head_dim % 8 == 0 and head_dim <= 128
 

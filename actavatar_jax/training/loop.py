@@ -99,8 +99,7 @@ def train(
         with StopRequest() as stop, jax.set_mesh(mesh):
             abstract = abstract_state(*partition(shapes, settings.rules), tx, settings.optim.ema_decay > 0, mesh)
             state = checkpoints.restore(abstract, batches)
-            with agreed():
-                state = _filled(state or abstract, open_params, extend, tx, mesh)
+            state = _filled(state or abstract, open_params, extend, tx, mesh)
             watchdog.beat()
             train_step = _train_step(settings, network, tx, state_shardings(state, mesh))
             key = replicate(jax.random.key(settings.seed, impl="threefry2x32"), mesh)
@@ -150,7 +149,8 @@ def _filled(
         if isinstance(leaf, jax.ShapeDtypeStruct)
     }
     added = {name for name in absent if name.rpartition("/")[2] in LOW_RANK}
-    opened = open_params(absent.keys() - added, absent)
+    with agreed():
+        opened = open_params(absent.keys() - added, absent)
     params = functional.flatten(extend(functional.unflatten(opened))) if added else opened
     frozen = functional.unflatten(
         {name: place_array(params[name], absent[name]) for name in functional.flatten(state.frozen)}

@@ -70,10 +70,12 @@ class Component:
         """The parameters where programs take them; those that wait elsewhere leave the device again."""
         waiting = self.read() if self.params is None else self.params
         params = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jax.device_put(leaf), waiting)
-        yield params
-        for guest, home in zip(jax.tree.leaves(params), jax.tree.leaves(waiting), strict=True):
-            if self.params is None or isinstance(home, np.ndarray):
-                guest.delete()
+        try:
+            yield params
+        finally:  # also where the visit failed: the next one needs the memory
+            for guest, home in zip(jax.tree.leaves(params), jax.tree.leaves(waiting), strict=True):
+                if self.params is None or isinstance(home, np.ndarray):
+                    guest.delete()
 
 
 @typing.no_type_check  # it does so itself, in sentences

@@ -1,6 +1,7 @@
 """Attention backends agree with the plain form, forwards and backwards."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +81,17 @@ FULL = (1, 24, 28_160, 28_160)  # scores of one sample of 704 x 1280 pixels, 125
 )
 def test_the_form_is_the_best_of_the_platform_unless_asked_for(form, execution, scores, head_dim, biased):
     assert choose_form(execution, scores, head_dim, biased) == form
+
+
+@pytest.mark.parametrize(
+    ("capability", "form"), [("9.0", "cudnn"), ("8.0", "cudnn"), ("7.5", "chunked"), ("gfx942", "chunked")]
+)
+def test_a_gpu_that_is_here_is_asked_what_it_can(capability, form, monkeypatch):
+    """cuDNN's kernel needs Ampere or newer; JAX calls AMD's cards GPUs as well."""
+    device = types.SimpleNamespace(compute_capability=capability)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert choose_form(Execution("bfloat16"), FULL, 128) == form
 
 
 @jax.custom_vjp

@@ -72,6 +72,9 @@ def test_parameters_come_to_the_device_and_only_residents_stay(place, monkeypatc
     part = folder.load(SHIPPED, "audio_encoder", "float32", residence=place)
     assert (part.params is None) == (place == ON_DEMAND)
     want = folder.load(SHIPPED, "audio_encoder", "float32").params
+    with pytest.raises(MemoryError), part.on_device() as params:
+        raise MemoryError
+    assert all(leaf.is_deleted() == (place != DEVICE) for leaf in jax.tree.leaves(params))
     for _ in range(2):
         with part.on_device() as params:
             assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params))
