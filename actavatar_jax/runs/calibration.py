@@ -36,7 +36,7 @@ def calibrate(
       watch: also called after every step.
 
     Returns how many steps are left at some thresholds, as text. Raises InputError for a single step, which has no
-    path, or a folder that cannot be written.
+    path, for a model whose velocity is zero, as that of a fresh one, and for a folder that cannot be written.
     """
     pipeline, path = ActAvatarPipeline.from_pretrained(folder, **loading), VelocityPath()
     s = pipeline.defaults.sampling.changed(**options | {"skip": 0.0})
@@ -49,11 +49,11 @@ def calibrate(
             watch(step)
 
     pipeline.sample_latents(image, audio, prompt, s, anyway=anyway, callback=callback)
+    grid = sigma_grid(s.solver, s.steps, s.shift)
+    left = [(least, len(keep_levels(grid, path.points, least)) - 1) for least in THRESHOLDS]  # InputError if it is none
     with agreed():
         if jax.process_index() == 0:
             _store(folder, path.points)
-    grid = sigma_grid(s.solver, s.steps, s.shift)
-    left = ((least, len(keep_levels(grid, path.points, least)) - 1) for least in THRESHOLDS)
     return "\n".join(f"skip {least:g}: {steps} of {s.steps} steps" for least, steps in left)
 
 

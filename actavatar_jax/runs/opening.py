@@ -17,7 +17,7 @@ from actavatar_jax.functional import Network
 from actavatar_jax.models import ADAPTER, PRESETS
 from actavatar_jax.models.avatar import FLOAT32
 from actavatar_jax.runs.settings import transformer_network
-from actavatar_jax.weights import draw_leaves, find, is_wan_layout, never_trained, read_adapter
+from actavatar_jax.weights import draw_leaves, find, is_wan_layout, never_trained, read_adapter, remark_on_backbone
 from actavatar_jax.weights import folder as model_folder
 
 Places = Mapping[str, jax.sharding.Sharding]  # where each leaf goes, by name
@@ -63,6 +63,8 @@ def open_params(
         shardings = cut(brought)
         ways = {"dtype": dtype, "float32": FLOAT32, "shardings": shardings, "only": brought}
         theirs = read_adapter(adapter, network.config, **ways)
+        if folder:
+            remark_on_backbone(adapter, find(Path(folder), "transformer"), folder)
         if never_trained(theirs):
             raise InputError(f"The adapter {adapter} has never been trained; give the file that stage 1 wrote.")
         leaves |= theirs

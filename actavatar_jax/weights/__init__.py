@@ -1,6 +1,6 @@
 """Parameters on disk and in memory: model folders and their parts, where they wait, adapters."""
 
-from actavatar_jax.weights.adapter import TRAINED, never_trained, read_adapter, write_adapter
+from actavatar_jax.weights.adapter import TRAINED, never_trained, read_adapter, remark_on_backbone, write_adapter
 from actavatar_jax.weights.components import COMPONENTS, Stored, find, is_wan_layout, kind_of
 from actavatar_jax.weights.convert import from_torch, to_torch
 from actavatar_jax.weights.folder import (
@@ -9,13 +9,13 @@ from actavatar_jax.weights.folder import (
     change_defaults,
     load,
     load_defaults,
-    optional_leaves,
     save,
 )
 from actavatar_jax.weights.initial import draw_leaves
 from actavatar_jax.weights.names import their_shape
 from actavatar_jax.weights.parts import check_parts
 from actavatar_jax.weights.reader import Safetensors
+from actavatar_jax.weights.reading import optional_leaves
 from actavatar_jax.weights.residence import (
     DEVICE,
     HOST,
@@ -56,6 +56,7 @@ __all__ = [
     "parse_size",
     "part_sizes",
     "read_adapter",
+    "remark_on_backbone",
     "save",
     "their_shape",
     "to_torch",

@@ -7,6 +7,7 @@ to: sizes, the adapter's config, a mark of the backbone that it was trained on, 
 import dataclasses
 import hashlib
 import json
+import logging
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -19,12 +20,15 @@ from safetensors import safe_open
 from actavatar_jax import functional
 from actavatar_jax.checks import typed
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import ADAPTER, PHASES
+from actavatar_jax.models import ADAPTER
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
 from actavatar_jax.weights import arrays, names
+from actavatar_jax.weights.components import Stored
 from actavatar_jax.weights.reader import Safetensors
 from actavatar_jax.weights.tables import dit
 from actavatar_jax.weights.writer import Exported, in_file_order, read_along, write_file
+
+log = logging.getLogger(__name__)
 
 MARKED = ("patch_embedding/bias", "head/modulation")  # leaves that are small, and stay as they are in stage 1
 TRAINED = "blocks/audio_attn/out/kernel"  # zero in an adapter that never was
@@ -111,9 +115,12 @@ def mark_backbone(params: functional.Params) -> str:
     return digest.hexdigest()
 
 
-def import_marked(table: names.Table, abstract: functional.Params, source: names.TensorSource) -> functional.Params:
-    """Those leaves from a source that holds a whole backbone."""
-    return names.import_params(table, abstract, source, only=MARKED, may_miss=ADAPTER + "|" + PHASES)
+def remark_on_backbone(path: Path, stored: Stored, folder: str | Path) -> None:
+    """A warning where the adapter was trained on another backbone than the one that is stored in `folder`."""
+    abstract = functional.abstract(stored.kind.module, stored.config)
+    marked = names.import_params(stored.table, abstract, stored.tensors, only=MARKED, may_miss=stored.kind.may_miss)
+    if read_about(path)["backbone"] != mark_backbone(marked):
+        log.warning("The adapter %s was trained on another backbone than that of %s.", path, folder)
 
 
 def _sizes(config: DiTConfig) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.storage import replaced_folder, write_json
 from actavatar_jax.weights import names
 from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Stored, find, is_wan_layout
-from actavatar_jax.weights.folder import load_defaults, optional_leaves, save_index
+from actavatar_jax.weights.folder import load_defaults, save_index
 from actavatar_jax.weights.pth import write_pth
 from actavatar_jax.weights.reader import Slots
+from actavatar_jax.weights.reading import optional_leaves
 from actavatar_jax.weights.tables import dit
 from actavatar_jax.weights.writer import nbytes, write_sharded
 

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import logging
 import math
-import re
 import typing
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -22,12 +21,11 @@ from actavatar_jax.diffusion import Sampling, check_length
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional.kernels import Quantized
 from actavatar_jax.media.clock import latent_frames
-from actavatar_jax.models import ADAPTER, Execution
+from actavatar_jax.models import Execution
 from actavatar_jax.storage import read_json, replaced_folder, write_json
 from actavatar_jax.weights import lora, names, quantized
-from actavatar_jax.weights.adapter import import_marked, mark_backbone, read_about, read_adapter
-from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Kind, find, is_wan_layout, kind_named, kind_of
-from actavatar_jax.weights.initial import draw_leaves
+from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, find, is_wan_layout, kind_named, kind_of
+from actavatar_jax.weights.reading import PartReader
 from actavatar_jax.weights.residence import DEVICE, ON_DEMAND
 from actavatar_jax.weights.writer import Exported, read_along, write_sharded
 
@@ -141,74 +139,32 @@ def load(
       InputError: the component is missing, its files are broken, or its tensors do not fit (all of them in one error).
     """
     stored = find(Path(folder), component)
-    kind, table = stored.kind, stored.table
-    target = None if dtype is None else np.dtype(dtype)
+    kind, target = stored.kind, None if dtype is None else np.dtype(dtype)
     if target is not None:
         execution["dtype"] = target.name
-
     abstract = functional.abstract(kind.module, stored.config)
     if callable(shardings):
         shardings = shardings(abstract)
-
     forms = quantized.forms_of(kind, quantize)
     quantized.check_forms(abstract, forms)
-    additions = lora.read(loras, stored.config) if loras else {}
-
-    def revise(name: str, leaf: Any) -> Any:
-        return quantized.quantize_leaf(name, lora.add(leaf, additions.get(name, ())), forms)
-
-    wanted = set(functional.flatten(abstract) if only is None else only)
-    places = functional.flatten(shardings) if shardings else dict.fromkeys(wanted)
-    ways = {"dtype": target, "float32": kind.float32}
-    may_miss, model = optional_leaves(kind, table, stored.tensors), f"the {component} of {folder}"
-    brought = set(functional.split(dict.fromkeys(wanted), ADAPTER)[0]) if adapter else set()
-
-    def read() -> functional.Params:
-        own = wanted - brought
-        missing = [name for name in own if re.fullmatch(may_miss, name)]
-        if missing:
-            added = {re.sub(r"^(blocks/\w+|\w+).*", r"\1", leaf) for leaf in missing}
-            log.info("%s has no %s for its %s: initial values", folder, ", ".join(sorted(added)), component)
-        drawn = draw_leaves(functional.Network(kind.module, stored.config), missing, seed, target, shardings and places)
-        ours = names.import_params(
-            table,
-            abstract,
-            stored.tensors,
-            shardings=shardings and functional.unflatten({name: places[name] for name in own}),
-            initial=functional.unflatten(drawn),
-            may_miss=may_miss,
-            revise=revise,
-            only=own,
-            model=model,
-            **ways,
-        )
-        if not brought:
-            return ours
-        theirs = read_adapter(
-            Path(adapter),
-            stored.config,
-            shardings=shardings and functional.unflatten({name: places[name] for name in brought}),
-            only=brought,
-            **ways,
-        )
-        if read_about(Path(adapter))["backbone"] != mark_backbone(import_marked(table, abstract, stored.tensors)):
-            log.warning("The adapter %s was trained on another backbone than that of %s.", adapter, folder)
-        theirs = {name: revise(name, leaf) for name, leaf in theirs.items()}
-        return functional.unflatten(functional.flatten(ours) | theirs)
-
-    part = Component(kind.module, stored.config, None, Execution(**execution) if kind.executes else None, read)
+    reader = PartReader(
+        folder,
+        component,
+        stored,
+        target,
+        functional.flatten(shardings) if shardings else None,
+        forms,
+        lora.read(loras, stored.config) if loras else {},
+        Path(adapter) if adapter else None,
+        set(functional.flatten(abstract) if only is None else only),
+        seed,
+    )
+    how = Execution(**execution) if kind.executes else None
     if residence == ON_DEMAND:
-        names.check_source(table, abstract, stored.tensors, may_miss=may_miss, model=model)
-        return part
-    part = dataclasses.replace(part, params=read(), read=None)
+        reader.check()
+        return Component(kind.module, stored.config, None, how, reader.read)
+    part = Component(kind.module, stored.config, reader.read(), how)
     return part if residence is None else part.moved(residence)
-
-
-def optional_leaves(kind: Kind, table: names.Table, tensors: names.TensorSource) -> str:
-    """Regex of our leaves that may be absent: those of `kind.may_miss` if all are, none if some are there."""
-    present = set(tensors.names())
-    optional = [entry for entry in table if re.fullmatch(kind.may_miss, entry.ours)]
-    return kind.may_miss if optional and not any(entry.theirs in present for entry in optional) else names.NOTHING
 
 
 def save(folder: str | Path, component: str, config: Any, params: functional.Params, **limits: int) -> None:

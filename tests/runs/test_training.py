@@ -93,7 +93,13 @@ def test_an_adapter_says_what_it_was_trained_on(base, first, tmp_path, caplog):
     part.params["head"]["modulation"][...] += 1
     model_folder.save(other, "transformer", part.config, part.params)
     model_folder.load(other, "transformer", adapter=first[1])
-    assert f"{first[1]} was trained on another backbone than that of {other}" in caplog.text
+    said = f"{first[1]} was trained on another backbone than that of {other}"
+    assert said in caplog.text
+    caplog.clear()
+    config = short(stage2, folder=str(other), preset="")
+    config.adapter = str(first[1])
+    opened(config)  # a training says so too
+    assert said in caplog.text
 
 
 def test_what_is_no_adapter_of_this_model_is_refused(first, tmp_path):

@@ -1,4 +1,4 @@
-"""The commands of docs/lora.md, as they stand there, on a small model; its sizes are those of the shapes."""
+"""The commands of docs/lora.md and docs/sampling.md, as they stand there, on a small model; sizes are of the shapes."""
 
 import functools
 import json
@@ -17,9 +17,9 @@ from actavatar_jax.media import load_video
 from actavatar_jax.models import PRESETS, Execution
 from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.training.lora import RATES, LoraSettings, abstract_params
-from actavatar_jax.weights import COMPONENTS
+from actavatar_jax.weights import COMPONENTS, load, save
 from actavatar_jax.weights.quantized import forms_of, quantize_kernel
-from tests.commands import actavatar
+from tests.commands import actavatar, refused
 from tests.media.sounds import encode, tones
 from tests.test_pipeline import FRAMES, SIZE, clip
 
@@ -37,29 +37,67 @@ TINY = {
 }
 
 
-@pytest.mark.slow
-def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, quick_compilation):
+@pytest.fixture
+def files(tmp_path, monkeypatch, quick_compilation):
+    """The current folder has what the pages' commands name: a model, a portrait, speech and a prompt."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
     frames = [clip(seed) for seed in range(4)]
     make_model(Path("model"), frames, [PROMPT, "dull"], preset=PRESETS["tiny"], size=SIZE, num_frames=FRAMES)
+    part = load("model", "transformer")  # a fresh head is zero, and so is its velocity
+    part.params["head"]["out"]["kernel"][...] = 0.1 * np.random.default_rng(0).standard_normal(
+        part.params["head"]["out"]["kernel"].shape, np.float32
+    )
+    save("model", "transformer", part.config, part.params)
     Image.fromarray(frames[0][0]).save("face.png")
     encode(Path("speech.wav"), tones(16000, 0.36, 300), 16000)
     phase = {"start": 0, "end": 0.2, "action": "Moves."}
     Path("prompt.json").write_text(json.dumps({"base": "A square.", "phases": [phase]}))
+
+
+def commands(page):
+    """(name, arguments) of the page's `actavatar` commands, in order."""
+    return [
+        (name, arguments)
+        for block in re.findall(r"```bash\n(.*?)```", page, re.S)
+        for _, name, *arguments in map(shlex.split, block.replace("\\\n", "").splitlines())
+    ]
+
+
+@pytest.mark.slow
+def test_the_commands_of_sampling_run_one_after_the_other(files, capsys):
+    page = commands((ROOT / "docs" / "sampling.md").read_text())
+    assert [name for name, _ in page] == ["sample", "calibrate", "sample"]
+    for name, arguments in page:
+        assert actavatar(name, *arguments, "--steps", 4) == 0, arguments
+        if name == "sample":
+            assert load_video("talk.mp4").frames.shape == (FRAMES, *SIZE, 3)
+            Path("talk.mp4").unlink()
+    assert re.search(r"skip 0.4: \d of 4 steps", capsys.readouterr().out)
+
+
+@pytest.mark.slow
+def test_a_path_that_is_none_is_not_stored(files, capsys):
+    part = load("model", "transformer")
+    part.params["head"]["out"]["kernel"][...] = 0
+    save("model", "transformer", part.config, part.params)
+    before = Path("model/model_index.json").read_text()
+    _, arguments = commands((ROOT / "docs" / "sampling.md").read_text())[1]
+    refused(capsys, "path of its velocity is none", "calibrate", *arguments, "--steps", 4)
+    assert Path("model/model_index.json").read_text() == before
+
+
+@pytest.mark.slow
+def test_the_commands_of_lora_run_one_after_the_other(files):
     width = PRESETS["tiny"].transformer.width
     pair = {"A": np.full((2, width), 0.1, np.float32), "B": np.full((width, 2), 0.1, np.float32)}
     for name in ("style", "turbo"):
         tensors = {f"transformer.blocks.0.attn1.to_q.lora_{side}.weight": x for side, x in pair.items()}
         save_file(tensors, f"{name}.safetensors")
 
-    commands = [
-        shlex.split(command)[1:]
-        for block in re.findall(r"```bash\n(.*?)```", PAGE, re.S)
-        for command in block.replace("\\\n", "").splitlines()
-    ]
-    assert [name for name, *_ in commands] == ["sample", "sample", "train", "sample"]
-    for name, *arguments in commands:
+    page = commands(PAGE)
+    assert [name for name, _ in page] == ["sample", "sample", "train", "sample"]
+    for name, arguments in page:
         assert actavatar(name, *arguments, *TINY[name]) == 0, arguments
     for name in ("small.mp4", "styled.mp4", "mine.mp4"):
         assert load_video(name).frames.shape == (FRAMES, *SIZE, 3)
