@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -15,12 +16,17 @@ from safetensors.numpy import save_file
 from actavatar_jax import functional
 from actavatar_jax.media import load_video
 from actavatar_jax.models import PRESETS, Execution
+from actavatar_jax.planning import sampling as planning_sampling
+from actavatar_jax.planning import topology
+from actavatar_jax.planning import training as planning_training
 from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.training.lora import RATES, LoraSettings, abstract_params
 from actavatar_jax.weights import COMPONENTS, load, save
 from actavatar_jax.weights.quantized import forms_of, quantize_kernel
 from tests.commands import actavatar, refused
 from tests.media.sounds import encode, tones
+from tests.planning.sampling.test_plans import made as a_video
+from tests.planning.training.test_plans import made as a_step
 from tests.test_pipeline import FRAMES, SIZE, clip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,12 +61,14 @@ def files(tmp_path, monkeypatch, quick_compilation):
     Path("prompt.json").write_text(json.dumps({"base": "A square.", "phases": [phase]}))
 
 
-def commands(page):
-    """(name, arguments) of the page's `actavatar` commands, in order."""
+def commands(page, start="actavatar"):
+    """(name, arguments) of the page's commands that start so, in order."""
     return [
         (name, arguments)
         for block in re.findall(r"```bash\n(.*?)```", page, re.S)
-        for _, name, *arguments in map(shlex.split, block.replace("\\\n", "").splitlines())
+        for line in block.replace("\\\n", "").splitlines()
+        if line.startswith(start)
+        for _, name, *arguments in [shlex.split(line)]
     ]
 
 
@@ -133,3 +141,38 @@ def test_what_is_said_of_training():
     assert re.search(
         r"take ([\d.]+) GB beside the frozen ([\d.]+) GB; training\s+everything takes ([\d.]+) GB", PAGE
     ).groups() == tuple(f"{size:.1f}" for size in gigabytes)
+
+
+def test_the_plans_of_the_pages_are_of_machines_and_options_that_there_are(monkeypatch):
+    """Without their compilers: what is planned is built and checked, and then not compiled."""
+    asked = []
+
+    def plan_sampling(work, where, mesh=None, memory="auto", first=None):
+        make_device_grid(where, mesh)
+        asked.append((where, mesh, memory, work.quantize, work.size, len(work.guidance.branches)))
+        return a_video(capacity=24)
+
+    def plan_training(workload, where, mesh):
+        make_device_grid(where, mesh)
+        asked.append((where, mesh, workload.network.config == PRESETS["wan22_ti2v_5b"].transformer))
+        return a_step((1, 8, 1), 5)
+
+    def make_device_grid(where, mesh):
+        place = topology.parse(where)
+        assert mesh is None or math.prod(map(int, mesh.split(","))) % place.slices == 0
+
+    monkeypatch.setattr("actavatar_jax.cli.planning._plan_only", lambda jax: None)
+    monkeypatch.setattr(planning_sampling, "plan_sampling", plan_sampling)
+    monkeypatch.setattr(planning_training, "plan_training", plan_training)
+    monkeypatch.setattr(planning_training, "search", lambda work, where, report: [plan_training(work, where, None)])
+    text = "".join((ROOT / page).read_text() for page in ("README.md", "docs/clusters.md"))
+    found = [arguments for name, arguments in commands(text, "actavatar plan") if name == "plan"]
+    for arguments in found:
+        assert actavatar("plan", *arguments) == 0, arguments
+    assert asked == [
+        ("v5p:2x2x2", "1,8,1", True),
+        ("4xh100:8", None, True),
+        ("h100:1", None, "auto", None, (704, 1280), 2),
+        ("h100:1", None, "24GB", "int8", (704, 1280), 2),
+        ("h200:8", "1,2,4", "auto", None, (704, 1280), 2),
+    ]
