@@ -23,6 +23,7 @@ CORE = [
     "tokenizers>=0.22",
     "ftfy>=6.3",
     "pyyaml>=6",
+    "pydantic>=2.10",
     "tensorflow-datasets>=4.9.10",
     "importlib_resources>=6",  # tensorflow-datasets needs it and does not say so
     "soxr>=1",

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import shown
 
 
 class Limit(NamedTuple):
@@ -26,6 +27,16 @@ COUNT = Limit("a whole number above 0", lambda x: x > 0)
 WHOLE = Limit("a whole number from 0 on", lambda x: x >= 0)
 
 
+def whole(low: int, high: int) -> Limit:
+    """A whole number of a range, both ends included."""
+    return Limit(f"a whole number from {low} to {high}", lambda x: low <= x <= high)
+
+
+def each(limit: Limit, most: int) -> Limit:
+    """A list of one to `most` values that are each within a limit."""
+    return Limit(f"1 to {most} times {limit.words}", lambda x: 0 < len(x) <= most and all(map(limit.holds, x)))
+
+
 def one_of(*values: str) -> Limit:
     """One of these words."""
     return Limit(" or ".join(values), lambda x: x in values)
@@ -38,20 +49,31 @@ def check_fields(settings: Any, kind: str, **limits: Limit) -> None:
     does. Put `typing.no_type_check` on the dataclass: a type checker would speak first.
     """
     for field in dataclasses.fields(settings):
-        name = f"{kind}{field.name}"
-        value = typed(name, getattr(settings, field.name), field.type)
-        if field.name in limits and not limits[field.name].holds(value):
-            raise InputError(f"The {name} is {value!r}; accepted is {limits[field.name].words}.")
+        value = checked(f"{kind}{field.name}", getattr(settings, field.name), field.type, limits.get(field.name))
         object.__setattr__(settings, field.name, value)
 
 
-_WORDS = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "text"), dict: (dict, "an object")}
+def checked(name: str, value: Any, kind: Any, limit: Limit | None = None) -> Any:
+    """As `typed`, and InputError for a value beyond its limit."""
+    value = typed(name, value, kind)
+    if limit and not limit.holds(value):
+        raise InputError(f"The {name} is {shown(value)}; accepted is {limit.words}.")
+    return value
+
+
+_WORDS = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "text"),
+    dict: (dict, "an object"),
+}
 
 
 def typed(name: str, value: Any, kind: Any) -> Any:
     """`value` in the form that an annotation asks for, or InputError under `name`.
 
-    Forms are int, float, str, dict and other classes, tuples of one of them (lists will do), and each `| None`.
+    Forms are bool, int, float, str, dict and other classes, tuples of one of them (lists will do), and each `| None`.
     """
     form, parts = typing.get_origin(kind), typing.get_args(kind)
     if form is types.UnionType:
@@ -59,9 +81,13 @@ def typed(name: str, value: Any, kind: Any) -> Any:
     if form is tuple:
         length = None if parts[-1] is ... else len(parts)
         if not isinstance(value, list | tuple) or length not in (None, len(value)):
-            raise InputError(f"The {name} is {value!r}; accepted is a list{f' of {length}' if length else ''}.")
+            words = f"a list{f' of {length}' if length else ''}"
+            raise InputError(f"The {name} is {shown(value)}; accepted is {words}.")
         return tuple(typed(name, item, parts[0]) for item in value)
     accepted, words = _WORDS.get(kind, (kind, f"a {kind.__name__}"))
-    if isinstance(value, bool) or not isinstance(value, accepted):
-        raise InputError(f"The {name} is {value!r}; accepted is {words}.")
-    return kind(value) if kind in (int, float) else value
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise InputError(f"The {name} is {shown(value)}; accepted is {words}.")
+    try:
+        return kind(value) if kind in (int, float) else value
+    except OverflowError:  # a whole number of hundreds of digits
+        raise InputError(f"The {name} is {shown(value)}; accepted is {words} of a size that can be.") from None

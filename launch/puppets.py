@@ -29,13 +29,21 @@ SHIP = flags.DEFINE_bool("ship", False, "Make the result the model of `actavatar
 
 def main(argv: list[str]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
+    from actavatar_jax.cli.exits import run_command
+
+    run_command(make)
+
+
+def make() -> None:
     from actavatar_jax.pipeline import ActAvatarPipeline
     from actavatar_jax.puppets import recipe as puppets
     from actavatar_jax.puppets.dataset import TEST_SEED
+    from actavatar_jax.puppets.settings import check_recipe
     from actavatar_jax.puppets.world.clips import World
     from actavatar_jax.storage import write_json
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
+    check_recipe(config)
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
     if MINUTES.value:
         end = threading.Timer(60 * MINUTES.value, os.kill, (os.getpid(), signal.SIGTERM))

@@ -8,16 +8,15 @@ Open MPI, GKE and on Cloud TPUs, and anywhere else by JAX_COORDINATOR_ADDRESS, J
 
 Exit codes:
   0   finished: `WORKDIR/model` is written
-  1   diverged: too many bad steps in a row; the last good state is the newest checkpoint
+  1   diverged: too many bad steps in a row; the newest checkpoint is the last that is known to be sound
   2   settings, data or folders that do not fit; nothing was changed
   70  an exception, with its stack trace; in one sentence where another process had it
-  75  ended before its end, start it again: asked to (SIGTERM, or the platform takes the machine back), and saved; or no
-      step for `stall_minutes`, the stacks are in `WORKDIR/logs/host-<process>.log`
+  75  ended before its end, start it again: asked to (SIGTERM, or the platform takes the machine back), and saved, or
+      the log says why not; or no step for `stall_minutes`, the stacks are in `WORKDIR/logs/host-<process>.log`
   130 Ctrl-C
 """
 
 import logging
-import os
 from pathlib import Path
 
 from absl import app, flags
@@ -41,32 +40,14 @@ def main(argv: list[str]) -> None:
 
 
 def train() -> None:
+    if DISTRIBUTED.value:
+        from actavatar_jax.parallel import join_cluster
+
+        join_cluster()
     from actavatar_jax.puppets.dataset import SOURCES
     from actavatar_jax.runs import training
 
-    if DISTRIBUTED.value:
-        join_cluster()
     training.run_training(CONFIG.value, Path(WORKDIR.value), sources=SOURCES)
-
-
-def join_cluster() -> None:
-    """Waits until all processes are there. Raises InputError where nothing tells who the others are."""
-    import jax
-
-    from actavatar_jax.errors import InputError
-
-    place = {
-        name: int(os.environ[variable])
-        for name, variable in (("num_processes", "JAX_NUM_PROCESSES"), ("process_id", "JAX_PROCESS_ID"))
-        if variable in os.environ
-    }
-    try:
-        jax.distributed.initialize(**place)
-    except ValueError as error:
-        raise InputError(
-            f"--distributed finds no cluster ({error}); start it under SLURM, Open MPI, GKE or on Cloud TPUs, or set "
-            "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID."
-        ) from error
 
 
 if __name__ == "__main__":

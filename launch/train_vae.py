@@ -21,12 +21,12 @@ def main(argv: list[str]) -> None:
     from actavatar_jax.errors import InputError
     from actavatar_jax.puppets.dataset import drawn_windows
     from actavatar_jax.puppets.world.clips import World
-    from actavatar_jax.runs.vae import run_vae_training
+    from actavatar_jax.runs.vae import read_vae_config, run_vae_training
     from data_pipelines.clips import cut_pixel_windows
 
     config, data = CONFIG.value, CONFIG.value.data
-    frames = max(frames for _, frames, _ in config.phases)
     try:
+        frames = max(phase.frames for phase in read_vae_config(config)[0].phases)
         if data.source == "puppets":
             clips = drawn_windows(World(side=data.size), frames, data.windows_per_visit, seed=config.seed)
         else:

@@ -210,7 +210,7 @@ def test_the_job_set_is_valid_and_holds_the_run(house):
     assert (job["parallelism"], job["completions"], job["backoffLimit"]) == (2, 2, 0)
     [rule] = job["podFailurePolicy"]["rules"]
     [container] = job["template"]["spec"]["containers"]
-    assert rule["onExitCodes"] == {"containerName": container["name"], "operator": "In", "values": [2]}
+    assert rule["onExitCodes"] == {"containerName": container["name"], "operator": "In", "values": [1, 2]}
     assert (ROOT / container["command"][0]).stat().st_mode & 0o111
     assert container["args"] == ["--", "--distributed", *TRAINING.format(workdir=house.workdir).split()]
     assert container["resources"]["limits"]["google.com/tpu"] == 4
@@ -224,11 +224,13 @@ WORKER = f"{FOLDER}/worker.sh"
     [
         ("exit 0", 5, 0, 1),  # finished
         ("exit 75", 1, 75, 2),  # saved before its end, again and again
+        ("exit 1", 5, 1, 1),  # diverged
         ("exit 2", 5, 2, 1),  # wrong input
+        ("exit 70", 1, 75, 2),  # an exception, again and again
         ("kill -KILL $$", 2, 75, 3),  # killed again and again
-        ("[ -e {workdir} ] || {{ mkdir -p {workdir}; exit 1; }}", 5, 0, 2),  # dies once
+        ("[ -e {workdir} ] || {{ mkdir -p {workdir}; exit 70; }}", 5, 0, 2),  # dies once
     ],
-    ids=["finished", "saved", "wrong-input", "killed", "killed-once"],
+    ids=["finished", "saved", "diverged", "wrong-input", "failed", "killed", "died-once"],
 )
 def test_the_worker_tells_what_is_to_be_done_next(house, python, restarts, code, starts):
     house.stand_in("python", python.format(workdir=house.workdir))
@@ -258,7 +260,7 @@ def test_sigterm_reaches_the_training_which_is_not_started_again(house):
 
 @pytest.mark.parametrize(
     "srun, count, code, requeued",
-    [(0, 0, 0, False), (2, 0, 2, False), (75, 0, 0, True), (137, 19, 0, True), (75, 20, 75, False)],
+    [(0, 0, 0, False), (1, 0, 1, False), (2, 0, 2, False), (75, 0, 0, True), (137, 19, 0, True), (75, 20, 75, False)],
 )
 def test_the_slurm_job_goes_back_into_the_queue_unless_it_is_done_or_wrong(house, srun, count, code, requeued):
     house.stand_in("srun", f"exit {srun}")

@@ -1,7 +1,10 @@
 """The pipeline around the model: whose options count, what is remarked on, which portraits it takes."""
 
+import collections
 import contextlib
+import copy
 import dataclasses
+import functools
 import json
 
 import jaxtyping
@@ -9,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actavatar_jax import ActAvatarPipeline, InputError, Sampling, pipeline
+from actavatar_jax import ActAvatarPipeline, InputError, Sampling, functional
+from actavatar_jax.encoders import encoders
 from actavatar_jax.media import fit_image, load_sound, load_video
 from actavatar_jax.models import PRESETS
+from actavatar_jax.pipeline import pipeline
 from actavatar_jax.runs.jobs import read_jobs, run_jobs
 from actavatar_jax.runs.small_world import make_model
 from tests.media.sounds import encode, tones
@@ -113,7 +118,7 @@ def test_the_negative_prompt_is_the_callers_or_that_of_sampling_or_the_models(ma
     pipe, picture, read = make(negative_prompt="blur", sampling=Sampling(steps=1)), clip(20)[0], []
     text = pipe.encoders.text
     monkeypatch.setattr(
-        pipe.encoders, "text", lambda prompts, **how: read.append(prompts[1].base) or text(prompts, **how)
+        pipe.encoders, "text", lambda prompts, **how: read.append(prompts[-1].base) or text(prompts, **how)
     )
     pipe.sample_latents(picture, SPEECH, PROMPT)
     pipe.sample_latents(picture, SPEECH, PROMPT, OWN)
@@ -149,13 +154,13 @@ def test_wrong_options_of_a_call_are_named(make, monkeypatch):
 )
 def test_sizes_and_lengths_that_were_not_trained_are_remarked_on(make, sampled, caplog, asked, warning):
     trained = {"sizes": ((64, 64), (64, 32)), "lengths": (9, 13)}
-    make(**trained).sample_latents(clip(20)[0], SPEECH, "A square.", **asked)
+    make(**trained).sample_latents(clip(20)[0], SPEECH, "A square. [0-0.2s] Moves.", **asked)
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [warning] * bool(
         warning
     )
     caplog.clear()
     make().sample_latents(
-        clip(20)[0], SPEECH, "A square.", **asked
+        clip(20)[0], SPEECH, "A square. [0-0.2s] Moves.", **asked
     )  # a folder that does not say what it was trained on
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
@@ -173,3 +178,92 @@ def test_a_portrait_that_is_strange_to_the_codec_is_refused(make, sampled, monke
         pipe.sample_latents(foreign, SPEECH, PROMPT)
     assert len(sampled) == 2
     make().sample_latents(foreign, SPEECH, PROMPT)
+
+
+OTHER = "A circle. [0.1-0.3s] Rests."
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """How often each encoder has been computed."""
+    counts = collections.Counter()
+    for name in ("encode_text", "encode_speech", "encode_video"):
+        program = getattr(encoders, name)
+
+        @functools.wraps(program)
+        def counted(*args, name=name, program=program):
+            counts[name] += 1
+            return program(*args)
+
+        monkeypatch.setattr(encoders, name, counted)
+    return counts
+
+
+def test_videos_that_are_made_at_once_are_those_of_single_calls(make, encoded):
+    pipe, picture = make(), clip(20)[0]
+    fresh = ActAvatarPipeline(pipe.transformer, copy.copy(pipe.encoders), pipe.defaults)
+    fresh.encoders._texts, fresh.encoders._latest = {}, {}
+    pairs = [(PROMPT, 3), (OTHER, 4), (PROMPT, 2**40)]
+    at_once = fresh.make_videos(picture, SPEECH, *zip(*pairs, strict=True), steps=2)
+    assert encoded == {"encode_text": 3, "encode_speech": 1, "encode_video": 1}
+    single = [pipe(picture, SPEECH, prompt, steps=2, seed=seed) for prompt, seed in pairs]
+    for ours, alone in zip(at_once, single, strict=True):
+        assert np.abs(ours.frames.astype(int) - alone.frames).max() <= 1
+        np.testing.assert_array_equal(ours.audio, alone.audio)
+    assert len({video.frames.tobytes() for video in at_once}) == 3
+
+
+def test_a_portrait_and_a_recording_are_encoded_once_for_the_videos_of_both(make, sampled, encoded):
+    pipe, louder = make(), 2 * SPEECH
+    pipe.encoders._latest.clear()
+    for picture, speech in ((20, SPEECH), (20, SPEECH), (21, SPEECH), (21, louder), (20, louder)):
+        pipe.sample_latents(clip(picture)[0], speech, PROMPT)
+    assert (encoded["encode_speech"], encoded["encode_video"]) == (2, 3)
+
+
+def test_a_single_prompt_goes_with_all_seeds_and_a_single_seed_with_all_prompts(make, sampled):
+    pipe, picture = make(), clip(20)[0]
+    seeds, prompts = (
+        pipe.make_videos(picture, SPEECH, [PROMPT], [1, 2]),
+        pipe.make_videos(picture, SPEECH, [PROMPT, OTHER]),
+    )
+    assert len(seeds) == len(prompts) == 2
+    first, second = (call["noise"] for call in sampled)
+    assert not np.array_equal(first[0], first[1]) and np.array_equal(second[0], second[1])
+    with pytest.raises(InputError, match="2 prompts do not go with 3 seeds; give as many of both, or one of either"):
+        pipe.make_videos(picture, SPEECH, [PROMPT, OTHER], [1, 2, 3])
+    with pytest.raises(InputError, match="0 prompts do not go with 1 seeds"):
+        pipe.make_videos(picture, SPEECH, [])
+    with pytest.raises(InputError, match=r"initial noise has shape .*; accepted is \(2, 8, 3, 4, 4\)"):
+        pipe.make_videos(picture, SPEECH, [PROMPT], [1, 2], initial_noise=np.zeros((1, 8, 3, 4, 4)))
+
+
+def damaged(part):
+    """The same part with a NaN in one of its parameters."""
+    with part.on_device() as params:
+        flat = functional.flatten(params)
+    name = min(flat, key=lambda name: (flat[name].ndim, name))
+    return dataclasses.replace(part, params=functional.unflatten(flat | {name: np.nan * flat[name]}))
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("text_encoder", "The features of the text are not finite numbers; look for damage in the weights of the text"),
+        ("audio_encoder", "The features of the speech are not finite numbers"),
+        ("vae", "The latents of the portrait are not finite numbers"),
+        (
+            "transformer",
+            "The sampled latents are not finite numbers; look for damage in the weights of the transformer",
+        ),
+    ],
+)
+def test_numbers_that_are_none_are_told_before_they_become_a_black_video(make, monkeypatch, part, words):
+    pipe = make(strangest_portrait=None)
+    pipe.encoders = copy.copy(pipe.encoders)
+    pipe.encoders._texts, pipe.encoders._latest = {}, {}
+    owner = pipe if part == "transformer" else pipe.encoders
+    monkeypatch.setattr(owner, part, damaged(getattr(owner, part)))
+    monkeypatch.setattr(type(pipe.encoders), "decode", lambda *_: pytest.fail("It was decoded."))
+    with pytest.raises(InputError, match=words):
+        pipe(clip(20)[0], SPEECH, PROMPT, steps=1)

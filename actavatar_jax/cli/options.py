@@ -12,11 +12,17 @@ AudioPart = Annotated[str, typer.Option(help="audio_url (vLLM, sglang-jax) or in
 
 Model = Annotated[Path, typer.Option(help="Model folder.")]
 Dtype = Annotated[str, typer.Option(help="float32 or bfloat16.")]
-AttentionForm = Annotated[str, typer.Option(help="auto, xla, chunked, cudnn or splash.")]
+AttentionForm = Annotated[str, typer.Option(help="auto, xla, chunked, blocked, cudnn or splash.")]
 AudioEncoder = Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")]
 Adapter = Annotated[Path | None, typer.Option(help="Audio adapter that stage 1 wrote: adapter.safetensors.")]
 Lora = Annotated[list[str] | None, typer.Option(help="LoRA file, or FILE:strength; may be given again.")]
 Memory = Annotated[str, typer.Option(help="Of one device: auto, or such as 24GB; what is too much waits elsewhere.")]
+MeshSizes = Annotated[
+    str | None, typer.Option("--mesh", help="Devices along data, fsdp and seq, such as 1,2,4; default: one device.")
+]
+Distributed = Annotated[
+    bool, typer.Option("--distributed", help="Joins the other processes of a cluster; all get the same arguments.")
+]
 Anyway = Annotated[
     bool, typer.Option("--anyway", help="Also of a portrait that the model cannot show, or a video that has no room.")
 ]

@@ -38,16 +38,22 @@ def prompt_write(
 
 @app.command("check", epilog='Example: actavatar prompt check "A man. [0-2s] Waves. [2-4s] Points down."')
 def prompt_check(
-    prompt: Annotated[str, typer.Argument(help="Text, or a .json, .yaml or .txt file.")],
+    prompt: Annotated[str, typer.Argument(help="Text, JSON, or a .json, .yaml or .txt file.")],
     seconds: Annotated[float | None, typer.Option(help="Length of the clip it is for.")] = None,
     model: Annotated[Path | None, typer.Option(help="Model folder whose tokenizer counts the tokens.")] = None,
 ) -> None:
     """Shows the timeline and the tokens of every block, or all problems at once."""
+    from actavatar_jax.checks import Limit, checked
     from actavatar_jax.prompt import StructuredPrompt
-    from actavatar_jax.prompt.tokenizer import load_tokenizer
 
-    parsed = StructuredPrompt.coerce(prompt)
-    tokenizer = load_tokenizer(model / "tokenizer") if model else None
+    if seconds is not None:
+        checked("value of --seconds", seconds, float, Limit("above 0, up to 86,400", lambda x: 0 < x <= 86_400))
+    parsed = StructuredPrompt.coerce(prompt, seconds)
+    tokenizer = None
+    if model:
+        from actavatar_jax.encoders.text import load_model_tokenizer  # with JAX, which takes seconds
+
+        tokenizer = load_model_tokenizer(model)
     parsed.check(duration=seconds, tokenizer=tokenizer)
     print(parsed.timeline(seconds))
     print(f"\n{parsed.render()}")
@@ -55,3 +61,5 @@ def prompt_check(
         ids = parsed.tokenise(tokenizer).phase_ids.tolist()
         names = ["base", *(f"phase {k}" for k in range(1, len(parsed.phases) + 1))]
         print("\ntokens: " + ", ".join(f"{name} {ids.count(k)}" for k, name in enumerate(names)))
+    for remark in parsed.remarks():
+        print(f"\nnote: {remark}")

@@ -11,9 +11,11 @@ from actavatar_jax.cli.options import (
     Anyway,
     AttentionForm,
     AudioEncoder,
+    Distributed,
     Dtype,
     Lora,
     Memory,
+    MeshSizes,
     Model,
     Scale,
     Shift,
@@ -76,7 +78,10 @@ def sample(
         float | None,
         typer.Option(help="Leave out steps while the velocity changes by less than this, such as 0.1; see calibrate."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the noise; default: the model's own.")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Of the noise; given again, for a video each; default: the model's own.")
+    ] = None,
+    num_videos: Annotated[int, typer.Option(min=1, help="So many seeds, from the given one on.")] = 1,
     negative_prompt: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
     anyway: Anyway = False,
     preview: Annotated[
@@ -89,19 +94,22 @@ def sample(
     lora: Lora = None,
     adapter: Adapter = None,
     memory: Memory = "auto",
+    mesh: MeshSizes = None,
+    distributed: Distributed = False,
     stall_minutes: Annotated[
         float, typer.Option(min=0, help="Over several processes, without a step, until they exit with 75; 0: never.")
     ] = 30.0,
 ) -> None:
-    """Makes a talking video, or one for each line of a jobs file (those that exist are skipped)."""
-    from actavatar_jax.runs.jobs import Job, read_jobs, run_jobs
+    """Makes a talking video, several with other seeds, or those of a jobs file (finished ones are skipped)."""
+    from actavatar_jax.parallel import join_cluster
+    from actavatar_jax.runs.jobs import Job, read_jobs, run_jobs, with_seeds
     from actavatar_jax.runs.preview import save_preview
 
     options = {
         "num_frames": frames, "height": height, "width": width, "steps": steps, "solver": solver, "shift": shift,
         "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance,
-        "guidance_interval": guidance_interval, "skip": skip, "seed": seed, "negative_prompt": negative_prompt,
-        "anyway": anyway or None,
+        "guidance_interval": guidance_interval, "skip": skip, "seed": seed[0] if seed else None,
+        "negative_prompt": negative_prompt, "anyway": anyway or None,
     }  # fmt: skip
     shared = {name: value for name, value in options.items() if value is not None}
     single = {"--image": image, "--audio": audio, "--prompt": prompt, "--out": out}
@@ -110,8 +118,11 @@ def sample(
         raise InputError("Give either --jobs or a single --image, --audio, --prompt and --out, not both.")
     if jobs is None and missing:
         raise InputError(f"A single video needs {', '.join(single)}; {', '.join(missing)} is not given.")
+    if distributed:
+        join_cluster()
     rows = read_jobs(jobs, shared) if jobs else [Job(str(image), str(audio), prompt, str(out), shared)]
-    loading = {"dtype": dtype, "attention": attention, "audio_encoder": audio_encoder}
+    rows = [job for row in rows for job in with_seeds(row, seed or [], num_videos)]
+    loading = {"dtype": dtype, "attention": attention, "audio_encoder": audio_encoder, "mesh": mesh}
     loading |= {"quantize": quantize, "loras": lora or [], "adapter": adapter, "memory": memory}
 
     def watch(pipeline, job):

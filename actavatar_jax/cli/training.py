@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from actavatar_jax.cli.options import Adapter, Lora
+from actavatar_jax.cli.options import Adapter, Distributed, Lora
 
 app = typer.Typer()
 
@@ -17,11 +17,16 @@ app = typer.Typer()
 def train(
     config: Annotated[str, typer.Option(help="Config file, with its argument behind a colon.")],
     workdir: Annotated[Path, typer.Option(help="Checkpoints, logs, samples and what was trained.")],
+    distributed: Distributed = False,
     overrides: Annotated[list[str] | None, typer.Argument(help="Changed settings: --config.NAME=VALUE ...")] = None,
 ) -> None:
     """Trains as launch/train.py does; goes on from the last checkpoint in the work folder."""
     from absl import logging as absl_logging
 
+    from actavatar_jax.parallel import join_cluster
+
+    if distributed:
+        join_cluster()
     from actavatar_jax.puppets.dataset import SOURCES
     from actavatar_jax.runs import training
     from actavatar_jax.runs.settings import read_config

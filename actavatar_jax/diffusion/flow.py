@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
-from actavatar_jax.checks import COUNT, POSITIVE, SHARE, check_fields
+from actavatar_jax.checks import POSITIVE, SHARE, check_fields, whole
 from actavatar_jax.errors import InputError
 
 TRAIN_STEPS = 1000  # the model reads times as TRAIN_STEPS * t
@@ -82,7 +82,8 @@ class TimeLaw:
     noisy_from: float = 0.9
 
     def __post_init__(self):
-        check_fields(self, "setting time_law.", shift=POSITIVE, steps=COUNT, noisy_share=SHARE, noisy_from=SHARE)
+        steps = whole(1, 2**24)  # more are not told apart in float32
+        check_fields(self, "setting time_law.", shift=POSITIVE, steps=steps, noisy_share=SHARE, noisy_from=SHARE)
 
     def sample(self, keys: Key[Array, "B"]) -> Float[Array, "B"]:
         """One time in (0, 1] for each key."""

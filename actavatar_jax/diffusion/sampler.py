@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Integer
 from actavatar_jax.diffusion.flow import gaussian, keep_first_frame, sample_keys, spread_times
 from actavatar_jax.diffusion.guidance import Guidance, combine
 from actavatar_jax.diffusion.solvers import Sigmas, Solver, check_sigmas, make_solver, model_times
+from actavatar_jax.functional import random_key
 from actavatar_jax.parallel import BATCH, SEQ, constrain, result_shapes
 
 
@@ -120,8 +121,7 @@ def sample_noise(
     seed: int, sample_ids: Integer[Array, "B"] | Integer[np.ndarray, "B"], shape: tuple[int, ...]
 ) -> Float[Array, "B ..."]:
     """Initial noise [B, *shape]: that of a sample depends on `seed` and its id, not on the batch it is drawn in."""
-    # The generator is named because the default one can be configured, and others are not reproducible under vmap.
-    return gaussian(sample_keys(jax.random.key(seed, impl="threefry2x32"), sample_ids), shape)
+    return gaussian(sample_keys(random_key(seed), sample_ids), shape)
 
 
 def _branches(conditions, unguided, sigmas, guidance):

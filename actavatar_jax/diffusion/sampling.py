@@ -12,9 +12,8 @@ from actavatar_jax.diffusion.guidance import ALWAYS
 from actavatar_jax.diffusion.guidance import guidance as make_guidance
 from actavatar_jax.diffusion.solvers import sigma_grid
 from actavatar_jax.errors import InputError
+from actavatar_jax.functional import SEEDS
 from actavatar_jax.media.clock import latent_frames
-
-SEEDS = range(2**32)  # jax.random.key takes 32 bits: other numbers would repeat the noise of these
 
 
 @typing.no_type_check  # it does so itself, in sentences
@@ -61,8 +60,10 @@ class Sampling:
 
 def check_length(frames: int) -> None:
     """InputError unless a video of `frames` frames can be made."""
-    if latent_frames(frames) < 2:
-        raise InputError(f"A video of {frames} frame is the image itself; accepted are 5, 9, ... (4k + 1) frames.")
+    if frames < 5:
+        fault = "1 frame is the image itself" if frames == 1 else f"{frames} frames cannot be made"
+        raise InputError(f"A video of {fault}; accepted are 5, 9, ... (4k + 1) frames.")
+    latent_frames(frames)
 
 
 OPTIONS = tuple(field.name for field in dataclasses.fields(Sampling))

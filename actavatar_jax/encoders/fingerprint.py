@@ -18,7 +18,7 @@ import numpy as np
 
 from actavatar_jax import functional
 from actavatar_jax.prompt.tokenizer import ModelTokenizer
-from actavatar_jax.storage import read_json, write_json
+from actavatar_jax.storage import parse_json, read_json, write_json
 from actavatar_jax.weights import Component, Stored, arrays, find, load, names, optional_leaves
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def remembered(folder: Path, component: str) -> str:
 
 def of_tokenizer(tokenizer: ModelTokenizer) -> str:
     """Of what decides the ids of a text."""
-    settings = json.loads(tokenizer.backend.to_str())
+    settings = parse_json(tokenizer.backend.to_str(), "the tokenizer")
     settings = {key: settings[key] for key in ("normalizer", "pre_tokenizer", "post_processor", "model")}
     return hashlib.sha256(_canonical_json(settings)).hexdigest()
 

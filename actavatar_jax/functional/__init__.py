@@ -13,9 +13,11 @@ from actavatar_jax.functional.networks import (
     split,
     unflatten,
 )
+from actavatar_jax.functional.seeds import SEEDS, random_key
 
 __all__ = [
     "RUN_ONCE",
+    "SEEDS",
     "Network",
     "Params",
     "abstract",
@@ -24,6 +26,7 @@ __all__ = [
     "count",
     "flatten",
     "init",
+    "random_key",
     "split",
     "unflatten",
 ]

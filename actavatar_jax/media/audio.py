@@ -8,8 +8,9 @@ from jaxtyping import Float32
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE
-from actavatar_jax.media.decoding import decode_sound
+from actavatar_jax.media.decoding import decode_audio, decode_sound
 from actavatar_jax.media.sound import Sound
+from actavatar_jax.storage import named
 
 SHORTEST = 0.2  # seconds
 
@@ -23,15 +24,27 @@ def load_sound(source: str | Path | np.ndarray | Sound, num_frames: int | None =
     header alone cannot tell a cut file from a wrong estimate. Refused with an InputError: no audio stream, undecodable,
     less than 0.2 s, NaN or infinite values.
     """
-    if num_frames is None:
-        return _load(source)
     # A second more tells whether it goes on, and whether it is long enough.
-    return _load(source, max_seconds=Fraction(num_frames, FPS) + 1).fit(num_frames)
+    most = None if num_frames is None else Fraction(num_frames, FPS) + 1
+    from_file = isinstance(source, str | Path)
+    sound = decode_sound(Path(source), max_seconds=most) if from_file else Sound.coerce(source, "The speech")
+    _check_length(None if sound is None else len(sound.samples) / sound.rate, source)
+    return sound if num_frames is None else sound.fit(num_frames)
 
 
-def load_audio(source: str | Path | np.ndarray | Sound) -> Float32[np.ndarray, " n"]:
-    """Mono 16 kHz samples in [-1, 1] of all that `load_sound` takes; channels are averaged."""
-    return _load(source, rate=SAMPLE_RATE, channels=1).to_audio()
+def load_audio(
+    source: str | Path | np.ndarray | Sound, max_seconds: float | int | None = None
+) -> Float32[np.ndarray, " n"]:
+    """Mono 16 kHz samples in [-1, 1] of all that `load_sound` takes; how channels become one: see `channels`.
+
+    max_seconds: no more of a file is read.
+    """
+    limit = None if max_seconds is None else round(max_seconds * SAMPLE_RATE)
+    if not isinstance(source, str | Path):
+        return load_sound(source).to_audio()[:limit]
+    samples = decode_audio(Path(source), limit=limit)
+    _check_length(None if samples is None else len(samples) / SAMPLE_RATE, source)
+    return samples
 
 
 def fit_audio(samples: Float32[np.ndarray, " n"], num_frames: int) -> Float32[np.ndarray, " m"]:
@@ -39,28 +52,12 @@ def fit_audio(samples: Float32[np.ndarray, " n"], num_frames: int) -> Float32[np
     return Sound(samples[:, None], SAMPLE_RATE).fit(num_frames).samples[:, 0]
 
 
-def decode_audio(
-    path: Path, origin: Fraction | None = None, limit: int | None = None
-) -> Float32[np.ndarray, " n"] | None:
-    """Mono 16 kHz samples of a media file's first audio stream, None where it has none.
-
-    origin: see `decode_sound`. limit: number of samples after which to stop.
-    """
-    sound = decode_sound(path, origin, None if limit is None else Fraction(limit, SAMPLE_RATE), SAMPLE_RATE, 1)
-    return None if sound is None else sound.samples[:, 0]
-
-
-def _load(source: str | Path | np.ndarray | Sound, **decoding) -> Sound:
-    if isinstance(source, str | Path):
-        name, sound = f"Speech {source}", decode_sound(Path(source), **decoding)
-        if sound is None:
-            raise InputError(f"{name} has no audio stream; a file with sound is needed.")
-    else:
-        name = "The speech"
-        sound = Sound.coerce(source, name)
-    if not len(sound.samples):
+def _check_length(seconds: float | None, source: str | Path | np.ndarray | Sound) -> None:
+    """seconds: None where there is no sound at all."""
+    name = f"Speech {named(source)}" if isinstance(source, str | Path) else "The speech"
+    if seconds is None:
+        raise InputError(f"{name} has no audio stream; a file with sound is needed.")
+    if not seconds:
         raise InputError(f"{name} holds no samples; at least {SHORTEST} s are needed.")
-    if len(sound.samples) < SHORTEST * sound.rate:
-        seconds = len(sound.samples) / sound.rate
+    if seconds < SHORTEST:
         raise InputError(f"{name} lasts {seconds:.3f} s; at least {SHORTEST} s are needed.")
-    return sound

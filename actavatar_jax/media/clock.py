@@ -17,6 +17,8 @@ from actavatar_jax.errors import InputError
 FPS = 25
 SAMPLE_RATE = 16000
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+LONGEST_HOLE = 60  # seconds that time stamps may run ahead of what there is: a picture is held, sound is silent
+LONGEST_RETURN = 1  # seconds that they may jump back: what is there twice is left out
 
 Item = TypeVar("Item")
 
@@ -47,6 +49,15 @@ def latent_times(count: int) -> Float[np.ndarray, " T"]:
     """Seconds of latent frames 0 .. count - 1: 0, then the mean time of the four frames 4i - 3 .. 4i."""
     index = np.arange(count)
     return np.where(index == 0, 0.0, (4 * index - 1.5) / FPS).astype(np.float32)
+
+
+def check_step(name: str, here: Fraction, there: Fraction) -> None:
+    """InputError, with `name` as its subject, where time stamps go further than can be bridged, in seconds."""
+    if not -LONGEST_RETURN <= there - here <= LONGEST_HOLE:
+        raise InputError(
+            f"{name} jumps in time from {float(here):.2f} s to {float(there):.2f} s; accepted are jumps of at most "
+            f"{LONGEST_HOLE} s ahead and {LONGEST_RETURN} s back: cut it into parts."
+        )
 
 
 def nearest_frames(timed: Iterable[tuple[Fraction, Fraction, Item]]) -> Iterator[Item]:

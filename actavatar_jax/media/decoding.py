@@ -1,142 +1,127 @@
-"""The sound of a media file, piece by piece: in time, of one rate, of the channels that are asked for.
-
-c channels; a piece is what one packet holds.
-"""
+"""The sound of a media file: on the clock, as it was recorded or as an encoder hears it."""
 
 import itertools
-import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import soxr
+from jaxtyping import Float32
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.media.channels import fold, match, merge, to_stereo
 from actavatar_jax.media.clock import SAMPLE_RATE
-from actavatar_jax.media.container import open_container
-from actavatar_jax.media.sound import CHANNELS, RATES, Sound, levelled, to_float
+from actavatar_jax.media.container import choose_stream, open_container
+from actavatar_jax.media.pieces import Piece, decode_pieces, place_pieces
+from actavatar_jax.media.sound import CHANNELS, RATES, Sound, levelled
+from actavatar_jax.storage import named
 
-GAP = Fraction(1, 25)  # a hole in the time stamps longer than this is silence; a shorter one is rounding
-LONGEST_GAP = 60
+INDEXED = "mov", "matroska"  # containers that lead to a time and tell the true time there
+FAR = 30  # seconds of sound before the wanted that are passed over and not decoded
+RUN_UP = 2  # seconds that a codec may need to be itself again
 
-logger = logging.getLogger(__name__)
 
+def decode_sound(path: Path, origin: Fraction | None = None, max_seconds: Fraction | None = None) -> Sound | None:
+    """The sound of a media file as recorded, None where it has none. Only the result is held in memory.
 
-def decode_sound(
-    path: Path,
-    origin: Fraction | None = None,
-    max_seconds: Fraction | None = None,
-    rate: int | None = None,
-    channels: int | None = None,
-) -> Sound | None:
-    """The first audio stream of a media file, None where it has none. Only the result is held in memory.
-
-    origin: the time stamp, in seconds, of sample 0 (default: the first decoded sample's own); earlier sound is left
-    out and silence stands before later sound. max_seconds: read no more than this. rate: samples a second (default: the
-    stream's own, or the next above it that AAC has, at most its highest). channels: default is the stream's own, or
-    one where AAC has no such number; others are averaged to one.
+    The rate is the stream's own, or the next above it that AAC has, at most its highest; the channels are the stream's
+    own, or two where AAC has no such number, or one where it does not say which is which. origin: the time stamp, in
+    seconds, of sample 0 (default: the first decoded sample's own); earlier sound is left out and silence stands before
+    later sound. max_seconds: read no more than this. See `choose_stream` and `place_pieces`.
     """
-    with open_container(path, "speech") as container:
-        if not container.streams.audio:
-            return None
-        pieces = _aligned(_decoded(container, path), origin, path)
-        first = next(pieces, None)
+    with _opened(path, origin) as (first, pieces):
         if first is None:
-            return Sound(np.zeros((0, channels or 1), np.float32), rate or SAMPLE_RATE)
-        rate = rate or next((known for known in RATES if known >= first[0]), RATES[-1])
-        channels = channels or (first[1].shape[1] if first[1].shape[1] in CHANNELS else 1)
-        limit = None if max_seconds is None else math.ceil(max_seconds * rate)
-        kept, total = [], 0
-        for piece in _resampled(_mixed(itertools.chain([first], pieces), channels), rate, path):
-            kept.append(piece)
-            total += len(piece)
-            if limit is not None and total >= limit:
-                break
-    return Sound(levelled(np.concatenate(kept)[:limit], f"Speech {path}"), rate)
+            return None if pieces is None else Sound(np.zeros((0, 1), np.float32), SAMPLE_RATE)
+        rate = next((known for known in RATES if known >= first.rate), RATES[-1])
+        count = first.samples.shape[1]
+        count = count if count in CHANNELS else to_stereo(first.samples, first.names).shape[1]
+        kept = _collect(pieces, lambda p: match(p.samples, p.names, count), rate, max_seconds, path)
+    return Sound(levelled(np.concatenate(kept), f"Speech {named(path)}"), rate)
 
 
-def _decoded(container: av.container.InputContainer, path: Path) -> Iterator[tuple[Fraction | None, int, np.ndarray]]:
-    """(time stamp in seconds, rate, samples [n, c]) of what decodes: a bad packet is a hole, a file may end early."""
-    stream = container.streams.audio[0]
-    seconds, damaged = 0.0, False
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:
-            damaged = True
-            break
-        if packet is None:
-            break
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError:
-            damaged = True
-            continue
-        for frame in frames:
-            samples = frame.to_ndarray()
-            samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
-            if frame.duration and frame.time_base * frame.sample_rate == 1:
-                samples = samples[: frame.duration]  # without the padding of a codec's last block
-            time = None if frame.pts is None else frame.pts * frame.time_base
-            seconds += len(samples) / frame.sample_rate
-            yield time, frame.sample_rate, to_float(samples, f"Speech {path}")
-    declared = 0.0 if stream.duration is None else float(stream.duration * stream.time_base)
-    if damaged or seconds < declared - 0.25 or _cut_riff(path):
-        logger.warning("%s is damaged or breaks off: using the %.2f s of sound that decode", path, seconds)
+def decode_audio(
+    path: Path, origin: Fraction | None = None, limit: int | None = None
+) -> Float32[np.ndarray, " n"] | None:
+    """Mono 16 kHz samples of a media file's sound, None where it has none; see `decode_sound` and `channels`.
+
+    limit: number of samples after which to stop.
+    """
+    most = None if limit is None else Fraction(limit, SAMPLE_RATE)
+    with _opened(path, origin) as (first, pieces):
+        if first is None:
+            return None if pieces is None else np.zeros(0, np.float32)
+        count = fold(first.samples, first.names).shape[1]
+        kept = _collect(pieces, lambda p: match(fold(p.samples, p.names), p.names, count), SAMPLE_RATE, most, path)
+    return levelled(merge(kept, f"Speech {named(path)}"), f"Speech {named(path)}")
 
 
-def _cut_riff(path: Path) -> bool:
-    """Whether a wav file is shorter than it says; FFmpeg passes over this in silence."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    declared, actual = int.from_bytes(head[4:], "little"), path.stat().st_size
-    unknown, miscount = 2**32 - 1, 1024  # what streaming programs write; what some writers are out by
-    return head[:4] == b"RIFF" and declared != unknown and actual < declared - miscount
+@contextmanager
+def _opened(path: Path, origin: Fraction | None) -> Iterator[tuple[Piece | None, Iterator[Piece] | None]]:
+    """The first piece, where there is any, and all pieces, where there is a stream."""
+    with open_container(path, "speech") as container:
+        stream = choose_stream(container, "audio", path)
+        if stream is None:
+            yield None, None
+            return
+        pieces = place_pieces(_from_run_up(container, stream, origin, path), origin, path)
+        first = next(pieces, None)
+        yield first, pieces if first is None else itertools.chain([first], pieces)
 
 
-Piece = tuple[int, np.ndarray]  # rate, samples [n, c]
-
-
-def _aligned(
-    pieces: Iterator[tuple[Fraction | None, int, np.ndarray]], origin: Fraction | None, path: Path
+def _from_run_up(
+    container: av.container.InputContainer, stream: av.AudioStream, origin: Fraction | None, path: Path
 ) -> Iterator[Piece]:
-    """The pieces without holes: sample i is heard at origin + i / rate seconds."""
-    position = 0
-    for time, rate, samples in pieces:
-        if origin is None:
-            origin = time
-        gap = 0 if time is None or origin is None else round((time - origin) * rate) - position
-        if position == 0 and gap < 0:
-            samples = samples[-gap:]
-        elif gap > (GAP * rate if position else 0):
-            if gap > LONGEST_GAP * rate:
-                raise InputError(f"The sound of {path} has a hole of {gap / rate:.0f} s; cut it into parts.")
-            yield rate, np.zeros((gap, samples.shape[1]), np.float32)
-            position += gap
-        yield rate, samples
-        position += len(samples)
+    """What decodes, where possible from shortly before the origin on and not from the beginning."""
+    begin = (stream.start_time or 0) * stream.time_base
+    if (
+        origin is not None
+        and origin - begin > FAR
+        and any(name in INDEXED for name in container.format.name.split(","))
+    ):
+        container.seek(int((origin - RUN_UP) / stream.time_base), stream=stream)
+        pieces = decode_pieces(container, stream, path)
+        first = next(pieces, None)
+        if first is not None and first.time is not None and first.time <= origin:
+            return itertools.chain([first], pieces)
+        container.seek(int(begin / stream.time_base), stream=stream)
+    return decode_pieces(container, stream, path)
 
 
-def _mixed(pieces: Iterator[Piece], channels: int) -> Iterator[Piece]:
-    """The pieces with so many channels; another number, also within a file, is averaged and spread."""
-    for rate, samples in pieces:
-        if samples.shape[1] != channels:
-            samples = np.repeat(samples.mean(1, keepdims=True), channels, axis=1)
-        yield rate, samples
+def _collect(
+    pieces: Iterator[Piece],
+    mix: Callable[[Piece], np.ndarray],
+    rate: int,
+    max_seconds: Fraction | None,
+    path: Path,
+) -> list[Float32[np.ndarray, "_ c"]]:
+    """Pieces of one rate, no more of them than are asked for."""
+    limit = math.inf if max_seconds is None else math.ceil(max_seconds * rate)
+    kept, total = [], 0
+    for samples in _resampled(pieces, mix, rate, path):
+        kept.append(samples[: min(len(samples), limit - total)])
+        total += len(samples)
+        if total >= limit:
+            break
+    return kept
 
 
-def _resampled(pieces: Iterator[Piece], target: int, path: Path) -> Iterator[np.ndarray]:
-    stream, known_rate = None, None
-    for rate, samples in pieces:
-        if known_rate is None and rate != target:
-            stream = soxr.ResampleStream(rate, target, num_channels=samples.shape[1], dtype="float32")
-        elif known_rate not in (None, rate):
-            raise InputError(f"The sound of {path} changes its sample rate from {known_rate} to {rate} Hz within.")
-        known_rate, shape = rate, (0, samples.shape[1])
+def _resampled(
+    pieces: Iterator[Piece], mix: Callable[[Piece], np.ndarray], rate: int, path: Path
+) -> Iterator[np.ndarray]:
+    stream, known = None, None
+    for piece in pieces:
+        samples = mix(piece)
+        if known is None and piece.rate != rate:
+            stream = soxr.ResampleStream(piece.rate, rate, num_channels=samples.shape[1], dtype="float32")
+        elif known not in (None, piece.rate):
+            raise InputError(
+                f"The sound of {named(path)} changes its sample rate from {known} to {piece.rate} Hz within."
+            )
+        known, none = piece.rate, samples[:0]
         yield samples if stream is None else stream.resample_chunk(samples)
     if stream is not None:
-        yield stream.resample_chunk(np.zeros(shape, np.float32), last=True)
+        yield stream.resample_chunk(none, last=True)

@@ -10,6 +10,7 @@ import soxr
 from jaxtyping import Float32, Shaped
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.media.channels import fold, merge
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE
 
 RATES = tuple(sorted(av.Codec("aac", "w").audio_rates))  # Hz; all are multiples of 25
@@ -52,12 +53,15 @@ class Sound:
         return cls(levelled(source.samples, name), source.rate)
 
     def to_audio(self) -> Float32[np.ndarray, " m"]:
-        """Mono 16 kHz samples in [-1, 1]: channels averaged, then resampled."""
-        mono = self.samples.mean(1)
-        return mono if self.rate == SAMPLE_RATE else levelled(soxr.resample(mono, self.rate, SAMPLE_RATE), "The sound")
+        """Mono 16 kHz samples in [-1, 1]: channels mixed as in `channels`, then resampled."""
+        mono = merge([fold(self.samples)], "The sound")
+        mono = mono if self.rate == SAMPLE_RATE else soxr.resample(mono, self.rate, SAMPLE_RATE)
+        return levelled(mono, "The sound")
 
     def fit(self, num_frames: int) -> "Sound":
-        """Exactly as long as `num_frames` frames of video: cut, or filled up with silence, and logged."""
+        """Exactly as long as `num_frames` frames of video, 1 or more: cut, or filled up with silence, and logged."""
+        if num_frames < 1:
+            raise InputError(f"Sound for {num_frames} frames was asked for; at least 1 is needed.")
         wanted, length = num_frames * self.rate // FPS, len(self.samples)
         if length > wanted:
             logger.info("sound goes on after %.2f s and is cut there", wanted / self.rate)

@@ -14,12 +14,14 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from actavatar_jax.models.blocked_attention import blocked_attention
 from actavatar_jax.models.execution import Execution
 from actavatar_jax.parallel import BATCH, SEQ, constrain, per_device, tokens_to_heads
 
 SAVED = "attention"  # name of what some remat policies keep of attention
+FUSED = ("blocked", "cudnn", "splash")  # forms that take no bias
 CHUNK = 512  # queries whose scores are held at once by the chunked form
-SMALL = 128 * 2**20  # bytes of scores up to which holding all of them is fastest on a CPU
+SMALL = 4 * 2**20  # bytes of scores up to which holding all of them is fastest on a CPU
 
 
 def attention(
@@ -39,9 +41,9 @@ def attention(
     keys: for keys that are cut like the queries.
 
     Forms, of `execution.attention`: `xla` holds all scores; `chunked` holds those of 512 queries at a time, forwards
-    and backwards, and serves any platform at any length; `cudnn` (NVIDIA from Ampere on, bf16) and `splash` (TPU) are
-    fused kernels. These two take no bias: a call with one (text cross-attention with a window bias) uses `chunked`
-    instead. `auto` is what `choose_form` says.
+    and backwards, and serves any platform at any length; `blocked` (CPUs) holds those of one head and 440 keys;
+    `cudnn` (NVIDIA from Ampere on, bf16) and `splash` (TPU) are fused kernels. These three take no bias: a call with
+    one (text cross-attention with a window bias) uses `chunked` instead. `auto` is what `choose_form` says.
 
     With `keep`, what the backward pass needs beside the inputs is named `SAVED`, for the remat policies that keep it.
     """
@@ -57,8 +59,8 @@ def attention(
 def choose_form(execution: Execution, scores: tuple[int, int, int, int], head_dim: int, biased: bool = False) -> str:
     """The form that computes `scores` [B, N, L, S] of one device: the one asked for, or the best of the platform.
 
-    `auto` is the platform's fused kernel where that takes the call; elsewhere `xla` on a CPU as long as the scores are
-    small, and `chunked`.
+    `auto` is the platform's fused kernel where that takes the call, else `chunked`; on a CPU it is `blocked`, and `xla`
+    for few scores.
     """
     form = execution.attention
     if form == "auto":
@@ -67,9 +69,11 @@ def choose_form(execution: Execution, scores: tuple[int, int, int, int], head_di
             form = "splash"
         elif platform in ("gpu", "cuda") and _cudnn_takes(execution, head_dim):
             form = "cudnn"
+        elif platform == "cpu":
+            form = "xla" if 4 * math.prod(scores) <= SMALL else "blocked"
         else:
-            form = "xla" if platform == "cpu" and 4 * math.prod(scores) <= SMALL else "chunked"
-    return "chunked" if biased and form in ("cudnn", "splash") else form
+            form = "chunked"
+    return "chunked" if biased and form in FUSED else form
 
 
 def self_attention_form(
@@ -96,8 +100,9 @@ def _attention(q: Array, k: Array, v: Array, bias: Array | None, *, execution: E
     with jax.default_matmul_precision(execution.precision):
         if form == "splash":
             return _splash(q, k, v, keep)
-        if form == "cudnn":
-            return _keeping(_cudnn)(q, k, v) if keep else _cudnn(q, k, v)
+        if form in ("cudnn", "blocked"):
+            kernel = _cudnn if form == "cudnn" else blocked_attention
+            return _keeping(kernel)(q, k, v) if keep else kernel(q, k, v)
         out = _chunked(q, k, v, bias) if form == "chunked" else jax.nn.dot_product_attention(q, k, v, bias)
         return checkpoint_name(out, SAVED) if keep else out
 

@@ -9,7 +9,7 @@ from actavatar_jax.errors import InputError
 
 DTYPES = ("float32", "bfloat16")
 PRECISIONS = ("default", "high", "highest")
-ATTENTIONS = ("auto", "xla", "chunked", "cudnn", "splash")
+ATTENTIONS = ("auto", "xla", "chunked", "blocked", "cudnn", "splash")
 PLATFORMS = (None, "cpu", "cuda", "tpu")
 REMATS = ("none", "full", "attention", "offload")
 

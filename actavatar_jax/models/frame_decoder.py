@@ -8,14 +8,17 @@ N groups of four frames, h w pixels, H W and I J places of a coarser grid, C cha
 
 import dataclasses
 import itertools
+import typing
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from actavatar_jax.checks import Limit, check_fields
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import layers
+from actavatar_jax.models.limits import SIDE, SIZE
 
 FRAMES = 4  # of a group
 FLOW_CELL = 4  # pixels a side of the cells whose flow is told; in between it is enlarged
@@ -24,6 +27,7 @@ EPSILON = 1e-4  # of the norms
 ROWS, COLUMNS = ((1, 1), (0, 0), (0, 0)), ((0, 0), (1, 1), (0, 0))  # paddings
 
 
+@typing.no_type_check  # it does so itself, in sentences
 @dataclasses.dataclass(frozen=True)
 class FrameDecoderConfig:
     """`widths` are the channels of the stages, from fine to coarse, each of half the side of the one before."""
@@ -32,11 +36,14 @@ class FrameDecoderConfig:
     warps: int = 2  # of the first frame, for each of the four frames
     shuffle: int = 2  # pixels a side of the cells of the finest stage
 
+    LIMITS: typing.ClassVar[dict[str, Limit]] = {
+        "widths": Limit("2 to 16 widths above 0", lambda x: 2 <= len(x) <= 16 and all(map(SIZE.holds, x))),
+        "warps": SIDE,
+        "shuffle": Limit("2 or 4", lambda x: x in (2, 4)),
+    }
+
     def __post_init__(self):
-        if len(self.widths) < 2 or min(self.widths) < 1 or self.warps < 1 or self.shuffle not in (2, 4):
-            raise InputError(
-                f"{self} is no frame decoder: accepted are two widths or more, one warp or more, a shuffle of 2 or 4."
-            )
+        check_fields(self, "frame decoder's ", **self.LIMITS)
 
     @property
     def multiple(self) -> int:

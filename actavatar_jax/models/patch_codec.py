@@ -7,6 +7,7 @@ B batch, F video frames, h w pixels, T latent frames, H W latent sides, C channe
 """
 
 import dataclasses
+import typing
 from collections.abc import Sequence
 
 import jax
@@ -17,13 +18,16 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from actavatar_jax import functional
+from actavatar_jax.checks import Limit, check_fields, each
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.frame_decoder import FrameDecoder, FrameDecoderConfig
+from actavatar_jax.models.limits import SIDE, SIZE
 
 GROUP = 4
 STILLEST = 0.02  # of the mean deviation: what hardly moves in the clips at hand may move in others
 
 
+@typing.no_type_check  # it does so itself, in sentences
 @dataclasses.dataclass(frozen=True)
 class PatchCodecConfig:
     """`places` are the rows and columns of patches with bases of their own; (1, 1): all patches share one.
@@ -39,6 +43,16 @@ class PatchCodecConfig:
     patch: int = 16
     reduce: int = 1
     decoder: FrameDecoderConfig | None = None
+
+    LIMITS: typing.ClassVar[dict[str, Limit]] = {
+        "channels": SIZE,
+        "places": each(SIDE, 2),
+        **dict.fromkeys(("patch", "reduce"), SIDE),
+    }
+    time_factor = GROUP  # frames per latent frame after the first
+
+    def __post_init__(self):
+        check_fields(self, "PatchCodec's ", **self.LIMITS)
 
     @property
     def stride(self) -> int:

@@ -6,6 +6,7 @@ Sources: Wan-Video/Wan2.2 wan/modules/t5.py; T5 (arXiv 1910.10683) for the bucke
 
 import dataclasses
 import itertools
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from actavatar_jax.checks import Limit, check_fields, whole
 from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.layers import Linear, rms_norm
+from actavatar_jax.models.limits import DEPTH, EPSILON, SIZE, VOCABULARY
 
 
+@typing.no_type_check  # it does so itself, in sentences
 @dataclasses.dataclass(frozen=True)
 class UMT5Config:
     """Defaults are the encoder of umT5-XXL."""
@@ -30,6 +34,18 @@ class UMT5Config:
     buckets: int = 32
     max_distance: int = 128
     eps: float = 1e-6
+
+    LIMITS: typing.ClassVar[dict[str, Limit]] = {
+        **dict.fromkeys(("width", "heads", "head_dim", "ffn"), SIZE),
+        "vocab_size": VOCABULARY,
+        "layers": DEPTH,
+        "buckets": whole(2, 256),
+        "max_distance": whole(1, 8192),
+        "eps": EPSILON,
+    }
+
+    def __post_init__(self):
+        check_fields(self, "text encoder's ", **self.LIMITS)
 
 
 class UMT5Encoder(nnx.Module):

@@ -6,6 +6,7 @@ Source: wav2vec 2.0 (arXiv 2006.11477); published weights come in two variants, 
 
 import dataclasses
 import math
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,15 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from actavatar_jax.checks import Limit, check_fields, each, one_of
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.attention import attention
 from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.layers import layer_norm, linear
+from actavatar_jax.models.limits import DEPTH, EPSILON, SIDE, SIDES, SIZE
 
 
+@typing.no_type_check  # it does so itself, in sentences
 @dataclasses.dataclass(frozen=True)
 class Wav2Vec2Config:
     """Defaults are wav2vec2-base; `wav2vec2_large` is the other published variant."""
@@ -39,14 +43,28 @@ class Wav2Vec2Config:
     pos_conv_groups: int = 16
     eps: float = 1e-5
 
+    LIMITS: typing.ClassVar[dict[str, Limit]] = {
+        **dict.fromkeys(("hidden", "heads", "ffn"), SIZE),
+        "conv_dim": each(SIZE, 16),
+        **dict.fromkeys(("conv_kernel", "conv_stride"), SIDES),
+        **dict.fromkeys(("pos_conv_kernel", "pos_conv_groups"), SIDE),
+        "layers": DEPTH,
+        "conv_norm": one_of("group", "layer"),
+        "eps": EPSILON,
+    }
+
     def __post_init__(self):
+        check_fields(self, "audio encoder's ", **self.LIMITS)
+        if self.hidden % self.heads or self.hidden % self.pos_conv_groups:
+            raise InputError(
+                f"Wav2Vec2 got a width of {self.hidden}, {self.heads} heads and {self.pos_conv_groups} groups of its "
+                "positional convolution; the width must be a multiple of both."
+            )
         if not len(self.conv_dim) == len(self.conv_kernel) == len(self.conv_stride):
             raise InputError(
                 "Wav2Vec2 needs as many conv_kernel and conv_stride as conv_dim entries, got "
                 f"{len(self.conv_kernel)}, {len(self.conv_stride)} and {len(self.conv_dim)}."
             )
-        if self.conv_norm not in ("group", "layer"):
-            raise InputError(f"Wav2Vec2 got the convolution norm {self.conv_norm!r}; accepted are group and layer.")
 
     @property
     def receptive_field(self) -> int:

@@ -1,6 +1,7 @@
 """Many devices and processes: meshes, rules for parameters, batches, and what processes tell each other."""
 
 from actavatar_jax.parallel.batches import local_rows, place_array, place_batch, replicate, share_values, to_host
+from actavatar_jax.parallel.cluster import join_cluster
 from actavatar_jax.parallel.hosts import agreed, all_arrive, on_all_hosts, on_each_host
 from actavatar_jax.parallel.layout import (
     BATCH,
@@ -37,6 +38,7 @@ __all__ = [
     "check_fit",
     "constrain",
     "fitting",
+    "join_cluster",
     "local_part",
     "local_rows",
     "make_mesh",

@@ -4,28 +4,33 @@
 the base (phase id 0) or to one phase (1..K), `tokenise()`. Times are seconds from the first frame of the clip.
 """
 
-import json
+import logging
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from jaxtyping import Float
 
+from actavatar_jax.checks import typed
 from actavatar_jax.errors import InputError
-from actavatar_jax.prompt.text import clean, seconds, split
+from actavatar_jax.prompt.reading import Parts, file_named, is_document, read_file, read_mapping, read_string
+from actavatar_jax.prompt.text import clean, seconds, tells
 from actavatar_jax.prompt.timeline import draw_timeline
 from actavatar_jax.prompt.tokens import MAX_TOKENS, TokenisedPrompt, Tokenizer, length_problem, tokenise_blocks
+from actavatar_jax.prompt.windows import split
+from actavatar_jax.storage import named, refusal, shown
 
 MAX_PHASES = 8  # rows of the phase table beside the base's row
 SHORTEST_PHASE = 0.3  # seconds; what a crop leaves of a phase below this shows no action
 OVERHANG = 0.16  # seconds (one latent frame) a window may reach past the end: 49 frames, asked for as 2 s, last 1.96 s
+LONGEST = 1e6  # seconds; a later time is a mistake
 
 Seconds = float | int
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class Phase:
     action: str
 
     def __post_init__(self):
-        object.__setattr__(self, "start", float(self.start))
-        object.__setattr__(self, "end", float(self.end))
+        for name in ("start", "end"):
+            object.__setattr__(self, name, typed(f"{name} of a phase", getattr(self, name), float))
         object.__setattr__(self, "action", clean(self.action))
 
     @property
@@ -55,78 +60,72 @@ class StructuredPrompt:
     phases: tuple[Phase, ...] = ()
 
     def __post_init__(self):
+        if not isinstance(self.phases, list | tuple) or not all(isinstance(phase, Phase) for phase in self.phases):
+            raise InputError(f"The phases of a prompt are {shown(self.phases)}; accepted are those of the class Phase.")
         object.__setattr__(self, "base", clean(self.base))
         object.__setattr__(self, "phases", tuple(sorted(self.phases, key=lambda phase: phase.start)))
 
     # ---- in
 
     @classmethod
-    def parse(cls, text: str) -> "StructuredPrompt":
-        """Read `base. [0-2s] Action.`, `base. [00:00-00:02] Action.` or `base. Phase-1 [0-2s]: Action.`.
+    def parse(cls, text: str, duration: Seconds | None = None) -> "StructuredPrompt":
+        """Read `base. [0-2s] Action.`, `base. Phase-1 [0-2s]: Action.` and the other notations of `prompt.notation`.
 
-        Text without stamps is all base, and brackets that are prose (`[smiling]`) stay text. Raises InputError naming
-        every malformed stamp (`[2-s]`).
+        Text without windows is all base, and brackets that are prose (`[smiling]`) stay text. Text that is JSON or YAML
+        of `from_dict`'s form is read as that. `duration` (seconds of the clip) gives shares such as `[0%-40%]` a
+        meaning. Raises InputError naming what is wrong, such as every malformed stamp (`[2-s]`).
         """
-        blocks, problems = split(clean(text))
-        prompt = cls(blocks[0][1], tuple(Phase(*window, action) for window, action in blocks[1:]))
-        if problems:
-            _refuse(problems + prompt._problems())
-        return prompt
+        return cls._of(read_string(text, "The prompt", duration), "The prompt")
 
     @classmethod
     def from_dict(cls, data: Any) -> "StructuredPrompt":
         """Read `{"base": str, "phases": [{"start": s, "end": s, "action": str}, ...]}`; InputError names all faults."""
-        problems = _shape_problems(data, "the prompt", {"base": str}, {"phases": list})
-        base = data.get("base") if isinstance(data, Mapping) else None
-        rows = data.get("phases") if isinstance(data, Mapping) else None
-        phases = []
-        for number, row in enumerate(rows if isinstance(rows, list) else [], start=1):
-            faults = _shape_problems(row, f"entry {number} of 'phases'", {"start": float, "end": float, "action": str})
-            problems += faults
-            if not faults:
-                phases.append(Phase(row["start"], row["end"], row["action"]))
-        prompt = cls(base if isinstance(base, str) else "missing", tuple(phases))
-        if problems:
-            _refuse(problems + prompt._problems())
-        return prompt
+        return cls._of(read_mapping(data), "The prompt")
 
     @classmethod
-    def load(cls, path: str | Path) -> "StructuredPrompt":
+    def load(cls, path: str | Path, duration: Seconds | None = None) -> "StructuredPrompt":
         """Read a `.json` or `.yaml` file of `from_dict`'s form, or any other text file in one of `parse`'s forms."""
-        path = Path(path)
+        source = f"prompt file {named(path)}"
         try:
-            text = path.read_text(encoding="utf-8-sig")
-            match path.suffix.lower():
-                case ".json":
-                    return cls.from_dict(json.loads(text))
-                case ".yaml" | ".yml":
-                    return cls.from_dict(yaml.safe_load(text))
-                case _:
-                    return cls.parse(text)
-        except OSError as error:
-            raise InputError(f"prompt file {path} cannot be read ({error.strerror}).") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"prompt file {path} is not UTF-8 text.") from error
-        except (json.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"prompt file {path} is not valid {path.suffix[1:].upper()}: {reason}.") from error
+            return cls._of(read_file(Path(path), source, duration), source)
         except InputError as error:
-            raise InputError(f"prompt file {path}: {error}") from error
+            if named(path) in str(error):
+                raise
+            raise InputError(f"{source}: {error}") from error
 
     @classmethod
-    def coerce(cls, source: "str | Mapping[str, Any] | Path | StructuredPrompt") -> "StructuredPrompt":
+    def coerce(
+        cls, source: "str | Mapping[str, Any] | Path | StructuredPrompt", duration: Seconds | None = None
+    ) -> "StructuredPrompt":
         """A prompt from what a caller has: a prompt, a dict, a path, the name of a .json/.yaml/.txt file, or text."""
         match source:
             case StructuredPrompt():
                 return source
             case Path():
-                return cls.load(source)
+                return cls.load(source, duration)
             case str():
-                is_name = re.fullmatch(r"(?i)[^\n]+\.(json|ya?ml|txt)", source.strip())
-                is_file = is_name and (" " not in source.strip() or Path(source.strip()).is_file())
-                return cls.load(source.strip()) if is_file else cls.parse(source)
+                file = file_named(source)
+                return cls.parse(source, duration) if file is None else cls.load(file, duration)
             case _:
                 return cls.from_dict(source)
+
+    @classmethod
+    def for_clip(
+        cls, source: "str | Mapping[str, Any] | Path | StructuredPrompt", duration: Seconds
+    ) -> "StructuredPrompt":
+        """As `coerce` and `check`, for a clip of `duration` seconds; `remarks` become a warning."""
+        prompt = cls.coerce(source, duration)
+        prompt.check(duration)
+        if remarks := prompt.remarks():
+            log.warning("%s.", "; ".join(remarks))
+        return prompt
+
+    @classmethod
+    def _of(cls, parts: Parts, source: str) -> "StructuredPrompt":
+        prompt = cls("missing" if parts.base is None else parts.base, tuple(Phase(*row) for row in parts.phases))
+        if parts.problems:
+            raise refusal(f"{source}:", parts.problems + prompt._problems())
+        return prompt
 
     # ---- out
 
@@ -186,32 +185,43 @@ class StructuredPrompt:
     # ---- right or wrong
 
     def check(self, duration: Seconds | None = None, tokenizer: Tokenizer | None = None) -> None:
-        """Raise one InputError that lists every problem, if there is any.
+        """Raise one InputError that lists the problems, if there are any, as many as a sentence has room for.
 
         `duration` (seconds of the clip) adds the windows that reach past its end, `tokenizer` the length in tokens.
         """
         problems = self._problems(duration)
-        for name, text in [
-            ("the base text", self.base),
-            *((f"phase {k}", p.action) for k, p in enumerate(self.phases, 1)),
-        ]:
-            blocks, faults = split(text)
-            if len(blocks) > 1 or faults:
+        for name, text in self._texts():
+            found = split(text)
+            if len(found.blocks) > 1 or found.problems:
                 problems.append(f"{name} holds a time stamp or phase label inside its text")
+        if is_document(f"{self.base} "):
+            problems.append("the base text begins as JSON or YAML does")
         if tokenizer is not None and (problem := length_problem(self.blocks, tokenizer, MAX_TOKENS)):
             problems.append(problem)
         if problems:
-            _refuse(problems)
+            raise refusal("The prompt:", problems)
+
+    def remarks(self) -> list[str]:
+        """What may be read otherwise than it was meant, though nothing is wrong with it."""
+        loose = [shown(words) for _, text in self._texts() for words in split(text).loose]
+        remarks = [] if self.phases else ["no windows found in the prompt; the whole clip has one description"]
+        if loose:
+            more = f" and {len(loose) - 3:,} more" if len(loose) > 3 else ""
+            remarks.append(f"read as words, not as windows such as [0-2s]: {', '.join(loose[:3])}{more}")
+        return remarks
+
+    def _texts(self) -> list[tuple[str, str]]:
+        return [("the base text", self.base), *((f"phase {k}", phase.action) for k, phase in enumerate(self.phases, 1))]
 
     def _problems(self, duration: Seconds | None = None) -> list[str]:
         problems = []
-        if not self.base:
+        if not tells(self.base):
             problems.append("the base text is empty")
         if len(self.phases) > MAX_PHASES:
             problems.append(f"there are {len(self.phases)} phases, at most {MAX_PHASES} are accepted")
         for k, phase in enumerate(self.phases, start=1):
             name = f"phase {k} [{phase.start:g}-{phase.end:g}s]"
-            if not (math.isfinite(phase.start) and math.isfinite(phase.end)):
+            if not (abs(phase.start) < LONGEST and abs(phase.end) < LONGEST):
                 problems.append(f"{name} has a time that is no finite number of seconds")
                 continue
             if phase.start < 0:
@@ -222,39 +232,6 @@ class StructuredPrompt:
                 problems.append(f"{name} is reversed, it ends before it starts")
             if duration is not None and phase.end > duration + OVERHANG:
                 problems.append(f"{name} reaches past the end of the clip at {duration:g} s")
-            if not phase.action:
+            if not tells(phase.action):
                 problems.append(f"{name} has no action text")
         return problems
-
-
-# ---- dicts and errors
-
-
-def _shape_problems(
-    data: Any, name: str, required: dict[str, type], optional: dict[str, type] | None = None
-) -> list[str]:
-    """What is wrong with the keys and types of one mapping; `float` stands for any finite number."""
-    if not isinstance(data, Mapping):
-        return [f"{name} is {type(data).__name__}, not a mapping with the keys {', '.join(required)}"]
-    wanted = required | (optional or {})
-    problems = [f"{name} has no key '{key}'" for key in required if key not in data]
-    problems += [
-        f"{name} has the unknown key {key!r} (known: {', '.join(wanted)})" for key in data if key not in wanted
-    ]
-    said = {str: "text", float: "a finite number of seconds", list: "a list"}
-    for key, kind in wanted.items():
-        if key in data and not (_is_number(data[key]) if kind is float else isinstance(data[key], kind)):
-            problems.append(f"{name}: '{key}' is {data[key]!r}, not {said[kind]}")
-    return problems
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
-
-
-def _refuse(problems: Sequence[str]) -> None:
-    if len(problems) == 1:
-        raise InputError(f"{problems[0]}.")
-    raise InputError(
-        f"{len(problems)} problems: " + "; ".join(f"({i}) {text}" for i, text in enumerate(problems, 1)) + "."
-    )

@@ -1,22 +1,33 @@
 """Tokenizers: the one of a model folder, and small ones fitted on the texts of a small world."""
 
-import json
+import base64
+import contextlib
+import logging
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+import tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt.tokens import MAX_TOKENS
-from actavatar_jax.storage import read_json, write_json
+from actavatar_jax.storage import cut, named, parse_json, read_json, read_text, shown, write_json
+
+LARGEST = 2**28  # bytes of a tokenizer.json; umT5's has 17 MB
 
 _SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0, 1, 2, as umT5 has the first two
 _CHARACTERS = ["▁", *map(chr, range(33, 127))]
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 _SMALLEST = len(_SPECIAL) + len(_BYTES) + len(_CHARACTERS)
+_PIECES = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt")
+_REWRITE = "transformers' save_pretrained writes one"
+_CHARSMAP = re.compile(r'"precompiled_charsmap"\s*:\s*"([^"]*)"')
+
+log = logging.getLogger(__name__)
 
 
 class ModelTokenizer:
@@ -29,18 +40,21 @@ class ModelTokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self.backend, self.config = tokenizer, config
-        end = config.get("eos_token", _SPECIAL[1])
-        end = end["content"] if isinstance(end, dict) else end
-        self.eos_token_id = tokenizer.token_to_id(end)
+        end = config.get("eos_token") or _SPECIAL[1]
+        end = end.get("content") if isinstance(end, dict) else end
+        self.eos_token_id = tokenizer.token_to_id(end) if isinstance(end, str) else None
+        self.unk_token_id = tokenizer.token_to_id(_SPECIAL[2])
         if self.eos_token_id is None:
-            raise InputError(f"the tokenizer has no piece {end!r} for the end of a text.")
+            raise InputError(f"the tokenizer has no piece {shown(end)} for the end of a text.")
 
     def __len__(self) -> int:
-        return self.backend.get_vocab_size()
+        """The rows that an embedding needs: one more than the largest id."""
+        return 1 + max(self.backend.get_vocab().values())
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Ids of a text, with the end token if special ones are asked for."""
-        return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
+        with _told(f"the tokenizer cannot encode {shown(text)}", "it lacks pieces that it needs"):
+            return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """The text of ids, without special ones."""
@@ -58,20 +72,27 @@ class ModelTokenizer:
 
 
 def load_tokenizer(folder: str | Path) -> ModelTokenizer:
-    """The tokenizer of a folder with a `tokenizer.json`; else InputError."""
+    """The tokenizer of a folder with a `tokenizer.json`; else InputError. Code in the folder is never run."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"tokenizer folder {folder} does not exist.")
-    file, config = folder / "tokenizer.json", folder / "tokenizer_config.json"
-    if not file.is_file():
-        raise InputError(
-            f"tokenizer folder {folder} holds no tokenizer.json, which transformers' save_pretrained writes."
-        )
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:
-        raise InputError(f"tokenizer folder {folder} cannot be read: {' '.join(str(error).split())}") from error
-    return ModelTokenizer(tokenizer, read_json(config) if config.is_file() else {})
+        raise InputError(f"tokenizer folder {named(folder)} does not exist.")
+    file, config_file = folder / "tokenizer.json", folder / "tokenizer_config.json"
+    if not file.exists():
+        pieces = next((f"a {name} but " for name in _PIECES if (folder / name).exists()), "")
+        raise InputError(f"tokenizer folder {named(folder)} holds {pieces}no tokenizer.json; {_REWRITE}.")
+    text, config = read_text(file, limit=LARGEST), read_json(config_file) if config_file.exists() else {}
+    if text.startswith("version https://git-lfs"):
+        raise InputError(f"{named(file)} is a Git LFS pointer in the place of the file: run `git lfs pull`.")
+    with _told(
+        f"tokenizer folder {named(folder)} cannot be read by tokenizers {tokenizers.__version__}",
+        f"its tokenizer.json is damaged or of another version; {_REWRITE}",
+    ):
+        for charsmap in _CHARSMAP.findall(text):
+            normalizers.Precompiled(base64.b64decode(charsmap))  # where it is damaged, `from_str` would panic
+        tokenizer = Tokenizer.from_str(text)
+    if config.pop("auto_map", None):
+        log.warning("Tokenizer folder %s asks for code of its own (auto_map), which is not run.", folder)
+    return ModelTokenizer(tokenizer, config)
 
 
 def fit_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> ModelTokenizer:
@@ -94,6 +115,17 @@ def fit_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> ModelTokenize
     names = dict(zip(("pad_token", "eos_token", "unk_token"), _SPECIAL, strict=True))
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": MAX_TOKENS, **names}
     return ModelTokenizer(tokenizer, config)
+
+
+@contextlib.contextmanager
+def _told(what: str, why: str) -> Iterator[None]:
+    """Makes what the library raises an InputError: a panic of Rust too, which is no Exception."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:
+        raise InputError(f"{what} ({cut(str(error), 60)}); {why}.") from error
 
 
 def _pieces(texts: list[str], vocab_size: int, metaspace: dict[str, str]) -> list[tuple[str, float]]:
@@ -126,5 +158,5 @@ def _learned_parts(texts: list[str], vocab_size: int, metaspace: dict[str, str])
         vocab_size=vocab_size, special_tokens=list(_SPECIAL), unk_token=_SPECIAL[2], show_progress=False
     )
     learner.train_from_iterator(texts, trainer)
-    vocab = json.loads(learner.to_str())["model"]["vocab"]
+    vocab = parse_json(learner.to_str(), "the learned tokenizer")["model"]["vocab"]
     return {piece: round(score, 4) for piece, score in vocab if len(piece) > 1 and piece not in _SPECIAL}

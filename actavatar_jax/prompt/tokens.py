@@ -12,6 +12,7 @@ from jaxtyping import Int32
 from actavatar_jax.errors import InputError
 
 MAX_TOKENS = 512  # the text encoder's length, end token included
+_LISTED = 9  # blocks of a prompt that is too long: as many as a model takes
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ def tokenise_blocks(blocks: Sequence[str], tokenizer: Tokenizer, max_length: int
     with a warning, or InputError where the base does not suffice.
     """
     ids, counts = _joint_ids(blocks, tokenizer)
+    if unknown := ids.count(getattr(tokenizer, "unk_token_id", None)):
+        log.warning("%d of the prompt's %d tokens are unknown to the tokenizer", unknown, len(ids))
     excess = len(ids) + 1 - max_length
     if excess > 0:
         if strict or excess > counts[0]:
@@ -59,8 +62,10 @@ def length_problem(blocks: Sequence[str], tokenizer: Tokenizer, max_length: int)
 
 def _too_long(counts: Sequence[int], max_length: int) -> str:
     names = ["base", *(f"phase {k}" for k in range(1, len(counts)))]
-    detail = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
-    return f"the text has {sum(counts) + 1} tokens, at most {max_length} fit ({detail}, end 1)"
+    detail = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
+    if len(detail) > _LISTED:
+        detail[_LISTED:] = [f"{len(detail) - _LISTED} more {sum(counts[_LISTED:])}"]
+    return f"the text has {sum(counts) + 1} tokens, at most {max_length} fit ({', '.join(detail)}, end 1)"
 
 
 def _joint_ids(blocks: Sequence[str], tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

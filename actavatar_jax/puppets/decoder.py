@@ -10,6 +10,7 @@ import functools
 import logging
 import math
 import time
+import typing
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from jaxtyping import Array, Bool, Float, Float32, UInt8
 from tqdm import tqdm
 
 from actavatar_jax import functional
+from actavatar_jax.checks import NOT_NEGATIVE, POSITIVE, SHARE, check_fields, whole
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
 from actavatar_jax.models import FrameDecoder, FrameDecoderConfig
@@ -61,6 +63,7 @@ class Batch(NamedTuple):
     hands: Bool[np.ndarray, "N 4 h w"]
 
 
+@typing.no_type_check  # it does so itself, in sentences
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The loss is the mean difference of colours, with weights: 1 everywhere, and more where it matters to the eye."""
@@ -77,6 +80,13 @@ class Settings:
     seed: int = 0
     checkpoint_every: int = 200  # steps
     log_every: int = 50
+
+    def __post_init__(self):
+        counts = dict.fromkeys(("steps", "batch", "pool", "checkpoint_every", "log_every"), whole(1, 2**31 - 1))
+        weights = dict.fromkeys(("moved", "mouth", "hands"), NOT_NEGATIVE)
+        shares = dict.fromkeys(("flat", "clean_share"), SHARE)
+        rest = {"learning_rate": POSITIVE, "seed": whole(0, 2**32 - 1)}
+        check_fields(self, "setting decoder.training.", **counts, **weights, **shares, **rest)
 
 
 Examples = Callable[[int], Iterator[Example]]  # the clips from a number on: of each number always the same
@@ -275,6 +285,6 @@ class Recorder:
 def _leave(step: int, saved: bool) -> None:
     if not saved:
         log.error("Asked to end at step %d, but its state could not be saved.", step)
-        raise SystemExit(1)
+        raise SystemExit(UNFINISHED)
     log.warning("Asked to end: the state of step %d is saved, and training goes on there when started again.", step)
     raise SystemExit(UNFINISHED)

@@ -118,7 +118,7 @@ def choose_clip(world: World, seed: int, say: str | None, prompt: Any, voice: st
 
 def read_prompt(world: World, prompt: Any, seed: int) -> StructuredPrompt:
     """A prompt from outside, with a base; what of it does not fit the clip beyond this is for `make_clip` to refuse."""
-    prompt = StructuredPrompt.coerce(prompt)
+    prompt = StructuredPrompt.coerce(prompt, world.frames / FPS)
     if len(prompt.phases) > world.max_phases:
         raise InputError(f"The prompt has {len(prompt.phases)} phases; puppets take 1 to {world.max_phases}.")
     if prompt.phases and not prompt.base:

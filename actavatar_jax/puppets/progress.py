@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.report import Report
 from actavatar_jax.puppets.pictures.page import COLOURS, GREY, Page, Plot, draw_legend, ticks
+from actavatar_jax.storage import read_json_lines
 
 Row = Mapping[str, Any]
 
@@ -70,12 +71,10 @@ _last: dict[Path, _Moment] = {}  # of every file's last row that this process wr
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """The rows of a `Progress` file, none where there is no file; InputError where a line is no row."""
     rows, path = [], Path(path)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for number, line in enumerate(lines, start=1):
+    for number, row in read_json_lines(path, finite=False) if path.exists() else ():
         try:
-            row = json.loads(line)
             rows.append({**row, "stage": str(row["stage"]), "cpu_hours": float(row["cpu_hours"])})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError) as error:  # also of an InputError in the place of a row
             wanted = "accepted are JSON objects with at least stage and cpu_hours"
             raise InputError(f"Line {number} of {path} is no row of a training's progress; {wanted}.") from error
     return rows

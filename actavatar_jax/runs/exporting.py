@@ -1,8 +1,7 @@
 """Whole model folders from what trainings leave: a trained transformer, or an adapter or LoRA for a base."""
 
 import dataclasses
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -10,8 +9,8 @@ import jax
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
 from actavatar_jax.models.avatar import DiTConfig
-from actavatar_jax.storage import replaced_folder
-from actavatar_jax.weights import COMPONENTS
+from actavatar_jax.storage import locked_target, named, refusal, replaced_folder
+from actavatar_jax.weights import COMPONENTS, check_copy, check_new, copy_folder
 from actavatar_jax.weights import folder as model_folder
 
 # What else a model folder has and is made of; whatever lies beside it (a repository's files, caches) stays there.
@@ -30,26 +29,58 @@ def export_model(
       loras: as for sampling, `FILE` or `FILE:strength`.
       dtype: of the transformer's weights; None: as they are stored.
 
-    Raises InputError for files that do not fit the base, and for an `out` that is there.
+    Raises InputError for files that do not fit the base or cannot be copied, and for an `out` that is there or cannot
+    be written; all of it before weights are read.
     """
-    if out.exists():
-        raise InputError(f"{out} is there already; name a folder that is not.")
-    part = model_folder.load(base, "transformer", dtype, loras=loras, adapter=adapter)
-    write_model(out, str(base), part.config, part.params)
+    check_new(out)
+    check_base(base)
+    with locked_target(out):
+        check_new(out)  # another export may have ended since
+        with replaced_folder(out) as partial:
+            part = model_folder.load(base, "transformer", dtype, loras=loras, adapter=adapter)
+            model_folder.save(partial, "transformer", part.config, part.params)
+            problems = list(_add_parts(partial, base))
+            if problems:
+                raise refusal(f"{named(out)} is not written:", problems)
+
+
+def check_base(base: Path) -> None:
+    """InputError where something of the model folder `base` cannot be copied, or its index is not understood.
+
+    What is told here cannot end a long training in its last moment.
+    """
+    for name in COPIED:
+        check_copy(base / name)
+    model_folder.load_defaults(base)
 
 
 def write_model(folder: Path, base: str, model_config: DiTConfig, params: Params) -> None:
     """The model folder: a transformer, and beside it the other parts of the folder `base`, if there is one.
 
-    Over several processes each of them calls this, and the first one writes.
+    Over several processes each of them calls this, and the first one writes. Of a base that can no longer be copied the
+    rest is there all the same, and the InputError says what is missing.
     """
     if jax.process_index() > 0:
         model_folder.save(folder, "transformer", model_config, params)  # only helps to collect the parameters
         return
     with replaced_folder(folder) as partial:
         model_folder.save(partial, "transformer", model_config, params)  # first, because the others wait for it
+        problems = list(_add_parts(partial, Path(base) if base else None))
+    if problems:
+        raise refusal(f"{named(folder)} is written, but not all of it:", problems)
+
+
+def _add_parts(folder: Path, base: Path | None) -> Iterator[str]:
+    """Puts what is not the transformer beside it; yields what cannot be copied."""
+    defaults = model_folder.Defaults()
+    if base is not None:
         for name in COPIED:
-            if base and (Path(base) / name).is_dir():
-                shutil.copytree(Path(base) / name, partial / name, dirs_exist_ok=True)
-        defaults = model_folder.load_defaults(base) if base else model_folder.Defaults()
-        model_folder.save_index(partial, dataclasses.replace(defaults, velocity_path=()))  # measured on other weights
+            try:
+                copy_folder(base / name, folder / name)
+            except InputError as error:
+                yield str(error)
+        try:
+            defaults = model_folder.load_defaults(base)
+        except InputError as error:
+            yield str(error)
+    model_folder.save_index(folder, dataclasses.replace(defaults, velocity_path=()))  # measured on other weights

@@ -1,42 +1,28 @@
 """Sampling jobs: one video each, finished ones skipped, failures reported without stopping the others."""
 
 import dataclasses
-import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from actavatar_jax.diffusion import Step, sampling
+from actavatar_jax.diffusion import Step
 from actavatar_jax.errors import InputError, interrupted
 from actavatar_jax.media import Video
 from actavatar_jax.parallel import agreed
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.runs.failures import Failures
+from actavatar_jax.runs.job_lists import OPTIONS, Job, is_finished, read_jobs
 from actavatar_jax.runs.room import Room
 from actavatar_jax.training.runtime.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-REQUIRED = ("image", "audio", "prompt", "out")
-OPTIONS = (*sampling.OPTIONS, "anyway")  # of ActAvatarPipeline.__call__ that a job may set
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What one video is made of; `options` are keyword arguments of the pipeline."""
-
-    image: str
-    audio: str
-    prompt: str | dict
-    out: str
-    options: dict[str, Any]
-
+__all__ = ["OPTIONS", "Job", "Watch", "read_jobs", "run_jobs", "with_seeds"]
 
 Watch = Callable[[ActAvatarPipeline, Job], Callable[[Step], None]]  # gives the callback of a job's steps
 
@@ -63,7 +49,7 @@ def run_jobs(
     program raises what it failed with, since the others wait for it there; and all of them exit with code 75 when no
     step is done for `stall_minutes` (0: they never do).
     """
-    finished = multihost_utils.broadcast_one_to_all(np.asarray([Path(job.out).exists() for job in jobs]))
+    finished = multihost_utils.broadcast_one_to_all(np.asarray([is_finished(job) for job in jobs]))
     todo = [job for job, exists in zip(jobs, finished, strict=True) if not (skip_finished and exists)]
     if len(todo) < len(jobs):
         log.info("%d of %d videos exist already", len(jobs) - len(todo), len(jobs))
@@ -130,34 +116,19 @@ def _save(video: Video, path: str) -> None:
         raise InputError(f"The video cannot be written: {error}") from error
 
 
-def read_jobs(path: Path, shared: dict[str, Any]) -> list[Job]:
-    """Jobs of a JSON lines file; a line's own options win over the shared ones. Raises InputError on all bad lines."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The jobs file {path} cannot be read: {error}") from error
-    jobs, problems = [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            problems.append(f"line {number} is not JSON ({error.msg})")
-            continue
-        if not isinstance(row, dict):
-            problems.append(f"line {number} is not a JSON object")
-            continue
-        missing = [key for key in REQUIRED if not row.get(key)]
-        unknown = sorted(set(row) - set(REQUIRED) - set(OPTIONS))
-        problems += [f"line {number} lacks {', '.join(missing)}"] * bool(missing)
-        problems += [f"line {number} has unknown {', '.join(unknown)}"] * bool(unknown)
-        if not isinstance(row.get("anyway", False), bool):
-            problems.append(f"line {number} has an anyway that is neither true nor false")
-        options = shared | {key: value for key, value in row.items() if key in OPTIONS}
-        jobs.append(Job(*(row.get(key) for key in REQUIRED), options))
-    if problems:
-        raise InputError(f"The jobs file {path} has problems: {'; '.join(problems)}.")
-    if not jobs:
-        raise InputError(f"The jobs file {path} is empty; give one JSON object a line with {', '.join(REQUIRED)}.")
-    return jobs
+def with_seeds(job: Job, seeds: Sequence[int] = (), count: int = 1) -> list[Job]:
+    """A job for each of several `seeds`, or `count` jobs with seeds from the job's own on (0 if it has none).
+
+    They write beside each other, as `<out>-seed<number>.mp4`. InputError where both are asked for.
+    """
+    if len(seeds) > 1 and count > 1:
+        raise InputError(f"{len(seeds)} seeds and {count} videos are asked for; give several seeds or a number, not both.")
+    if max(len(seeds), count) == 1:
+        return [job]
+    first, out = job.options.get("seed", 0), Path(job.out)
+    return [
+        dataclasses.replace(
+            job, out=str(out.with_stem(f"{out.stem}-seed{seed}")), options=job.options | {"seed": seed}
+        )
+        for seed in (seeds if len(seeds) > 1 else range(first, first + count))
+    ]

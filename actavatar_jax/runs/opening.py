@@ -16,6 +16,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
 from actavatar_jax.models import ADAPTER, PRESETS
 from actavatar_jax.models.avatar import FLOAT32
+from actavatar_jax.runs.exporting import check_base
 from actavatar_jax.runs.settings import transformer_network
 from actavatar_jax.weights import draw_leaves, find, is_wan_layout, never_trained, read_adapter, remark_on_backbone
 from actavatar_jax.weights import folder as model_folder
@@ -34,6 +35,8 @@ def open_network(config: ConfigDict) -> Network:
         )
     if m.preset and m.preset not in PRESETS:
         raise InputError(f'There is no preset "{m.preset}"; there are: {", ".join(PRESETS)}.')
+    if m.folder and not config.lora.rank:
+        check_base(Path(m.folder))  # from which the model folder will be made
     base = find(Path(m.folder), "transformer").config if m.folder else PRESETS[m.preset].transformer
     return transformer_network(config, base)
 

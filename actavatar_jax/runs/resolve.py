@@ -11,10 +11,11 @@ from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.errors import InputError
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.runs.settings import training
+from actavatar_jax.storage.sentences import cut
 from actavatar_jax.training.lora import RATES, LoraSettings
-from actavatar_jax.training.settings import OptimizerSettings, TrainingSettings
+from actavatar_jax.training.settings import MOST_STEPS, OptimizerSettings, TrainingSettings
 
-DURATIONS = ("steps", "log_every", "checkpoint_every", "sample.every", "optim.warmup", "optim.decay")
+DURATIONS = ("steps", "log_every", "checkpoint_every", "heldout.every", "sample.every", "optim.warmup", "optim.decay")
 OPEN = ("data.world",)  # sections whose names are those of the source of the data
 
 Settings = TypeVar("Settings")
@@ -40,7 +41,7 @@ def in_steps(config: ConfigDict, examples: int | None) -> ConfigDict:
     return config
 
 
-def to_steps(duration: str | int, batch_size: int, examples: int | None) -> int:
+def to_steps(duration: object, batch_size: int, examples: int | None) -> int:
     """Steps in a duration such as `500`, `"500 steps"`, `"20_000 examples"` or `"1.5 epochs"`.
 
     `examples` is the length of an epoch, None where the data have no end. Raises InputError for anything else.
@@ -52,13 +53,17 @@ def to_steps(duration: str | int, batch_size: int, examples: int | None) -> int:
         value = math.nan
     unit = unit.strip().removesuffix("s")
     if not 0 <= value < math.inf or unit not in ("", "step", "example", "epoch"):
-        raise InputError(f'"{duration}" is not a duration; write a number of steps, examples or epochs: "500 steps".')
+        raise InputError(
+            f'"{cut(str(duration), 60)}" is not a duration; write a number of steps, examples or epochs: "500 steps".'
+        )
     if unit == "example":
         value /= batch_size
     elif unit == "epoch":
         if examples is None:
             raise InputError(f'"{duration}" cannot be counted: these data have no epochs; write steps or examples.')
         value *= examples / batch_size
+    if value > MOST_STEPS:
+        raise InputError(f'"{cut(str(duration), 60)}" is more than {MOST_STEPS} steps; nobody counts further.')
     return math.ceil(value)
 
 
@@ -71,6 +76,7 @@ def training_settings(config: ConfigDict) -> TrainingSettings:
         steps=config.steps,
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,
+        heldout_every=config.heldout.every,
         sample_every=config.sample.every,
         bad_steps=config.bad_steps,
         explode=config.explode,
@@ -97,10 +103,14 @@ def build(kind: type[Settings], section: str, values: Mapping[str, Any] | Config
 
 
 def may_change(config: ConfigDict) -> set[str]:
-    """Settings that a resumed run may alter: how it is computed and watched, not what is learnt. A cosine ends where it
-    was to end."""
-    free = {"log_every", "checkpoint_every", "sample", "bad_steps", "explode", "stall_minutes"}
-    free |= {"mesh", "micro_batches", "model.remat", "model.attention", "optim.decay"}
+    """Settings that a resumed run may alter: how it is computed, watched and guarded, not what is learnt.
+
+    The learning rate is one of them, because a run that diverged goes on with a lower one, and so are the guards. A
+    cosine ends where it was to end.
+    """
+    free = {"log_every", "checkpoint_every", "heldout", "sample", "stall_minutes"}
+    free |= {"mesh", "micro_batches", "model.remat", "model.attention"}
+    free |= {"optim.learning_rate", "optim.decay", "bad_steps", "explode"}
     return free if config.optim.schedule == "cosine" else free | {"steps"}
 
 

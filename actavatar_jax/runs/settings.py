@@ -80,7 +80,7 @@ def training(preset: str = "") -> ConfigDict:
     c.model.remat = "full"  # none | full | attention (keeps attention outputs: faster, more memory) | offload (keeps
     # them in the host's memory)
     c.model.stream = placeholder(str)  # of the residual stream: float32 | bfloat16; unset: as `precision`
-    c.model.attention = "auto"  # auto (the platform's best) | xla | chunked | cudnn | splash
+    c.model.attention = "auto"  # auto (the platform's best) | xla | chunked | blocked | cudnn | splash
     c.model.phase_bias = placeholder(str)  # none | soft | hard window bias; unset: as the folder or preset has it
     c.model.frame_time = placeholder(bool)  # absolute frame time; unset: as the folder or preset has it
     c.model.gamma = placeholder(float)  # of the audio adapter's depth scale; unset: as the folder or preset has it
@@ -131,6 +131,11 @@ def training(preset: str = "") -> ConfigDict:
     c.time_law.steps = 1000
     c.time_law.noisy_share = 0.0  # share of samples drawn from [noisy_from, 1] instead; helps backbones trained from
     c.time_law.noisy_from = 0.9  # scratch to learn when events happen
+
+    c.heldout = ConfigDict()  # the loss on clips that are not trained on, always with the same noise
+    c.heldout.dirs = ()  # folders of encoded shards, none of them in `data.dirs`; empty: it is not measured
+    c.heldout.every = "500 steps"  # and at the end; 0: never
+    c.heldout.clips = 64  # so many of them at most, evenly spread
 
     c.sample = sampling()
     c.sample.every = "0"  # how often sample videos are made; 0: never

@@ -8,18 +8,20 @@ from typing import Any
 
 import jax
 import ml_collections
+from jax.sharding import Mesh
 
 from actavatar_jax import functional
 from actavatar_jax.encoders import Encoders, stored_fingerprint
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network, Params
 from actavatar_jax.models.avatar import DiTConfig
-from actavatar_jax.parallel import agreed, local_rows, make_mesh
+from actavatar_jax.parallel import agreed, check_fit, local_rows, make_mesh
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.runs.exporting import write_model
 from actavatar_jax.runs.jobs import read_jobs, run_jobs
 from actavatar_jax.runs.opening import Places, open_network, open_params
 from actavatar_jax.runs.resolve import check_names, in_steps, may_change, training_settings
+from actavatar_jax.runs.sections import check_values
 from actavatar_jax.runs.settings import chosen
 from actavatar_jax.training.groups import backbone_is_frozen, multipliers, trains_adapter_alone
 from actavatar_jax.training.loop import train
@@ -28,6 +30,7 @@ from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import TRAINED, Component, find, lora, never_trained, write_adapter
 from actavatar_jax.weights import folder as model_folder
 from data_pipelines.loading import Batch, SyntheticSource, make_loader, make_synthetic_loader
+from data_pipelines.loading.fixed import FixedBatches
 from data_pipelines.shards import Bucket, find_datasets, open_dataset
 
 # (config, options of a loader) -> (dataset of batches, examples in an epoch)
@@ -53,12 +56,14 @@ def run_training(
     """
     with agreed():
         check_names(config)
+        check_values(config)
         mesh = make_mesh(config.mesh)
         rows = local_rows(mesh, config.data.batch_size) if jax.process_count() > 1 else None
         network = open_network(config)
         batches, examples = open_data(config, network.config, rows, sources)
         config = in_steps(config, examples)
         settings = training_settings(config)
+        heldout = open_heldout(config, network.config, mesh)
         sample = watch or make_sampler(config, network, workdir)
 
     def open_weights(wanted: Collection[str], places: Places) -> dict[str, Any]:
@@ -86,6 +91,7 @@ def run_training(
         workdir,
         described=config.to_dict(),
         may_change=may_change(config),
+        heldout=heldout,
         sample=sample,
         finish=finish,
     )
@@ -165,6 +171,23 @@ def open_data(
     return batches, sum(len(open_dataset(folder).source) for folder in folders)
 
 
+def open_heldout(config: ml_collections.ConfigDict, model_config: DiTConfig, mesh: Mesh) -> FixedBatches | None:
+    """The clips of `config.heldout`, as many at once as in a micro-batch of the training; None where it names none."""
+    h, size = config.heldout, max(config.data.batch_size // config.micro_batches, 1)
+    if not h.dirs:
+        return None
+    trained = find_datasets([Path(folder) for folder in config.data.dirs])
+    if shared := [folder for folder in find_datasets([Path(folder) for folder in h.dirs]) if folder in trained]:
+        raise InputError(f"{shared[0]} is in data.dirs and in heldout.dirs; hold out clips that are not trained on.")
+    rows = local_rows(mesh, size) if jax.process_count() > 1 else None
+    sizes = {"text_len": model_config.text_len, "max_phases": model_config.max_phases}
+    batches = FixedBatches(h.dirs, clips=h.clips, batch_size=size, rows=rows, **sizes)
+    _check_fit(next(iter(batches)), model_config)
+    for grid in batches.grids:
+        check_fit(mesh, model_config.heads, batch=size, grid=grid)
+    return batches
+
+
 def _weights(d: ml_collections.ConfigDict) -> dict[str, float | int] | None:
     if d.weights is None:
         return None
@@ -178,8 +201,9 @@ def _weights(d: ml_collections.ConfigDict) -> dict[str, float | int] | None:
 def check_encoders(config: ml_collections.ConfigDict) -> None:
     """InputError where shards were made by other encoders than the model folder's. All its files are read, once."""
     d, folder = config.data, config.model.folder
-    if d.source == "shards" and folder and jax.process_index() == 0:
-        make_loader(d.dirs, batch_size=1, seed=0, fingerprint=stored_fingerprint(folder))
+    dirs = [*(d.dirs if d.source == "shards" else ()), *config.heldout.dirs]
+    if dirs and folder and jax.process_index() == 0:
+        make_loader(dirs, batch_size=1, seed=0, fingerprint=stored_fingerprint(folder))
 
 
 def _check_fit(batch: Batch, m: DiTConfig) -> None:

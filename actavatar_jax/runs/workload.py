@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from actavatar_jax.planning.training import Workload
 from actavatar_jax.runs.opening import open_network
 from actavatar_jax.runs.resolve import check_names, in_steps, training_settings
+from actavatar_jax.runs.sections import check_values
 
 FULL_SIZE = "wan22_ti2v_5b"
 
@@ -15,6 +16,7 @@ def workload_of(config: ConfigDict) -> Workload:
     A config without model folder and preset, as the paper's stages are, means the full-size model.
     """
     check_names(config)
+    check_values(config)
     config = in_steps(config, examples=1)  # lengths do not matter, so neither does that of an epoch
     if not config.model.folder:
         config.model.preset = config.model.preset or FULL_SIZE

@@ -1,13 +1,43 @@
-"""Writing files: whole, or not at all."""
+"""Files: read with limits and checked, written whole or not at all, in folders that one command changes at a time."""
 
-from actavatar_jax.storage.documents import read_json, write_json, write_text
+from actavatar_jax.storage.csv_documents import read_csv
+from actavatar_jax.storage.documents import (
+    find_json_objects,
+    parse_json,
+    parse_yaml,
+    plain,
+    read_json,
+    read_json_lines,
+    read_yaml,
+)
+from actavatar_jax.storage.locks import locked_folder, locked_target
+from actavatar_jax.storage.output import write_json, write_text
+from actavatar_jax.storage.sentences import cut, first_of, named, refusal, shown
+from actavatar_jax.storage.texts import read_bytes, read_text, split_lines
 from actavatar_jax.storage.writing import mend_folder, replaced_file, replaced_folder
 
 __all__ = [
+    "cut",
+    "find_json_objects",
+    "first_of",
+    "locked_folder",
+    "locked_target",
     "mend_folder",
+    "named",
+    "parse_json",
+    "parse_yaml",
+    "plain",
+    "read_bytes",
+    "read_csv",
     "read_json",
+    "read_json_lines",
+    "read_text",
+    "read_yaml",
+    "refusal",
     "replaced_file",
     "replaced_folder",
+    "shown",
+    "split_lines",
     "write_json",
     "write_text",
 ]

@@ -16,6 +16,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from actavatar_jax.storage.exchange import exchange
+
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _PARTIAL = re.compile(rf"\..+\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.partial")
 
@@ -40,8 +42,9 @@ def replaced_file(path: str | Path) -> Iterator[Path]:
 def replaced_folder(path: str | Path) -> Iterator[Path]:
     """An empty folder beside `path` to fill; it takes the place of `path` when the block ends without an error.
 
-    Folders above and links are as in `replaced_file`. A full folder cannot be replaced in one step: a kill between the
-    two leaves the old one as `.<name>.old`, and the next `replaced_folder` or `mend_folder` puts it back.
+    Folders above and links are as in `replaced_file`. Where a full folder cannot be replaced in one step (`exchange`),
+    a kill between two steps leaves the old one as `.<name>.old`; the next `replaced_folder` or `mend_folder` puts it
+    back.
     """
     final = Path(os.path.realpath(path))
     with _temporary(final) as partial:
@@ -51,6 +54,8 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
         for file in partial.rglob("*"):
             if file.is_file():
                 _flush(file)
+        if final.exists() and exchange(partial, final):
+            return
         try:
             if final.exists():
                 final.rename(_aside(final))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from actavatar_jax import functional
 from actavatar_jax.checks import COUNT, POSITIVE, check_fields
 from actavatar_jax.errors import InputError
-from actavatar_jax.functional import Network, Params
+from actavatar_jax.functional import Network, Params, random_key
 from actavatar_jax.functional.kernels import LOW_RANK
 from actavatar_jax.models import MATRICES
 from actavatar_jax.models.avatar import FLOAT32
@@ -64,7 +64,7 @@ def add_low_rank(params: Params, settings: LoraSettings | None, seed: int) -> Pa
     wrong = [name for name in chosen if not re.fullmatch(r"blocks/.*/kernel", name)] or ["no parameter"] * (not chosen)
     if wrong:
         raise InputError(f"The setting lora.rules chooses {wrong[0]}; accepted are kernels of the blocks.")
-    for name, drawn in zip(chosen, jax.random.split(jax.random.key(seed), len(chosen)), strict=True):
+    for name, drawn in zip(chosen, jax.random.split(random_key(seed), len(chosen)), strict=True):
         layers, inputs, outputs = flat[name].shape
         a = jax.random.uniform(drawn, (layers, inputs, settings.rank), minval=-1, maxval=1) / inputs**0.5
         b, scale = jnp.zeros((layers, settings.rank, outputs)), jnp.full((layers,), settings.alpha / settings.rank)

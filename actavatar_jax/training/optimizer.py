@@ -107,6 +107,11 @@ def skipped_steps(state: SkipState) -> Int[Array, "2"]:
     return jnp.stack([state.in_a_row, state.skipped])
 
 
+def forget_streak(state: SkipState) -> SkipState:
+    """The state of a run that is started again: bad steps in a row are counted anew."""
+    return state._replace(in_a_row=0 * state.in_a_row)
+
+
 def _select(good: Bool[Array, ""], ours: Any, otherwise: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(good, a, b), ours, otherwise)
 

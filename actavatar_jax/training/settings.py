@@ -7,10 +7,14 @@ Errors name settings as a config does; `runs.resolve` makes these of one. What t
 import dataclasses
 import typing
 
-from actavatar_jax.checks import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, WHOLE, check_fields, one_of
+from actavatar_jax.checks import DECAY, NOT_NEGATIVE, POSITIVE, check_fields, one_of, whole
 from actavatar_jax.diffusion import TimeLaw
+from actavatar_jax.functional import SEEDS
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.training.lora import LoraSettings
+
+MOST_STEPS = 2**31 - 1  # that are counted on the devices
+SEED, SOME, STEPS = whole(SEEDS.start, SEEDS.stop - 1), whole(1, MOST_STEPS), whole(0, MOST_STEPS)
 
 
 @typing.no_type_check  # it does so itself, in sentences
@@ -36,8 +40,8 @@ class OptimizerSettings:
             "setting optim.",
             learning_rate=POSITIVE,
             schedule=one_of("constant", "cosine"),
-            warmup=WHOLE,
-            decay=WHOLE,
+            warmup=STEPS,
+            decay=STEPS,
             b1=DECAY,
             b2=DECAY,
             eps=POSITIVE,
@@ -66,19 +70,21 @@ class TrainingSettings:
     rules: ParameterGroups  # of the learning rate's multiples, None where a parameter is frozen
     optim: OptimizerSettings
     time_law: TimeLaw
+    heldout_every: int = 0  # steps; 0: never
     lora: LoraSettings | None = None  # leaves that are added to the model, of which `rules` tell as of its own
 
     def __post_init__(self):
         check_fields(
             self,
             "setting ",
-            seed=WHOLE,
-            micro_batches=COUNT,
-            steps=WHOLE,
-            log_every=COUNT,
-            checkpoint_every=WHOLE,
-            sample_every=WHOLE,
-            bad_steps=COUNT,
+            seed=SEED,
+            micro_batches=SOME,
+            steps=STEPS,
+            log_every=SOME,
+            checkpoint_every=STEPS,
+            sample_every=STEPS,
+            heldout_every=STEPS,
+            bad_steps=SOME,
             explode=NOT_NEGATIVE,
             stall_minutes=NOT_NEGATIVE,
         )
@@ -94,7 +100,7 @@ class VAEPhase:
     clips: int  # in a step
 
     def __post_init__(self):
-        check_fields(self, "value of phases, its ", share=POSITIVE, frames=COUNT, clips=COUNT)
+        check_fields(self, "value of phases, its ", share=POSITIVE, frames=SOME, clips=SOME)
 
 
 @typing.no_type_check
@@ -114,10 +120,10 @@ class VAESettings:
         check_fields(
             self,
             "setting ",
-            seed=WHOLE,
-            steps=COUNT,
-            log_every=COUNT,
+            seed=SEED,
+            steps=SOME,
+            log_every=SOME,
             learning_rate=POSITIVE,
             kl_weight=NOT_NEGATIVE,
-            statistics_batches=COUNT,
+            statistics_batches=SOME,
         )

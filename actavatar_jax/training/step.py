@@ -40,8 +40,11 @@ def make_train_step(
 
     Gradients are taken with respect to `state.params` only. Weights, moments and loss are float32; what is computed
     in bfloat16 is the choice of `network.execution`. Gradients of what is computed in bfloat16 are added up in it over
-    devices, as matrix products leave them, and become float32 then. On a step that the optimizer skips, parameters,
-    moments and average stay as they are.
+    devices, as matrix products leave them, and become float32 then.
+
+    One gradient that is not finite makes the sum over the batch so, in whichever micro-batch it is. The optimizer skips
+    such a step: parameters, moments and average stay as they are, the good samples beside the bad one included. The
+    step is counted all the same and its batch is used up, so that no run meets a bad batch twice.
 
     Args:
       micro_batches: parts of a batch that are computed one after the other; they change memory, not results.
@@ -123,14 +126,23 @@ def sample_losses(
     latents = batch["latents"].astype(jnp.float32)
     keys = jax.vmap(jax.random.split)(flow.sample_keys(key, batch["index"]))
     times = time_law.sample(keys[:, 0])
-    noise = flow.gaussian(keys[:, 1], latents.shape[1:])
-    noisy = flow.keep_first_frame(flow.interpolate(latents, noise, times), latents[:, :1])
+    return noisy_losses(model, latents, conditions_of(model, batch), times, keys[:, 1]), times
 
-    conditions = model.condition(
-        batch["text"], batch["phase_ids"], batch["phase_windows"], batch["audio"], latents.shape[1:4]
-    )
+
+def conditions_of(model: Any, batch: Batch) -> Any:
+    """What a batch's samples are conditioned on, as the model takes it."""
+    grid = batch["latents"].shape[1:4]
+    return model.condition(batch["text"], batch["phase_ids"], batch["phase_windows"], batch["audio"], grid)
+
+
+def noisy_losses(
+    model: Any, latents: Float[Array, "B T H W C"], conditions: Any, times: Float[Array, "B"], keys: Key[Array, "B"]
+) -> Float[Array, "B"]:
+    """Each sample's loss at its flow time, with the noise of its key."""
+    noise = flow.gaussian(keys, latents.shape[1:])
+    noisy = flow.keep_first_frame(flow.interpolate(latents, noise, times), latents[:, :1])
     predicted = model(noisy, flow.frame_times(times, latents.shape[1]), conditions)
-    return flow.flow_loss(predicted, flow.velocity(latents, noise)), times
+    return flow.flow_loss(predicted, flow.velocity(latents, noise))
 
 
 def noise_level_sums(losses: Float[Array, "B"], times: Float[Array, "B"]) -> Metrics:

@@ -19,7 +19,7 @@ from optax.contrib import MuonDimensionNumbers, muon
 from tqdm import tqdm
 
 from actavatar_jax import functional
-from actavatar_jax.functional import Network, Params
+from actavatar_jax.functional import Network, Params, random_key
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.training.runtime.metrics import JsonLines
 from actavatar_jax.training.schedules import warmup_stable_decay
@@ -46,7 +46,7 @@ def train_vae(settings: VAESettings, network: Network, clips: Clips, workdir: Pa
       InputError: clips of a wrong size.
       FloatingPointError: the loss is not finite.
     """
-    key, total = jax.random.key(settings.seed, impl="threefry2x32"), settings.steps
+    key, total = random_key(settings.seed), settings.steps
     params = initialise(network.config, settings.seed)
     optimizer = make_optimizer(settings.learning_rate, total)
     opt_state = optimizer.init(params)

@@ -3,6 +3,7 @@
 from actavatar_jax.weights.adapter import TRAINED, never_trained, read_adapter, remark_on_backbone, write_adapter
 from actavatar_jax.weights.components import COMPONENTS, Stored, find, is_wan_layout, kind_of
 from actavatar_jax.weights.convert import from_torch, to_torch
+from actavatar_jax.weights.copying import check_copy, check_new, copy_folder
 from actavatar_jax.weights.folder import (
     Component,
     Defaults,
@@ -12,6 +13,7 @@ from actavatar_jax.weights.folder import (
     save,
 )
 from actavatar_jax.weights.initial import draw_leaves
+from actavatar_jax.weights.loading import check_loading
 from actavatar_jax.weights.names import their_shape
 from actavatar_jax.weights.parts import check_parts
 from actavatar_jax.weights.reader import Safetensors
@@ -39,8 +41,12 @@ __all__ = [
     "Safetensors",
     "Stored",
     "change_defaults",
+    "check_copy",
+    "check_loading",
+    "check_new",
     "check_parts",
     "choose_residences",
+    "copy_folder",
     "device_memory",
     "draw_leaves",
     "find",

@@ -15,13 +15,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from safetensors import safe_open
 
 from actavatar_jax import functional
-from actavatar_jax.checks import typed
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import ADAPTER
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
+from actavatar_jax.storage import named, parse_json, plain, shown
 from actavatar_jax.weights import arrays, names
 from actavatar_jax.weights.components import Stored
 from actavatar_jax.weights.reader import Safetensors
@@ -50,12 +49,13 @@ def write_adapter(path: Path, params: functional.Params, config: DiTConfig, **ab
 
 def read_about(path: Path) -> dict[str, Any]:
     """What the header says; InputError for a file that is no adapter."""
-    Safetensors(path)  # says what is wrong with a file that is none
-    with safe_open(path, "numpy") as file:
-        text = (file.metadata() or {}).get("actavatar")
-    if text is None:
-        raise InputError(f"{path} is no audio adapter: its header lacks what stage 1 writes there.")
-    return typed(f"header of {path}", json.loads(text), dict)
+    return _about(path, Safetensors(path))
+
+
+def _about(path: Path, file: Safetensors) -> dict[str, Any]:
+    if "actavatar" not in file.notes:
+        raise InputError(f"{named(path)} is no audio adapter: its header lacks what stage 1 writes there.")
+    return parse_json(file.notes["actavatar"], f"The header of {path}")
 
 
 def read_adapter(
@@ -71,23 +71,24 @@ def read_adapter(
 
     Raises InputError for a file that is none or that does not fit the transformer.
     """
-    about = read_about(path)
-    sizes = _sizes(config)
+    file = Safetensors(path)
+    about, sizes = _about(path, file), _sizes(config)
     if wrong := [name for name, size in sizes.items() if about.get(name) != size]:
         name = wrong[0]
         raise InputError(
-            f"The adapter {path} does not fit the model: its {name} is {about.get(name)} there and {sizes[name]} here."
+            f"The adapter {named(path)} does not fit the model: its {name} is {shown(about.get(name))} there and "
+            f"{shown(sizes[name])} here."
         )
     abstract, _ = functional.split(functional.flatten(functional.abstract(ActAvatarDiT, config)), ADAPTER)
     params = names.import_params(
         _table(config),
         functional.unflatten(abstract),
-        Safetensors(path),
+        file,
         dtype=dtype,
         float32=float32,
         shardings=shardings,
         only=only,
-        model=f"an adapter ({path})",
+        model=f"the adapter {named(path)}",
     )
     return functional.flatten(params)
 
@@ -119,15 +120,13 @@ def remark_on_backbone(path: Path, stored: Stored, folder: str | Path) -> None:
     """A warning where the adapter was trained on another backbone than the one that is stored in `folder`."""
     abstract = functional.abstract(stored.kind.module, stored.config)
     marked = names.import_params(stored.table, abstract, stored.tensors, only=MARKED, may_miss=stored.kind.may_miss)
-    if read_about(path)["backbone"] != mark_backbone(marked):
+    if read_about(path).get("backbone") != mark_backbone(marked):
         log.warning("The adapter %s was trained on another backbone than that of %s.", path, folder)
 
 
 def _sizes(config: DiTConfig) -> dict[str, Any]:
     """What has to agree, as JSON has it."""
-    return json.loads(
-        json.dumps({"layers": config.layers, "width": config.width, "audio": dataclasses.asdict(config.audio)})
-    )
+    return plain({"layers": config.layers, "width": config.width, "audio": dataclasses.asdict(config.audio)})
 
 
 def _table(config: DiTConfig) -> names.Table:

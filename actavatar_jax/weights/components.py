@@ -4,11 +4,13 @@
 The original Wan release keeps its three in files at the root and has no audio encoder; there ours stays a folder.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from actavatar_jax.checks import typed
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import (
     MATRICES,
@@ -21,8 +23,9 @@ from actavatar_jax.models import (
 )
 from actavatar_jax.models.avatar import FLOAT32, ActAvatarDiT, DiTConfig
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
-from actavatar_jax.storage import read_json
-from actavatar_jax.weights.names import NOTHING, Table
+from actavatar_jax.storage import named, read_json
+from actavatar_jax.weights.files import is_file, is_folder
+from actavatar_jax.weights.names import NOTHING, Table, foreign_prefix
 from actavatar_jax.weights.pth import Pth
 from actavatar_jax.weights.reader import Safetensors, Slots
 from actavatar_jax.weights.tables import dit, patch_codec, umt5, vae, wav2vec2
@@ -139,7 +142,7 @@ class Stored:
     kind: Kind
     config: Any
     table: Table
-    files: Slots  # under the names of the files
+    files: Slots  # under the names of the files, without a foreign prefix
     tensors: Slots  # under the names of the table
     layout: str  # diffusers | wan
 
@@ -150,40 +153,52 @@ def find(folder: Path, component: str) -> Stored:
     Raises:
       InputError: there is no such folder, it holds no such component, or the component's files are not understood.
     """
-    if not folder.is_dir():
-        raise InputError(f"There is no model folder {folder}.")
+    if not is_folder(folder):
+        raise InputError(f"There is no model folder {named(folder)}.")
     place = folder / component
-    if component == "audio_encoder" and not place.is_dir() and (folder / "config.json").is_file():
+    if component == "audio_encoder" and not is_folder(place) and is_file(folder / "config.json"):
         place = folder  # the encoder's own folder, as its publisher has it
-    if (place / "config.json").is_file():
+    if is_file(place / "config.json"):
         values = read_json(place / "config.json")
         kind = kind_named(component, values.get("_class_name"))
-        config = kind.from_json(values)
-        files = open_tensors(place, kind.stem)
-        return _stored(kind, config, kind.table(config), files, "diffusers")
+        with told_of(place / "config.json"):
+            config = kind.from_json(values)
+            table = kind.table(config)
+        return _stored(kind, config, table, open_tensors(place, kind.stem), "diffusers")
     kind = COMPONENTS[component][0]
     if kind.wan_table is not None and is_wan_layout(folder):
-        config = _wan_config(folder, component, kind)
+        with told_of(folder / "config.json"):
+            config = _wan_config(folder, component, kind)
+            table = kind.wan_table(config)
         files = Pth(folder / kind.wan_file) if kind.wan_file else open_tensors(folder, kind.stem)
-        return _stored(kind, config, kind.wan_table(config), files, "wan")
+        return _stored(kind, config, table, files, "wan")
     raise InputError(
-        f"{folder} holds no {component}: expected {component}/config.json (diffusers layout)"
+        f"{named(folder)} holds no {component}: expected {component}/config.json (diffusers layout)"
         + (" or the files of the original Wan release." if kind.wan_table else ".")
     )
 
 
+@contextlib.contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """Names the file in what is said of its content."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{named(path)} cannot be used: {error}") from error
+
+
 def is_wan_layout(folder: Path) -> bool:
     """Whether a folder is an original Wan release: the transformer's config.json lies at its root."""
-    return (folder / "config.json").is_file() and "model_type" in read_json(folder / "config.json")
+    return is_file(folder / "config.json") and "model_type" in read_json(folder / "config.json")
 
 
 def open_tensors(folder: Path, stem: str) -> Slots:
     """The weights of a folder: shards with an index, one safetensors file, or an old `pytorch_model.bin`."""
     index, single = folder / f"{stem}.safetensors.index.json", folder / f"{stem}.safetensors"
     old = folder / "pytorch_model.bin"
-    if index.is_file():
+    if is_file(index):
         return Safetensors(index)
-    if single.is_file() or not old.is_file():
+    if is_file(single) or not is_file(old):
         return Safetensors(single)
     return Pth(old)
 
@@ -206,10 +221,22 @@ def _wan_config(folder: Path, component: str, kind: Kind) -> Any:
     values = read_json(folder / "config.json")
     if component == "transformer":
         return dit.from_wan_json(values)
-    extra = values.get(WAN_EXTRA, {}).get(component)
+    extra = typed(component, typed(WAN_EXTRA, values.get(WAN_EXTRA, {}), dict).get(component, {}), dict)
     return kind.from_json(extra) if extra else kind.config()  # the release has one size, hard-coded
 
 
 def _stored(kind: Kind, config: Any, table: Table, files: Slots, layout: str) -> Stored:
+    files = _without_prefix(kind, table, files)
     names = {new: old for old in files.names() if (new := kind.canonical(old)) is not None}
     return Stored(kind, config, table, files, files.renamed(names), layout)
+
+
+def _without_prefix(kind: Kind, table: Table, files: Slots) -> Slots:
+    """The same tensors without what a program put before the names of all of them, such as `model.diffusion_model.` or
+    `module.`: whatever stands there, the rest then has to fit as ever."""
+    known, found = {entry.theirs for entry in table}, files.names()
+    canonical = [name for old in found if (name := kind.canonical(old)) is not None]
+    prefix = foreign_prefix(known, [name for name in canonical if name not in known])
+    while prefix and not all(name.startswith(prefix) for name in found):
+        prefix = prefix[: prefix.rfind(".", 0, -1) + 1]  # `module.wav2vec2.`, then `module.`
+    return files.renamed({name.removeprefix(prefix): name for name in found}) if prefix else files

@@ -6,20 +6,19 @@ between `diffusers` and `wan` (the original release), or a checked copy.
 
 import dataclasses
 import logging
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import replaced_folder, write_json
-from actavatar_jax.weights import names
+from actavatar_jax.storage import locked_target, named, replaced_folder, shown, write_json
 from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Stored, find, is_wan_layout
-from actavatar_jax.weights.folder import load_defaults, save_index
+from actavatar_jax.weights.copying import check_copy, check_new, check_space, copy_folder
+from actavatar_jax.weights.files import is_folder
+from actavatar_jax.weights.folder import Defaults, load_defaults, save_index
 from actavatar_jax.weights.pth import write_pth
 from actavatar_jax.weights.reader import Slots
-from actavatar_jax.weights.reading import optional_leaves
+from actavatar_jax.weights.reading import check_tensors
 from actavatar_jax.weights.tables import dit
 from actavatar_jax.weights.writer import nbytes, write_sharded
 
@@ -52,41 +51,47 @@ def to_torch(
       InputError: as `from_torch`, or the folder holds a PatchCodec, which has no place in the original layout.
     """
     if layout not in LAYOUTS:
-        raise InputError(f"There is no layout {layout}; accepted are {' and '.join(LAYOUTS)}.")
+        raise InputError(f"There is no layout {shown(layout)}; accepted are {' and '.join(LAYOUTS)}.")
     _convert(Path(folder), Path(out), layout, report)
 
 
 def _convert(src: Path, dst: Path, layout: str, report: Progress) -> None:
-    if dst.exists():
-        raise InputError(f"{dst} is there already; name a new folder.")
+    check_new(dst)
     stored = {
         component: find(src, component)
         for component in COMPONENTS
         # Plain Wan folders have no audio encoder.
-        if component != "audio_encoder" or (src / component).is_dir()
+        if component != "audio_encoder" or is_folder(src / component)
     }
     for component, part in stored.items():
-        _check(part, f"the {component} of {src}")
+        check_tensors(part, f"the {component} of {named(src)}")
     if layout == "wan" and stored["vae"].kind.wan_table is None:
-        raise InputError(f"{src} holds a PatchCodec, which the layout wan has no place for; accepted is diffusers.")
-    with replaced_folder(dst) as partial:
-        for component, part in stored.items():
-            total = sum(nbytes(part.files, name) for name in part.files.names())
-            progress = _Progress(component, total, report)
-            if layout == "diffusers" or part.kind.wan_table is None:
-                _write_component(part, src / component, partial / component, progress)
-            elif part.kind.wan_file is None:
-                write_sharded(partial, part.kind.stem, _renamed(part, layout), progress=progress)
-            else:
-                write_pth(partial / part.kind.wan_file, _renamed(part, layout), progress)
-        _copy_tokenizer(src, partial, layout)
-        _write_index(src, partial, stored, layout)
+        raise InputError(
+            f"{named(src)} holds a PatchCodec, which the layout wan has no place for; accepted is diffusers."
+        )
+    sizes = {name: sum(nbytes(part.files, tensor) for tensor in part.files.names()) for name, part in stored.items()}
+    check_space(dst, sum(sizes.values()) + _check_copies(src, stored, layout))
+    defaults = load_defaults(src)
+    with locked_target(dst):
+        check_new(dst)  # another conversion may have ended since
+        with replaced_folder(dst) as partial:
+            for component, part in stored.items():
+                progress = _Progress(component, sizes[component], report)
+                if layout == "diffusers" or part.kind.wan_table is None:
+                    _write_component(part, src / component, partial / component, progress)
+                elif part.kind.wan_file is None:
+                    write_sharded(partial, part.kind.stem, _renamed(part, layout), progress=progress)
+                else:
+                    write_pth(partial / part.kind.wan_file, _renamed(part, layout), progress)
+            _copy_tokenizer(src, partial, layout)
+            _write_index(src, partial, stored, layout, defaults)
 
 
-def _check(part: Stored, model: str) -> None:
-    abstract = functional.abstract(part.kind.module, part.config)
-    may_miss = optional_leaves(part.kind, part.table, part.tensors)
-    names.check_source(part.table, abstract, part.tensors, may_miss=may_miss, model=model)
+def _check_copies(src: Path, stored: Mapping[str, Stored], layout: str) -> int:
+    """Bytes of what is copied as it is; InputError where that cannot be."""
+    places = [src / name for name, part in stored.items() if part.layout == "diffusers" and layout == "diffusers"]
+    total = sum(check_copy(place, WEIGHT_FILES) for place in places)
+    return total + sum(check_copy(place) for place in (_tokenizer(src), src / "scheduler"))
 
 
 def _renamed(part: Stored, layout: str) -> Slots:
@@ -105,23 +110,24 @@ def _write_component(part: Stored, src: Path, dst: Path, progress: Callable[[int
     if part.layout == "wan":
         write_json(dst / "config.json", part.kind.to_json(part.config))
     else:  # config.json as it is, and what else belongs to it, such as preprocessor_config.json
-        shutil.copytree(src, dst, ignore=shutil.ignore_patterns(*WEIGHT_FILES), dirs_exist_ok=True)
+        copy_folder(src, dst, WEIGHT_FILES)
+
+
+def _tokenizer(src: Path) -> Path:
+    return src / TOKENIZERS["wan" if is_wan_layout(src) else "diffusers"]
 
 
 def _copy_tokenizer(src: Path, dst: Path, layout: str) -> None:
-    tokenizer = src / TOKENIZERS["wan" if is_wan_layout(src) else "diffusers"]
-    if tokenizer.is_dir():
-        shutil.copytree(tokenizer, dst / TOKENIZERS[layout])
+    if is_folder(tokenizer := _tokenizer(src)):
+        copy_folder(tokenizer, dst / TOKENIZERS[layout])
     else:
         log.warning("%s is missing: the new folder has no tokenizer", tokenizer)
 
 
-def _write_index(src: Path, dst: Path, stored: dict[str, Stored], layout: str) -> None:
-    defaults = load_defaults(src)
+def _write_index(src: Path, dst: Path, stored: dict[str, Stored], layout: str, defaults: Defaults) -> None:
     if layout == "diffusers":
         save_index(dst, defaults)
-        if (src / "scheduler").is_dir():
-            shutil.copytree(src / "scheduler", dst / "scheduler", dirs_exist_ok=True)
+        copy_folder(src / "scheduler", dst / "scheduler")
         return
     extra: dict[str, Any] = {"defaults": dataclasses.asdict(defaults)}
     for component in ("vae", "text_encoder"):

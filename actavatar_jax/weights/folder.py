@@ -22,9 +22,19 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.functional.kernels import Quantized
 from actavatar_jax.media.clock import latent_frames
 from actavatar_jax.models import Execution
-from actavatar_jax.storage import read_json, replaced_folder, write_json
+from actavatar_jax.storage import named, read_json, replaced_folder, write_json
 from actavatar_jax.weights import lora, names, quantized
-from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, find, is_wan_layout, kind_named, kind_of
+from actavatar_jax.weights.components import (
+    COMPONENTS,
+    WAN_EXTRA,
+    find,
+    is_wan_layout,
+    kind_named,
+    kind_of,
+    told_of,
+)
+from actavatar_jax.weights.files import is_file
+from actavatar_jax.weights.loading import checked_dtype
 from actavatar_jax.weights.reading import PartReader
 from actavatar_jax.weights.residence import DEVICE, ON_DEMAND
 from actavatar_jax.weights.writer import Exported, read_along, write_sharded
@@ -138,10 +148,12 @@ def load(
     Raises:
       InputError: the component is missing, its files are broken, or its tensors do not fit (all of them in one error).
     """
+    target = checked_dtype(dtype)
+    how = Execution(**execution) if target is None else Execution(**execution, dtype=target.name)
+    if isinstance(quantize, str):
+        quantized.check_form(quantize)
     stored = find(Path(folder), component)
-    kind, target = stored.kind, None if dtype is None else np.dtype(dtype)
-    if target is not None:
-        execution["dtype"] = target.name
+    kind = stored.kind
     abstract = functional.abstract(kind.module, stored.config)
     if callable(shardings):
         shardings = shardings(abstract)
@@ -159,7 +171,7 @@ def load(
         set(functional.flatten(abstract) if only is None else only),
         seed,
     )
-    how = Execution(**execution) if kind.executes else None
+    how = how if kind.executes else None
     if residence == ON_DEMAND:
         reader.check()
         return Component(kind.module, stored.config, None, how, reader.read)
@@ -239,20 +251,18 @@ def load_defaults(folder: str | Path) -> Defaults:
     Raises InputError for values that it cannot mean.
     """
     index = Path(folder) / "model_index.json"
-    if index.is_file():
+    if is_file(index):
         stored = read_json(index).get("actavatar", {})
     elif is_wan_layout(Path(folder)):
         index = Path(folder) / "config.json"
-        stored = read_json(index).get(WAN_EXTRA, {}).get("defaults", {})
+        stored = typed(WAN_EXTRA, read_json(index).get(WAN_EXTRA, {}), dict).get("defaults", {})
     else:
         return Defaults()
-    try:
+    with told_of(index):
         known = {field.name for field in dataclasses.fields(Defaults)}
         values = {key: value for key, value in typed("value of its defaults", stored, dict).items() if key in known}
         values["sampling"] = Sampling().changed(**typed("value of sampling", values.get("sampling", {}), dict))
         return Defaults(**values)
-    except InputError as error:
-        raise InputError(f"{index} cannot be used: {error}") from error
 
 
 def change_defaults(folder: str | Path, **values: Any) -> None:
@@ -261,10 +271,14 @@ def change_defaults(folder: str | Path, **values: Any) -> None:
     Raises InputError for a folder that has none.
     """
     index = Path(folder) / "model_index.json"
-    if not index.is_file():
-        raise InputError(f"There is no {index} to write into; `actavatar convert from-torch` makes a model folder.")
+    if not is_file(index):
+        raise InputError(
+            f"There is no {named(index)} to write into; `actavatar convert from-torch` makes a model folder."
+        )
     stored = read_json(index)
-    write_json(index, stored | {"actavatar": stored.get("actavatar", {}) | values})
+    with told_of(index):
+        defaults = typed("value of its defaults", stored.get("actavatar", {}), dict)
+    write_json(index, stored | {"actavatar": defaults | values})
 
 
 def _tokenizer_class(folder: Path) -> str:

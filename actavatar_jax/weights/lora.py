@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from actavatar_jax import functional
@@ -20,7 +18,8 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
 from actavatar_jax.functional.kernels import LOW_RANK
 from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
-from actavatar_jax.storage import read_json, replaced_file
+from actavatar_jax.storage import named, parse_json, read_json, replaced_file
+from actavatar_jax.weights.files import is_file
 from actavatar_jax.weights.lora_names import group, refuse
 from actavatar_jax.weights.names import IDENTITY, Entry, export_leaf, their_shape
 from actavatar_jax.weights.reader import Safetensors
@@ -55,7 +54,7 @@ def read(sources: Sequence[str | Path], config: DiTConfig) -> Additions:
     for source in sources:
         path, strength = parse(str(source))
         tensors = Safetensors(path)
-        groups, alpha, misfits = group(path, tensors.names(), config), _alpha(path), []
+        groups, alpha, misfits = group(path, tensors, config), _alpha(path, tensors.notes), []
         for entry, parts in groups.items():
             own = {part: tensors.read(name).astype(np.float32) for part, name in parts.items()}
             if not _fits(own, their_shape(entry, shapes[entry.ours].shape)):
@@ -89,26 +88,22 @@ def _fits(own: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> bool:
     if "down" not in own:
         return True
     down, up = shapes["down"], shapes["up"]
-    return len(down) == len(up) == 2 and (up[0], down[1]) == shape and up[1] == down[0]
+    return len(down) == len(up) == 2 and (up[0], down[1]) == shape and up[1] == down[0] > 0
 
 
-def _alpha(path: Path) -> float | None:
+def _alpha(path: Path, notes: Mapping[str, str]) -> float | None:
     """The alpha that a file without such tensors has: of its header (diffusers) or of the file beside it (PEFT).
 
     None: as large as the rank, which is what these two then take.
     """
-    try:
-        with safe_open(path, "numpy") as file:
-            settings = dict(json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}")))
-    except (SafetensorError, ValueError, TypeError) as error:
-        raise InputError(f"{path} has a safetensors header that is not understood: {error}.") from error
+    settings = parse_json(notes.get("lora_adapter_metadata", "{}"), f"The header of {path}")
     settings = {key.removeprefix("transformer."): value for key, value in settings.items()}
-    if not settings and (path.parent / "adapter_config.json").is_file():
+    if not settings and is_file(path.parent / "adapter_config.json"):
         settings = read_json(path.parent / "adapter_config.json")
     other = [key for key in ("use_rslora", "use_dora", "alpha_pattern") if settings.get(key)]
     if other:
-        raise InputError(f"The LoRA {path} has {', '.join(other)}; accepted is plain LoRA with one alpha.")
-    return typed(f"lora_alpha of {path}", settings["lora_alpha"], float) if "lora_alpha" in settings else None
+        raise InputError(f"The LoRA {named(path)} has {', '.join(other)}; accepted is plain LoRA with one alpha.")
+    return typed(f"lora_alpha of {named(path)}", settings.get("lora_alpha"), float | None)
 
 
 def add(leaf: Any, additions: Sequence[Addition]) -> Any:

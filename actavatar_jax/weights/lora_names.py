@@ -12,7 +12,8 @@ from pathlib import Path
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.avatar import DiTConfig
-from actavatar_jax.weights.names import LINEAR, Entry
+from actavatar_jax.storage import first_of, named
+from actavatar_jax.weights.names import LINEAR, Entry, TensorSource
 from actavatar_jax.weights.tables import dit
 
 _BEFORE = re.compile(r"(base_model\.model\.)?(transformer\.|(model\.)?diffusion_model\.)?")
@@ -26,21 +27,23 @@ _ENDS = (
 )
 
 
-def group(path: Path, names: Sequence[str], config: DiTConfig) -> dict[Entry, dict[str, str]]:
+def group(path: Path, tensors: TensorSource, config: DiTConfig) -> dict[Entry, dict[str, str]]:
     """The tensors of a file by what they change: {tensor of the model: {part: name in the file}}."""
-    places, foreign = _places(config), []
+    places, foreign, wholes = _places(config), [], []
     groups: dict[Entry, dict[str, str]] = {}
-    for name in names:
+    for name in tensors.names():
         part, entry = _place(name, places)
         if entry is None or (part in ("down", "up", "alpha") and entry.transform is not LINEAR):
             foreign.append(name)
         else:
             groups.setdefault(entry, {})[part] = name
+            wholes += [name] if tensors.dtype(name).kind in "iub" and part != "alpha" else []
     refuse(path, foreign, "not of this transformer")
+    refuse(path, wholes, "of whole numbers")
     halves = [min(p.values()) for p in groups.values() if ("down" in p) != ("up" in p) or p.keys() == {"alpha"}]
     refuse(path, halves, "without the other matrix of their pair")
     if not groups:
-        raise InputError(f"{path} is no LoRA: it holds no tensors.")
+        raise InputError(f"{named(path)} is no LoRA: it holds no tensors.")
     return groups
 
 
@@ -66,5 +69,4 @@ def _place(name: str, places: Mapping[str, Entry]) -> tuple[str, Entry | None]:
 def refuse(path: Path, names: Sequence[str], what: str) -> None:
     """InputError where a file has tensors that are `what`."""
     if names:
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        raise InputError(f"The LoRA {path} does not fit: it has tensors {what}, {min(names)}{more}.")
+        raise InputError(f"The LoRA {named(path)} does not fit: it has tensors {what}, {first_of(sorted(names))}.")

@@ -5,8 +5,10 @@ flat dict `{"blocks/self_attn/query/kernel": array}`; where ours stacks layers o
 has one tensor per layer, `layer` says which row an entry fills.
 """
 
+import collections
 import dataclasses
 import functools
+import itertools
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,6 +19,7 @@ import numpy as np
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import first_of, shown
 from actavatar_jax.weights import arrays
 
 
@@ -137,7 +140,7 @@ def import_params(
       model: what the error calls the model.
 
     Raises:
-      InputError: one message that lists every missing, unknown and mis-shaped tensor.
+      InputError: as `check_source`.
     """
     check_coverage(table, abstract)
     check_source(table, abstract, source, may_miss=may_miss, model=model)
@@ -159,7 +162,7 @@ def import_params(
     # Largest first: a device on the host takes a copy of what was read, and by then the small leaves are not there yet.
     for ours in sorted(shapes, key=lambda name: -math.prod(shapes[name])):
         if ours in entries:
-            stored = functools.reduce(np.promote_types, [source.dtype(e.theirs) for e in entries[ours]])
+            stored = _widest({source.dtype(e.theirs) for e in entries[ours]})
             read = functools.partial(_read, source, entries[ours])
             flat[ours] = arrays.assemble(shapes[ours], wanted(ours, stored), places[ours], read)
         else:
@@ -167,6 +170,13 @@ def import_params(
             flat[ours] = np.asarray(value) if places[ours] is None else jax.device_put(value, places[ours])
         flat[ours] = revise(ours, flat[ours])
     return functional.unflatten({name: flat[name] for name in shapes})
+
+
+def _widest(dtypes: set[np.dtype]) -> np.dtype:
+    """What holds the numbers of all these types, of which there are many: 8 and 16 bits of several kinds."""
+    if len(dtypes) == 1:
+        return next(iter(dtypes))
+    return np.dtype(np.float64 if np.dtype(np.float64) in dtypes else np.float32)
 
 
 def _read(source: TensorSource, entries: list[Entry], out: np.ndarray, index: arrays.Index) -> None:
@@ -190,21 +200,50 @@ def check_source(
     may_miss: str = NOTHING,
     model: str = "the model",
 ) -> None:
-    """Raises `InputError` that lists every missing, unknown and mis-shaped tensor; arguments as in `import_params`."""
+    """Raises `InputError` for tensors that are missing, unknown, of another shape or no floating-point numbers.
+
+    All of them are counted in it, and the first of each kind named; arguments as in `import_params`.
+    """
     shapes = functional.flatten(abstract)
-    names = set(source.names())
+    names, known = set(source.names()), {e.theirs for e in table}
     whole = {e.ours for e in table} - {e.ours for e in table if e.theirs in names}  # leaves without any tensor
     optional = {ours for ours in whole if re.fullmatch(may_miss, ours)}
-    problems = [f"missing {e.theirs}" for e in table if e.theirs not in names and e.ours not in optional]
-    known = {e.theirs for e in table}
-    problems += [f"unknown {n}" for n in sorted(names - known)]
+    missing = [e.theirs for e in table if e.theirs not in names and e.ours not in optional]
+    unknown = sorted(names - known)
+    misfits, wholes = [], []
     for e in table:
         if e.theirs in names:
-            want = their_shape(e, shapes[e.ours].shape)
-            if tuple(source.shape(e.theirs)) != want:
-                problems.append(f"{e.theirs} has shape {list(source.shape(e.theirs))}, expected {list(want)}")
+            found, want = tuple(source.shape(e.theirs)), their_shape(e, shapes[e.ours].shape)
+            if found != want:
+                misfits.append((e.theirs, f"{shown(list(found))}, expected {list(want)}"))
+            elif source.dtype(e.theirs).kind in "iub":
+                wholes.append(e.theirs)
+    problems = []
+    if missing:
+        problems.append(f"missing {first_of(missing)}")
+    if unknown:
+        problems.append(f"unknown {first_of(unknown)}")
+    if misfits:
+        more = f" and {len(misfits) - 1} more of another shape" if len(misfits) > 1 else ""
+        problems.append(f"{first_of([misfits[0][0]])} has shape {misfits[0][1]}{more}")
+    if wholes:
+        problems.append(f"whole numbers in {first_of(wholes)}")
     if problems:
-        raise InputError(f"{len(problems)} tensors do not fit {model}: " + "; ".join(problems))
+        count = len(missing) + len(unknown) + len(misfits) + len(wholes)
+        prefix = foreign_prefix({*missing}, unknown)
+        hint = f" (in the file some begin with {shown(prefix)})" if prefix else ""
+        raise InputError(f"{count} tensors do not fit {model}: {'; '.join(problems)}{hint}.")
+
+
+def foreign_prefix(known: Collection[str], names: Collection[str]) -> str:
+    """What most of some names have before `known` ones, such as `model.`; "" where none is like one."""
+    found: collections.Counter[str] = collections.Counter()
+    for name in names:
+        for dot in itertools.islice(re.finditer(r"\.", name), 8):
+            if name[dot.end() :] in known:
+                found[name[: dot.end()]] += 1
+                break
+    return found.most_common(1)[0][0] if found else ""
 
 
 def export_params(table: Table, params: functional.Params) -> Iterator[tuple[str, np.ndarray]]:

@@ -7,6 +7,7 @@ The content then flows piece by piece, and is never in memory as a whole.
 
 import contextlib
 import logging
+import pickle
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -15,12 +16,15 @@ from typing import Any
 import numpy as np
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import replaced_file
-from actavatar_jax.weights.reader import DTYPES, Slot, Slots
+from actavatar_jax.storage import named, replaced_file, shown
+from actavatar_jax.weights.files import ZIP, is_safetensors, opened
+from actavatar_jax.weights.header import DTYPES
+from actavatar_jax.weights.reader import Slot, Slots
 from actavatar_jax.weights.writer import Progress, Tensors, write_pieces
 
 log = logging.getLogger(__name__)
 
+PICKLE = b"\x80"  # how files older than torch 1.6 begin
 _DTYPES = {f"torch.{dtype.name}": dtype for dtype in DTYPES.values()}
 
 
@@ -28,16 +32,17 @@ class Pth(Slots):
     """The tensors of a PyTorch file; nothing of it is unpickled beyond tensors.
 
     Raises:
-      InputError: torch is not installed, or the file is missing, damaged, or holds anything but a flat dict of tensors.
+      InputError: the file is missing, damaged, or holds anything but a flat dict of tensors, or torch is not installed.
     """
 
     def __init__(self, path: Path):
+        with opened(path) as (_, head):
+            if is_safetensors(head):
+                raise InputError(f"{named(path)} is a safetensors file under the name of a PyTorch file; rename it.")
+            if not head.startswith((ZIP, PICKLE)):
+                raise InputError(f"{named(path)} is no PyTorch file of tensors: it begins with {head[:8]!r}.")
         torch = _torch(path)
-        if not path.is_file():
-            raise InputError(f"The file {path} is missing.")
-        with path.open("rb") as file:
-            zipped = file.read(4) == b"PK\3\4"
-        if zipped:
+        if head.startswith(ZIP):
             super().__init__(_slots(torch, path))
         else:
             log.info("%s is no zip archive (older than torch 1.6): it is read into memory as a whole", path)
@@ -80,7 +85,7 @@ def _slots(torch: ModuleType, path: Path) -> dict[str, Slot]:
         end = first + item + sum((n - 1) * stride for n, stride in zip(tensor.shape, strides, strict=True))
         # An archive that another tool packed may lie otherwise than torch reckons.
         if members.get(start) != storage.nbytes() or (tensor.numel() and end > storage.nbytes()):
-            raise InputError(f"{path} is damaged or was packed anew: its tensor {name} is not where torch keeps it.")
+            raise _packed_anew(path)
         dtype, shape = _DTYPES[str(tensor.dtype)], tuple(tensor.shape)
         slots[name] = Slot(path, start + first, dtype, shape, None if tensor.is_contiguous() else strides)
     return slots
@@ -92,13 +97,18 @@ def _members(path: Path) -> dict[int, int]:
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             for info in archive.infolist():
+                if info.compress_type != zipfile.ZIP_STORED:  # it could have any size
+                    raise _packed_anew(path)
                 if info.filename.endswith("/byteorder") and archive.read(info) != b"little":
-                    raise InputError(f"{path} holds big-endian numbers; write it anew on a little-endian machine.")
+                    raise InputError(
+                        f"{named(path)} holds big-endian numbers; write it anew on a little-endian machine."
+                    )
                 file.seek(info.header_offset + 26)  # lengths of name and extra field in the member's own header
                 name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
-                if info.compress_type == zipfile.ZIP_STORED:
-                    members[info.header_offset + 30 + name + extra] = info.file_size
-    except zipfile.BadZipFile as error:
+                members[info.header_offset + 30 + name + extra] = info.file_size
+    except InputError:
+        raise
+    except Exception as error:  # of damaged bytes it may be any
         raise _unreadable(path, error) from error
     return members
 
@@ -107,21 +117,31 @@ def _load(torch: ModuleType, path: Path) -> dict[str, Any]:
     """A flat dict of tensors as torch reads it."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch then tells how to load it all the same
+        raise InputError(
+            f"{named(path)} is no PyTorch file of tensors: it is cut off, or holds other objects, which are never "
+            "loaded because they can run code."
+        ) from error
     except Exception as error:  # damaged bytes make the unpickler raise anything
         raise _unreadable(path, error) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no flat dict of tensors.")
+        raise InputError(f"{named(path)} holds no flat dict of tensors.")
     for name, tensor in state.items():
         if tensor.layout != torch.strided or str(tensor.dtype) not in _DTYPES:
             raise InputError(
-                f"{path} holds {name} as {tensor.layout} of {tensor.dtype}; accepted are dense real numbers."
+                f"{named(path)} holds {shown(name)} as {tensor.layout} of {tensor.dtype}; accepted are dense real "
+                "numbers."
             )
     return {str(name): tensor for name, tensor in state.items()}
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = str(error).split("\n")[0] or type(error).__name__
-    return InputError(f"{path} is no PyTorch file of tensors, or is cut off: {reason}")
+    reason = shown(str(error).split("\n")[0] or type(error).__name__)
+    return InputError(f"{named(path)} is no PyTorch file of tensors, or is cut off ({reason}).")
+
+
+def _packed_anew(path: Path) -> InputError:
+    return InputError(f"{named(path)} is damaged or was packed anew: its tensors are not where torch keeps them.")
 
 
 def _to_numpy(torch: ModuleType, tensor: Any) -> np.ndarray:
@@ -141,6 +161,6 @@ def _torch(path: Path) -> ModuleType:
         import torch
     except ImportError as error:
         raise InputError(
-            f"{path} is a PyTorch file and PyTorch is not installed; install actavatar-jax[torch]."
+            f"{named(path)} is a PyTorch file and PyTorch is not installed; install actavatar-jax[torch]."
         ) from error
     return torch

@@ -17,6 +17,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
 from actavatar_jax.functional.kernels import Quantized
 from actavatar_jax.parallel import ParameterGroups
+from actavatar_jax.storage import refusal, shown
 from actavatar_jax.weights.components import COMPONENTS, Kind
 from actavatar_jax.weights.names import NOTHING
 
@@ -30,10 +31,17 @@ def forms_of(kind: Kind, wanted: str | Forms | None) -> Forms:
     """What a form alone means: the large kernels of that kind of network. InputError if it has none."""
     if not isinstance(wanted, str):
         return wanted or Forms(())
+    check_form(wanted)
     if kind.matrices == NOTHING:
         parts = [name for name, kinds in COMPONENTS.items() if any(k.matrices != NOTHING for k in kinds)]
         raise InputError(f"A {kind.class_name} is not quantized; accepted are {' and '.join(parts)}.")
     return Forms(((kind.matrices, wanted),))
+
+
+def check_form(form: str) -> None:
+    """InputError for a form that there is none of."""
+    if form not in FORMS:
+        raise InputError(f"There is no form {shown(form)} of quantized weights; accepted are {' and '.join(FORMS)}.")
 
 
 def quantize(params: Params, forms: Forms) -> Params:
@@ -56,7 +64,7 @@ def check_forms(params: Params, forms: Forms) -> None:
         if form and not (name.endswith("/kernel") and len(flat[name].shape) in (2, 3))
     ]
     if problems:
-        raise InputError(f"The model cannot be quantized so: {'; '.join(problems)}.")
+        raise refusal("The model cannot be quantized so:", problems)
 
 
 def quantize_leaf(name: str, leaf: Any, forms: Forms) -> Any:

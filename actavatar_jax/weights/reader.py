@@ -1,37 +1,22 @@
 """Tensors that lie in files: safetensors, one file or shards with an index, read piece by piece.
 
-The format: eight bytes of header length, a JSON header of {name: dtype, shape, byte range}, the data. The header is
-read here because the library does not tell byte ranges, and maps a file into memory as a whole: here every tensor is a
-view or a stream of its own, so that a device's part, or 16 MiB, of a large one is all that is in memory. PyTorch's own
-files (`pth.py`) are read in the same way. What is wrong with a broken file is said in a sentence.
+Headers are read here (`header.py`) because the library does not tell byte ranges, and maps a file into memory as a
+whole: here every tensor is a view or a stream of its own, so that a device's part, or 16 MiB, of a large one is all
+that is in memory. PyTorch's own files (`pth.py`) are read in the same way.
 """
 
 import dataclasses
-import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import read_json
+from actavatar_jax.storage import first_of, named, read_json
+from actavatar_jax.weights.header import read_header
 
-DTYPES: dict[str, np.dtype] = {
-    "F64": np.dtype(np.float64),
-    "F32": np.dtype(np.float32),
-    "F16": np.dtype(np.float16),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
-    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
-    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
-    "I64": np.dtype(np.int64),
-    "I32": np.dtype(np.int32),
-    "I16": np.dtype(np.int16),
-    "I8": np.dtype(np.int8),
-    "U8": np.dtype(np.uint8),
-    "BOOL": np.dtype(np.bool_),
-}
 PIECE_BYTES = 2**24
 
 
@@ -106,51 +91,40 @@ def _row_major(slot: Slot) -> tuple[int, ...]:
 class Safetensors(Slots):
     """The tensors of one `.safetensors` file, or of the shards that a `.safetensors.index.json` names.
 
+    `notes` are what the header of a single file says beside them.
+
     Raises:
       InputError: a file is missing, cut off or no safetensors file, or the index names tensors that are not there.
     """
 
     def __init__(self, path: Path):
-        super().__init__(_read_index(path) if path.name.endswith(".index.json") else _read_header(path))
+        if path.name.endswith(".index.json"):
+            self.notes: dict[str, str] = {}
+            super().__init__(_read_index(path))
+        else:
+            slots, self.notes = _read_file(path)
+            super().__init__(slots)
+
+
+def _read_file(path: Path) -> tuple[dict[str, Slot], dict[str, str]]:
+    placed, notes = read_header(path)
+    return {name: Slot(path, one.offset, one.dtype, one.shape) for name, one in placed.items()}, notes
 
 
 def _read_index(path: Path) -> dict[str, Slot]:
     weight_map = read_json(path).get("weight_map")
-    if not isinstance(weight_map, dict) or any(Path(str(file)).name != file for file in weight_map.values()):
-        raise InputError(f"{path} is no index of safetensors shards; expected a weight_map of tensor and file names.")
-    missing = sorted(file for file in set(weight_map.values()) if not (path.parent / file).is_file())
-    if missing:
-        raise InputError(f"{path} names shards that are missing beside it: {', '.join(missing)}.")
-    shards = {file: _read_header(path.parent / file) for file in set(weight_map.values())}
-    absent = [f"{name} ({file})" for name, file in weight_map.items() if name not in shards[file]]
-    if absent:
-        raise InputError(f"{path} names tensors that are not in their shards: {', '.join(absent)}.")
+    if not isinstance(weight_map, dict) or not all(map(_beside, weight_map.values())):
+        raise InputError(
+            f"{named(path)} is no index of safetensors shards; expected a weight_map of tensor and file names."
+        )
+    if absent := sorted(file for file in {*weight_map.values()} if not os.path.lexists(path.parent / file)):
+        raise InputError(f"{named(path)} names shards that are missing beside it: {first_of(absent)}.")
+    shards = {file: _read_file(path.parent / file)[0] for file in {*weight_map.values()}}
+    if absent := [f"{name} ({file})" for name, file in weight_map.items() if name not in shards[file]]:
+        raise InputError(f"{named(path)} names tensors that are not in their shards: {first_of(absent)}.")
     return {name: shards[file][name] for name, file in weight_map.items()}
 
 
-def _read_header(path: Path) -> dict[str, Slot]:
-    if not path.is_file():
-        raise InputError(f"The file {path} is missing.")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = 8 + int.from_bytes(file.read(8), "little")
-        if not 8 < start <= size:
-            raise InputError(f"{path} is no safetensors file, or is cut off in its header ({size} bytes).")
-        header = file.read(start - 8)
-    try:
-        entries = json.loads(header)
-        entries.pop("__metadata__", None)
-        slots, end = {}, start
-        for name, entry in entries.items():
-            begin, stop = (start + int(offset) for offset in entry["data_offsets"])
-            slots[name] = Slot(path, begin, DTYPES[entry["dtype"]], tuple(entry["shape"]))
-            if begin < start or stop - begin != math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize:
-                raise ValueError(f"{name} does not fill its byte range")
-            end = max(end, stop)
-    except KeyError as error:
-        raise InputError(f"{path} has a header that is not understood: no such key or dtype {error}.") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} has a broken safetensors header: {error}.") from error
-    if end > size:
-        raise InputError(f"{path} is cut off: its tensors need {end} bytes, the file has {size}.")
-    return slots
+def _beside(file: object) -> bool:
+    """Whether it is the name of a file in the same folder."""
+    return isinstance(file, str) and "\0" not in file and Path(file).name == file

@@ -13,6 +13,7 @@ import jax
 from actavatar_jax import functional
 from actavatar_jax.functional import Network, Params
 from actavatar_jax.models import ADAPTER
+from actavatar_jax.storage import named
 from actavatar_jax.weights import lora, names, quantized
 from actavatar_jax.weights.adapter import read_adapter, remark_on_backbone
 from actavatar_jax.weights.components import Kind, Stored
@@ -37,10 +38,8 @@ class PartReader:
     seed: int
 
     def check(self) -> None:
-        """InputError where the files' tensors do not fit, all of them in one; nothing is read."""
-        names.check_source(
-            self.stored.table, self._abstract, self.stored.tensors, may_miss=self._may_miss, model=self._model
-        )
+        """As `check_tensors`."""
+        check_tensors(self.stored, self._model)
 
     def read(self) -> Params:
         """The parameters, nested. Raises as `check`."""
@@ -81,7 +80,7 @@ class PartReader:
     @property
     def _model(self) -> str:
         """What errors call it."""
-        return f"the {self.component} of {self.folder}"
+        return f"the {self.component} of {named(self.folder)}"
 
     @functools.cached_property
     def _abstract(self) -> Params:
@@ -90,6 +89,16 @@ class PartReader:
     @functools.cached_property
     def _may_miss(self) -> str:
         return optional_leaves(self.stored.kind, self.stored.table, self.stored.tensors)
+
+
+def check_tensors(stored: Stored, model: str) -> None:
+    """InputError where tensors of a component's files do not fit its config, all of them in one; nothing is read.
+
+    `model` is what the error calls it.
+    """
+    may_miss = optional_leaves(stored.kind, stored.table, stored.tensors)
+    abstract = functional.abstract(stored.kind.module, stored.config)
+    names.check_source(stored.table, abstract, stored.tensors, may_miss=may_miss, model=model)
 
 
 def optional_leaves(kind: Kind, table: names.Table, tensors: names.TensorSource) -> str:

@@ -13,6 +13,7 @@ import jax
 import psutil
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import shown
 from actavatar_jax.weights.components import Kind, find
 from actavatar_jax.weights.shapes import count_bytes, param_shapes
 
@@ -106,5 +107,5 @@ def parse_size(text: str) -> int:
     except (KeyError, TypeError, ValueError):
         size = 0
     if size <= 0:
-        raise InputError(f"The memory is {text!r}; accepted is auto, or a size such as 24GB.")
+        raise InputError(f"The memory is {shown(text)}; accepted is auto, or a size such as 24GB.")
     return int(size)

@@ -17,7 +17,7 @@ import numpy as np
 from actavatar_jax import functional
 from actavatar_jax.storage import replaced_file, write_json
 from actavatar_jax.weights import arrays, names
-from actavatar_jax.weights.reader import DTYPES
+from actavatar_jax.weights.header import DTYPES
 
 MAX_SHARD_BYTES = 5_000_000_000
 Progress = Callable[[int], Any]  # told the bytes of each piece as it is written

@@ -11,7 +11,7 @@ from actavatar_jax.prompt import Tokenizer
 from data_pipelines.annotation.client import ChatClient
 from data_pipelines.annotation.clip_annotator import ClipAnnotator, Row
 from data_pipelines.annotation.rates import AnnotationReport
-from data_pipelines.table import Clip, map_unordered, read_manifest
+from data_pipelines.table import Clip, Table, changed_manifest, map_unordered
 
 SELECTION = "stage2"
 
@@ -35,11 +35,17 @@ def annotate_clips(
     Returns the report, also written to `clip_dir/annotate.json` and, with acceptance rates, `annotate.rates.json`.
     Raises InputError where the server cannot be asked at all; what it has answered until then is kept.
     """
-    clip_dir, table = Path(clip_dir), read_manifest(clip_dir)
+    annotator = ClipAnnotator(Path(clip_dir), client, tokenizer)
+    with changed_manifest(clip_dir) as table:
+        return _annotated(table, annotator, parallel, progress)
+
+
+def _annotated(table: Table, annotator: ClipAnnotator, parallel: int, progress: bool) -> AnnotationReport:
+    clip_dir = annotator.clip_dir
     selective = SELECTION in table.names
     if not selective:
         log.warning("%s: no column %s, so all %d clips are annotated", clip_dir, SELECTION, len(table))
-    report, rows = AnnotationReport(f"annotated {clip_dir} with {client.server.model}"), {}
+    report, rows = AnnotationReport(f"annotated {clip_dir} with {annotator.client.server.model}"), {}
 
     def selected() -> Iterator[Clip]:
         for clip in table:
@@ -48,7 +54,6 @@ def annotate_clips(
             else:
                 report.add(clip.id, "not selected")
 
-    annotator = ClipAnnotator(clip_dir, client, tokenizer)
     with tqdm(total=len(table), desc="annotate", unit="clip", disable=not progress) as bar:
         for row in _in_threads(annotator, selected(), parallel):
             rows[row.pop("id")] = row

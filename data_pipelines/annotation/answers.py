@@ -7,29 +7,39 @@ Everything after an answer is arithmetic, so a killed run goes on, and changed c
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.annotation.client import Answer
+from actavatar_jax.errors import InputError
+from actavatar_jax.storage import read_json_lines
+from data_pipelines.annotation.completions import Answer
+from data_pipelines.table import Skip
 
-_FIELDS = [field.name for field in fields(Answer)]
+
+@dataclass(frozen=True)
+class _Kept:
+    """A line of the file."""
+
+    key: str
+    text: str
+    finish: str
+    model: str
+    fingerprint: str | None = None
 
 
 class AnswerStore:
-    """The answers about one clip, by what was asked."""
+    """The answers about one clip, by what was asked. Raises Skip where they cannot be read."""
 
     def __init__(self, path: Path):
         self.path = path
-        self._known = {}
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        for line in text.split("\n"):
-            try:
-                row = json.loads(line) if line else {}
-            except json.JSONDecodeError:
-                continue  # cut by a kill: that question is asked again
-            if row:
-                self._known[row["key"]] = Answer(**{name: row[name] for name in _FIELDS})
+        self._known: dict[str, Answer] = {}
+        try:
+            for _, kept in read_json_lines(path, _Kept) if path.exists() else ():
+                if not isinstance(kept, InputError):  # cut by a kill: that question is asked again
+                    self._known[kept.key] = Answer(kept.text, kept.finish, kept.model, kept.fingerprint)
+        except InputError as error:
+            raise Skip("unreadable", str(error)) from error
 
     def get(self, key: str) -> Answer | None:
         return self._known.get(key)

@@ -109,7 +109,8 @@ def find_motionless(draft: Draft, scene: Scene) -> list[Fault]:
     least, rate = np.percentile(scene.motion, STILL), len(scene.motion) / scene.seconds
     faults = []
     for act in draft.acts:
-        window = scene.motion[int(act.start * rate) : math.ceil(act.end * rate)]
+        start, end = (min(max(time, 0.0), scene.seconds) for time in (act.start, act.end))
+        window = scene.motion[int(start * rate) : math.ceil(end * rate)]
         if act.body_part in MOVING_PARTS and len(window) and window.mean() < least:
             faults.append(
                 Fault("no motion", f"{_name(act)}: the hands rest there; correct its window or leave it out.")

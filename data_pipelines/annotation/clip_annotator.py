@@ -14,12 +14,13 @@ from actavatar_jax.media.video import probe
 from actavatar_jax.prompt import StructuredPrompt, Tokenizer
 from actavatar_jax.storage import write_json
 from data_pipelines.annotation.answers import AnswerStore
-from data_pipelines.annotation.client import Answer, ChatClient, Message
+from data_pipelines.annotation.client import ChatClient, Message
+from data_pipelines.annotation.completions import Answer
 from data_pipelines.annotation.dialogue import ask_with_repair
 from data_pipelines.annotation.request import PROMPT_VERSION, load_material, make_annotation_request
 from data_pipelines.annotation.scene import Scene
 from data_pipelines.annotation.schema import ANSWER_SCHEMA, Draft
-from data_pipelines.table import Clip, Skip, clip_path, clip_state, digest
+from data_pipelines.table import NO_ROOM, Clip, Skip, clip_path, clip_state, digest
 
 LONG_GAP = 2.0  # seconds without an act that count as idle
 IN_SIGHT = 0.1  # a part that is seen in a smaller share of the frames is not in the picture
@@ -46,6 +47,10 @@ class ClipAnnotator:
             return row | self._described(clip, answers, target)
         except Skip as skip:
             return row | {"error": skip.reason, "detail": skip.detail or skip.reason}
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            return row | {"error": "unreadable", "detail": str(error)}
 
     def _described(self, clip: Clip, answers: AnswerStore, target: Path) -> Row:
         path, server, asked = clip_path(clip, self.clip_dir), self.client.server, 0
@@ -65,7 +70,7 @@ class ClipAnnotator:
             answer = answers.get(key)
             if answer is None:
                 answer = self.client.ask([*request(), *turns], ANSWER_SCHEMA)
-                answers.add(key, answer, {"server": server.url, "asked": circumstances})
+                answers.add(key, answer, {"server": server.address, "asked": circumstances})
                 asked += 1
             return answer
 
@@ -85,7 +90,7 @@ class ClipAnnotator:
             "answered_by": outcome.answers[-1].model,
             "fingerprint": outcome.answers[-1].fingerprint,
         }
-        return told | circumstances | {"version": question, "server": server.url, "asked": asked}
+        return told | circumstances | {"version": question, "server": server.address, "asked": asked}
 
 
 def _contents(draft: Draft, seconds: float) -> Row:
@@ -115,11 +120,14 @@ def _scene(clip: Clip, path: Path, tokenizer: Tokenizer | None) -> Scene:
 def _transcript(clip: Clip) -> str:
     """What a speech recogniser made of the clip, where the corpus or a step brings it."""
     texts = (clip.facts[name] for name in sorted(clip.facts) if name.rpartition(".")[2] == "transcript")
-    return next((text for text in texts if text), "")
+    return next((str(text) for text in texts if text), "")
 
 
 def _has_phases(path: Path) -> bool:
-    return path.is_file() and bool(StructuredPrompt.load(path).phases)
+    try:
+        return path.is_file() and bool(StructuredPrompt.load(path).phases)
+    except InputError as error:
+        raise Skip("invalid prompt", str(error)) from error
 
 
 def _withdraw(clip: Clip, target: Path) -> None:

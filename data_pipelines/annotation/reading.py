@@ -1,13 +1,12 @@
 """From the text of an answer to a draft: the JSON object in it, in the right shape."""
 
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from data_pipelines.annotation.client import Answer
+from actavatar_jax.storage import cut, find_json_objects
+from data_pipelines.annotation.completions import Answer
 from data_pipelines.annotation.schema import ANSWER_SCHEMA, Draft
 
 _DENIAL = re.compile(
@@ -25,7 +24,7 @@ class Fault:
 
 def parse_answer(answer: Answer) -> tuple[Draft | None, tuple[Fault, ...], tuple[str, ...]]:
     """(draft, faults, repairs): the draft is None where there are faults; repairs are what was put right in passing."""
-    objects = list(_objects(answer.text))
+    objects = list(find_json_objects(answer.text))
     data = next((found for found in reversed(objects) if "phases" in found or "base" in found), None)
     if data is None:
         return None, (_missing(answer),), ()
@@ -33,23 +32,6 @@ def parse_answer(answer: Answer) -> tuple[Draft | None, tuple[Fault, ...], tuple
     if faults:
         return None, faults, ()
     return Draft.from_json(data), (), () if answer.text.strip().startswith("{") and len(objects) == 1 else ("prose",)
-
-
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """All JSON objects in a text, with whatever stands around them; numbers are floats."""
-    decoder = json.JSONDecoder(parse_int=float, parse_constant=_no_number)
-    position = text.find("{")
-    while position >= 0:
-        try:
-            found, end = decoder.raw_decode(text, position)
-            yield found
-        except (ValueError, RecursionError):
-            end = position + 1
-        position = text.find("{", end)
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _missing(answer: Answer) -> Fault:
@@ -73,4 +55,4 @@ def _misfits(data: dict[str, Any]) -> list[str]:
     except ImportError as error:
         raise InputError('checking answers needs jsonschema: pip install "actavatar-jax[data]"') from error
     errors = sorted(Draft202012Validator(ANSWER_SCHEMA).iter_errors(data), key=lambda error: error.json_path)
-    return [f"{error.json_path}: {error.message[:200]}" for error in errors]
+    return [f"{error.json_path}: {cut(error.message, 200)}" for error in errors]

@@ -28,11 +28,12 @@ def write_prompt(
     Raises InputError where the speech is shorter than one act or longer than 20 s, and where the model gives no usable
     answer in two.
     """
-    sound = load_audio(audio)
+    sound = load_audio(audio, max_seconds=LONGEST + 1)  # a second more tells that it is too long
     length = len(sound) / SAMPLE_RATE if seconds is None else min(float(seconds), len(sound) / SAMPLE_RATE)
     if not SHORTEST_ACT <= length <= LONGEST:
+        asked = f"more than {LONGEST:g} s" if length > LONGEST else f"{length:.2f} s"
         raise InputError(
-            f"a prompt for {length:.2f} s of {audio}: accepted are {SHORTEST_ACT} to {LONGEST:g} s; choose with seconds"
+            f"a prompt for {asked} of {audio}: accepted are {SHORTEST_ACT} to {LONGEST:g} s; choose with seconds"
         )
     material = Material(length, [(0.0, load_image(image))], sound[: round(length * SAMPLE_RATE)])
     question = make_plan_request(material, client.server.audio_part)
@@ -41,11 +42,11 @@ def write_prompt(
             lambda turns: client.ask([*question, *turns], ANSWER_SCHEMA), Scene(length, tokenizer=tokenizer)
         )
     except Skip as skip:
-        raise InputError(f"{client.server.url} gave no prompt: {skip}") from skip
+        raise InputError(f"{client.server.address} gave no prompt: {skip}") from skip
     draft = outcome.verdict.draft
     if draft is None:
         raise InputError(
-            f"{client.server.model} at {client.server.url} wrote no usable prompt in two answers: "
+            f"{client.server.model} at {client.server.address} wrote no usable prompt in two answers: "
             + " ".join(fault.message for fault in outcome.verdict.faults)
         )
     return draft.to_prompt()

@@ -12,9 +12,10 @@ from jaxtyping import UInt8
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.audio import decode_audio
 from actavatar_jax.media.clock import FPS, SAMPLES_PER_FRAME
+from actavatar_jax.media.formats import check_file
 from actavatar_jax.media.video import VideoInfo, probe, write_video
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.storage import write_json
+from actavatar_jax.storage import named, write_json
 from data_pipelines.clips.stretch import Stretch, crop_slices
 from data_pipelines.clips.trim import trim_clip
 from data_pipelines.table import Clip, Skip, clip_path, digest
@@ -24,9 +25,10 @@ def source_state(clip: Clip, clip_dir: Path) -> str:
     """Names what a clip is made of: size and time of the video, contents of its prompts, its row."""
     source = clip_dir / clip.source
     try:
-        facts = source.stat()
-    except FileNotFoundError as error:
-        raise Skip("no source", f"{source}: there is no such video") from error
+        check_file(source, f"Video {named(source)}")
+    except InputError as error:
+        raise Skip("no source", str(error)) from error
+    facts = source.stat()
     row = f"{clip.start} {clip.end} {clip.crop} {clip.caption}"
     return digest(f"{facts.st_size} {facts.st_mtime_ns}", row, *_prompt_files(clip, source))
 
@@ -90,7 +92,8 @@ class MakeClip:
         """Writes the clip while it is decoded."""
         try:
             stretch = Stretch(source, info, clip.start, clip.end)
-            most = None if clip.end is None else math.ceil((clip.end - clip.start) * FPS + 1) * SAMPLES_PER_FRAME
+            end = info.duration if clip.end is None else min(clip.end, info.duration)
+            most = math.ceil(max(end - clip.start, 0) * FPS + 1) * SAMPLES_PER_FRAME
             audio = decode_audio(source, origin=stretch.origin, limit=most)
             if audio is None or not len(audio):
                 raise Skip("no audio stream", "the audio stream holds no sound")

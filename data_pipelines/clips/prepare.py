@@ -4,7 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from actavatar_jax.storage import mend_folder
+from actavatar_jax.errors import InputError
+from actavatar_jax.storage import locked_folder, mend_folder
 from data_pipelines.clips.make import MakeClip, source_state
 from data_pipelines.corpora import build_corpus_table, name_source
 from data_pipelines.table import Step, StepReport, Table, clip_path, import_extra, run_step
@@ -40,22 +41,33 @@ def prepare_clips(
     `trim` also shots (their number) and start, end (seconds in the source) and crop of what was kept, with the meaning
     that they have in the table of clips: without an end it goes to the video's, without a crop it is the whole picture.
 
-    Returns the report, also written to `clip_dir/report.json`. Raises InputError if there is no video at all.
+    Returns the report, also written to `clip_dir/report.json`. Raises InputError if there is no video at all, if the
+    clip folder lies in the folder of videos, and if another command changes it.
     """
     if trim:
         import_extra("scenedetect")
     clip_dir = Path(os.path.abspath(clip_dir))
     report = StepReport(f"prepared {videos} -> {clip_dir}")
     table = _sources(Path(videos), clip_dir, report)
-    mend_folder(clip_dir / "clips")
-    if (clip_dir / "manifest.parquet").is_file():
-        table = table.with_steps_of(Table.read(clip_dir / "manifest.parquet"))
+    _check_apart(Path(videos), clip_dir, table)
     settings = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
-    version = f"2 {min_frames} {min_side}" + (" trim 2" if trim else "")
+    version = f"3 {min_frames} {min_side}" + (" trim 2" if trim else "")
     step = Step(STEP, MakeClip(min_frames, min_side, trim), version, source_state)
-    run_step(step, _without_lost(table, clip_dir), clip_dir, report=report, **settings)
-    report.save(clip_dir / "report.json")
+    clip_dir.mkdir(parents=True, exist_ok=True)
+    with locked_folder(clip_dir):
+        mend_folder(clip_dir / "clips")
+        if (clip_dir / "manifest.parquet").is_file():
+            table = table.with_steps_of(Table.read(clip_dir / "manifest.parquet"))
+        run_step(step, _without_lost(table, clip_dir), clip_dir, report=report, **settings)
+        report.save(clip_dir / "report.json")
     return report
+
+
+def _check_apart(videos: Path, clip_dir: Path, table: Table) -> None:
+    """InputError where clips that are made now would be read as videos, now or by the next run."""
+    inside = videos.is_dir() and clip_dir.resolve().is_relative_to(videos.resolve())
+    if inside or any(source.startswith("clips/") for source in table.column("source")):
+        raise InputError(f"{clip_dir}: the clips that are made there would be read as videos; give a folder elsewhere")
 
 
 def _sources(videos: Path, clip_dir: Path, report: StepReport) -> Table:

@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 from jaxtyping import UInt8
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS, nearest_frames
 from actavatar_jax.media.container import open_container
-from actavatar_jax.media.video import Picture, VideoInfo, timed_pictures, video_stream
+from actavatar_jax.media.pictures import Picture, timed_pictures, video_stream
+from actavatar_jax.media.video import VideoInfo
 
+EARLIER = 0, 10, 60  # seconds to go back to a key picture: files without an index lead anywhere before a time
 EARLY = Fraction(1, 100)  # seconds a picture may come before the start: time stamps and annotations are rounded
 
 
@@ -61,9 +64,31 @@ def _span(start: float, length: float, pixels: int) -> slice:
 
 
 def _decoded(path: Path, info: VideoInfo, begin: Fraction) -> Iterator[tuple[Fraction, Fraction, Picture]]:
-    """(time stamp, duration, picture) in display order, from the last key picture before the time stamp `begin`."""
+    """(time stamp, duration, picture) in display order, from a key picture before the time stamp `begin`."""
+    for earlier in EARLIER:
+        if begin - earlier <= info.start:
+            break
+        with open_container(path, "video") as container:
+            timed = _from(container, path, info, begin - earlier)
+            first = next(timed, None)
+            if first is not None and first[0] <= begin:
+                yield first
+                yield from timed
+                return
     with open_container(path, "video") as container:
-        stream = video_stream(container, path)
-        if begin > info.start:
-            container.seek(int(begin / stream.time_base), stream=stream)
-        yield from timed_pictures(container, stream, path, info.start)
+        yield from timed_pictures(container, video_stream(container, path), path, info.start)
+
+
+def _from(
+    container: av.container.InputContainer, path: Path, info: VideoInfo, begin: Fraction
+) -> Iterator[tuple[Fraction, Fraction, Picture]]:
+    """What is decoded from about `begin` on; nothing where no key picture is found from there on."""
+    stream = video_stream(container, path)
+    try:
+        container.seek(int(begin / stream.time_base), stream=stream)
+        timed = timed_pictures(container, stream, path, info.start)
+        first = next(timed)
+    except (av.FFmpegError, InputError):
+        return
+    yield first
+    yield from timed

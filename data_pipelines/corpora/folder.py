@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from data_pipelines.corpora.layout import VIDEO_SUFFIXES, find_videos, make_clip_id
+from actavatar_jax.media.formats import VIDEO_SUFFIXES
+from data_pipelines.corpora.layout import find_videos, make_clip_id
 from data_pipelines.table import Clip, StepReport
 
 
 def read_folder(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
     """One clip per video in the folder and below, with an id made of its name there."""
     described = set()
-    for path in find_videos(src):
+    for path in find_videos(src, report):
         described.add(path.with_suffix(""))
         yield Clip(id=make_clip_id(path.relative_to(src).as_posix()), corpus="folder", source=str(path))
     if not described:

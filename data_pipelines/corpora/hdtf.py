@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import cut, read_bytes
 from data_pipelines.corpora.layout import check_clip_id, get_number, index_videos
 from data_pipelines.table import Clip, StepReport, digest
 
@@ -24,13 +25,13 @@ def read_hdtf(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
 
     Face boxes are columns only: they hold at the listed resolution, and a talking upper body needs the whole picture.
     `hdtf.split` is "test" for all clips of the videos in our test list; `hdtf.test_start` is where in the source the
-    clip of the list begins, in seconds.
+    clip of the list begins, in seconds. Rows that are not as others are left out.
     """
     folder = src / "HDTF_dataset" if (src / "HDTF_dataset").is_dir() else src
     groups = [group for group in GROUPS if (folder / f"{group}_annotion_time.txt").is_file()]
     if not groups:
         raise InputError(f"{src}: no {GROUPS[0]}_annotion_time.txt here or in HDTF_dataset/")
-    videos = index_videos(src)
+    videos = index_videos(src, report)
     listed = [(group, clip) for group in groups for clip in _clips(folder, group, report)]
     windows = draw_test_windows((clip.id, clip.start, clip.end) for _, clip in listed)
     tested = {clip_id.rpartition("_")[0] for clip_id in windows}
@@ -78,47 +79,50 @@ def draw_test_windows(clips: Iterable[tuple[str, float, float]]) -> dict[str, fl
 def _clips(folder: Path, group: str, report: StepReport) -> Iterator[Clip]:
     """The listed clips; `source` is the bare name of the video."""
     lists = ("annotion_time", "video_url", "resolution", "crop_wh", "crop_ratio")
-    times, urls, heights, boxes, ratios = (_rows(folder / f"{group}_{name}.txt") for name in lists)
+    times, urls, heights, boxes, ratios = (_rows(folder / f"{group}_{name}.txt", report) for name in lists)
     for video in sorted(urls.keys() - times.keys()):
         report.add(f"{group}_{video}", "skipped", "no times", f"{group}_annotion_time.txt has no row for {video}")
     for video, (place, ranges) in times.items():
         for number, text in enumerate(ranges):
-            match = re.fullmatch(r"(\d+):(\d\d)-(\d+):(\d\d)", text)
-            start, end = (
-                (60.0 * int(m) + int(s) for m, s in (match.groups()[:2], match.groups()[2:])) if match else (0, 0)
-            )
-            if not start < end:
-                raise InputError(f"{place}: '{text}' is no time range mm:ss-mm:ss")
             name = f"{video}_{number}"
-            facts = {"group": group, "url": urls[video][1][0] if video in urls else None}
-            facts |= _numbers(heights, video, ("resolution",)) | _numbers(ratios, name, ("crop_ratio",))
-            facts |= _numbers(boxes, name, BOX)
-            yield Clip(
-                id=check_clip_id(f"{group}_{name}", place),
-                corpus="hdtf",
-                source=video,
-                start=start,
-                end=end,
-                facts={f"hdtf.{key}": value for key, value in facts.items()},
-            )
+            try:
+                start, end = _range(text, place)
+                facts = {"group": group, "url": urls[video][1][0] if video in urls else None}
+                facts |= _numbers(heights, video, ("resolution",)) | _numbers(ratios, name, ("crop_ratio",))
+                facts |= _numbers(boxes, name, BOX)
+                clip_id = check_clip_id(f"{group}_{name}", place)
+            except InputError as error:
+                report.add(f"{group}_{name}", "skipped", "odd row", str(error))
+                continue
+            facts = {f"hdtf.{key}": value for key, value in facts.items()}
+            yield Clip(clip_id, "hdtf", source=video, start=start, end=end, facts=facts)
+
+
+def _range(text: str, place: str) -> tuple[float, float]:
+    """Start and end in seconds of `mm:ss-mm:ss`."""
+    match = re.fullmatch(r"(\d{1,4}):(\d\d)-(\d{1,4}):(\d\d)", text)
+    minutes, seconds, last_minutes, last_seconds = map(int, match.groups() if match else (0, 0, 0, 0))
+    start, end = 60.0 * minutes + seconds, 60.0 * last_minutes + last_seconds
+    if not start < end:
+        raise InputError(f"{place}: '{cut(text, 60)}' is no time range mm:ss-mm:ss")
+    return start, end
 
 
 Rows = dict[str, tuple[str, list[str]]]  # by first word without suffix: the place for messages, and the other words
 
 
-def _rows(path: Path) -> Rows:
+def _rows(path: Path, report: StepReport) -> Rows:
     if not path.is_file():
         raise InputError(f"{path}: this list is missing; HDTF has five for each group")
     rows: Rows = {}
-    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
-        place = f"{path} row {number}"
-        try:
-            words = line.decode("utf-8").split()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{place}: not UTF-8 text") from error
-        if len(words) == 1:
-            raise InputError(f"{place}: '{words[0]}' stands alone; a name and values are expected")
-        if words:
+    for number, line in enumerate(read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        place, words = f"{path} row {number}", line.decode("utf-8", "replace").split()
+        if "\ufffd" in "".join(words):
+            report.add(f"{path.name} row {number}", "skipped", "odd row", f"{place}: not UTF-8 text")
+        elif len(words) == 1:
+            problem = f"{place}: '{cut(words[0], 60)}' stands alone; a name and values are expected"
+            report.add(f"{path.name} row {number}", "skipped", "odd row", problem)
+        elif words:
             rows.setdefault(words[0].removesuffix(".mp4"), (place, words[1:]))
     return rows
 

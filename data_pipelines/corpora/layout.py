@@ -1,6 +1,5 @@
-"""What all readers need: videos on disk, text files, and values that are what a layout promises."""
+"""What all readers need: videos on disk, and values that are what a layout promises."""
 
-import json
 import math
 import os
 import re
@@ -9,25 +8,39 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from data_pipelines.table import ID_PATTERN, Skip, digest
+from actavatar_jax.media.formats import VIDEO_SUFFIXES
+from actavatar_jax.storage import shown
+from data_pipelines.table import ID_PATTERN, StepReport, digest
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
+def find_videos(folder: Path, report: StepReport) -> Iterator[Path]:
+    """All videos in a folder and below it, sorted; hidden files, such as unfinished downloads, are passed over.
 
-def find_videos(folder: Path) -> Iterator[Path]:
-    """All videos in a folder and below it, sorted; hidden files, such as unfinished downloads, are passed over."""
-    for parent, folders, names in os.walk(folder):
+    The report gets what looks like a video and is none: links that lead nowhere, names that are not UTF-8, folders that
+    cannot be read.
+    """
+
+    def unreadable(error: OSError) -> None:
+        report.add(str(error.filename), "skipped", "unreadable", f"{error.filename}: {error.strerror}")
+
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
         folders.sort()
         for name in sorted(names):
             path = Path(parent, name)
-            if path.suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".") and path.is_file():
+            if path.suffix.lower() not in VIDEO_SUFFIXES or name.startswith("."):
+                continue
+            if printable(str(path)) != str(path):
+                report.add(str(path), "skipped", "odd name", f"{path}: the name is not UTF-8; rename it")
+            elif path.is_file():
                 yield path
+            else:
+                report.add(str(path), "skipped", "unreadable", f"{path}: no file, or a link that leads nowhere")
 
 
-def index_videos(folder: Path) -> dict[str, Path]:
-    """The videos below a folder by their names without suffix, the first of equals."""
+def index_videos(folder: Path, report: StepReport) -> dict[str, Path]:
+    """The videos below a folder by their names without suffix, the first of equals; the report as `find_videos`."""
     found: dict[str, Path] = {}
-    for path in find_videos(folder):
+    for path in find_videos(folder, report):
         found.setdefault(path.stem, path)
     return found
 
@@ -40,22 +53,16 @@ def make_clip_id(name: str) -> str:
 
 def check_clip_id(value: str, place: str) -> str:
     """An id of the corpus's own. Raises InputError where it is no file name."""
-    if not re.fullmatch(ID_PATTERN, value):
-        raise InputError(f"{place}: the id '{value}' is no file name; letters, digits, '_' and '-' are expected")
+    if not re.fullmatch(ID_PATTERN, value) or len(value) > 200:
+        raise InputError(
+            f"{place}: the id {shown(value)} is no file name; up to 200 letters, digits, '_' and '-' are expected"
+        )
     return value
 
 
-def read_json(path: Path) -> Any:
-    """The contents of a JSON file. Raises Skip as `parse_json` does."""
-    return parse_json(path.read_bytes(), str(path))
-
-
-def parse_json(content: bytes, place: str) -> Any:
-    """What the bytes hold. Raises Skip where they are not JSON in UTF-8: damage of one file, not another layout."""
-    try:
-        return json.loads(content.decode("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise Skip("damaged annotation", f"{place}: not JSON in UTF-8 ({error})") from error
+def printable(text: str) -> str:
+    """A name from a disk or an archive, of which bytes that are not UTF-8 are written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def get_text(record: Mapping[str, Any], key: str, place: str) -> str:
@@ -71,7 +78,7 @@ def get_number(record: Mapping[str, Any], key: str, place: str) -> float:
     value = record.get(key)
     try:
         number = float(value) if isinstance(value, int | float | str) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise InputError(f"{place}: key '{key}' is {_found(record, key)}; a number is expected")
@@ -79,4 +86,4 @@ def get_number(record: Mapping[str, Any], key: str, place: str) -> float:
 
 
 def _found(record: Mapping[str, Any], key: str) -> str:
-    return repr(record[key])[:60] if key in record else f"missing (there are {', '.join(map(str, record))})"
+    return shown(record[key]) if key in record else f"missing (there are {', '.join(map(str, record))})"

@@ -3,13 +3,13 @@
 A row's `path` is `clips/part_001/f6/05/<32 hex digits>`; the clip lies at `part_001/f6/05/<32 hex digits>.mp4`.
 """
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import read_csv
 from data_pipelines.corpora.layout import check_clip_id, get_number, index_videos
-from data_pipelines.table import Clip, StepReport
+from data_pipelines.table import Clip, Skip, StepReport
 
 TEXTS = ("path", "clip_id", "caption")
 SCORES = ("luminance_min", "luminance_max", "blur_min", "blur_max", "aesthetic", "technical_score", "global_motion")
@@ -18,48 +18,41 @@ SCORES = ("luminance_min", "luminance_max", "blur_min", "blur_max", "aesthetic",
 def read_openhumanvid(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
     """Clips that have a caption and lie on disk, with the columns `openhumanvid.*` of the scores and the part.
 
-    Left out: rows whose clip is not there, clips without a row, and rows without a caption or with one that is not
-    UTF-8, which might be read as anything.
+    Left out: rows whose clip is not there, clips without a row, odd rows, and rows without a caption or with one that
+    is not UTF-8, which might be read as anything.
     """
     parts = sorted(src.rglob("OpenHumanVid_part_*.csv"))
     if not parts:
         raise InputError(f"{src}: no OpenHumanVid_part_*.csv here or below")
-    videos = index_videos(src)
+    videos = index_videos(src, report)
     named = set()
     for part in parts:
-        for number, row in _rows(part):
+        for number, row in read_csv(part, TEXTS):
             place = f"{part.name} row {number}"
-            clip_id = check_clip_id(row["clip_id"], place)
-            named |= {clip_id, Path(row["path"]).name}
-            video = videos.get(Path(row["path"]).name) or videos.get(clip_id)
-            if video is None:
-                report.add(clip_id, "skipped", "no clip", f"{place}: {row['path']}.mp4 is not on disk")
-            elif not row["caption"].strip():
-                report.add(clip_id, "skipped", "no caption", f"{place}: the caption is empty")
-            elif "\ufffd" in row["caption"]:
-                report.add(clip_id, "skipped", "caption not UTF-8", f"{place}: {row['caption']}")
-            else:
-                facts = {f"openhumanvid.{k}": get_number(row, k, place) if row[k] else None for k in SCORES if k in row}
-                facts["openhumanvid.part"] = part.stem.removeprefix("OpenHumanVid_")
-                yield Clip(clip_id, "openhumanvid", str(video), caption=row["caption"].strip(), facts=facts)
+            name = place
+            try:
+                if isinstance(row, InputError):
+                    raise row
+                name = check_clip_id(row["clip_id"], place)
+                named |= {name, Path(row["path"]).name}
+                yield _clip(name, row, part, place, videos)
+            except Skip as skip:
+                report.add(name, "skipped", skip.reason, skip.detail)
+            except InputError as error:
+                report.add(name, "skipped", "odd row", str(error))
     for stem in sorted(videos.keys() - named):
         report.add(stem, "skipped", "no caption", f"{videos[stem]}: no CSV file has a row for this clip")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(number of the row, its named columns), counted as a spreadsheet does: the header is row 1."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        missing = [name for name in TEXTS if name not in header]
-        if missing:
-            raise InputError(f"{path}: row 1 has no column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
-        try:
-            for number, values in enumerate(rows, start=2):
-                if not values:
-                    continue
-                if len(values) < len([name for name in header if name]):
-                    raise InputError(f"{path} row {number}: {len(values)} values, the header has {len(header)} columns")
-                yield number, {n: v for n, v in zip(header, values, strict=False) if n}
-        except csv.Error as error:
-            raise InputError(f"{path} row {rows.line_num}: not CSV ({error})") from error
+def _clip(clip_id: str, row: Mapping[str, str], part: Path, place: str, videos: Mapping[str, Path]) -> Clip:
+    """The clip of a row. Raises Skip where it lacks something, InputError where a value is not what it should be."""
+    video = videos.get(Path(row["path"]).name) or videos.get(clip_id)
+    if video is None:
+        raise Skip("no clip", f"{place}: {row['path']}.mp4 is not on disk")
+    if not row["caption"].strip():
+        raise Skip("no caption", f"{place}: the caption is empty")
+    if "\ufffd" in row["caption"]:
+        raise Skip("caption not UTF-8", f"{place}: {row['caption']}")
+    facts = {f"openhumanvid.{k}": get_number(row, k, place) if row[k] else None for k in SCORES if k in row}
+    facts["openhumanvid.part"] = part.stem.removeprefix("OpenHumanVid_")
+    return Clip(clip_id, "openhumanvid", str(video), caption=row["caption"].strip(), facts=facts)

@@ -1,7 +1,7 @@
 """Readers: from a corpus as it is distributed, on disk, to a table of clips. Nothing is downloaded.
 
-A reader yields clips and reports what it leaves out. A layout that it does not know is an InputError that names the
-file, the row and the key, since guessing would fill a training set with wrong labels.
+A reader yields clips and reports what it leaves out: what is not as the layout says, row by row, since guessing would
+fill a training set with wrong labels. Without the lists that a layout is made of it is an InputError.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import named, refusal
 from data_pipelines.corpora.folder import read_folder
 from data_pipelines.corpora.hdtf import read_hdtf
 from data_pipelines.corpora.openhumanvid import read_openhumanvid
@@ -42,9 +43,9 @@ def read_corpus(kind: str, src: str | Path, table_path: str | Path) -> StepRepor
     table = build_corpus_table(kind, src, report, table_path)
     report.save(table_path.with_suffix(".report.json"))
     if not len(table):
-        raise InputError(
-            f"{src}: no clip of kind {kind} that could be used; see {table_path.with_suffix('.report.json')}"
-        )
+        first = next((outcome.detail for outcome in report.outcomes if outcome.detail), "")
+        saved = table_path.with_suffix(".report.json")
+        raise refusal(f"{src}: no clip of kind {kind} that could be used:", [first, f"see {named(saved)}"])
     table.write(table_path)
     return report
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from data_pipelines.corpora.layout import check_clip_id, get_number, get_text, index_videos, read_json
+from actavatar_jax.storage import read_json, shown
+from data_pipelines.corpora.layout import check_clip_id, get_number, get_text, index_videos
 from data_pipelines.table import Clip, Skip, StepReport
 
 YOUTUBE_ID = 11
@@ -23,20 +24,26 @@ SIZE_TOLERANCE = 32  # pixels by which the sides of a delivered clip, multiples 
 
 
 def read_speakervid(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
-    """Clips whose video lies on disk, with the columns `speakervid.*`: listening ones, too (`is_talking`)."""
+    """Clips whose video lies on disk, with the columns `speakervid.*`: listening ones, too (`is_talking`).
+
+    Left out: annotations whose video is not there, that are damaged or not as others are, and videos without one.
+    """
     folder = src / "merged_anno"
     if not folder.is_dir():
         raise InputError(f"{src}: no folder merged_anno here; unpack the annotations of SpeakerVid-5M into it")
-    videos = index_videos(src)
-    members = {split: _members(src / name) for split, name in SPLITS.items()}
+    videos = index_videos(src, report)
+    members = {split: _members(src / name, report) for split, name in SPLITS.items()}
     used = set()
     for path in sorted(folder.rglob("[!.]*.json")):
-        name = check_clip_id(path.stem, str(path))
+        name = path.stem
         used |= {name, name[:YOUTUBE_ID], _VIDEO_NAME.sub(r"\1", name)}
         try:
             clip = _clip(path, videos, src / "raw_labels" / "anno" / path.name)
         except Skip as skip:
             report.add(name, "skipped", skip.reason, skip.detail)
+            continue
+        except InputError as error:
+            report.add(name, "skipped", "odd annotation", str(error))
             continue
         split = next((split for split, names in members.items() if name in names), "train")
         yield dataclasses.replace(clip, facts={**clip.facts, "speakervid.split": split})
@@ -45,8 +52,8 @@ def read_speakervid(src: Path, unpacked: Path, report: StepReport) -> Iterator[C
 
 
 def _clip(path: Path, videos: Mapping[str, Path], caption: Path) -> Clip:
-    """The clip of an annotation. Raises Skip where its video is missing or a file damaged."""
-    record, name = _record(path), path.stem
+    """The clip of an annotation. Raises Skip where its video is missing or a file damaged, InputError for others."""
+    record, name = _record(path), check_clip_id(path.stem, str(path))
     whole = [v for v in (get_text(record, "video_name", str(path)), name[:YOUTUBE_ID]) if v in videos]
     if name in videos:
         place = {"source": str(videos[name])}
@@ -59,10 +66,10 @@ def _clip(path: Path, videos: Mapping[str, Path], caption: Path) -> Clip:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise InputError(f"{path}: a JSON object is expected, not {type(record).__name__}")
-    return record
+    try:
+        return read_json(path)
+    except InputError as error:
+        raise Skip("damaged annotation", str(error)) from error
 
 
 def _stretch(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -82,7 +89,7 @@ def _crop(record: Mapping[str, Any], path: Path) -> tuple[float, float, float, f
     """
     box = record.get("bbox")
     if not (isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) for v in box)):
-        raise InputError(f"{path}: key 'bbox' is {box!r}; four numbers are expected")
+        raise InputError(f"{path}: key 'bbox' is {shown(box)}; four numbers are expected")
     left, top, right, bottom = (float(min(max(value, 0), 1)) for value in box)
     crop = left, top, right - left, bottom - top
     for side, fraction in (("width", crop[2]), ("height", crop[3])):
@@ -117,18 +124,14 @@ def _caption(path: Path) -> str:
     return " ".join(get_text(record, key, str(path)).strip() for key in CAPTIONS)
 
 
-def _members(path: Path) -> set[str]:
-    """The clips that a list names, none where there is no list."""
-    if not path.is_file():
-        return set()
-    try:
-        rows = read_json(path)
-    except Skip as skip:
-        raise InputError(skip.detail) from skip
-    names = (
-        [row.get("filename") if isinstance(row, dict) else row for row in rows] if isinstance(rows, list) else [None]
-    )
-    for number, name in enumerate(names):
-        if not isinstance(name, str):
-            raise InputError(f"{path} entry {number}: a clip name, or an object with the key 'filename', is expected")
-    return {Path(name).name.removesuffix(".json").removesuffix(".mp4") for name in names}
+def _members(path: Path, report: StepReport) -> set[str]:
+    """The clips that a list names, none where there is no list. A list that cannot be read would mix up the splits."""
+    found = set()
+    for number, row in enumerate(read_json(path, list) if path.is_file() else []):
+        name = row.get("filename") if isinstance(row, dict) else row
+        if isinstance(name, str):
+            found.add(Path(name).name.removesuffix(".json").removesuffix(".mp4"))
+        else:
+            problem = f"{path} entry {number}: a clip name, or an object with the key 'filename', is expected"
+            report.add(f"{path.name} entry {number}", "skipped", "odd entry", problem)
+    return found

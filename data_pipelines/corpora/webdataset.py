@@ -4,28 +4,27 @@ Videos are unpacked into a folder beside the table, with what is said of them: a
 kept as it is, of any other the text under `caption` or `text` is the caption.
 """
 
-import io
-import lzma
-import os
-import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import replaced_file, write_json
-from data_pipelines.corpora.layout import VIDEO_SUFFIXES, make_clip_id, parse_json
+from actavatar_jax.media.formats import VIDEO_SUFFIXES
+from actavatar_jax.storage import parse_json, replaced_file, write_json
+from data_pipelines.corpora.archives import DAMAGE, Damage, Member, read_members
+from data_pipelines.corpora.layout import make_clip_id, printable
 from data_pipelines.table import Clip, Skip, StepReport
 
 TARS = ("*.tar", "*.tar.gz", "*.tgz")
 CAPTION_KEYS = ("caption", "text")
+LARGEST_TEXT = 2**22  # bytes of a caption or prompt
 _BLOCK = 1 << 20
 
 
 def read_webdataset(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
     """One clip per key with a video, of one tar or of all tars in a folder.
 
-    Of a tar that breaks off, whole samples are used; the sample of the torn member is left out and reported.
+    Of a tar that is damaged or breaks off, whole samples are used. A sample beside the damage counts as whole if it has
+    the members that another sample of its tar has.
     """
     tars = [src] if src.is_file() else sorted(path for pattern in TARS for path in src.rglob(pattern))
     if not tars:
@@ -33,43 +32,102 @@ def read_webdataset(src: Path, unpacked: Path, report: StepReport) -> Iterator[C
     root = src.parent if src.is_file() else src
     unpacked.mkdir(parents=True, exist_ok=True)
     for tar in tars:
-        name = tar.relative_to(root).as_posix()
-        for key, members in _samples(tar, name, unpacked, report):
-            yield from _clip(f"{name}/{key}", members, unpacked, report)
+        name = printable(tar.relative_to(root).as_posix())
+        for key, sample in _samples(tar, name, unpacked, report):
+            yield from _clip(f"{name}/{key}", sample, unpacked, report)
 
 
-Sample = dict[str, Path | bytes]  # by suffix: the unpacked video, the contents of other members
+Sample = dict[str, Path | bytes | Skip]  # by suffix: the unpacked video, what a text holds, why it cannot be used
 
 
 def _samples(tar: Path, name: str, unpacked: Path, report: StepReport) -> Iterator[tuple[str, Sample]]:
-    key, sample, finished = "", {}, set()
+    kinds, doubtful = set(), []  # which members samples have; samples beside a damage
+    for key, sample, sound in _grouped(tar, name, unpacked, report):
+        if sound:
+            kinds.add(frozenset(sample))
+            yield key, sample
+        else:
+            doubtful.append((key, sample))
+    for key, sample in doubtful:
+        if frozenset(sample) in kinds:
+            yield key, sample
+        else:
+            report.add(
+                f"{name}/{key}", "skipped", "torn sample", f"{tar} is damaged beside {key}, which may lack members"
+            )
+
+
+def _grouped(tar: Path, name: str, unpacked: Path, report: StepReport) -> Iterator[tuple[str, Sample, bool]]:
+    """(key, sample, whether no damage is beside it); the damage and members that are double are told."""
+    key, sample, sound, finished, after_damage = "", {}, True, set(), False
+    for member in _readable(tar, name, report):
+        member_key, suffix = _split(member.name) if member.name else (key, "")
+        if member_key != key:
+            if sample:
+                yield key, sample, sound
+            finished.add(key)
+            key, sample, sound = member_key, {}, not after_damage
+        after_damage = isinstance(member, Damage)
+        if after_damage:
+            place = f"byte {member.offset}"
+            report.add(f"{name}/{place}", "skipped", "torn tar", f"{tar} at {place}: {member.what}")
+            sound = False
+        elif key in finished or suffix in sample:
+            report.add(f"{name}/{member.name}", "skipped", "duplicate id", f"{tar} holds this member already")
+        else:
+            try:
+                sample[suffix] = _content(member, suffix, f"{name}/{key}", unpacked)
+            except _Torn as error:
+                report.add(f"{name}/{member.name}", "skipped", "torn tar", f"{tar}: {member.name} breaks off: {error}")
+                sound = False
+                break
+    if sample:
+        yield key, sample, sound
+
+
+def _readable(tar: Path, name: str, report: StepReport) -> Iterator[Member | Damage]:
     try:
-        with tarfile.open(tar, "r:*") as archive:
-            for member in filter(tarfile.TarInfo.isfile, archive):
-                member_key, suffix = _split(member.name)
-                if member_key != key:
-                    if sample:
-                        yield key, sample
-                    finished.add(key)
-                    key, sample = member_key, {}
-                if key in finished or suffix in sample:
-                    report.add(f"{name}/{member.name}", "skipped", "duplicate id", f"{tar} holds this member already")
-                    continue
-                sample[suffix] = _content(archive.extractfile(member), member, suffix, f"{name}/{key}", unpacked)
-    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        report.add(f"{name}/{key}", "skipped", "torn tar", f"{tar} breaks off here ({error})")
-        return
-    if tar.suffix == ".tar" and not _has_end(tar):
-        report.add(f"{name}/{key}", "skipped", "torn tar", f"{tar} breaks off behind {key}, which may lack a member")
-    elif sample:
-        yield key, sample
+        yield from read_members(tar)
+    except OSError as error:
+        report.add(name, "skipped", "unreadable", f"{tar} cannot be read ({error.strerror})")
 
 
-def _has_end(tar: Path) -> bool:
-    """Whether a tar ends with the block of zeros that all programs write."""
-    with tar.open("rb") as file:
-        file.seek(-min(tarfile.BLOCKSIZE, tar.stat().st_size), os.SEEK_END)
-        return not any(file.read())
+class _Torn(Exception):  # noqa: N818  (it becomes a row of the report)
+    """A member's contents are not all there."""
+
+
+def _content(member: Member, suffix: str, place: str, unpacked: Path) -> Path | bytes | Skip:
+    """A member's contents, those of a video as a file; nothing of what is of no use."""
+    if suffix in VIDEO_SUFFIXES:
+        if member.sparse:
+            return Skip("sparse member", f"{place}{suffix} is a sparse file; pack it as a whole one")
+        return _unpacked(member, unpacked / f"{make_clip_id(place)}{suffix}")
+    if suffix not in (".json", ".txt"):
+        return b""
+    if member.size > LARGEST_TEXT:
+        return Skip("too large", f"{place}{suffix} has {member.size:,} bytes; accepted are {LARGEST_TEXT:,}")
+    return b"".join(_blocks(member))
+
+
+def _unpacked(member: Member, path: Path) -> Path:
+    if not (path.is_file() and path.stat().st_size == member.size):
+        with replaced_file(path) as partial, partial.open("wb") as out:
+            for block in _blocks(member):
+                out.write(block)
+    return path
+
+
+def _blocks(member: Member) -> Iterator[bytes]:
+    left = member.size
+    while left:
+        try:
+            block = member.file.read(min(left, _BLOCK))
+        except DAMAGE as error:
+            raise _Torn(str(error)) from error
+        if not block:
+            raise _Torn(f"{left:,} of {member.size:,} bytes are missing")
+        yield block
+        left -= len(block)
 
 
 def _clip(place: str, sample: Sample, unpacked: Path, report: StepReport) -> Iterator[Clip]:
@@ -77,32 +135,36 @@ def _clip(place: str, sample: Sample, unpacked: Path, report: StepReport) -> Ite
     if not videos:
         report.add(place, "skipped", "no clip", f"{place}: the sample has no video, only {', '.join(sample)}")
         return
-    video, caption = sample[videos[0]], ""
     try:
+        for part in sample.values():
+            if isinstance(part, Skip):
+                raise part
+        video, caption = sample[videos[0]], ""
         if ".json" in sample:
             caption = _described(sample[".json"], f"{place}.json", video)
         elif ".txt" in sample:
             caption = sample[".txt"].decode("utf-8-sig").strip()
     except Skip as skip:
         report.add(place, "skipped", skip.reason, skip.detail)
-        return
     except UnicodeDecodeError as error:
         report.add(place, "skipped", "caption not UTF-8", f"{place}.txt: {error}")
-        return
-    yield Clip(video.stem, "webdataset", str(video), caption=caption, facts={"webdataset.key": place})
+    else:
+        yield Clip(video.stem, "webdataset", str(video), caption=caption, facts={"webdataset.key": place})
 
 
 def _described(content: bytes, place: str, video: Path) -> str:
     """The caption in a `.json` member; a structured prompt is put beside the video instead."""
-    record = parse_json(content, place)
-    keys = list(record) if isinstance(record, dict) else []
-    if "base" in keys:
+    try:
+        record = parse_json(content, place)
+    except InputError as error:
+        raise Skip("damaged annotation", str(error)) from error
+    if "base" in record:
         write_json(video.with_suffix(".json"), record)
         return ""
-    found = next((key for key in CAPTION_KEYS if isinstance(record, dict) and isinstance(record.get(key), str)), None)
+    found = next((key for key in CAPTION_KEYS if isinstance(record.get(key), str)), None)
     if found is None:
         wanted = " or ".join(f"'{key}'" for key in ("base", *CAPTION_KEYS))
-        raise InputError(f"{place}: no text under {wanted}; there is {', '.join(keys) or type(record).__name__}")
+        raise Skip("odd annotation", f"{place}: no text under {wanted}; there is {', '.join(record) or 'nothing'}")
     return record[found].strip()
 
 
@@ -110,29 +172,4 @@ def _split(member: str) -> tuple[str, str]:
     """Key and suffix of a member: the file name is cut at its first dot, as WebDataset does."""
     path = PurePosixPath(member)
     stem, dot, suffix = path.name.partition(".")
-    return str(path.with_name(stem)), f"{dot}{suffix}".lower()
-
-
-def _content(file: io.BufferedIOBase, member: tarfile.TarInfo, suffix: str, place: str, unpacked: Path) -> Path | bytes:
-    """A member's contents, those of a video as a file. Raises EOFError where the tar ends within."""
-    if suffix not in VIDEO_SUFFIXES:
-        return _whole(file, member)
-    path = unpacked / f"{make_clip_id(place)}{suffix}"
-    if path.is_file() and path.stat().st_size == member.size:
-        return path
-    with replaced_file(path) as partial, partial.open("wb") as out:
-        left = member.size
-        while left:
-            block = file.read(min(left, _BLOCK))
-            if not block:
-                raise EOFError(f"{member.name} lacks {left} of {member.size} bytes")
-            out.write(block)
-            left -= len(block)
-    return path
-
-
-def _whole(file: io.BufferedIOBase, member: tarfile.TarInfo) -> bytes:
-    content = file.read()
-    if len(content) < member.size:
-        raise EOFError(f"{member.name} lacks {member.size - len(content)} of {member.size} bytes")
-    return content
+    return str(path.parent / (stem or "_")), f"{dot}{suffix}".lower()

@@ -1,11 +1,12 @@
 """All filters over a prepared clip folder, one after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from actavatar_jax.errors import InputError
 from data_pipelines.filters.registry import make_steps
-from data_pipelines.table import StepReport, read_manifest, run_step
+from data_pipelines.table import Step, StepReport, Table, changed_manifest, run_step
 
 
 def filter_clips(
@@ -23,18 +24,25 @@ def filter_clips(
 
     Clips that an earlier run measured in the same way are not measured again. stage: measure only clips that `select`
     chose for it. runner, workers, beam_options: as in `run_step`. Returns a report per filter, also written to
-    `clip_dir/filter-<name>.report.json`. Raises InputError for a folder that was not prepared, a stage that nothing has
-    been selected for, and as `make_steps`, before anything is measured.
+    `clip_dir/filter-<name>.report.json`. Raises InputError for a folder that was not prepared or that another command
+    changes, a stage that nothing has been selected for, and as `make_steps`, before anything is measured.
     """
-    clip_dir = Path(clip_dir)
-    table, chosen = read_manifest(clip_dir), f"stage{stage}"
+    clip_dir, steps = Path(clip_dir), make_steps(names, models)
+    options = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
+    with changed_manifest(clip_dir) as table:
+        return _filtered(table, clip_dir, steps, stage, options)
+
+
+def _filtered(
+    table: Table, clip_dir: Path, steps: Sequence[Step], stage: int | None, options: Mapping[str, Any]
+) -> list[StepReport]:
+    chosen = f"stage{stage}"
     if stage is not None and chosen not in table.names:
         raise InputError(f"{clip_dir}: no clips have been selected for stage {stage}; run `select --stage {stage}`")
     only = None if stage is None else lambda clip: clip.facts[chosen]
     reports = []
-    for step in make_steps(names, models):
+    for step in steps:
         report = StepReport(f"{step.name} of {clip_dir}")
-        options = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
         table = run_step(step, table, clip_dir, **options, report=report, only=only)
         available = f"{step.name}.available"
         if available in table.names and False in table.column(available):

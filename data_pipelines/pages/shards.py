@@ -1,17 +1,32 @@
 """The page about a shard folder: what the datasets hold and what made them, with a look at some records."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from actavatar_jax.storage import read_json
 from data_pipelines.pages.charts import draw_timeline, encode_thumbnail
 from data_pipelines.pages.page import SHOWN_AT, Page, pick_spread
-from data_pipelines.shards import EncodedDataset, Record, find_datasets, list_shards, open_dataset
+from data_pipelines.shards import EncodedDataset, Record, find_datasets, list_shards, open_dataset, read_index
 
 MADE_WITH = ("schema", "layout", "latents", "fps", "stage", "stride_frames", "records_per_shard")
+
+LARGEST_REPORT = 2**30  # bytes
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Report:
+    """What is used of `report.json`."""
+
+    skipped: list[_Outcome]
 
 
 def is_shard_folder(folder: Path) -> bool:
@@ -25,7 +40,7 @@ def make_shard_page(folder: Path, samples: int) -> Page:
     for dataset in datasets:
         count, paths, facts = len(dataset.source), list_shards(dataset.folder), dataset.metadata
         lasting, stored = count * facts["frames"] / facts["fps"], sum(path.stat().st_size for path in paths)
-        clips = len(json.loads((dataset.folder / "index.json").read_text()))
+        clips = len(read_index(dataset.folder))
         latents = " x ".join(map(str, facts["latent_shape"]))
         rows.append([dataset.folder.name, count, clips, f"{lasting / 3600:.2f}", len(paths), _bytes(stored), latents])
         records, seconds, size = records + count, seconds + lasting, size + stored
@@ -47,8 +62,8 @@ def make_shard_page(folder: Path, samples: int) -> Page:
 
 def _add_report(page: Page, path: Path) -> None:
     if path.is_file():
-        skipped = json.loads(path.read_text(encoding="utf-8"))["skipped"]
-        page.add_reasons("Left out by encode", [row["reason"] for row in skipped])
+        skipped = read_json(path, _Report, limit=LARGEST_REPORT).skipped
+        page.add_reasons("Left out by encode", [row.reason for row in skipped])
 
 
 def _add_samples(page: Page, datasets: list[EncodedDataset], samples: int) -> None:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import named, read_yaml, shown
 
 DEFAULT_RULES = Path(__file__).with_name("rules")  # a folder of one file per stage
 TESTS: dict[str, Callable[[Any, Any], bool]] = {
@@ -37,16 +36,18 @@ class Rule:
             raise InputError(f"it must have exactly {', '.join(names)}")
         for name in ("column", "reason"):
             if not isinstance(row[name], str):
-                raise InputError(f"{name} {row[name]!r} is no text")
-        if row["test"] not in TESTS:
-            raise InputError(f"test '{row['test']}': accepted are {', '.join(TESTS)}")
+                raise InputError(f"{name} {shown(row[name])} is no text")
+        if not isinstance(row["test"], str) or row["test"] not in TESTS:
+            raise InputError(f"test {shown(row['test'])}: accepted are {', '.join(TESTS)}")
         if row["kind"] not in ("hard", "soft"):
-            raise InputError(f"kind '{row['kind']}': accepted are hard and soft")
+            raise InputError(f"kind {shown(row['kind'])}: accepted are hard and soft")
         ends = row["value"] if row["test"] == "within" else [row["value"]] * 2
         if row["test"] != "==" and not (
             isinstance(ends, list) and [isinstance(e, int | float) for e in ends] == [True] * 2
         ):
-            raise InputError(f"test '{row['test']}' does not take {row['value']!r}, but numbers: one, 'within' two")
+            raise InputError(
+                f"test '{row['test']}' does not take {shown(row['value'])}, but numbers: one, 'within' two"
+            )
         return cls(**row)
 
     @property
@@ -57,7 +58,9 @@ class Rule:
         try:
             return TESTS[self.test](value, self.value)
         except TypeError as error:
-            raise InputError(f"column {self.column} holds {value!r}, which is not {self.test} {self.value}") from error
+            raise InputError(
+                f"column {self.column} holds {shown(value)}, which is not {self.test} {self.value}"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -70,19 +73,19 @@ class RuleSet:
     @classmethod
     def load(cls, path: Path) -> "RuleSet":
         """Reads a rules file. Raises InputError that names the file and the rule."""
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"rules file {path} cannot be read ({error.strerror})") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"rules file {path} is not valid YAML: {' '.join(str(error).split())}") from error
+        data = read_yaml(path, object)
         lists = isinstance(data, Mapping) and all(isinstance(value, list) for value in data.values())
         if not lists or not data.keys() <= {"rules", "duplicates"} or not data.get("rules"):
-            raise InputError(f"rules file {path}: it must have a list 'rules' and may have a list 'duplicates'")
+            raise InputError(f"rules file {named(path)}: it must have a list 'rules' and may have a list 'duplicates'")
         rules = []
         for number, row in enumerate(data["rules"], start=1):
             try:
                 rules.append(Rule.from_row(row))
             except InputError as error:
-                raise InputError(f"rules file {path}, rule {number}: {error}") from error
-        return cls(tuple(rules), tuple(data.get("duplicates", ())))
+                raise InputError(f"rules file {named(path)}, rule {number}: {error}") from error
+        best_by = data.get("duplicates", [])
+        if not all(isinstance(name, str) for name in best_by):
+            raise InputError(
+                f"rules file {named(path)}: 'duplicates' is {shown(best_by)}; accepted are names of columns"
+            )
+        return cls(tuple(rules), tuple(best_by))

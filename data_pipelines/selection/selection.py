@@ -8,7 +8,7 @@ from pathlib import Path
 from actavatar_jax.errors import InputError
 from data_pipelines.selection.failures import STAGES, count_unmeasured, find_failures
 from data_pipelines.selection.ruleset import DEFAULT_RULES, RuleSet
-from data_pipelines.table import StepReport, read_manifest
+from data_pipelines.table import StepReport, Table, changed_manifest
 
 
 def select_clips(clip_dir: str | Path, stage: int, rules: str | Path | None = None) -> StepReport:
@@ -23,7 +23,11 @@ def select_clips(clip_dir: str | Path, stage: int, rules: str | Path | None = No
         raise InputError(f"stage {stage}: accepted are 1 and 2")
     clip_dir = Path(clip_dir)
     chosen = RuleSet.load(DEFAULT_RULES / f"stage{stage}.yaml" if rules is None else Path(rules))
-    table = read_manifest(clip_dir)
+    with changed_manifest(clip_dir) as table:
+        return _selected(table, clip_dir, stage, chosen)
+
+
+def _selected(table: Table, clip_dir: Path, stage: int, chosen: RuleSet) -> StepReport:
     failures = find_failures(chosen, table)
     report = StepReport(f"selected for stage {stage} in {clip_dir}", notes=dict(count_unmeasured(chosen, table)))
     for clip_id, failure in zip(table.column("id"), failures, strict=True):

@@ -13,6 +13,7 @@ from data_pipelines.shards.schema import (
     deserialize_record,
     serialize_record,
 )
+from data_pipelines.shards.staging import read_index
 
 __all__ = [
     "BFLOAT16",
@@ -34,6 +35,7 @@ __all__ = [
     "list_shards",
     "open_dataset",
     "parse_buckets",
+    "read_index",
     "serialize_record",
     "write_dataset",
 ]

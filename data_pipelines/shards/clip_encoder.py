@@ -29,10 +29,10 @@ class ClipEncoder:
         self.make_record = RecordMaker(encoders)
 
     def files(self, clip: Clip) -> list[Path]:
-        """The video, and the prompt beside it if there is one."""
+        """The video, and the prompt beside it if there is one. Raises Skip where there is no video."""
         video = clip_path(clip, self.clip_dir)
         if not video.is_file():
-            raise InputError(f"{video} is in the manifest but not on disk; run `prepare` again")
+            raise Skip("no clip", f"{video} is in the manifest but not on disk; run `prepare` again")
         prompt = video.with_suffix(".json")
         return [video, prompt] if prompt.is_file() else [video]
 

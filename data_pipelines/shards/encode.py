@@ -16,14 +16,14 @@ from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import SAMPLE_RATE
-from actavatar_jax.storage import mend_folder
+from actavatar_jax.storage import locked_folder, mend_folder
 from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
 from data_pipelines.shards.clip_encoder import ClipEncoder
 from data_pipelines.shards.records import FrozenEncoders, describe_records
 from data_pipelines.shards.schema import EmptyPrompt
 from data_pipelines.shards.slices import ClipOutcome, EncodingRun
 from data_pipelines.shards.staging import DatasetEntry, Staging
-from data_pipelines.table import Clip, Skip, StepReport, digest, read_manifest
+from data_pipelines.table import NO_ROOM, Clip, Skip, StepReport, digest, read_manifest
 
 
 def encode_clips(
@@ -52,7 +52,7 @@ def encode_clips(
     With more than one slice, `commit` has to be called when all have ended.
 
     Returns the report, of all clips also written to `shard_dir/report.json`. Raises InputError where `shard_dir` holds
-    records made with other encoders or settings.
+    records made with other encoders or settings, and where another command changes it.
     """
     clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
     index, count = _process() if process is None else process
@@ -61,24 +61,35 @@ def encode_clips(
     sizes = parse_buckets(buckets, frames)
     settings = _settings(encoders, sizes, stride_frames or frames, records_per_shard, stage)
     clips = _clips(clip_dir, stage)
-    run = EncodingRun(shard_dir, _manifest(clip_dir), settings, count)
-    if index == 0:
-        mend_folder(shard_dir)
-    staging = Staging(shard_dir, settings, {clip.id for clip in clips})
-    run.begin_slice(index)
-
     encoder = ClipEncoder(clip_dir, encoders, settings)
-    done = []
-    for clip in tqdm(clips[index::count], "encode", unit="clip", disable=not progress):
-        bucket = choose_bucket(clip.facts["prepare.height"], clip.facts["prepare.width"], sizes)
-        entry = DatasetEntry(clip.id, digest(*encoder.files(clip), json.dumps(settings, sort_keys=True)))
-        try:
-            made = staging.ensure_records(bucket, entry, functools.partial(encoder.encode, clip, bucket))
-            done.append(ClipOutcome(clip.id, "made" if made else "kept", bucket=bucket, key=entry.key))
-        except Skip as skip:
-            done.append(ClipOutcome(clip.id, "skipped", skip.reason, skip.detail))
-    run.save_slice(index, done, encoder.make_record.encode_empty_prompt().to_dict())
-    return commit_shards(clip_dir, shard_dir) if count == 1 else _report(f"slice {index}/{count} of {clip_dir}", done)
+    run = EncodingRun(shard_dir, _manifest(clip_dir), settings, count)
+    shard_dir.mkdir(parents=True, exist_ok=True)
+    with locked_folder(shard_dir, shared=count > 1):
+        if index == 0:
+            mend_folder(shard_dir)
+        staging = Staging(shard_dir, settings, {clip.id for clip in clips})
+        run.begin_slice(index)
+        mine = tqdm(clips[index::count], "encode", unit="clip", disable=not progress)
+        done = [_encoded(clip, encoder, staging, sizes) for clip in mine]
+        run.save_slice(index, done, encoder.make_record.encode_empty_prompt().to_dict())
+        if count > 1:
+            return _report(f"slice {index}/{count} of {clip_dir}", done)
+        return _commit(clip_dir, shard_dir)
+
+
+def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: tuple[Bucket, ...]) -> ClipOutcome:
+    """Has the records of a clip staged; says what became of it."""
+    bucket = choose_bucket(clip.facts["prepare.height"], clip.facts["prepare.width"], sizes)
+    try:
+        entry = DatasetEntry(clip.id, digest(*encoder.files(clip), json.dumps(staging.settings, sort_keys=True)))
+        made = staging.ensure_records(bucket, entry, functools.partial(encoder.encode, clip, bucket))
+    except Skip as skip:
+        return ClipOutcome(clip.id, "skipped", skip.reason, skip.detail)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        return ClipOutcome(clip.id, "skipped", "unreadable", str(error))
+    return ClipOutcome(clip.id, "made" if made else "kept", bucket=bucket, key=entry.key)
 
 
 def commit_shards(clip_dir: str | Path, shard_dir: str | Path) -> StepReport:
@@ -88,6 +99,15 @@ def commit_shards(clip_dir: str | Path, shard_dir: str | Path) -> StepReport:
     they were made of.
     """
     clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
+    if not shard_dir.is_dir():
+        raise InputError(
+            f"{shard_dir}: nothing to commit, as there is no such folder; run `encode` for every slice first"
+        )
+    with locked_folder(shard_dir):
+        return _commit(clip_dir, shard_dir)
+
+
+def _commit(clip_dir: Path, shard_dir: Path) -> StepReport:
     run, done, empty_prompt = EncodingRun.load(shard_dir, _manifest(clip_dir))
     mend_folder(shard_dir)
     staging = Staging(shard_dir, run.settings, {clip.clip for clip in done})

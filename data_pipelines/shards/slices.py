@@ -4,14 +4,15 @@
 """
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import write_json
+from actavatar_jax.storage import read_json, write_json
 from data_pipelines.shards.buckets import Bucket
+
+LARGEST_SLICE = 2**30  # bytes; some two hundred for each clip
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,24 @@ class ClipOutcome:
 
 
 @dataclass(frozen=True)
+class _Identity:
+    """What the processes of one encoding have in common."""
+
+    manifest: str
+    settings: dict[str, Any]
+    count: int
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """What the file of one process holds."""
+
+    run: _Identity
+    clips: list[ClipOutcome]
+    empty_prompt: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class EncodingRun:
     """One encoding, `count` processes with the same settings over the same manifest (its digest)."""
 
@@ -38,12 +57,13 @@ class EncodingRun:
     def begin_slice(self, index: int) -> None:
         """Removes what another run left, and what this process itself had finished before it began again."""
         for path in _paths(self.shard_dir):
-            if path == self._path(index) or json.loads(path.read_text())["run"] != self._identity():
+            if path == self._path(index) or self._is_of_another(path):
                 path.unlink(missing_ok=True)
 
     def save_slice(self, index: int, clips: list[ClipOutcome], empty_prompt: dict[str, Any]) -> None:
         rows = [dataclasses.asdict(done) for done in clips]
-        write_json(self._path(index), {"run": self._identity(), "clips": rows, "empty_prompt": empty_prompt})
+        run = dataclasses.asdict(self._identity())
+        write_json(self._path(index), {"run": run, "clips": rows, "empty_prompt": empty_prompt})
 
     @classmethod
     def load(cls, shard_dir: Path, manifest: str) -> tuple["EncodingRun", list[ClipOutcome], dict[str, Any]]:
@@ -51,10 +71,10 @@ class EncodingRun:
 
         Raises InputError, which names them, where processes have not finished or used another manifest.
         """
-        stored = [json.loads(path.read_text()) for path in _paths(shard_dir)]
+        stored = [_read(path) for path in _paths(shard_dir)]
         if not stored:
             raise InputError(f"{shard_dir}: nothing to commit; run `encode` for every slice first")
-        run = cls(shard_dir, **stored[0]["run"])
+        run = cls(shard_dir, **vars(stored[0].run))
         missing = [f"{i}/{run.count}" for i in range(run.count) if not run._path(i).is_file()]
         if missing:
             raise InputError(
@@ -62,15 +82,24 @@ class EncodingRun:
             )
         if run.manifest != manifest:
             raise InputError(f"{shard_dir}: the manifest has changed since the clips were encoded; run `encode` again")
-        rows = [row for part in stored for row in part["clips"]]
-        clips = [ClipOutcome(**row | {"bucket": row["bucket"] and Bucket(**row["bucket"])}) for row in rows]
-        return run, sorted(clips, key=lambda done: done.clip), stored[0]["empty_prompt"]
+        clips = [clip for part in stored for clip in part.clips]
+        return run, sorted(clips, key=lambda done: done.clip), stored[0].empty_prompt
 
-    def _identity(self) -> dict[str, Any]:
-        return {"manifest": self.manifest, "settings": self.settings, "count": self.count}
+    def _is_of_another(self, path: Path) -> bool:
+        try:
+            return _read(path).run != self._identity()
+        except InputError:  # it is damaged, so that slice has to be encoded again
+            return True
+
+    def _identity(self) -> _Identity:
+        return _Identity(self.manifest, self.settings, self.count)
 
     def _path(self, index: int) -> Path:
         return self.shard_dir / ".staged" / f"slice-{index}-of-{self.count}.json"
+
+
+def _read(path: Path) -> _Slice:
+    return read_json(path, _Slice, limit=LARGEST_SLICE)
 
 
 def _paths(shard_dir: Path) -> list[Path]:

@@ -6,20 +6,21 @@
 Every step ends in a rename, so a kill at any point leaves a state that the next run goes on from.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import replaced_folder, write_json
+from actavatar_jax.storage import read_json, replaced_folder, shown, write_json
 from data_pipelines.shards.array_records import count_records, read_records, write_records
 from data_pipelines.shards.buckets import Bucket
 from data_pipelines.shards.dataset import list_shards, write_dataset
 from data_pipelines.shards.schema import EmptyPrompt, deserialize_record
+
+LARGEST_INDEX = 2**30  # bytes; some hundred for each clip
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,20 @@ class DatasetEntry:
 
     clip: str
     key: str
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """A clip in `index.json`, with the number of its records."""
+
+    clip: str
+    key: str
+    records: int
+
+
+def read_index(folder: Path) -> list[IndexRow]:
+    """The clips of a dataset, in the order of its shards."""
+    return read_json(folder / "index.json", list[IndexRow], limit=LARGEST_INDEX)
 
 
 class Staging:
@@ -57,7 +72,7 @@ class Staging:
         """Writes the bucket's dataset of exactly these clips, unless it is there."""
         final = self.shard_dir / str(bucket)
         counts = [self._count(bucket, entry) for entry in entries]
-        index = [{"clip": e.clip, "key": e.key, "records": n} for e, n in zip(entries, counts, strict=True)]
+        index = [IndexRow(e.clip, e.key, n) for e, n in zip(entries, counts, strict=True)]
         if final.name in self.written and self.written[final.name].index == index:
             return
         first = deserialize_record(self._records(bucket, entries[0])[0])
@@ -72,7 +87,7 @@ class Staging:
         records = (record for entry in entries for record in self._records(bucket, entry))
         with replaced_folder(final) as partial:
             write_dataset(partial, records, sum(counts), self.settings["records_per_shard"], metadata)
-            write_json(partial / "index.json", index)
+            write_json(partial / "index.json", [asdict(row) for row in index])
 
     def clean_up(self, keep: Collection[Bucket]) -> None:
         """Removes the staged files, which all are in shards now, and datasets of buckets without a clip."""
@@ -100,9 +115,9 @@ class _Written:
     """A dataset that an earlier run finished."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]):
-        stored = json.loads((folder / "metadata.json").read_text())
+        stored = read_json(folder / "metadata.json", limit=LARGEST_INDEX)
         differing = [
-            f"{key}: {stored.get(key)} there, {settings[key]} now"
+            f"{key}: {shown(stored.get(key))} there, {shown(settings[key])} now"
             for key in settings
             if stored.get(key) != settings[key]
         ]
@@ -113,10 +128,10 @@ class _Written:
             )
         self.per_shard = stored["records_per_shard"]
         self.paths = list_shards(folder)
-        self.index = json.loads((folder / "index.json").read_text())
-        ends = accumulate(row["records"] for row in self.index)
+        self.index = read_index(folder)
+        ends = accumulate(row.records for row in self.index)
         self.ranges = {
-            DatasetEntry(row["clip"], row["key"]): range(end - row["records"], end)
+            DatasetEntry(row.clip, row.key): range(end - row.records, end)
             for row, end in zip(self.index, ends, strict=True)
         }
 

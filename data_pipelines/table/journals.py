@@ -6,12 +6,29 @@ They are how results come back from workers, whatever runs them, and what a kill
 """
 
 import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
+from actavatar_jax.errors import InputError
+from actavatar_jax.storage import read_json_lines
+
 Row = dict[str, Any]  # a clip's columns, without the step's prefix
+
+LONGEST_ROW = 2**26  # bytes; a profile has a number for each frame
+_NAME = re.compile(r"(\d{4,})-(\d{6,})\.jsonl")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a journal."""
+
+    id: str
+    row: Row
 
 
 def journal_folder(clip_dir: Path, step: str) -> Path:
@@ -24,7 +41,7 @@ def journal_path(folder: Path, run: int, chunk: int) -> Path:
 
 def next_run(folder: Path) -> int:
     """The number of the run that begins now, above those of all killed ones."""
-    return max((int(path.name.split("-")[0]) + 1 for path in folder.glob("*.jsonl")), default=0)
+    return max((run + 1 for run, _, _ in _journals(folder)), default=0)
 
 
 def write_row(journal: TextIO, clip_id: str, row: Row) -> None:
@@ -34,17 +51,22 @@ def write_row(journal: TextIO, clip_id: str, row: Row) -> None:
 
 
 def read_rows(folder: Path) -> dict[str, Row]:
-    """The rows of all journals, by id; of a clip that was measured in several runs the last."""
+    """The rows of all journals, by id; of a clip that was measured in several runs the last.
+
+    A line that a kill or a disk damaged costs its clip, which is measured again.
+    """
     rows = {}
-    for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-            try:
-                entry = json.loads(line) if line else None
-            except json.JSONDecodeError:
-                continue  # cut by a kill: that clip is measured again
-            if entry:
-                rows[entry["id"]] = entry["row"]
+    for _, _, path in sorted(_journals(folder)):
+        for _, entry in read_json_lines(path, Entry, limit=LONGEST_ROW, finite=False):
+            if not isinstance(entry, InputError):
+                rows[entry.id] = entry.row
     return rows
+
+
+def _journals(folder: Path) -> Iterator[tuple[int, int, Path]]:
+    for path in folder.glob("*.jsonl"):
+        if found := _NAME.fullmatch(path.name):
+            yield int(found[1]), int(found[2]), path
 
 
 def _to_plain(value: Any) -> Any:

@@ -4,9 +4,29 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from actavatar_jax.storage import write_json
+from actavatar_jax.storage import cut, write_json
 
 MOST_SHOWN = 20  # sentences that are printed; the saved report has them all
+FAULTS = (
+    "caption not UTF-8",
+    "damaged annotation",
+    "invalid prompt",
+    "lost",
+    "no answer",
+    "no source",
+    "not asked",
+    "not finite",
+    "odd annotation",
+    "odd entry",
+    "odd name",
+    "odd row",
+    "request refused",
+    "sparse member",
+    "too large",
+    "torn sample",
+    "torn tar",
+    "unreadable",
+)  # reasons that are failures of single inputs
 
 
 class Skip(Exception):  # noqa: N818  (it is no error: the clip is left out and the report says why)
@@ -34,7 +54,16 @@ class StepReport:
     notes: dict[str, int] = field(default_factory=dict)  # what else is to be known, with the number of inputs
 
     def add(self, name: str, status: str, reason: str = "", detail: str = "") -> None:
-        self.outcomes.append(Outcome(name, status, reason, detail))
+        self.outcomes.append(Outcome(cut(name, 300), status, reason, cut(detail, 400)))
+
+    def failures(self) -> dict[str, int]:
+        """Number of inputs per reason that is a fault of the input, and no rule that leaves it out."""
+        reasons = Counter(outcome.reason for outcome in self.outcomes if outcome.reason in FAULTS)
+        return dict(sorted(reasons.items()))
+
+    def nothing_made(self) -> bool:
+        """Whether there was something to do and all of it was left out."""
+        return {outcome.status for outcome in self.outcomes} == {"skipped"}
 
     def counts(self) -> dict[str, int]:
         """Number of inputs per status, and per 'skipped: <reason>'; the sum is the number of inputs."""

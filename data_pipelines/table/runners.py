@@ -11,6 +11,9 @@ from actavatar_jax.errors import InputError
 from data_pipelines.table.pool import map_unordered
 
 RUNNERS = ("processes", "beam")
+LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+FETCHING = ("direct", "switchingdirect", "prism")  # local engines that would download a program first
+
 Chunk = TypeVar("Chunk")
 
 
@@ -28,14 +31,36 @@ def run_in_processes(work: Callable[[Chunk], int], chunks: Iterator[Chunk], work
 
 
 def run_on_beam(work: Callable[[Chunk], int], chunks: Iterable[Chunk], options: Sequence[str]) -> None:
-    """Works on all chunks; `options` choose the engine. Raises InputError where Beam is not installed."""
+    """Works on all chunks; `options` choose the engine. Raises InputError where Beam is not installed.
+
+    Without an engine, and for Beam's own local ones, it is the one that is part of the installed package: the others
+    fetch a program from the internet, unless `--prism_location` names a file on this machine.
+    """
     try:
         import apache_beam as beam
-        from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
     except ImportError as error:
         raise InputError('--runner beam needs Apache Beam: pip install "actavatar-jax[data]"') from error
-    with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+    settings = PipelineOptions(list(options))
+    standard = settings.view_as(StandardOptions)
+    standard.runner = choose_engine(standard.runner, settings.get_all_options().get("prism_location"))
+    with beam.Pipeline(options=settings) as pipeline:
         _ = pipeline | beam.Create(list(chunks)) | beam.Reshuffle() | beam.Map(work)
+
+
+def choose_engine(name: str | None, prism: str | None) -> str:
+    """The engine that Beam is told to use where `name` was asked for, and `prism` is the place of Prism's program."""
+    short = (name or "direct").rpartition(".")[2].lower().removesuffix("runner")
+    if short not in FETCHING:
+        return name
+    if prism and os.path.isfile(prism):
+        return "PrismRunner"
+    if short == "prism":
+        raise InputError(
+            "Beam's PrismRunner would download a program; accepted is --beam-option=--prism_location=FILE with one on "
+            "this machine, or no runner, for the local one of the installed package."
+        )
+    return LOCAL_RUNNER
 
 
 def _end_with_parent() -> None:

@@ -4,6 +4,7 @@ Workers journal each finished clip in the clip folder. When all chunks are done,
 the table. A clip folder must therefore be one file system for all workers.
 """
 
+import errno
 import itertools
 import os
 import shutil
@@ -23,6 +24,7 @@ from data_pipelines.table.runners import RUNNERS, run_in_processes, run_on_beam
 from data_pipelines.table.table import Clip, Table
 
 MOST_PER_CHUNK = 16
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no clip could be written any more
 Chunk = tuple[int, list[tuple[Clip, str | None]]]  # its number; clips, each with the version of its row if there is one
 
 
@@ -57,7 +59,8 @@ def run_step(
     runner: "processes" here, or "beam", where `beam_options` choose the engine (default: the local runner). workers:
     number of processes, by default one per core; 0 runs in this one. Processes are spawned, so a script that calls this
     needs a main guard. report: gets one outcome per clip. only: which clips are wanted; the others keep their columns.
-    Exceptions other than Skip and InputError end the run.
+    A file that cannot be read is tried again by the next run. A full disk, and exceptions other than Skip, InputError
+    and OSError, end the run.
     """
     if runner not in RUNNERS:
         raise InputError(f"runner '{runner}': accepted are {', '.join(RUNNERS)}")
@@ -113,10 +116,12 @@ def _tell(report: StepReport, table: Table, wanted: set[str], before: dict[str, 
             report.add(clip_id, "not selected")
             continue
         row, old = after[clip_id], before.get(clip_id, {})
-        if row["error"]:
+        if "error" not in row:
+            report.add(clip_id, "skipped", "lost", "its line of the journal is damaged; the next run measures it again")
+        elif row["error"]:
             report.add(clip_id, "skipped", row["error"], row["detail"])
         else:
-            report.add(clip_id, "kept" if row["version"] == old.get("version") else "made")
+            report.add(clip_id, "kept" if row.get("version") == old.get("version") else "made")
 
 
 # ---- in a worker
@@ -145,3 +150,7 @@ def _measured(step: Step, clip: Clip, clip_dir: Path, known: str | None) -> Row 
         return {"version": version, "error": skip.reason, "detail": skip.detail or skip.reason}
     except InputError as error:
         return {"version": version, "error": "unreadable", "detail": str(error)}
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        return {"version": None, "error": "unreadable", "detail": str(error)}

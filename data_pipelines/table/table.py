@@ -153,14 +153,6 @@ class Table:
         return self.with_columns({name: rows[name] for name in names})
 
 
-def read_manifest(clip_dir: str | Path) -> Table:
-    """The table of a prepared clip folder."""
-    path = Path(clip_dir) / "manifest.parquet"
-    if not path.is_file():
-        raise InputError(f"{clip_dir}: no manifest.parquet here; make the clip folder with `prepare`, to its end")
-    return Table.read(path)
-
-
 def _column(name: str, values: Sequence) -> pa.Array:
     try:
         return pa.array(values)

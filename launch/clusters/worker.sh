@@ -3,8 +3,8 @@
 #
 #   launch/clusters/worker.sh [--restarts N] -- ARGUMENTS OF launch/train.py
 #
-# Exit codes: 0 the run is finished, 2 wrong input (starting it again is of no use), 75 the run was saved or died before
-# its end: start it again. With --restarts it does that itself, so many times; a scheduler that requeues needs none.
+# Exit codes: 0 the run is finished, 1 it has diverged, 2 wrong input (starting these again as they are is of no use), 75
+# the run was saved or died before its end: start it again. With --restarts it does that itself, so many times; a scheduler that requeues needs none.
 # SIGTERM and Ctrl-C are passed on to the training, which saves; after them nothing is started again.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
@@ -49,7 +49,7 @@ for ((attempt = 0; ; attempt++)); do
     [ "$interrupted" = 1 ] || break
   done
   child=""
-  if [ "$code" = 0 ] || [ "$code" = 2 ]; then exit "$code"; fi
+  if ((code <= 2)); then exit "$code"; fi
   say "launch/train.py ended with code $code, before its end."
   if [ "$stopping" = 1 ] || ((attempt >= given[restarts])); then exit 75; fi
   say "starting again ($((attempt + 1)) of ${given[restarts]})."

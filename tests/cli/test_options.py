@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from actavatar_jax import InputError
+from actavatar_jax import InputError, parallel
 from actavatar_jax.runs import jobs
 from tests.commands import actavatar, refused
 
@@ -28,6 +28,55 @@ def test_options_that_are_not_given_are_left_to_the_model(monkeypatch, tmp_path)
     assert set(every) | {"anyway"} == set(jobs.OPTIONS)
 
 
+SINGLE = ("--model", "m", "--image", "a.png", "--audio", "a.wav", "--prompt", "A man.", "--out")
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ((), [("x", None)]),
+        (("--seed", 7), [("x", 7)]),
+        (("--seed", 2**64 - 1), [("x", 2**64 - 1)]),
+        (("--num-videos", 2), [("x-seed0", 0), ("x-seed1", 1)]),
+        (("--seed", 7, "--num-videos", 3), [("x-seed7", 7), ("x-seed8", 8), ("x-seed9", 9)]),
+        (("--seed", 9, "--seed", 2), [("x-seed9", 9), ("x-seed2", 2)]),
+    ],
+)
+def test_every_seed_has_its_video(monkeypatch, tmp_path, given, made):
+    seen = []
+    monkeypatch.setattr(jobs, "run_jobs", lambda model, rows, **_: seen.extend(rows) or 0)
+    assert actavatar("sample", *SINGLE, tmp_path / "x.mp4", *given) == 0
+    assert [(row.out, row.options.get("seed")) for row in seen] == [
+        (str(tmp_path / f"{name}.mp4"), seed) for name, seed in made
+    ]
+
+
+def test_lines_of_a_jobs_file_get_seeds_from_their_own_on(monkeypatch, tmp_path):
+    row, seen = {"image": "a.png", "audio": "a.wav", "prompt": "A man."}, []
+    monkeypatch.setattr(jobs, "run_jobs", lambda model, rows, **_: seen.extend(rows) or 0)
+    lines = [row | {"out": "x.mp4"}, row | {"out": "y.mp4", "seed": 5}]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert actavatar("sample", "--model", "m", "--jobs", tmp_path / "jobs.jsonl", "--num-videos", 2) == 0
+    assert [row.out for row in seen] == ["x-seed0.mp4", "x-seed1.mp4", "y-seed5.mp4", "y-seed6.mp4"]
+
+
+def test_seeds_and_a_number_of_videos_exclude_each_other(capsys, tmp_path):
+    refused(
+        capsys, "2 seeds and 3 videos are asked for", "sample", *SINGLE, tmp_path / "x.mp4",
+        "--seed", 1, "--seed", 2, "--num-videos", 3,
+    )  # fmt: skip
+
+
+def test_a_mesh_goes_to_the_pipeline_and_a_cluster_is_joined_first(monkeypatch, tmp_path, capsys):
+    done = []
+    monkeypatch.setattr(parallel, "join_cluster", lambda: done.append("joined"))
+    monkeypatch.setattr(jobs, "run_jobs", lambda model, rows, *, mesh, **_: done.append(mesh) or 0)
+    assert actavatar("sample", *SINGLE, tmp_path / "x.mp4", "--mesh", "1,2,4", "--distributed") == 0
+    assert done == ["joined", "1,2,4"]
+    monkeypatch.undo()
+    refused(capsys, "--distributed finds no cluster", "sample", *SINGLE, tmp_path / "x.mp4", "--distributed")
+
+
 def test_the_watchdog_has_the_minutes_that_are_given(monkeypatch, tmp_path):
     given = []
     monkeypatch.setattr(jobs, "run_jobs", lambda *_, stall_minutes, **__: given.append(stall_minutes) or 0)
@@ -39,12 +88,12 @@ def test_the_watchdog_has_the_minutes_that_are_given(monkeypatch, tmp_path):
 def test_a_line_of_a_jobs_file_wins_over_the_command(tmp_path):
     row = {"image": "a.png", "audio": "a.wav", "prompt": "A man.", "out": "x.mp4"}
     file = tmp_path / "jobs.jsonl"
-    file.write_text(json.dumps(row) + "\n" + json.dumps(row | {"steps": 3, "anyway": False}))
+    file.write_text(json.dumps(row) + "\n" + json.dumps(row | {"steps": 3, "anyway": False, "out": "y.mp4"}))
     first, second = jobs.read_jobs(file, {"steps": 8, "anyway": True})
     assert (first.options, second.options) == ({"steps": 8, "anyway": True}, {"steps": 3, "anyway": False})
     file.write_text(json.dumps(row | {"pace": 3}) + "\n" + json.dumps(row | {"anyway": "no"}))
     with pytest.raises(
-        InputError, match="line 1 has unknown pace; line 2 has an anyway that is neither true nor false"
+        InputError, match=r"line 1: pace is unknown .*line 2: anyway is 'no', accepted is true or false"
     ):
         jobs.read_jobs(file, {})
 

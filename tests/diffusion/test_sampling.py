@@ -32,11 +32,13 @@ from actavatar_jax.diffusion import OPTIONS
         ({"skip": float("inf")}, "skip is inf; accepted is a number from 0 on"),
         ({"negative_prompt": 3}, "accepted is text"),
         ({"num_frames": 10}, "9 or 13"),
-        ({"num_frames": 1}, "1 frame is the image itself"),
+        ({"num_frames": 1}, "1 frame is the image itself; accepted are 5, 9, "),
+        ({"num_frames": 3}, "3 frames cannot be made; accepted are 5, 9, "),
+        ({"num_frames": 0}, "0 frames cannot be made; accepted are 5, 9, "),
         ({"height": 64}, "go together"),
         ({"height": -64, "width": 64}, "-64x64"),
-        ({"seed": -1}, "0 to 4294967295"),
-        ({"seed": 2**32}, "0 to 4294967295"),
+        ({"seed": -1}, "0 to 18446744073709551615"),
+        ({"seed": 2**64}, "0 to 18446744073709551615"),
     ],
 )
 def test_wrong_options_are_refused(options, words):

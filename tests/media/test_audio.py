@@ -3,13 +3,16 @@
 import logging
 import tracemalloc
 import wave
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.media import fit_audio, load_audio
+from actavatar_jax.media import decoding, fit_audio, load_audio, pieces
+from actavatar_jax.media.audio import decode_audio
 from tests.media.sounds import encode, tones
 
 TONE = 440.0
@@ -147,6 +150,34 @@ def test_a_whole_file_is_not_called_damaged(tmp_path, caplog):
     assert not caplog.records
 
 
+def test_ogg_vorbis_is_heard_to_the_last_sample(caplog):
+    """Its blocks change their length at each of eight bursts of noise, 0.25 s + 0.45 s k; the container errs there.
+
+    Made by libvorbis, which PyAV has not got: four seconds at 16 kHz of noise at -50 dB, bursts of 20 ms at -8 dB.
+    """
+    loaded = load_audio(Path(__file__).with_name("bursts.ogg"))
+    assert len(loaded) == 64_000
+    loud = np.flatnonzero(np.abs(loaded) > 0.1)
+    heard = loud[np.diff(loud, prepend=-8000) > 4000]
+    np.testing.assert_allclose(heard, 16_000 * (0.25 + 0.45 * np.arange(8)), atol=160)  # of echo
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", ["x.mka", "x.mp4"])
+@pytest.mark.parametrize("origin", [0, 29, 47.3, 58])
+def test_far_into_a_file_no_more_is_decoded_than_is_heard(tmp_path, monkeypatch, name, origin):
+    """A tone whose pitch tells the time: from an origin on it is the same whether all before it was decoded or not."""
+    times = np.arange(60 * 16000) / 16000
+    path = encode(tmp_path / name, (0.5 * np.sin(2 * np.pi * (200 + 15 * times) * times))[None].astype(np.float32),
+                  16000, "aac", "fltp")  # fmt: skip
+    counted, original = [], pieces._piece
+    monkeypatch.setattr(pieces, "_piece", lambda *given, **more: counted.append(1) or original(*given, **more))
+    near = decode_audio(path, Fraction(origin), 16_000)
+    assert len(counted) < (560 if origin <= 30 else 70)
+    monkeypatch.setattr(decoding, "FAR", 1000)
+    np.testing.assert_allclose(near, decode_audio(path, Fraction(origin), 16_000), atol=2e-3)
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "form"),
     [
@@ -198,6 +229,18 @@ def test_only_the_result_is_held_in_memory(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 2.5 * loaded.nbytes  # the pieces and their concatenation; the source alone is 3 to 6 times
+
+
+def test_no_more_is_read_than_is_asked_for(tmp_path):
+    path = stereo_wav(tmp_path / "x.wav", 48_000, 60)
+    tracemalloc.start()
+    try:
+        loaded = load_audio(path, max_seconds=2)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(loaded, load_audio(path)[:32_000], atol=1e-4)
+    assert len(loaded) == 32_000 and peak < 8 * loaded.nbytes
 
 
 def test_fit_audio(caplog):

@@ -53,7 +53,10 @@ def test_a_video_sounds_like_the_recording(tmp_path, name, codec, form, rate, fr
     np.testing.assert_allclose(found, saved, atol=0.02)  # 440 Hz too early or late by a sample of 44.1 kHz is 0.03 off
     heard = strengths(video.audio[SAMPLE_RATE // 2 : 3 * SAMPLE_RATE // 2, None], SAMPLE_RATE, frequencies)[0]
     audible = np.array(frequencies) < SAMPLE_RATE / 2
-    np.testing.assert_allclose(heard, 0.5 * audible / len(frequencies), atol=0.015)
+    if len(frequencies) == 6:  # all of them together are above 1 and were scaled down
+        np.testing.assert_allclose(heard / heard[2], [0.707, 0.707, 1, 0, 0.5, 0.5], atol=0.015)
+    else:
+        np.testing.assert_allclose(heard, 0.5 * audible / len(frequencies), atol=0.015)
     assert len(video.audio) == 50 * SAMPLES_PER_FRAME
 
 
@@ -99,6 +102,9 @@ def test_longer_recordings_are_cut_and_shorter_ones_padded(tmp_path, caplog, rat
 def test_one_frame_of_a_long_enough_recording(tmp_path):
     path = encode(tmp_path / "x.wav", tones(44100, 1, 440), 44100)
     assert sizes(load_sound(path, 1)) == (44100, (1764, 1))
+    for wrong in (0, -5):
+        with pytest.raises(InputError, match=f"{wrong} frames was asked for; at least 1"):
+            load_sound(path, wrong)
 
 
 def test_no_more_is_read_than_the_video_lasts(tmp_path):
@@ -120,15 +126,6 @@ def test_rates_that_aac_does_not_have(tmp_path, rate, known):
         assert sizes(sound) == (known, (2 * known, 2))
         found = strengths(sound.samples[known // 2 : 3 * known // 2], known, (440, 1000))
         np.testing.assert_allclose(found, 0.5 * np.eye(2), atol=0.01)
-
-
-@pytest.mark.parametrize("channels", [3, 4, 5, 8])
-def test_other_numbers_of_channels_are_averaged(tmp_path, channels):
-    recorded = tones(44100, 1, *range(300, 300 + 100 * channels, 100))
-    path = encode(tmp_path / "x.wav", recorded, 44100, "pcm_f32le", "flt")
-    sound = load_sound(path)
-    assert sizes(sound) == (44100, (44100, 1))
-    np.testing.assert_allclose(sound.samples[:, 0], recorded.mean(0), atol=1e-6)
 
 
 def test_channels_that_change_within_a_file_become_those_of_its_beginning(tmp_path):

@@ -64,10 +64,11 @@ def test_samples_and_videos_are_those_of_one_device():
 
 
 def test_the_pipeline_takes_a_mesh():
-    """One device, eight, and eight as a training uses them for its sample videos."""
+    """One device, eight, eight as a training uses them for its sample videos, and with another video beside it."""
     (found,), _ = reports("pipeline")
     assert found["devices"] == [1, 8, 8]
-    assert max(found["frames"]) <= 1 < found["range"]
+    assert len(found["frames"]) == 4 and max(found["frames"]) <= 1 < found["range"]
+    assert found["other"] > 1  # another seed
 
 
 def test_two_processes_train_like_one(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import Phase, StructuredPrompt
+from actavatar_jax.prompt.reading import is_document
 from actavatar_jax.prompt.text import clean
 
 TWO = StructuredPrompt("A woman.", (Phase(0, 2, "Gestures outward."), Phase(2, 4, "Points down.")))
@@ -47,46 +48,35 @@ def test_cleaning_is_the_backbones():
     }
 
 
-@pytest.mark.parametrize(
-    "text", ["She is [smiling] and [waving back].", "A [2-piece suit], a [T-shirt] and a [3-year-old]", ""]
-)
-def test_prose_in_brackets_stays_text(text):
-    assert StructuredPrompt.parse(text) == StructuredPrompt(text)
-
-
-@pytest.mark.parametrize(
-    "stamp", ["[2-s]", "[a-b]", "[-2s]", "[2-]", "[0-end]", "[0,5-2s]", "[3s]", "[1:75-2:00]", "[0-2 minutes]", "[0-2s"]
-)
-def test_malformed_stamps_are_reported(stamp):
-    with pytest.raises(InputError) as error:
-        StructuredPrompt.parse(f"A man. {stamp} Waves.")
-    assert stamp in str(error.value)
-
-
-def test_phase_label_without_window_is_reported():
-    with pytest.raises(InputError, match="'Phase-1:' has no time window"):
-        StructuredPrompt.parse("A man. Phase-1: waves.")
-    assert StructuredPrompt.parse("He explains phase 2: the trial").phases == ()
-
-
 def test_parse_names_every_problem_at_once():
     with pytest.raises(InputError) as error:
         StructuredPrompt.parse("A man. [2-s] Waves. [a-b] Nods. [3-1s] Turns.")
-    assert all(part in str(error.value) for part in ("'[2-s]'", "'[a-b]'", "[3-1s] is reversed", "3 problems"))
+    assert all(part in str(error.value) for part in ("'[2-s]'", "'[a-b]'", "[3-1s] is reversed"))
 
 
 def test_check_names_every_problem_at_once():
-    phases = [Phase(-1, 1, "a"), Phase(1, 1, "b"), Phase(3, 2, "c"), Phase(4, 9, "d"), Phase(4, 5, " ")]
-    phases += [Phase(5, 5.5, "e [1-2s] f"), Phase(6, math.nan, "g"), *[Phase(0, 1, "h")] * 2]
-    with pytest.raises(InputError) as error:
-        StructuredPrompt("", tuple(phases)).check(duration=8)
-    for part in (
-        "base text is empty", "9 phases, at most 8", "[-1-1s] starts before", "[1-1s] has no length",
-        "[3-2s] is reversed", "no finite number",
-        "[4-9s] reaches past the end of the clip at 8 s", "[4-5s] has no action", "phase 8 holds a time stamp",
+    few = [Phase(-1, 1, "a"), Phase(1, 1, "b"), Phase(3, 2, "c"), Phase(4, 9, "d"), Phase(4, 5, " ")]
+    many = [Phase(5, 5.5, "e [1-2s] f"), Phase(6, math.nan, "g"), Phase(0, 1e7, "g"), *[Phase(0, 1, "h")] * 6]
+    for phases, parts in (
+        (few, ("base text is empty", "[-1-1s] starts before", "[1-1s] has no length", "[3-2s] is reversed",
+               "[4-9s] reaches past the end of the clip at 8 s", "[4-5s] has no action")),
+        (many, ("9 phases, at most 8", "[6-nans] has a time that is no finite", "phase 8 holds a time stamp")),
     ):  # fmt: skip
-        assert part in str(error.value)
-    assert "9 problems" in str(error.value)
+        with pytest.raises(InputError) as error:
+            StructuredPrompt("", tuple(phases)).check(duration=8)
+        assert all(part in str(error.value) for part in parts), error.value
+        assert len(str(error.value)) <= 400
+    with pytest.raises(InputError, match=r"and [0-9]+ more"):
+        StructuredPrompt("", tuple(few + many)).check(duration=8)
+
+
+def test_windows_behind_their_actions_leave_nothing_to_do():
+    for text in ("She waves [0-2s].", "She waves [0-2s] and nods [2-4s].", "A. [0-2s]/[2-4s] Waves."):
+        with pytest.raises(InputError, match="has no action text"):
+            StructuredPrompt.parse(text).check()
+    with pytest.raises(InputError, match="base text is empty"):
+        StructuredPrompt.parse("- [0-2s] Waves.").check()
+    StructuredPrompt.parse("手 [0-2s] \U0001f44b").check()
 
 
 def test_overlaps_gaps_and_exact_ends_are_allowed():
@@ -97,26 +87,19 @@ def test_overlaps_gaps_and_exact_ends_are_allowed():
 
 
 def test_from_dict_collects_what_is_wrong():
-    with pytest.raises(InputError) as error:
-        StructuredPrompt.from_dict(
-            {
-                "bas": "typo",
-                "phases": [
-                    {"start": "0", "end": True, "action": "x"},
-                    {"start": 0, "end": 1, "text": "y"},
-                    7,
-                    {"start": 2, "end": 1, "action": "z"},
-                    {"start": math.nan, "end": 1, "action": "z"},
-                ],
-            }
-        )
-    for part in (
-        "no key 'base'", "unknown key 'bas'", "entry 1 of 'phases': 'start' is '0'", "entry 3 of 'phases' is int",
-        "entry 2 of 'phases' has no key 'action'", "unknown key 'text'", "[2-1s] is reversed",
-        "entry 1 of 'phases': 'end' is True", "entry 5 of 'phases': 'start' is nan",
+    for data, parts in (
+        ({"bas": "typo", "phases": [{"start": "0", "end": True, "action": "x"}]},
+         ("no key 'base'", "unknown key 'bas'", "entry 1 of 'phases': 'start' is '0'", "'phases': 'end' is True")),
+        ({"base": "b", "phases": [{"start": 0, "end": 1, "text": "y"}, 7, {"start": 2, "end": 1, "action": "z"}]},
+         ("entry 1 of 'phases' has no key 'action'", "unknown key 'text'", "entry 2 of 'phases' is int", "[2-1s] is")),
+        ({"base": "b", "phases": [{"start": math.nan, "end": 10**400, "action": "z"}]},
+         ("entry 1 of 'phases': 'start' is nan", "'end' is 1000")),
     ):  # fmt: skip
-        assert part in str(error.value)
-    for wrong in ({"base": 3}, {"base": "x", "phases": {"start": 0}}, {}):
+        with pytest.raises(InputError) as error:
+            StructuredPrompt.from_dict(data)
+        assert all(part in str(error.value) for part in parts), error.value
+        assert len(str(error.value)) <= 400
+    for wrong in ({"base": 3}, {"base": "x", "phases": {"start": 0}}, {}, None, b"x", []):
         with pytest.raises(InputError):
             StructuredPrompt.from_dict(wrong)
 
@@ -140,11 +123,24 @@ def test_files(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=name):
             StructuredPrompt.load(tmp_path / name)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"missing\.json is missing"):
         StructuredPrompt.coerce("missing.json")
     assert StructuredPrompt.coerce("A man reads notes.txt").base == "A man reads notes.txt"
     assert StructuredPrompt.coerce(TWO) is TWO
     assert StructuredPrompt.coerce(TWO.to_dict()) == TWO
+
+
+def test_a_prompt_for_a_clip_is_checked_and_remarked_on(caplog):
+    waves = StructuredPrompt("A man.", (Phase(2, 4, "Waves."),))
+    assert StructuredPrompt.for_clip("A man. [50%-100%] Waves.", 4) == waves
+    assert not caplog.records
+    StructuredPrompt.for_clip("A man waves for 2-3s.", 4)
+    assert [record.getMessage() for record in caplog.records] == [
+        "no windows found in the prompt; the whole clip has one description; "
+        "read as words, not as windows such as [0-2s]: '2-3s'."
+    ]
+    with pytest.raises(InputError, match="past the end"):
+        StructuredPrompt.for_clip(TWO, 3)
 
 
 def test_windows_table():
@@ -195,7 +191,7 @@ def is_plain(prompt):
     try:
         prompt.check()
     except InputError as error:
-        return "inside its text" not in str(error)
+        return "inside its text" not in str(error) and "begins as JSON" not in str(error)
     return True
 
 
@@ -214,9 +210,64 @@ def test_json_round_trip_is_exact(drawn):
     assert StructuredPrompt.from_dict(json.loads(json.dumps(prompt.to_dict()))) == prompt
 
 
-FRAGMENTS = st.sampled_from(
-    ["[", "]", "-", "0", "2", "9", ":", ".", "s", " ", "Phase-1", "[0-2s]", "wave", "é", "\n", "&lt;", ","]
-)
+FRAGMENTS = [
+    "[",
+    "]",
+    "-",
+    "0",
+    "2",
+    "9",
+    ":",
+    ".",
+    "s",
+    " ",
+    "wave",
+    "é",
+    "\n",
+    "\r\n",
+    "&lt;",
+    "&amp;",
+    ",",
+    "%",
+    "|",
+    "m",
+]
+FRAGMENTS += [
+    "Phase-1",
+    "Phase 1: ",
+    "[0-2s]",
+    "- [1-2]",
+    "(3-4s)",
+    "0-2s",
+    "0:00-0:02",
+    "from ",
+    " to ",
+    "between ",
+    "and",
+]
+FRAGMENTS += [
+    "(",
+    ")",
+    "<",
+    ">",
+    "{",
+    "}",
+    "【",
+    "】",
+    "[[",
+    "]]",
+    "秒",
+    "~",
+    "→",
+    "...",
+    "**",
+    "`",
+    "1. ",
+    "- ",
+    "frames ",
+]
+FRAGMENTS += ["\0", "\u200e", "base:", '"', "'", "t="]
+FRAGMENTS = st.sampled_from(FRAGMENTS)
 
 
 @settings(max_examples=300, deadline=None)
@@ -224,9 +275,11 @@ FRAGMENTS = st.sampled_from(
 def test_any_text_is_read_or_refused(text):
     try:
         prompt = StructuredPrompt.parse(text)
-    except InputError:
+    except InputError as error:
+        assert len(str(error)) <= 400 and "\n" not in str(error)
         return
     assert all(a.start <= b.start for a, b in zip(prompt.phases, prompt.phases[1:], strict=False))
+    assume(not is_document(f"{prompt.base} "))  # `check` refuses these
     rendered = prompt.render()
     assert StructuredPrompt.parse(rendered).render() == rendered
     assert prompt.timeline().count("\n") == len(prompt.phases) + 1

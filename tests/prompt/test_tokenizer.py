@@ -120,6 +120,63 @@ def test_bad_input(tmp_path):
         fit_tokenizer([" "])
 
 
+def test_folders_of_other_tools(tokenizer, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spiece.model").write_bytes(b"\n\x0e")
+    with pytest.raises(InputError, match=r"a spiece\.model but no tokenizer\.json; transformers' save_pretrained"):
+        load_tokenizer(tmp_path)
+    tokenizer.save(tmp_path)
+    parts = json.loads((tmp_path / "tokenizer.json").read_text())
+    for faulty, words in (
+        (json.dumps(parts | {"model": {"type": "New", "vocab": {}}}), "is damaged or of another version"),
+        (json.dumps(parts | {"version": "9.0"}), "is damaged or of another version"),
+        (json.dumps(parts)[:1000], "is damaged or of another version"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n", "git lfs pull"),
+        ("<!DOCTYPE html>", "is damaged"),
+        (json.dumps(parts | {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}), "is damaged"),
+        ("", "is damaged"),
+    ):
+        (tmp_path / "tokenizer.json").write_text(faulty)
+        with pytest.raises(InputError, match=words) as error:
+            load_tokenizer(tmp_path)
+        assert len(str(error.value)) <= 400 and "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""  # nor does the library print a trace of its own
+    tokenizer.save(tmp_path)
+    for config, words in (("[]", "expected an object"), ('{"eos_token": 5}', "no piece 5 for the end"), ("{", "JSON")):
+        (tmp_path / "tokenizer_config.json").write_text(config)
+        with pytest.raises(InputError, match=words):
+            load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": null}')
+    assert load_tokenizer(tmp_path).eos_token_id == 1
+
+
+def test_code_in_a_folder_is_not_run_and_not_passed_on(tokenizer, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    tokenizer.save(tmp_path / "a")
+    (tmp_path / "a" / "tokenization_evil.py").write_text("open('ran', 'w')")
+    config = {**tokenizer.config, "auto_map": {"AutoTokenizer": ["tokenization_evil.EvilTokenizer", None]}}
+    (tmp_path / "a" / "tokenizer_config.json").write_text(json.dumps(config))
+    loaded = load_tokenizer(tmp_path / "a")
+    assert "code of its own" in caplog.text and not (tmp_path / "ran").exists()
+    loaded.save(tmp_path / "b")
+    assert "auto_map" not in (tmp_path / "b" / "tokenizer_config.json").read_text()
+
+
+def test_the_length_is_the_rows_that_an_embedding_needs():
+    holes = Tokenizer(models.WordLevel({"</s>": 0, "<unk>": 1, "a": 9}, unk_token="<unk>"))
+    assert len(ModelTokenizer(holes, {})) == 10
+
+
+def test_what_a_tokenizer_does_not_know_is_told(caplog):
+    words = Tokenizer(models.WordLevel({"</s>": 0, "<unk>": 1, "a": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    StructuredPrompt("a b a c").tokenise(ModelTokenizer(words, {}))
+    assert "2 of the prompt's 4 tokens are unknown to the tokenizer" in caplog.text
+    lacking = Tokenizer(models.Unigram([("</s>", 0.0), ("a", -1.0)], None))
+    with pytest.raises(InputError, match="the tokenizer cannot encode 'b'"):
+        StructuredPrompt("b").tokenise(ModelTokenizer(lacking, {}))
+
+
 # ---- phase ids
 
 

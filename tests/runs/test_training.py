@@ -1,5 +1,6 @@
 import dataclasses
 import fcntl
+import json
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from actavatar_jax.weights.adapter import read_about
 from configs import stage1, stage2
 from data_pipelines.loading import SyntheticSource
 from data_pipelines.shards import LATENT_LAYOUT, SCHEMA_VERSION, Bucket, serialize_record, write_dataset
+from tests.parallel.pairs import ends_of_two
+from tests.runs import heldout_training
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -106,9 +109,10 @@ def test_what_is_no_adapter_of_this_model_is_refused(first, tmp_path):
     wide = dataclasses.replace(PRESETS["tiny"].transformer, width=32, heads=1)
     with pytest.raises(InputError, match="does not fit the model: its width is 64 there and 32 here"):
         read_adapter(first[1], wide)
-    save_file({"a": np.zeros(2, np.float32)}, tmp_path / "lora.safetensors")
-    with pytest.raises(InputError, match="is no audio adapter"):
-        read_adapter(tmp_path / "lora.safetensors", wide)
+    for notes in ({}, {"actavatar": "no json"}, {"actavatar": "[]"}, {"actavatar": "{}"}):
+        save_file({"a": np.zeros(2, np.float32)}, tmp_path / "lora.safetensors", {"format": "pt"} | notes)
+        with pytest.raises(InputError, match=r"lora\.safetensors"):
+            read_adapter(tmp_path / "lora.safetensors", wide)
 
 
 def test_stage_2_takes_a_fresh_backbone_and_the_adapter_of_stage_1(base, first):
@@ -213,6 +217,46 @@ def test_folders_of_shards_are_mixed_by_the_weights_of_the_settings(tmp_path):
             share_of_few(f"--config.data.weights={wrong}")
     with pytest.raises(InputError, match="each must be a positive number"):
         share_of_few("--config.data.weights=(1,0)")
+
+
+@pytest.fixture(scope="module")
+def heldout(tmp_path_factory):
+    """A folder of shards that fit the tiny model, of seven clips."""
+    model = opening.open_network(stage2.get_config("runlocal")).config
+    parts = {"text_dim": model.text_dim, "audio_layers": model.audio.feature_layers}
+    source = SyntheticSource(
+        Bucket(32, 64, 9), channels=model.in_channels, audio_dim=model.audio.feature_width, **parts
+    )
+    folder = tmp_path_factory.mktemp("heldout") / "shards"
+    write_shards(folder, source, range(7))
+    return folder
+
+
+def heldout_records(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if "heldout/loss" in line]
+
+
+def test_clips_that_are_trained_on_cannot_be_held_out(heldout, tmp_path):
+    config = short(stage2)
+    config.data.source, config.data.dirs = "shards", (str(heldout.parent),)
+    config.heldout.dirs = (str(heldout),)
+    with pytest.raises(InputError, match=r"is in data.dirs and in heldout.dirs; hold out clips that are not"):
+        training.run_training(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_heldout_loss_is_that_of_one_process_in_two_and_with_accumulation(heldout, tmp_path):
+    config = stage2.get_config("runlocal")
+    config.update_from_flattened_dict(heldout_training.settings(str(heldout)))
+    training.run_training(config, tmp_path / "one")
+    both = ends_of_two("tests.runs.heldout_training", tmp_path / "two", heldout, limit=300)
+    assert [code for code, *_ in both] == [0, 0], both
+    one, two = heldout_records(tmp_path / "one"), heldout_records(tmp_path / "two")
+    assert [line["step"] for line in one] == [1, 2] and len(one[0]) == 1 + 2 * 5
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)
 
 
 def test_shards_of_other_encoders_are_refused_before_the_model_is_opened(base, tmp_path, monkeypatch):

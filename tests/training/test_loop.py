@@ -8,20 +8,23 @@ import signal
 
 import grain
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import ADAPTER
-from actavatar_jax.training import loop
+from actavatar_jax.training import course, loop, optimizer
+from actavatar_jax.training.optimizer import skipped_steps
 from actavatar_jax.training.runtime.guard import StopRequest
 
 
 def train(settings, world, batches, workdir, **visits):
     """A run that is described by its settings."""
     described = json.loads(json.dumps(dataclasses.asdict(settings)))
-    may_change = {"log_every", "checkpoint_every", "sample_every", "bad_steps", "steps"}
+    may_change = {"log_every", "checkpoint_every", "sample_every", "heldout_every", "bad_steps", "steps"}
+    may_change |= {"optim.learning_rate"}
     about = {"described": described, "may_change": may_change}
     return loop.train(settings, world.network, world.open_params, batches, workdir, **about, **visits)
 
@@ -65,6 +68,10 @@ def poison(batch):
 def same(a, b):
     leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return all(np.array_equal(x, y) for x, y in leaves)
+
+
+def saved(workdir):
+    return sorted(path.name for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
 
 
 def losses(workdir):
@@ -187,18 +194,71 @@ def test_checkpoints_of_another_run_are_refused(whole, world):
         train(settings, world, world.batches(), workdir)
 
 
-def test_a_poisoned_batch_is_skipped_and_counted(world, tmp_path):
-    state = train(world.settings(stage=1), world, Interrupted(world.batches(), [4], poison), tmp_path)
+def test_a_poisoned_batch_is_skipped_counted_and_used_up(whole, world, tmp_path):
+    batches = Interrupted(world.batches(), [4], poison)
+    state = train(world.settings(stage=1), world, batches, tmp_path)
+    assert batches.get_state() == whole[2]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.ema, state.opt_state)))
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["skipped"] for record in records] == [0, 1, 1, 1]
     assert all(np.isfinite(record["loss"]) for record in records)
 
 
-def test_divergence_stops_the_run_and_keeps_the_last_good_state(world, tmp_path):
-    settings = world.settings(stage=1, checkpoint_every=3, bad_steps=2)
-    with pytest.raises(FloatingPointError, match=r"2 steps in a row .* at step 5 with loss nan"):
-        train(settings, world, Interrupted(world.batches(), range(4, 9), poison), tmp_path)
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()) == ["3", "6"]
-    state = train(dataclasses.replace(settings, steps=6), world, world.batches(), tmp_path)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.ema, state.opt_state)))
+def test_amid_skipped_steps_nothing_is_saved_but_after_them(world, tmp_path):
+    train(world.settings(stage=1), world, Interrupted(world.batches(), [4, 5], poison), tmp_path)
+    assert saved(tmp_path) == ["6", "8"]
+
+
+def test_asked_to_end_amid_skipped_steps_a_run_goes_on_from_the_checkpoint_before(world, tmp_path, caplog):
+    settings = world.settings(stage=1, checkpoint_every=2)
+    batches = Interrupted(world.batches(), [3], lambda batch: terminate(poison(batch)))
+    with pytest.raises(SystemExit) as left:
+        train(settings, world, batches, tmp_path)
+    assert left.value.code == 75
+    assert "Asked to end at step 3, amid skipped steps: the run will go on from the checkpoint before" in caplog.text
+    assert saved(tmp_path) == ["2"]
+
+
+def test_the_loss_is_shown_from_the_step_on_from_which_it_is_known(world, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(course.tqdm, "set_postfix", lambda bar, loss, **_: shown.append(loss))
+    for steps in (3, 5):
+        train(world.settings(stage=1, steps=steps), world, world.batches(), tmp_path)
+    assert len(shown) == 3 and "nan" not in shown  # at the first step of each start nothing is known
+
+
+def leap(optim, steps):
+    """A rate that wrecks the weights at step 6, if it is high."""
+    return lambda step: jnp.where(step < 5, 1e-3, optim.learning_rate)
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_keeps_its_sound_checkpoint_and_goes_on_from_it_at_a_lower_rate(
+    world, tmp_path, monkeypatch
+):
+    for module in (loop, optimizer):
+        monkeypatch.setattr(module, "make_schedule", leap)
+    settings = world.settings(stage=1, checkpoint_every=3, bad_steps=3, steps=12)
+    high = dataclasses.replace(settings, optim=dataclasses.replace(settings.optim, learning_rate=1e38))
+    for _ in range(3):
+        with pytest.raises(FloatingPointError, match=r"3 steps in a row .* at step 9 .* the checkpoint of step 3"):
+            train(high, world, world.batches(), tmp_path)
+        assert saved(tmp_path) == ["3"]  # the weights of step 6 were made by a usable gradient, and are of no use
+        assert (tmp_path / "checkpoints" / "6.diverged").is_dir()
+    state = train(settings, world, world.batches(), tmp_path)
+    assert int(state.step) == 12
+    undisturbed = train(settings, world, world.batches(), tmp_path / "anew")
+    assert same(state, undisturbed)
+
+
+def test_a_run_that_is_started_again_counts_skipped_steps_in_a_row_anew(whole, world, tmp_path, monkeypatch):
+    shutil.copytree(whole[0] / "checkpoints" / "4", tmp_path / "checkpoints" / "4")
+    restore = loop.Checkpoints.restore
+
+    def amid_skipped_steps(self, *arguments):
+        state = restore(self, *arguments)
+        return dataclasses.replace(state, opt_state=state.opt_state._replace(in_a_row=9 + 0 * state.opt_state.in_a_row))
+
+    monkeypatch.setattr(loop.Checkpoints, "restore", amid_skipped_steps)
+    state = train(world.settings(stage=1), world, Interrupted(world.batches(), [2], poison), tmp_path)
+    assert skipped_steps(state.opt_state).tolist() == [0, 1]

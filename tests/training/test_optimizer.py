@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from actavatar_jax.training.optimizer import SETTLED, make_optimizer, make_schedule, skipped_steps
+from actavatar_jax.training.optimizer import SETTLED, forget_streak, make_optimizer, make_schedule, skipped_steps
 from actavatar_jax.training.settings import OptimizerSettings
 
 PLAIN = OptimizerSettings(
@@ -125,6 +125,13 @@ def test_a_bad_gradient_changes_nothing_but_its_count(bad):
         np.testing.assert_array_equal(before, after)
     expected, _ = descend([1.0, 2.0])  # moments, bias correction and warm-up go on as if the bad ones had never been
     np.testing.assert_array_equal(updates[3], expected[1])
+
+
+def test_a_run_that_is_started_again_forgets_only_how_many_bad_steps_came_in_a_row():
+    _, states = descend([1.0, np.nan, np.nan])
+    again = forget_streak(states[-1])
+    assert skipped_steps(again).tolist() == [0, 2]
+    assert again._replace(in_a_row=states[-1].in_a_row) == states[-1]
 
 
 def test_an_exploding_gradient_is_skipped_once_the_usual_size_is_known():

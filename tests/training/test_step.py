@@ -8,7 +8,9 @@ from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.models import ADAPTER, PHASES
 from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.training.groups import merge
-from actavatar_jax.training.step import noise_level_sums, sample_losses
+from actavatar_jax.training.step import make_train_step, noise_level_sums, sample_losses
+
+EMA_DECAY = 0.9
 
 
 def changed(before, after):
@@ -109,6 +111,34 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(world, one_step
     exact = float(one_step[2][2]["loss"])
     assert metrics["loss"].dtype == jnp.float32
     assert 0 < abs(float(metrics["loss"]) - exact) < 0.02 * exact
+
+
+def poisoned(batch, *samples):
+    return {**batch, "latents": batch["latents"].at[jnp.asarray(samples)].set(jnp.nan)}
+
+
+def test_a_skipped_step_leaves_weights_moments_and_average_alone_and_counts(world):
+    step, batch = world.step(2), jax.device_put(next(world.batches()))
+    state, _ = step(world.state(2), batch, world.key)  # from here on the average is not the weights
+    before = jax.device_get(state)
+    after, metrics = step(state, poisoned(batch, 1), world.key)
+    assert metrics["skipped"].tolist() == [1, 1] and int(after.step) == 2
+    assert not changed(before.params, after.params)
+    assert not changed(before.ema, after.ema)
+    old, new = (jax.tree.leaves(one.opt_state.inner) for one in (before, after))
+    assert all(np.array_equal(a, b) for a, b in zip(old, new, strict=True))
+
+
+@pytest.mark.slow
+def test_a_bad_gradient_in_one_micro_batch_skips_the_whole_step(world):
+    step = make_train_step(world.network, world.optimizer(1), TimeLaw(), lambda step: 1e-3, EMA_DECAY, micro_batches=2)
+    batch = jax.device_put(next(world.batches()))
+    for sample in (0, 3):  # neighbours are in different parts
+        state = world.state(1)
+        before = jax.device_get(state)
+        after, metrics = step(state, poisoned(batch, sample), world.key)
+        assert metrics["skipped"].tolist() == [1, 1]
+        assert not changed(before.params, after.params) and not changed(before.ema, after.ema)
 
 
 def test_one_batch_can_be_overfitted_and_the_average_follows(world):

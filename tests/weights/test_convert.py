@@ -152,13 +152,13 @@ def test_nothing_half_written(complete, tmp_path, monkeypatch):
     monkeypatch.setattr(convert, "write_pth", fail)
     with pytest.raises(OSError, match="disk"):
         convert.to_torch(complete, tmp_path / "out", layout="wan")
-    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == ["source"]
 
 
 def test_wrong_input(complete, tmp_path):
     with pytest.raises(InputError, match="is there already"):
         convert.from_torch(complete, tmp_path)
-    with pytest.raises(InputError, match="no layout gguf; accepted are diffusers and wan"):
+    with pytest.raises(InputError, match="no layout 'gguf'; accepted are diffusers and wan"):
         convert.to_torch(complete, tmp_path / "out", layout="gguf")
     source = shutil.copytree(complete, tmp_path / "source")
     safetensors = pytest.importorskip("safetensors.numpy")
@@ -175,3 +175,47 @@ def test_wrong_input(complete, tmp_path):
     with pytest.raises(InputError, match="holds no vae"):
         convert.from_torch(source, tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+def test_what_cannot_be_copied_is_told_before_anything_is_written(complete, tmp_path):
+    source = shutil.copytree(complete, tmp_path / "source")
+    (source / "tokenizer" / "spiece.model").symlink_to("/gone/blob")
+    with pytest.raises(InputError, match=r"spiece\.model is a link to /gone/blob, where there is no file"):
+        convert.from_torch(source, tmp_path / "out")
+    (source / "tokenizer" / "spiece.model").unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    (source / "vae" / "old.bin").symlink_to("/gone/blob")  # weights in other forms are not copied
+    convert.from_torch(source, tmp_path / "out")
+    assert not (tmp_path / "out" / "vae" / "old.bin").is_symlink()
+
+
+def test_a_full_disk_is_told_before_anything_is_written(complete, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(InputError, match=r"out needs 0\.0 GB of disk, of which 0\.0 GB are free"):
+        convert.from_torch(complete, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_conversions_into_one_folder(complete, tmp_path):
+    """The second one is told while the first one works; the first one ends well."""
+    told = []
+
+    def start_another(*_):
+        if not told:
+            with pytest.raises(InputError, match="is being changed by process") as error:
+                convert.from_torch(complete, tmp_path / "out")
+            told.append(error.value)
+
+    convert.from_torch(complete, tmp_path / "out", report=start_another)
+    assert told and content(tmp_path / "out", "vae") == content(complete, "vae")
+    with pytest.raises(InputError, match="is there already"):
+        convert.from_torch(complete, tmp_path / "out")
+
+
+def test_a_prefix_is_left_out_of_what_is_written(complete, tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    source = shutil.copytree(complete, tmp_path / "source")
+    file = source / "vae" / "diffusion_pytorch_model.safetensors"
+    safetensors.save_file({f"module.{name}": x for name, x in safetensors.load_file(file).items()}, file)
+    convert.from_torch(source, tmp_path / "out")
+    assert content(tmp_path / "out", "vae") == content(complete, "vae")

@@ -186,7 +186,6 @@ def test_an_old_folder_samples_as_plain_wan(tmp_path):
         ({"lengths": [26]}, "25 or 29"),
         ({"strangest_portrait": "26 dB"}, "strangest_portrait is '26 dB'; accepted is a number"),
         ({"strangest_portrait": -1}, "a number above 0"),
-        ({"strangest_portrait": float("inf")}, "a number above 0"),
         ({"world": "puppets"}, "world is 'puppets'; accepted is an object"),
     ],
 )
@@ -207,7 +206,7 @@ def test_part_of_the_adapter_is_an_error(diffusers_folder, tmp_path):
     with pytest.raises(InputError) as error:
         folder.load(tmp_path, "transformer")
     assert str(error.value).startswith(f"2 tensors do not fit the transformer of {tmp_path}: ")
-    assert "missing phase_embedding.weight; missing blocks.1.audio_cross_attn.proj.bias" in str(error.value)
+    assert "missing phase_embedding.weight and 1 more" in str(error.value)
 
 
 def test_unused_embedding_of_the_audio_encoder_may_be_absent(copy):
@@ -252,12 +251,16 @@ def test_patch_codec(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        ({"patch": 0}, "positive patch and reduce, got 0 and 1"),
-        ({"reduce": "two"}, "positive patch and reduce, got 16 and two"),
-        ({"places": [4]}, "two positive numbers of places"),
-        ({"decoder": {"widths": [4, "6"], "warps": 1, "shuffle": 2}}, "widths, warps and shuffle"),
-        ({"decoder": {"widths": [4, 6], "warps": 1, "shuffle": 3}}, "shuffle of 2 or 4"),
-        ({"decoder": [4, 6]}, "widths, warps and shuffle"),
+        ({"channels": None}, "channels is None; accepted is a whole number"),
+        ({"patch": 0}, "patch is 0; accepted is a whole number from 1 to"),
+        ({"reduce": "two"}, "reduce is 'two'; accepted is a whole number"),
+        ({"places": [4]}, r"places is \[4\]; accepted is a list of 2"),
+        ({"differences": 1}, "differences is 1; accepted is true or false"),
+        ({"decoder": {"widths": [4, "6"], "warps": 1, "shuffle": 2}}, "widths is '6'"),
+        ({"decoder": {"widths": [4, 6], "warps": 1, "shuffle": 3}}, "shuffle is 3; accepted is 2 or 4"),
+        ({"decoder": {"widths": [4, 6], "warps": 1}}, "lacks shuffle"),
+        ({"decoder": [4, 6]}, r"decoder is \[4, 6\]; accepted is an object"),
+        ({"decoders": None}, "not known here: decoders"),
     ],
 )
 def test_wrong_configs_of_a_patch_codec(wrong, problem):

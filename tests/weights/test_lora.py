@@ -236,6 +236,11 @@ def test_what_training_writes_is_read_again(model, tmp_path):
             f"tensors of other shapes than this transformer's, {ORIGINAL}.lora_down.weight",
         ),
         ({f"{ORIGINAL}.diff_b": UP}, "tensors of other shapes than this transformer's"),
+        (
+            {f"{ORIGINAL}.lora_down.weight": DOWN[:0], f"{ORIGINAL}.lora_up.weight": UP[:, :0]},  # of rank 0
+            "tensors of other shapes than this transformer's",
+        ),
+        ({f"{ORIGINAL}.diff_b": np.arange(24)}, f"tensors of whole numbers, {ORIGINAL}.diff_b"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(file, tensors, problem):
@@ -250,5 +255,10 @@ def test_other_kinds_and_missing_files_are_one_sentence(file, tmp_path):
     source = file(SPELLINGS["diffusers"], {"lora_adapter_metadata": json.dumps({"transformer.use_rslora": True})})
     with pytest.raises(InputError, match="use_rslora"):
         lora.read([source], CONFIG)
-    with pytest.raises(InputError, match="header"):
-        lora.read([file(SPELLINGS["diffusers"], {"lora_adapter_metadata": "no json"})], CONFIG)
+    for notes in ("no json", "[]", '{"a": 1, "a": 2}', '{"lora_alpha": "6"}', '{"lora_alpha": 1e999}'):
+        with pytest.raises(InputError, match=r"style\.safetensors") as error:
+            lora.read([file(SPELLINGS["diffusers"], {"lora_adapter_metadata": notes})], CONFIG)
+        assert len(str(error.value)) <= 400
+    (tmp_path / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match="is a Git LFS pointer"):
+        lora.read([tmp_path / "pointer.safetensors"], CONFIG)

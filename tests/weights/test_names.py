@@ -62,10 +62,29 @@ def test_every_problem_is_in_one_error():
     del theirs["block.0.gain"]
     with pytest.raises(InputError) as error:
         names.import_params(TABLE, ours(), names.Arrays(theirs), model="the toy")
+    assert str(error.value) == (
+        "4 tensors do not fit the toy: missing in.bias and 1 more; unknown stray; "
+        "block.1.out.weight has shape [5, 5], expected [5, 4]."
+    )
+
+
+def test_weights_are_no_whole_numbers():
+    theirs = dict(names.export_params(TABLE, ours()))
+    theirs["in.bias"] = np.arange(4)
+    with pytest.raises(InputError, match=r"1 tensors do not fit the toy: whole numbers in in\.bias\.$"):
+        names.check_source(TABLE, ours(), names.Arrays(theirs), model="the toy")
+
+
+def test_a_thousand_misfits_are_one_short_sentence():
+    """As from a program that puts a prefix before all names; the sentence says so."""
+    table = tuple(Entry(f"blocks.{i}.{'attn.' * 20}weight", f"a/{i}") for i in range(1000))
+    source = names.Arrays({f"model.diffusion_model.{e.theirs}": values(2) for e in table[1:]} | {"b": values(2)})
+    with pytest.raises(InputError) as error:
+        names.check_source(table, {"a": {str(i): values(2) for i in range(1000)}}, source, model="the toy")
     text = str(error.value)
-    assert text.startswith("4 tensors do not fit the toy")
-    for part in ("missing in.bias", "missing block.0.gain", "unknown stray", "shape [5, 5], expected [5, 4]"):
-        assert part in text
+    assert len(text) <= 400 and "\n" not in text
+    assert text.startswith("2000 tensors do not fit the toy: missing blocks.0.attn.") and " and 999 more; " in text
+    assert text.endswith("(in the file some begin with 'model.diffusion_model.').")
 
 
 def test_optional_leaves_take_initial_values_only_when_wholly_absent():
@@ -80,9 +99,10 @@ def test_optional_leaves_take_initial_values_only_when_wholly_absent():
         names.import_params(TABLE, ours(), names.Arrays(theirs), **settings)
 
 
-def test_layers_of_different_precision_are_widened():
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn])
+def test_layers_of_different_precision_are_widened(dtype):
     theirs = dict(names.export_params(TABLE, ours()))
-    theirs["block.0.out.weight"] = theirs["block.0.out.weight"].astype(ml_dtypes.bfloat16)
+    theirs["block.0.out.weight"] = theirs["block.0.out.weight"].astype(dtype)
     kernel = names.import_params(TABLE, ours(), names.Arrays(theirs))["blocks"]["out"]["kernel"]
     assert kernel.dtype == np.float32
     np.testing.assert_array_equal(kernel[1], ours()["blocks"]["out"]["kernel"][1])

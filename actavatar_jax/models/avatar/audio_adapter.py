@@ -6,6 +6,7 @@ frame, D width, N heads, K head dim.
 """
 
 import dataclasses
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +14,17 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from actavatar_jax.checks import Limit, check_fields
 from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.layers import layer_norm, linear
+from actavatar_jax.models.limits import DEPTH, SIZE
 from actavatar_jax.parallel import BATCH, SEQ, constrain
 
 FIRST_WINDOW = 5  # features around frame 0 that latent frame 0 sees
 GROUP_WINDOW = 8  # features 4i-5 .. 4i+2 that latent frame i >= 1 sees
 
 
+@typing.no_type_check  # it does so itself, in sentences
 @dataclasses.dataclass(frozen=True)
 class AudioAdapterConfig:
     feature_layers: int = 12  # hidden states per video frame
@@ -29,6 +33,15 @@ class AudioAdapterConfig:
     tokens: int = 32  # A
     token_width: int = 768
     gamma: float = 1.5  # exponent of the depth scale; 0 turns it off
+
+    LIMITS: typing.ClassVar[dict[str, Limit]] = {
+        **dict.fromkeys(("feature_width", "hidden", "tokens", "token_width"), SIZE),
+        "feature_layers": DEPTH,
+        "gamma": Limit("a number from 0 to 100", lambda x: 0 <= x <= 100),
+    }
+
+    def __post_init__(self):
+        check_fields(self, "audio adapter's ", **self.LIMITS)
 
 
 def depth_scale(layers: int, gamma: float) -> Float[np.ndarray, " layers"]:

@@ -7,7 +7,9 @@ import typing
 import jax
 from jaxtyping import Array
 
+from actavatar_jax.checks import Limit, check_fields, one_of
 from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
+from actavatar_jax.models.limits import DEPTH, EPSILON, EVEN_SIZE, SIDE, SIZE
 
 # Parameters that stay in float32 when the others are read in less: those of the layers that compute in it (`ISLAND` and
 # the norms of the stream), which diffusers and the original keep in float32 too.
@@ -17,6 +19,7 @@ FLOAT32 = (
 )
 
 
+@typing.no_type_check  # it does so itself, in sentences
 @dataclasses.dataclass(frozen=True)
 class DiTConfig:
     """Defaults are Wan2.2-TI2V-5B with the paper's additions."""
@@ -40,6 +43,18 @@ class DiTConfig:
     frame_time: bool = False  # absolute time added to video tokens, for backbones trained from scratch
     place: bool = False  # absolute row and column likewise, for codes whose bases differ from place to place
     linear_guess: bool = False  # see, and learn only what is missed by, the best linear guess: for small worlds
+
+    LIMITS: typing.ClassVar[dict[str, Limit]] = {
+        **dict.fromkeys(("width", "heads", "ffn", "in_channels", "out_channels", "text_dim", "text_len"), SIZE),
+        **dict.fromkeys(("head_dim", "freq_dim"), EVEN_SIZE),
+        **dict.fromkeys(("layers", "max_phases"), DEPTH),
+        "eps": EPSILON,
+        "patch": Limit("1, and two sides from 1 to 1024", lambda x: x[0] == 1 and all(map(SIDE.holds, x))),
+        "phase_bias": one_of("none", "soft", "hard"),
+    }
+
+    def __post_init__(self):
+        check_fields(self, "transformer's ", **self.LIMITS)
 
     def tokens(self, grid: tuple[int, int, int]) -> int:
         """Video tokens of latents of (T, H, W)."""

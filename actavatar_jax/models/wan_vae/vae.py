@@ -6,6 +6,7 @@ Original: Wan-Video/Wan2.2 `wan/modules/vae2_2.py`.
 """
 
 import dataclasses
+import typing
 from collections.abc import Callable
 
 import jax
@@ -13,8 +14,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from actavatar_jax.checks import POSITIVE, Limit, check_fields, each
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.execution import Execution
+from actavatar_jax.models.limits import DEPTH, FINITE, SIDE, SIDES, SIZE
 from actavatar_jax.models.wan_vae import parts
 from actavatar_jax.models.wan_vae.parts import Memory
 from actavatar_jax.parallel import spread_space
@@ -36,6 +39,7 @@ WAN22_STD = (
 # fmt: on
 
 
+@typing.no_type_check  # it does so itself, in sentences
 @dataclasses.dataclass(frozen=True)
 class VAEConfig:
     """Sizes of a `WanVAE`; the defaults are the published model."""
@@ -51,6 +55,14 @@ class VAEConfig:
     latents_std: tuple[float, ...] = WAN22_STD
 
     sees_first_frame = False  # when it decodes
+    LIMITS: typing.ClassVar[dict[str, Limit]] = {
+        **dict.fromkeys(("encoder_base", "decoder_base", "z_dim"), SIZE),
+        "multipliers": SIDES,
+        "res_blocks": DEPTH,
+        "patch": SIDE,
+        "latents_mean": each(FINITE, 2**17),
+        "latents_std": each(POSITIVE, 2**17),
+    }
 
     @property
     def latent_channels(self) -> int:
@@ -63,6 +75,7 @@ class VAEConfig:
         return self.patch * 2 ** len(self.temporal_down)
 
     def __post_init__(self):
+        check_fields(self, "VAE's ", **self.LIMITS)
         if len(self.temporal_down) != len(self.multipliers) - 1:
             raise InputError(
                 f"a VAE of {len(self.multipliers)} stages needs {len(self.multipliers) - 1} entries in temporal_down, "

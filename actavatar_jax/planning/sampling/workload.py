@@ -16,7 +16,7 @@ from actavatar_jax.functional import Network, Params
 from actavatar_jax.media.clock import latent_frames
 from actavatar_jax.media.image import choose_size
 from actavatar_jax.models import PRESETS, Execution
-from actavatar_jax.weights import COMPONENTS, Defaults, find, kind_of, load_defaults, param_shapes
+from actavatar_jax.weights import COMPONENTS, Defaults, check_loading, check_parts, kind_of, load_defaults, param_shapes
 
 LANDSCAPE = (704, 1280)  # height and width of a picture whose shape nobody knows
 LARGE = ("transformer", "text_encoder")  # parts that are read in the caller's type, and quantized
@@ -31,9 +31,8 @@ class System:
 
     @classmethod
     def of_folder(cls, folder: str | Path, audio_encoder: str | Path | None = None) -> "System":
-        """That of a model folder, of which no weights are read. InputError for what is missing or not understood."""
-        places = {name: Path(folder) for name in COMPONENTS} | {"audio_encoder": Path(audio_encoder or folder)}
-        return cls({name: find(place, name).config for name, place in places.items()}, load_defaults(folder))
+        """That of a model folder, of which no weights are read. InputError as `check_parts`."""
+        return cls(check_parts(folder, audio_encoder), load_defaults(folder))
 
     @classmethod
     def of_preset(cls, name: str) -> "System":
@@ -61,7 +60,7 @@ class Workload:
     watched: bool = True  # step by step, as `actavatar sample` does for its progress bar
 
     def __post_init__(self):
-        Execution(dtype=self.dtype, attention=self.attention)  # says what is accepted
+        check_loading(self.dtype, self.attention, self.quantize)
         s, d = self.sampling, self.system.defaults
         if s.height is None:
             size = d.sizes[0] if d.sizes else choose_size(*LANDSCAPE, d.area, self.system.multiple)

@@ -1,6 +1,5 @@
 """What the runs of an ablation showed: means and intervals over seeds, and the rule's answers, as Markdown."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from scipy import stats
 
 from actavatar_jax.puppets.ablation.planning import Run, rows_of, total_steps
 from actavatar_jax.puppets.ablation.rows import GROUPS, LEAST_GAP, QUESTION, RULE
+from actavatar_jax.storage import read_json
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Scores:
     @classmethod
     def read(cls, config: ConfigDict, workdir: Path, name: str) -> "Scores":
         runs = [one for seed in range(1, config.seeds + 1) if (one := Run(name, seed)).done(workdir)]
-        return cls({one.seed: json.loads((one.folder(workdir) / "scores.json").read_text()) for one in runs})
+        return cls({one.seed: read_json(one.folder(workdir) / "scores.json", finite=False) for one in runs})
 
     def values(self, figure: str) -> dict[int, float]:
         """By seed; empty where no clip has the figure."""

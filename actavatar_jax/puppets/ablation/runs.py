@@ -3,7 +3,6 @@
 import dataclasses
 import fcntl
 import itertools
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ from actavatar_jax.puppets.world.clips import World
 from actavatar_jax.puppets.world.script import make_script
 from actavatar_jax.runs.exporting import write_model
 from actavatar_jax.runs.settings import chosen
-from actavatar_jax.storage import write_json, write_text
+from actavatar_jax.storage import plain, read_json, read_json_lines, write_json, write_text
 from actavatar_jax.weights import draw_leaves
 from actavatar_jax.weights import folder as folders
 from data_pipelines.shards import find_datasets, open_dataset
@@ -130,11 +129,11 @@ def clip_seeds(world: World, count: int, cues: int | None) -> list[int]:
 
 def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Writes `settings.json`; InputError where the folder has results of other settings."""
-    plain = {name: value.to_dict() if isinstance(value, ConfigDict) else value for name, value in settings.items()}
-    now, place = json.loads(json.dumps(plain)), folder / "settings.json"
+    values = {name: value.to_dict() if isinstance(value, ConfigDict) else value for name, value in settings.items()}
+    now, place = plain(values), folder / "settings.json"
     if not place.is_file():
         return write_json(place, now)
-    then = json.loads(place.read_text())
+    then = read_json(place)
     if differing := sorted(name for name in {*then, *now} if then.get(name) != now.get(name)):
         raise InputError(
             f"{folder} was made with other settings of {', '.join(differing)}; give the same or another workdir."
@@ -152,7 +151,8 @@ def check_base(config: ConfigDict, base: Path, own_backbone: bool) -> None:
                 raise InputError(f"The clips in {place} are of {theirs}, the ablation's are of {world}.")
     log_file = base / "backbone" / "metrics.jsonl"
     if own_backbone and log_file.is_file():  # a backbone that was carried here may have come without
-        done, wanted = json.loads(log_file.read_text().splitlines()[-1])["step"], steps(config, config.backbone)
+        *_, (_, last) = read_json_lines(log_file)
+        done, wanted = last["step"], steps(config, config.backbone)
         if done != wanted:
             raise InputError(
                 f"The backbone of {base} was trained for {done} steps and the one without frame time would be for "

@@ -9,11 +9,12 @@ array are stored as well, taken on the devices, so that they are the same on eve
 """
 
 import dataclasses
+import functools
 import json
 import logging
 import shutil
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from actavatar_jax.errors import InputError, first_line
+from actavatar_jax.functional import RUN_ONCE
 from actavatar_jax.parallel import on_all_hosts
+from actavatar_jax.training.runtime.keeping import kept, newest_sound
 from actavatar_jax.training.runtime.workdir import leaves
 from actavatar_jax.training.state import TrainState
-
-KEEP = 2  # the newest, and one before it in case the newest proves bad
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ class Checkpoints:
         self.may_change = may_change
         self.folder = folder.absolute()
         self._drop_unfinished()
-        self.manager = ocp.CheckpointManager(self.folder, options=ocp.CheckpointManagerOptions(max_to_keep=KEEP))
+        options = ocp.CheckpointManagerOptions(preservation_policy=_KeepSound())
+        self.manager = ocp.CheckpointManager(self.folder, options=options)
         self.saving: int | None = None  # step of the save that may still be going on
 
     def __enter__(self) -> "Checkpoints":
@@ -54,7 +56,8 @@ class Checkpoints:
     def save(self, state: TrainState, batches: grain.DatasetIterator) -> None:
         """Starts writing; returns when device memory has been copied and may change. An existing step is left alone.
 
-        A save that fails, on a full disk say, is logged; what was there stays, and the run can go on.
+        The last step of `state` must have had a usable gradient (`runtime.keeping`). A save that fails, on a full disk
+        say, is logged; what was there stays, and the run can go on.
         """
         self.wait()
         step = int(state.step)
@@ -114,7 +117,7 @@ class Checkpoints:
         for step in sorted(self.manager.all_steps(), reverse=True):
             problem = None
             try:
-                restored, place = self._read(step, state)
+                restored, notes = self._read(step, state)
             except InputError:
                 raise
             except Exception as error:  # noqa: BLE001 - for missing and cut files Orbax raises half a dozen types
@@ -132,19 +135,36 @@ class Checkpoints:
             return None
         if damaged:
             log.warning("The run goes on from the checkpoint of step %d, the one before.", step)
-            self._set_aside(damaged)
-        batches.set_state(place)
+            self._set_aside(damaged, "damaged")
+        self._tell_changes(step, notes.config)
+        batches.set_state(notes.data)
         return dataclasses.replace(state, **restored)
 
+    def set_unproven_aside(self, reached: int) -> int | None:
+        """After a divergence: renames those that have not proven sound to `<step>.diverged`.
+
+        `reached` is the last step that had a usable gradient. Returns the step that the run goes on from when it is
+        started again; None without a checkpoint.
+        """
+        self.wait()
+        steps = sorted(self.manager.all_steps())
+        if not steps:
+            return None
+        sound = newest_sound(steps, reached)
+        if unproven := [step for step in steps if step > sound]:
+            log.warning("Not known to be sound, and set aside: checkpoints of step %s.", ", ".join(map(str, unproven)))
+            self._set_aside(unproven, "diverged")
+        return sound
+
     def _read(self, step: int, state: TrainState) -> tuple[dict[str, Any], Any]:
-        """(parts of the state, place in the data) of a checkpoint; raises where it is damaged or of another run."""
+        """(parts of the state, notes) of a checkpoint; raises where it is damaged or of another run."""
         notes = self._notes(step)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _stored(state))
         restored = self.manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))).state
         found = _bit_sums(restored)
         if wrong := [name for name in found if found[name] != notes.sums["state"].get(name)]:
             raise ValueError(f"{len(wrong)} arrays are not what was written, {wrong[0]} among them")
-        return restored, notes.data
+        return restored, notes
 
     def _notes(self, step: int) -> Any:
         """What a checkpoint holds beside arrays: `data`, `config`, `sums`; raises as `_read`."""
@@ -167,6 +187,12 @@ class Checkpoints:
                 "give the same settings or another workdir."
             )
 
+    def _tell_changes(self, step: int, written: Mapping[str, Any]) -> None:
+        ours, theirs = leaves(self.settings), leaves(written)
+        for key in sorted(ours.keys() & theirs.keys()):
+            if ours[key] != theirs[key]:
+                log.info("From step %d on %s is %s; it was %s.", step, key, ours[key], theirs[key])
+
     def _fixed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         free = tuple(f"{name}." for name in self.may_change)
         return {key: value for key, value in leaves(settings).items() if not f"{key}.".startswith(free)}
@@ -184,15 +210,23 @@ class Checkpoints:
                 log.warning("Removing %s: a checkpoint that was not finished.", unfinished)
                 shutil.rmtree(unfinished)
 
-    def _set_aside(self, steps: Collection[int]) -> None:
+    def _set_aside(self, steps: Collection[int], name: str) -> None:
         """Else the next save of such a step would find it there already."""
         if jax.process_index() == 0:
             for step in steps:
-                target = self.folder / f"{step}.damaged"
+                target = self.folder / f"{step}.{name}"
                 shutil.rmtree(target, ignore_errors=True)
                 (self.folder / str(step)).rename(target)
         on_all_hosts(True)  # nobody looks before it is done
         self.manager.reload()
+
+
+class _KeepSound:
+    """Tells Orbax which ones to keep."""
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        stay = kept([checkpoint.step for checkpoint in checkpoints])
+        return [checkpoint.step in stay for checkpoint in checkpoints]
 
 
 def _stored(state: TrainState) -> dict[str, Any]:
@@ -207,7 +241,7 @@ def _bit_sums(tree: Any) -> dict[str, int]:
     return {jax.tree_util.keystr(path): int(value) for (path, _), value in zip(paths, sums, strict=True)}
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=RUN_ONCE)  # else most of what the first save of a small state takes
 def _sums(arrays: list[jax.Array]) -> list[jax.Array]:
     unsigned = {2: jnp.uint16, 4: jnp.uint32}
     bits = [jax.lax.bitcast_convert_type(array, unsigned[array.dtype.itemsize]) for array in arrays]

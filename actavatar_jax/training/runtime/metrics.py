@@ -53,7 +53,8 @@ class Recorder:
         self.window: list[dict[str, np.ndarray]] = []
         self.timed = Timed()
         self.clock: float | None = None  # when the step before was dispatched, if nothing came in between
-        self.loss = math.nan  # of the last good step that was read
+        self.loss: float | None = None  # of the last good step that was read
+        self.in_a_row, self.usable = 0, resumed_at  # bad steps up to the one that was read; the last good one
 
     def add(self, step: int, metrics: Any, flops: float = 0.0) -> None:
         """Takes the metrics of step `step`, just dispatched, and reads those of the step before.
@@ -78,21 +79,28 @@ class Recorder:
         (step, metrics), self.pending = self.pending, None
         metrics = jax.device_get(metrics)
         self.window.append(metrics)
-        in_a_row, _ = metrics["skipped"]
-        if in_a_row:
+        self.in_a_row = int(metrics["skipped"][0])
+        if self.in_a_row:
             found = f"loss {metrics['loss']:.4g}, gradient norm {metrics['grad_norm']:.4g}"
-            log.warning("Step %d is skipped (%s), %d in a row.", step, found, in_a_row)
-            if in_a_row >= self.bad_steps:
+            log.warning("Step %d is skipped (%s), %d in a row.", step, found, self.in_a_row)
+            if self.in_a_row >= self.bad_steps:
                 raise FloatingPointError(
-                    f"{in_a_row} steps in a row had to be skipped, at step {step} with {found}: the run has diverged "
-                    "and stops. None of them changed the weights. Lower optim.learning_rate, or look at the data."
+                    f"{self.in_a_row} steps in a row had to be skipped, at step {step} with {found}: the run has "
+                    "diverged and stops."
                 )
         else:
-            self.loss = float(metrics["loss"])
+            self.loss, self.usable = float(metrics["loss"]), step
         if step % self.every == 0 or step == self.total:
-            self._write(step)
+            self._close_window(step)
 
-    def _write(self, step: int) -> None:
+    def write(self, record: Record) -> None:
+        """Writes out a record of something else; values that are not finite are logged in its place."""
+        if lost := [name for name, value in record.items() if not math.isfinite(value)]:
+            log.warning("At step %d not finite, and not recorded: %s.", record["step"], ", ".join(lost))
+        for write in self.writers:
+            write({name: value for name, value in record.items() if name not in lost})
+
+    def _close_window(self, step: int) -> None:
         record = {"step": step, **summarise(self.window)}
         timed, self.window, self.timed = self.timed, [], Timed()
         if timed.steps:

@@ -8,10 +8,13 @@ import dataclasses
 import math
 from typing import Any
 
+from actavatar_jax.checks import typed
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import ADAPTER, PHASES
 from actavatar_jax.models.avatar import AudioAdapterConfig, DiTConfig
+from actavatar_jax.storage import shown
 from actavatar_jax.weights.names import LINEAR, Entry, Table, chain, linear, reshape
+from actavatar_jax.weights.tables.fields import own_keys, read_fields, refuse_unknown
 
 # Ours, theirs in diffusers, theirs in Wan: linear layers outside the blocks.
 _LINEARS = (
@@ -167,10 +170,12 @@ def from_json(values: dict[str, Any]) -> DiTConfig:
     kind = values.get("_class_name"), values.get("qk_norm"), values.get("cross_attn_norm")
     if kind != ("WanTransformer3DModel", "rms_norm_across_heads", True):
         raise InputError(
-            "the transformer's config.json describes another network: accepted is _class_name WanTransformer3DModel "
-            f"with qk_norm rms_norm_across_heads and cross_attn_norm true, got {kind[0]} with {kind[1]} and {kind[2]}."
+            "It describes another network: accepted is _class_name WanTransformer3DModel with qk_norm "
+            f"rms_norm_across_heads and cross_attn_norm true, not {shown(kind[0])} with {shown(kind[1])} and "
+            f"{shown(kind[2])}."
         )
-    known = _known(values, _CONFIG, set())
+    refuse_unknown(values, {*to_json(DiTConfig())})
+    known = read_fields(DiTConfig, values, _CONFIG)
     return DiTConfig(**known, width=known["heads"] * known["head_dim"], **_from_settings(values))
 
 
@@ -191,11 +196,12 @@ def from_wan_json(values: dict[str, Any]) -> DiTConfig:
     Raises:
       InputError: a key is missing, or the file describes another model of the Wan family.
     """
-    if values.get("model_type") != "ti2v":
-        raise InputError(f"config.json describes a Wan model of type {values.get('model_type')}; accepted is ti2v.")
-    known = _known(values, _WAN_CONFIG, _WAN_OPTIONAL)
-    settings = _from_settings(values)
-    return DiTConfig(**(settings | known), head_dim=known["width"] // known["heads"])
+    if (kind := values.get("model_type")) != "ti2v":
+        raise InputError(f"It describes a Wan model of type {shown(kind)}; accepted is ti2v.")
+    known = read_fields(DiTConfig, values, _WAN_CONFIG, _WAN_OPTIONAL)
+    if known["width"] % known["heads"]:
+        raise InputError(f"Its dim of {known['width']} is no multiple of its num_heads, {known['heads']}.")
+    return DiTConfig(**(_from_settings(values) | known), head_dim=known["width"] // known["heads"])
 
 
 def _check_width(config: DiTConfig) -> None:
@@ -206,30 +212,25 @@ def _check_width(config: DiTConfig) -> None:
         )
 
 
-def _known(values: dict[str, Any], keys: dict[str, str], optional: set[str]) -> dict[str, Any]:
-    missing = sorted(set(keys) - set(values) - optional)
-    if missing:
-        raise InputError(f"the transformer's config.json lacks {', '.join(missing)}.")
-    found = {ours: values[theirs] for theirs, ours in keys.items() if theirs in values}
-    return {ours: tuple(value) if isinstance(value, list) else value for ours, value in found.items()}
-
-
 def _settings(config: DiTConfig) -> dict[str, Any]:
     return {**{key: getattr(config, key) for key in _SETTINGS}, "audio": dataclasses.asdict(config.audio)}
 
 
 def _from_settings(values: dict[str, Any]) -> dict[str, Any]:
-    settings = dict(values.get("actavatar") or {})
-    audio = settings.pop("audio", {})
+    settings = dict(typed("actavatar", values.get("actavatar", {}), dict))
+    audio = typed("audio under actavatar", settings.pop("audio", {}), dict)
     if settings.pop("precondition", False):
         raise InputError(
-            "the transformer was trained by an older version, on noisy latents where it now sees the linear guess of "
-            "clean ones (linear_guess); train it again."
+            "It was trained by an older version, on noisy latents where it now sees the linear guess of clean ones "
+            "(linear_guess); train it again."
         )
-    unknown = sorted({*settings} - {*_SETTINGS} | {*audio} - {f.name for f in dataclasses.fields(AudioAdapterConfig)})
-    if unknown:
-        raise InputError(f"the transformer's config.json has unknown settings under actavatar: {', '.join(unknown)}.")
-    return {**settings, "audio": AudioAdapterConfig(**audio)}
+    known, sizes = dict.fromkeys(_SETTINGS), own_keys(AudioAdapterConfig)
+    refuse_unknown(settings, known, " under actavatar")
+    refuse_unknown(audio, sizes, " under actavatar, audio,")
+    return {
+        **read_fields(DiTConfig, settings, {key: key for key in known}, known),
+        "audio": AudioAdapterConfig(**read_fields(AudioAdapterConfig, audio, sizes, sizes)),
+    }
 
 
 def _plain(value: Any) -> Any:

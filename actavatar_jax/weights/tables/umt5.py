@@ -5,7 +5,9 @@ from typing import Any
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import UMT5Config
+from actavatar_jax.storage import shown
 from actavatar_jax.weights.names import Entry, Table, linear
+from actavatar_jax.weights.tables.fields import read_fields
 
 # Ours below one layer, theirs in transformers, theirs in Wan.
 _LINEARS = (
@@ -94,15 +96,12 @@ def from_json(values: dict[str, Any]) -> UMT5Config:
     """Inverse of `to_json`.
 
     Raises:
-      InputError: a key is missing, or the file describes another kind of text encoder.
+      InputError: a key is missing or has a value that cannot be, or the file describes another kind of text encoder.
     """
     kind = values.get("model_type"), values.get("feed_forward_proj")
     if kind != ("umt5", "gated-gelu"):
         raise InputError(
-            "the text encoder's config.json describes no umT5: accepted is model_type umt5 with feed_forward_proj "
-            f"gated-gelu, got {kind[0]} with {kind[1]}."
+            "It describes no umT5: accepted is model_type umt5 with feed_forward_proj gated-gelu, not "
+            f"{shown(kind[0])} with {shown(kind[1])}."
         )
-    missing = sorted(set(_CONFIG) - set(values))
-    if missing:
-        raise InputError(f"the text encoder's config.json lacks {', '.join(missing)}.")
-    return UMT5Config(**{ours: values[theirs] for theirs, ours in _CONFIG.items()})
+    return UMT5Config(**read_fields(UMT5Config, values, _CONFIG))

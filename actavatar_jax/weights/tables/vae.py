@@ -8,7 +8,24 @@ from typing import Any
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.wan_vae.vae import VAEConfig
+from actavatar_jax.storage import shown
 from actavatar_jax.weights.names import CONV2D, CONV3D, IDENTITY, LINEAR, Entry, Table, Transform, chain
+from actavatar_jax.weights.tables.fields import read_fields, refuse_unknown
+
+_CONFIG = {  # key of config.json -> ours
+    "base_dim": "encoder_base",
+    "decoder_base_dim": "decoder_base",
+    "z_dim": "z_dim",
+    "dim_mult": "multipliers",
+    "num_res_blocks": "res_blocks",
+    "temperal_downsample": "temporal_down",
+    "patch_size": "patch",
+    "latents_mean": "latents_mean",
+    "latents_std": "latents_std",
+}
+# What follows from those, and may be absent.
+_FOLLOWING = ("in_channels", "out_channels", "scale_factor_spatial", "scale_factor_temporal")
+_UNUSED = ("clip_output",)  # of older versions of diffusers
 
 # A part of the model: our prefix, theirs in diffusers, theirs in the original, and what it is.
 Part = tuple[str, str, str, Callable[[str, str], list[Entry]]]
@@ -30,21 +47,13 @@ def to_json(config: VAEConfig) -> dict[str, Any]:
     return {
         "_class_name": "AutoencoderKLWan",
         "attn_scales": [],
-        "base_dim": config.encoder_base,
-        "decoder_base_dim": config.decoder_base,
-        "dim_mult": list(config.multipliers),
+        **{key: _plain(getattr(config, field)) for key, field in _CONFIG.items()},
         "dropout": 0.0,
         "in_channels": channels,
         "is_residual": True,
-        "latents_mean": list(config.latents_mean),
-        "latents_std": list(config.latents_std),
-        "num_res_blocks": config.res_blocks,
         "out_channels": channels,
-        "patch_size": config.patch,
         "scale_factor_spatial": config.space_factor,
         "scale_factor_temporal": config.time_factor,
-        "temperal_downsample": list(config.temporal_down),
-        "z_dim": config.z_dim,
     }
 
 
@@ -52,31 +61,26 @@ def from_json(values: dict[str, Any]) -> VAEConfig:
     """Inverse of `to_json`.
 
     Raises:
-      InputError: a key is missing, or the file describes another VAE (for example that of Wan2.1).
+      InputError: a key is missing or has a value that cannot be, or the file describes another VAE (for example that of
+        Wan2.1).
     """
     if values.get("_class_name") != "AutoencoderKLWan" or not values.get("is_residual") or values.get("attn_scales"):
         raise InputError(
-            "the VAE's config.json does not describe a Wan2.2 VAE: accepted is _class_name AutoencoderKLWan with "
-            f"is_residual true and no attn_scales, got {values.get('_class_name')} with is_residual "
-            f"{values.get('is_residual')} and attn_scales {values.get('attn_scales')}"
+            "It does not describe a Wan2.2 VAE: accepted is _class_name AutoencoderKLWan with is_residual true and no "
+            f"attn_scales, not {shown(values.get('_class_name'))} with {shown(values.get('is_residual'))} and "
+            f"{shown(values.get('attn_scales'))}."
         )
-    missing = sorted(set(to_json(VAEConfig())) - set(values) - _NOT_NEEDED)
-    if missing:
-        raise InputError(f"the VAE's config.json lacks {', '.join(missing)}")
-    return VAEConfig(
-        encoder_base=values["base_dim"],
-        decoder_base=values["decoder_base_dim"],
-        z_dim=values["z_dim"],
-        multipliers=tuple(values["dim_mult"]),
-        res_blocks=values["num_res_blocks"],
-        temporal_down=tuple(values["temperal_downsample"]),
-        patch=values["patch_size"],
-        latents_mean=tuple(map(float, values["latents_mean"])),
-        latents_std=tuple(map(float, values["latents_std"])),
-    )
+    config = VAEConfig(**read_fields(VAEConfig, values, _CONFIG))
+    whole = to_json(config)
+    refuse_unknown(values, {*whole, *_UNUSED})
+    for key in _FOLLOWING:
+        if values.get(key) not in (None, whole[key]):
+            raise InputError(f"Its {key} is {shown(values[key])}; by its other sizes it is {whole[key]}.")
+    return config
 
 
-_NOT_NEEDED = {"attn_scales", "dropout", "in_channels", "out_channels", "scale_factor_spatial", "scale_factor_temporal"}
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _parts(config: VAEConfig) -> Iterator[Part]:

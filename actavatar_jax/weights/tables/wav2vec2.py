@@ -5,7 +5,9 @@ from typing import Any
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import Wav2Vec2Config
+from actavatar_jax.storage import shown
 from actavatar_jax.weights.names import CONV1D, Entry, Table, linear, reshape
+from actavatar_jax.weights.tables.fields import read_fields
 
 _LINEARS = (
     ("self_attn/query", "attention.q_proj"),
@@ -83,20 +85,16 @@ def from_json(values: dict[str, Any]) -> Wav2Vec2Config:
     """Inverse of `to_json`.
 
     Raises:
-      InputError: a key is missing, or the file describes another kind of audio encoder.
+      InputError: a key is missing or has a value that cannot be, or the file describes another kind of audio encoder.
     """
     # Old files leave out the activations, which are gelu unless they say otherwise.
-    other = [f"{key} {values.get(key)}" for key, value in _FIXED.items() if values.get(key, "gelu") != value]
+    other = [f"{key} {shown(values.get(key))}" for key, value in _FIXED.items() if values.get(key, "gelu") != value]
     if other or values.get("add_adapter") or values.get("adapter_attn_dim"):
         raise InputError(
-            "the audio encoder's config.json describes no plain Wav2Vec 2.0: accepted is model_type wav2vec2 with "
-            f"gelu activations and no adapter, got {', '.join(other) or 'an adapter'}."
+            "It describes no plain Wav2Vec 2.0: accepted is model_type wav2vec2 with gelu activations and no adapter, "
+            f"not {', '.join(other) or 'an adapter'}."
         )
-    missing = sorted(set(_CONFIG) - set(values))
-    if missing:
-        raise InputError(f"the audio encoder's config.json lacks {', '.join(missing)}.")
-    known = {ours: values[theirs] for theirs, ours in _CONFIG.items()}
-    return Wav2Vec2Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
+    return Wav2Vec2Config(**read_fields(Wav2Vec2Config, values, _CONFIG))
 
 
 def _norm(theirs: str, ours: str, layer: int | None = None) -> list[Entry]:

@@ -1,6 +1,10 @@
 """The chat client against a server that answers well, badly, slowly and not at all."""
 
+import contextlib
+import itertools
 import json
+import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -112,7 +116,7 @@ def test_nobody_there_ends_the_run_after_a_while():
         pass
     with ChatClient(Server(server.url, "omni", attempts=2, backoff=0.0)) as client:
         for _ in range(chat.GIVE_UP - 1):
-            with pytest.raises(Skip, match="refused"):
+            with pytest.raises(Skip, match="2 attempts, the last with: All connection attempts failed"):
                 client.ask(MESSAGES, ANSWER_SCHEMA)
         with pytest.raises(InputError, match="10 requests in a row without an answer"):
             client.ask(MESSAGES, ANSWER_SCHEMA)
@@ -157,3 +161,52 @@ def test_a_refusal_is_told_apart():
     with ChatServer(in_turn(Reply(body=json.dumps(body).encode()))) as server:
         answer = ask(server)
     assert (answer.text, answer.finish) == ("I cannot.", "content_filter")
+
+
+def test_headers_that_drip_take_no_longer_than_allowed():
+    """One header after the other, each in time for itself, without an end."""
+
+    def drip(listener):
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            for number in itertools.count():
+                connection.sendall(f"X-{number}: y\r\n".encode())
+                time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        server = Server(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", "omni", timeout=0.5, attempts=1)
+        begun = time.monotonic()
+        with ChatClient(server) as client, pytest.raises(Skip, match=r"not complete after 0\.5 s"):
+            client.ask(MESSAGES, ANSWER_SCHEMA)
+        assert time.monotonic() - begun < 2
+
+
+def test_a_server_that_refuses_everything_is_not_asked_about_every_clip():
+    with ChatServer(in_turn(Reply(400, b"no images here"))) as server:
+        with ChatClient(Server(server.url, "omni")) as client:
+            reasons = []
+            for _ in range(chat.MOST_REFUSALS + 5):
+                with pytest.raises(Skip) as caught:
+                    client.ask(MESSAGES, ANSWER_SCHEMA)
+                reasons.append(caught.value.reason)
+        assert reasons == ["request refused"] * chat.MOST_REFUSALS + ["not asked"] * 5
+        assert len(server.requests) == chat.MOST_REFUSALS
+
+
+def test_a_server_that_has_answered_is_asked_on():
+    with ChatServer(lambda request, number: Reply(400) if number else says("ok")) as server:
+        with ChatClient(Server(server.url, "omni")) as client:
+            client.ask(MESSAGES, ANSWER_SCHEMA)
+            for _ in range(chat.MOST_REFUSALS + 5):
+                with pytest.raises(Skip, match="status 400"):
+                    client.ask(MESSAGES, ANSWER_SCHEMA)
+        assert len(server.requests) == chat.MOST_REFUSALS + 6
+
+
+def test_what_a_server_says_of_itself_is_text():
+    body = b'{"choices": [{"message": {"content": "ok"}}], "model": 5, "system_fingerprint": {"a": 1}}'
+    with ChatServer(in_turn(Reply(200, body))) as server:
+        answer = ask(server)
+    assert (answer.text, answer.model, answer.fingerprint) == ("ok", "5", "{'a': 1}")

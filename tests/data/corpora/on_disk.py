@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from actavatar_jax.errors import InputError
 from data_pipelines.corpora import read_corpus
 from data_pipelines.table import Table
 
@@ -23,3 +24,16 @@ def read(kind, src, tmp_path):
     clips = {clip.id: clip for clip in Table.read(table)}
     assert stored["counts"].get("made") == len(clips)
     return clips, {label: count for label, count in report.counts().items() if label != "made"}
+
+
+def told(kind, src, tmp_path) -> dict[str, list[str]]:
+    """The sentences of the report by their reasons, also where no clip is left."""
+    table = tmp_path / "t.parquet"
+    try:
+        read_corpus(kind, src, table)
+    except InputError as error:
+        assert f"no clip of kind {kind} that could be used" in str(error) and not table.exists()
+    sentences: dict[str, list[str]] = {}
+    for row in json.loads(table.with_suffix(".report.json").read_text())["skipped"]:
+        sentences.setdefault(row["reason"], []).append(row["detail"])
+    return sentences

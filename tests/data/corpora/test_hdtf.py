@@ -1,5 +1,6 @@
 """HDTF as it is distributed, and our list of clips for tests."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from actavatar_jax.errors import InputError
 from data_pipelines.corpora import read_corpus
 from data_pipelines.corpora.hdtf import draw_test_windows
-from tests.data.corpora.on_disk import read, touch
+from tests.data.corpora.on_disk import read, told, touch
 
 
 def hdtf(tmp_path, **lists: str) -> Path:
@@ -67,10 +68,17 @@ def test_hdtf_clips_that_are_cut_already(tmp_path):
         ({"crop_ratio": "Ann0_0.mp4 1.2\nCaf\xe9 1\n"}, r"RD_crop_ratio\.txt row 2: not UTF-8"),
     ],
 )
-def test_hdtf_of_another_layout_is_refused(tmp_path, lists, message):
+def test_an_odd_row_of_hdtf_is_left_out_and_told(tmp_path, lists, message):
     src = hdtf(tmp_path, **lists)
-    touch(src / "Ann0.mp4")
-    with pytest.raises(InputError, match=message):
+    touch(src / "Ann0.mp4", src / "Bob.mp4")
+    (sentence,) = set(told("hdtf", src, tmp_path)["odd row"])
+    assert re.search(message, sentence)
+
+
+def test_hdtf_without_one_of_its_lists_is_refused(tmp_path):
+    src = hdtf(tmp_path)
+    (src / "HDTF_dataset" / "RD_crop_wh.txt").unlink()
+    with pytest.raises(InputError, match=r"RD_crop_wh\.txt: this list is missing"):
         read_corpus("hdtf", src, tmp_path / "t.parquet")
 
 

@@ -1,12 +1,14 @@
 """OpenHumanVid as it is distributed, and the damage it comes with."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from actavatar_jax.errors import InputError
 from data_pipelines.corpora import read_corpus
-from tests.data.corpora.on_disk import read, touch
+from data_pipelines.table import Table
+from tests.data.corpora.on_disk import read, told, touch
 
 HEADER = (
     "path,clip_id,caption,luminance_min,luminance_max,blur_min,blur_max,aesthetic,technical_score,global_motion,,\r\n"
@@ -46,12 +48,25 @@ def test_openhumanvid_takes_what_has_clip_and_caption(tmp_path):
     [
         ("path,clip_id,text\r\n", r"row 1 has no column caption; it has path, clip_id, text"),
         ("", r"row 1 has no column path, clip_id, caption; it has none"),
-        (HEADER + row("aa1") + row("aa2", blur="sharp"), r"part_001\.csv row 3: key 'blur_min' is 'sharp'"),
-        (HEADER + row("../aa1"), r"row 2: the id '\.\./aa1' is no file name"),
-        (HEADER + "clips/a,aa1\r\n", r"row 2: 2 values, the header has 12"),
     ],
 )
 def test_openhumanvid_of_another_layout_is_refused(tmp_path, text, message):
     src = open_human_vid(tmp_path, text.encode(), "aa1", "aa2")
     with pytest.raises(InputError, match=message):
         read_corpus("openhumanvid", src, tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        (row("aa2", blur="sharp"), r"part_001\.csv row 3: key 'blur_min' is 'sharp'"),
+        (row("../aa1"), r"row 3: the id '\.\./aa1' is no file name"),
+        ("clips/a,aa1\r\n", r"row 3: 2 values, the header has 12"),
+        (f'clips/a,"{"x" * 70_000}\n{"x" * 70_000}",a\r\n', r"row 3: not CSV .*; lines 3 to 4 are lost"),
+    ],
+)
+def test_an_odd_row_of_openhumanvid_is_left_out_and_told(tmp_path, odd, message):
+    src = open_human_vid(tmp_path, (HEADER + row("aa1") + odd + row("aa3")).encode(), "aa1", "aa2", "aa3")
+    (sentence,) = told("openhumanvid", src, tmp_path)["odd row"]
+    assert re.search(message, sentence)
+    assert {"aa1", "aa3"} == {clip.id for clip in Table.read(tmp_path / "t.parquet")}

@@ -1,13 +1,15 @@
 """SpeakerVid-5M as it is distributed, and the damage it comes with."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from actavatar_jax.errors import InputError
 from data_pipelines.corpora import read_corpus
-from tests.data.corpora.on_disk import read, touch
+from data_pipelines.table import Table
+from tests.data.corpora.on_disk import read, told, touch
 
 VIDEO = "a_b-c_d_e-f"  # 11 characters, as YouTube's are
 NAME = f"{VIDEO}_1920x1080_full_video"
@@ -72,15 +74,32 @@ def test_speakervid_cuts_whole_videos_and_takes_cut_clips(tmp_path):
         ({"video_name": 5}, "'video_name' is 5"),
     ],
 )
-def test_speakervid_of_another_layout_is_refused(tmp_path, change, message):
-    src = speaker_vid(tmp_path, {f"{NAME}_001_A_00": RECORD | change})
+def test_an_odd_annotation_of_speakervid_is_left_out_and_told(tmp_path, change, message):
+    src = speaker_vid(tmp_path, {f"{NAME}_001_A_00": RECORD | change, f"{NAME}_002_A_00": RECORD})
     touch(src / f"{VIDEO}.mp4")
-    with pytest.raises(InputError, match=rf"{NAME}_001_A_00\.json.*{message}"):
+    (sentence,) = told("speakervid", src, tmp_path)["odd annotation"]
+    assert re.search(rf"{NAME}_001_A_00\.json.*{message}", sentence)
+    assert [clip.id for clip in Table.read(tmp_path / "t.parquet")] == [f"{NAME}_002_A_00"]
+
+
+def test_where_no_annotation_is_as_it_should_be_the_error_says_why(tmp_path):
+    src = speaker_vid(tmp_path, {f"{NAME}_001_A_00": RECORD | {"bbox": [0.1, 0.2]}})
+    touch(src / f"{VIDEO}.mp4")
+    with pytest.raises(InputError, match=r"no clip of kind speakervid.*'bbox' is \[0\.1, 0\.2\].*t\.report\.json"):
         read_corpus("speakervid", src, tmp_path / "t.parquet")
+
+
+def test_an_odd_entry_of_a_split_is_told(tmp_path):
+    src = speaker_vid(tmp_path, {f"{NAME}_001_A_00": RECORD})
+    touch(src / f"{VIDEO}.mp4")
+    (src / "testset.json").write_text(json.dumps([5, f"{NAME}_001_A_00.json"]))
+    (sentence,) = told("speakervid", src, tmp_path)["odd entry"]
+    assert "testset.json entry 0" in sentence
+    assert Table.read(tmp_path / "t.parquet").column("speakervid.split") == ["test"]
 
 
 def test_speakervid_names_a_missing_key_and_those_there(tmp_path):
     src = speaker_vid(tmp_path, {f"{NAME}_001_A_00": {"video_name": NAME, "begin": 3}})
     touch(src / f"{VIDEO}.mp4")
-    with pytest.raises(InputError, match=r"key 'start_seconds' is missing \(there are video_name, begin\)"):
-        read_corpus("speakervid", src, tmp_path / "t.parquet")
+    (sentence,) = told("speakervid", src, tmp_path)["odd annotation"]
+    assert "key 'start_seconds' is missing (there are video_name, begin)" in sentence

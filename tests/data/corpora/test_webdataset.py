@@ -63,9 +63,11 @@ def test_of_half_a_tar_the_whole_samples_are_used(tmp_path):
         except InputError:
             clips, left_out = {}, None
         assert all((tmp_path / str(end) / "tables" / c.source).read_bytes() == video for c in clips.values())
-        assert left_out in (None, {"skipped: torn tar": 1})
+        assert left_out is None or left_out.pop("skipped: torn tar") == 1
+        assert left_out in (None, {}, {"skipped: torn sample": 1})
         sizes[end] = len(clips)
     assert list(sizes.values()).count(0) > 3
+    assert sizes.pop(6 * 10752) == 3  # the last one has what the others have
     assert all(clips == max(0, (end - 1) // (2 * 10752)) for end, clips in sizes.items())
 
 
@@ -80,7 +82,84 @@ def test_half_a_compressed_tar(tmp_path):
 
 def test_webdataset_of_another_layout_is_refused(tmp_path):
     src = tar(tmp_path / "0.tar", ("a.mp4", "A"), ("a.json", json.dumps({"title": "A man."})))
-    with pytest.raises(
-        InputError, match=r"0\.tar/a\.json: no text under 'base' or 'caption' or 'text'; there is title"
-    ):
+    with pytest.raises(InputError, match=r"0\.tar/a\.json: no text under 'base' or 'caption' or 'text'; there is tit"):
         read_corpus("webdataset", src, tmp_path / "t.parquet")
+
+
+def ten(tmp_path, *suffixes: str) -> bytes:
+    """A tar of ten samples."""
+    members = [
+        (f"s{k}{suffix}", f"{k}" * 700 if suffix == ".mp4" else "A man.") for k in range(10) for suffix in suffixes
+    ]
+    return tar(tmp_path / "whole.tar", *members).read_bytes()
+
+
+def headers(content: bytes) -> list[int]:
+    return [at for at in range(0, len(content), 512) if content[at + 257 : at + 262] == b"ustar"]
+
+
+@pytest.mark.parametrize("packing", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("byte", [0, 124, 150, 156, 300])
+def test_a_damaged_header_costs_its_member_only(tmp_path, packing, byte):
+    content = bytearray(ten(tmp_path, ".mp4"))
+    content[headers(content)[3] + byte] ^= 1 << 2
+    (tmp_path / f"ten{packing}").write_bytes(content if packing == ".tar" else gzip.compress(content))
+    clips, left_out = read("webdataset", tmp_path / f"ten{packing}", tmp_path)
+    assert sorted(clip.facts["webdataset.key"][-2:] for clip in clips.values()) == [
+        f"s{k}" for k in range(10) if k != 3
+    ]
+    assert left_out == {"skipped: torn tar": 1}
+
+
+def test_what_stands_beside_a_damage_counts_if_it_is_like_others(tmp_path):
+    content = bytearray(ten(tmp_path, ".mp4", ".txt"))
+    content[headers(content)[7]] ^= 1  # s3.txt
+    (tmp_path / "ten.tar").write_bytes(content)
+    clips, left_out = read("webdataset", tmp_path / "ten.tar", tmp_path)
+    keys = sorted(clip.facts["webdataset.key"][-2:] for clip in clips.values())
+    assert keys == [f"s{k}" for k in range(10) if k != 3]
+    assert {clip.caption for clip in clips.values()} == {"A man."}
+    assert left_out == {"skipped: torn sample": 1, "skipped: torn tar": 1}
+
+
+@pytest.mark.parametrize("size", [-1536, 2**62, 2**33])
+def test_a_header_that_claims_too_much_is_damaged(tmp_path, size):
+    content = bytearray(ten(tmp_path, ".mp4"))
+    at = headers(content)[3]
+    content[at + 124 : at + 136] = (
+        size.to_bytes(12, "big", signed=True) if size < 0 else (b"\x80" + size.to_bytes(11, "big"))
+    )
+    content[at + 148 : at + 156] = b"%06o\0 " % (
+        sum(content[at : at + 148]) + 8 * 32 + sum(content[at + 156 : at + 512])
+    )
+    (tmp_path / "ten.tar").write_bytes(content)
+    clips, left_out = read("webdataset", tmp_path / "ten.tar", tmp_path)
+    assert len(clips) == 9 and left_out == {"skipped: torn tar": 1}
+
+
+def test_a_text_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("data_pipelines.corpora.webdataset.LARGEST_TEXT", 1000)
+    src = tar(tmp_path / "0.tar", ("a.mp4", "A"), ("a.txt", "x" * 1001), ("b.mp4", "B"), ("b.jpg", "x" * 5000))
+    clips, left_out = read("webdataset", src, tmp_path)
+    assert [clip.facts["webdataset.key"] for clip in clips.values()] == ["0.tar/b"]
+    assert left_out == {"skipped: too large": 1}
+
+
+def test_holes_are_not_unpacked(tmp_path):
+    """A GNU sparse file that claims 64 GiB in a few blocks."""
+    header = bytearray(tarfile.TarInfo("a.mp4").tobuf(tarfile.GNU_FORMAT))
+    header[124:136], header[156:157] = b"00000001000\0", b"S"  # what is stored; its type
+    header[386:410], header[483:495] = b"%011o\0%011o\0" % (0, 512), b"\x80" + (2**36).to_bytes(11, "big")
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:]))
+    (tmp_path / "0.tar").write_bytes(bytes(header) + b"x" * 512 + ten(tmp_path, ".mp4"))
+    clips, left_out = read("webdataset", tmp_path / "0.tar", tmp_path)
+    assert len(clips) == 10 and left_out == {"skipped: sparse member": 1}
+
+
+def test_odd_names_of_members_are_no_end(tmp_path):
+    names = ("", "/", ".mp4", "..mp4", "x/.mp4", "caf\udce9.mp4", "../../up.mp4", "a\nb.mp4", f"{'n' * 300}.mp4")
+    src = tar(tmp_path / "0.tar", *((name, f"{k}") for k, name in enumerate(names)), ("s.mp4", "S"))
+    clips, _ = read("webdataset", src, tmp_path)
+    assert "0.tar/s" in {clip.facts["webdataset.key"] for clip in clips.values()}
+    unpacked = tmp_path / "tables" / "corpus.videos"
+    assert all(path.parent == unpacked for path in tmp_path.rglob("*.mp4"))

@@ -229,7 +229,7 @@ def test_rules_files_with_faults_are_refused(tmp_path, text, message):
 def test_other_wrong_input_is_refused(tmp_path):
     with pytest.raises(InputError, match="stage 3: accepted are 1 and 2"):
         select_clips(clip_dir(tmp_path, a={}), 3)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is missing"):
         RuleSet.load(tmp_path / "missing.yaml")
     with pytest.raises(InputError, match=r"no manifest\.parquet"):
         select_clips(tmp_path / "nothing", 1)

@@ -1,26 +1,48 @@
-"""Trains a tiny model, killed by SIGKILL at random moments and started again until it is through.
+"""Trains a tiny model, killed by SIGKILL and started again until it is through.
 
-Half of the kills come during or soon after a save; the later ones must find checkpoints to go on from. In the end the
-model and the losses must equal, bit for bit, those of a run that was never killed. Runs as its own process, which forks
-for every start: python -m tests.training.runtime.kill_training [--kills 20] [--seed 0]. Prints where each start began
-and where it was killed.
+Each start is left alone until one or two of its saves are finished. Then half of the kills come at a random moment of
+the next save, by what a save takes on this machine, and half between two saves. The next start must go on from the last
+save that was finished. In the end the model and the losses must equal, bit for bit, those of a run that was never
+killed. Runs as its own process, which forks for every start:
+
+    python -m tests.training.runtime.kill_training [--kills 20] [--seed 0]
+
+Prints where each start began and where it was killed.
 """
 
 import argparse
 import json
 import os
 import signal
+import statistics
 import tempfile
 import threading
+import time
+import traceback
 from pathlib import Path
+from typing import NamedTuple
 
 EVERY = 4  # steps between checkpoints
+MOST_SAVES = 3  # of a start that is killed
 ENV = {  # so that a start takes seconds
     "JAX_PLATFORMS": "cpu",
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
+
+
+class Kill(NamedTuple):
+    """When a start ends."""
+
+    finished: int  # saves before it
+    delay: float | None  # seconds into the next save; None: before it,
+    steps: int  # so many steps after the last
+
+    def __str__(self) -> str:
+        if self.delay is None:
+            return f"{self.steps} steps after save {self.finished}"
+        return f"{self.delay:.3f} s into save {self.finished + 1}"
 
 
 def main(kills: int, seed: int, folder: Path) -> None:
@@ -30,32 +52,32 @@ def main(kills: int, seed: int, folder: Path) -> None:
     import actavatar_jax.runs.training  # noqa: F401 - once, before the forks; no device is touched by it
 
     rng = np.random.default_rng(seed)
-    steps = 4 * EVERY * (kills + 1)  # a save waits for the one before, so no start gets further than four
-    begun = []
-    assert start(folder / "whole", steps, folder) == 0
-    for kill in range(kills):
-        in_save = kill % 2 == 1
-        at = int(rng.integers(1, 3) if in_save else rng.integers(1, 3 * EVERY))  # number of the save, or of the step
-        delay = float(rng.uniform(0, 0.2 if in_save else 0.05))
-        begun.append(newest(folder / "killed"))
-        status = start(folder / "killed", steps, folder, (in_save, at, delay))
-        moment = f"{delay:.3f} s into save {at}" if in_save else f"{delay:.3f} s after step {at}"
-        unfinished = [path.name for path in (folder / "killed" / "checkpoints").glob("*tmp*")]
-        print(
-            f"kill {kill + 1}: began at step {begun[-1]}, killed {moment} of this start; unfinished: {unfinished}",
-            flush=True,
-        )
+    steps = EVERY * (MOST_SAVES * kills + 1)
+    whole, killed = folder / "whole", folder / "killed"
+    assert start(whole, steps, folder) == 0
+    seconds = statistics.median(map(float, (folder / "saves").read_text().split()))
+    print(f"a save takes {seconds:.3f} s", flush=True)
+    expected = 0
+    for number in range(kills):
+        share = float(rng.uniform(0, 1.2)) if number % 2 else None
+        kill = Kill(int(rng.integers(1, MOST_SAVES)), share and share * seconds, int(rng.integers(1, EVERY)))
+        status = start(killed, steps, folder, kill)
         assert status == -signal.SIGKILL, f"the run ended with {status} before its kill"
-    assert newest(folder / "killed") > 0 and len(set(begun)) > kills // 4, f"starts began at {begun}: they lost it all"
-    assert start(folder / "killed", steps, folder) == 0
-    whole, killed = (outcome(folder / name) for name in ("whole", "killed"))
-    assert whole["losses"] == killed["losses"] and len(whole["losses"]) == steps // 2
-    assert whole["model"] == killed["model"]
-    assert not list((folder / "killed" / "checkpoints").glob("*.damaged"))
+        assert began(killed) == expected, f"start {number + 1} began at {began(killed)}, not {expected}: it lost a save"
+        unfinished = [path.name for path in (killed / "checkpoints").glob("*tmp*")]
+        print(f"kill {number + 1}: began at step {expected}, killed {kill}; unfinished: {unfinished}", flush=True)
+        least = expected + EVERY * kill.finished
+        expected = newest(killed)
+        assert expected in ({least} if kill.delay is None else {least, least + EVERY}), (expected, least)
+    assert start(killed, steps, folder) == 0 and began(killed) == expected
+    ours, theirs = outcome(killed), outcome(whole)
+    assert ours["losses"] == theirs["losses"] and len(ours["losses"]) == steps // 2
+    assert ours["model"] == theirs["model"]
+    assert not list((killed / "checkpoints").glob("*.damaged"))
     print(f"{kills} kills: the model is bitwise that of the undisturbed run")
 
 
-def start(workdir: Path, steps: int, folder: Path, kill: tuple[bool, int, float] | None = None) -> int:
+def start(workdir: Path, steps: int, folder: Path, kill: Kill | None = None) -> int:
     """Exit status of a child that trains; negative where a signal killed it."""
     child = os.fork()
     if child == 0:
@@ -64,12 +86,10 @@ def start(workdir: Path, steps: int, folder: Path, kill: tuple[bool, int, float]
         os.dup2(log, 2)
         code = 1
         try:
-            run(workdir, steps, kill)
+            run(workdir, steps, kill, folder / "saves")
             code = 0
         finally:
             if code:
-                import traceback
-
                 traceback.print_exc()
             os._exit(code)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -78,32 +98,56 @@ def start(workdir: Path, steps: int, folder: Path, kill: tuple[bool, int, float]
     return status
 
 
-def run(workdir: Path, steps: int, kill: tuple[bool, int, float] | None) -> None:
+def run(workdir: Path, steps: int, kill: Kill | None, seconds: Path) -> None:
     from actavatar_jax.runs import training
     from actavatar_jax.training import loop
     from configs import stage2
 
-    if kill:
-        in_save, at, delay = kill
-        owner, name = (loop.Checkpoints, "save") if in_save else (loop.Recorder, "add")
-        setattr(owner, name, armed(getattr(owner, name), at, delay))
+    class Watched(loop.Checkpoints):
+        """Writes down where the run began and, in one that is not killed, how long saves take."""
+
+        saves = 0
+
+        def restore(self, *arguments):
+            state = super().restore(*arguments)
+            (workdir / "began").write_text(str(0 if state is None else int(state.step)))
+            return state
+
+        def save(self, *arguments):
+            self.wait()
+            self.saves += 1
+            if kill and kill.delay is not None and self.saves > kill.finished:
+                threading.Timer(kill.delay, die).start()
+            clock = time.monotonic()
+            super().save(*arguments)
+            if kill is None or (kill.delay is None and self.saves == kill.finished):
+                self.wait()
+                recorded[0] = kill is not None and kill.steps
+                with seconds.open("a") as file:
+                    file.write(f"{time.monotonic() - clock}\n")
+
+    class Counting(loop.Recorder):
+        def add(self, *arguments):
+            super().add(*arguments)
+            if recorded[0]:
+                recorded[0] -= 1
+                if not recorded[0]:
+                    die()
+
+    recorded = [0]  # steps that are left, once the last save before the kill is finished
+    loop.Checkpoints, loop.Recorder = Watched, Counting
     config = stage2.get_config("runlocal")
     config.steps, config.log_every, config.checkpoint_every = str(steps), "2", str(EVERY)
     config.optim.ema_decay = 0.9
     training.run_training(config, workdir)
 
 
-def armed(function, at: int, delay: float):
-    """`function`, whose call number `at` makes the process kill itself `delay` seconds later."""
-    left = [at]
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    def call(*args, **kwargs):
-        left[0] -= 1
-        if left[0] == 0:
-            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
-        return function(*args, **kwargs)
 
-    return call
+def began(workdir: Path) -> int:
+    return int((workdir / "began").read_text())
 
 
 def newest(workdir: Path) -> int:

@@ -127,7 +127,47 @@ def test_a_full_disk_harms_nothing_that_is_there(tmp_path, caplog):
         assert same(checkpoints.restore(state(0), Counter()), state(8))
         checkpoints.save(state(16), Counter(16))  # room again
         assert checkpoints.wait()
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["16", "8"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["16", "4", "8"]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+
+def test_the_sound_one_stays_until_a_newer_one_has_proven_sound(tmp_path):
+    write(tmp_path, 10, 40, 41, 42)
+    write(tmp_path, 43)  # by another process, which knows no more than what is there
+    assert names(tmp_path) == ["10", "40", "42", "43"]
+    write(tmp_path, 60)
+    assert names(tmp_path) == ["40", "42", "43", "60"]
+
+
+def test_after_a_divergence_the_run_goes_on_from_the_sound_one(tmp_path, caplog):
+    write(tmp_path, 40, 80, 85)
+    for again in range(2):  # the second time it comes no further
+        with Checkpoints(tmp_path, SETTINGS) as checkpoints:
+            assert checkpoints.set_unproven_aside(reached=90 - again) == 40
+    assert names(tmp_path) == ["40", "80.diverged", "85.diverged"]
+    assert "checkpoints of step 80, 85" in caplog.text
+    found, place = restored(tmp_path)
+    assert same(found, state(40)) and place == 40
+    write(tmp_path, 80)  # its place is free again
+    found, _ = restored(tmp_path)
+    assert same(found, state(80))
+
+
+def test_a_divergence_before_the_first_checkpoint_is_told(tmp_path):
+    with Checkpoints(tmp_path, SETTINGS) as checkpoints:
+        assert checkpoints.set_unproven_aside(reached=3) is None
+
+
+def test_what_has_changed_since_is_told(tmp_path, caplog):
+    write(tmp_path, 4)
+    caplog.set_level("INFO", "actavatar_jax")
+    with Checkpoints(tmp_path, SETTINGS | {"optim": {"clip": 0.5}}, {"optim"}) as checkpoints:
+        checkpoints.restore(state(0), Counter())
+    assert "From step 4 on optim.clip is 0.5; it was 1.0." in caplog.text
+    assert caplog.text.count("; it was ") == 1
 
 
 def test_settings_that_may_change_are_named_alone_or_by_section(tmp_path):

@@ -50,11 +50,13 @@ def test_a_resumed_run_drops_records_beyond_its_checkpoint_and_cut_lines(tmp_pat
 def test_skipped_steps_are_counted_and_left_out_of_the_means(tmp_path, caplog):
     recorder = Recorder(tmp_path, every=2, total=4, resumed_at=0)
     recorder.add(1, metrics(1.0, noise_bin=3))
+    assert recorder.loss is None  # nobody knows it yet
     recorder.add(2, metrics(np.nan, noise_bin=3, grad_norm=np.nan, skipped=(1, 5)))
     recorder.add(3, metrics(np.nan, skipped=(2, 6)))
     assert recorder.loss == 1.0
     recorder.add(4, metrics(np.nan, skipped=(3, 7)))
     recorder.read()
+    assert (recorder.in_a_row, recorder.usable) == (3, 1)
     first, last = records(tmp_path)
     assert (first["loss"], first["grad_norm"], first["skipped"]) == (1.0, 1.0, 5)
     assert first["loss_at_noise/0.3-0.4"] == 1.0
@@ -68,6 +70,12 @@ def test_too_many_skipped_steps_in_a_row_end_the_run(tmp_path):
     recorder.add(2, metrics(7.0, grad_norm=1e9, skipped=(2, 9)))
     with pytest.raises(FloatingPointError, match=r"2 steps in a row .* at step 2 with loss 7, gradient norm 1e\+09"):
         recorder.add(3, metrics(1.0))
+
+
+def test_what_is_not_finite_is_told_and_not_recorded(tmp_path, caplog):
+    Recorder(tmp_path, every=1, total=3, resumed_at=0).write({"step": 2, "heldout/loss": np.nan, "other": 1.0})
+    assert records(tmp_path) == [{"step": 2, "other": 1.0}]
+    assert "At step 2 not finite, and not recorded: heldout/loss." in caplog.text
 
 
 class Clock:

@@ -1,0 +1,16 @@
+"""Random keys from seeds."""
+
+import jax
+import numpy as np
+from jaxtyping import Key
+
+SEEDS = range(2**64)
+
+
+def random_key(seed: int) -> Key[jax.Array, ""]:
+    """The key of a seed below 2^64. JAX takes 32 bits of it, and would repeat itself: the upper ones are folded in.
+
+    The generator is named because the default one can be configured, and others are not reproducible under `vmap`.
+    """
+    key = jax.random.key(np.uint32(seed % 2**32), impl="threefry2x32")
+    return jax.random.fold_in(key, np.uint32(seed >> 32)) if seed >> 32 else key

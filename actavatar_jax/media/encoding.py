@@ -1,0 +1,92 @@
+"""Writing an mp4: H.264 and AAC, whole or not at all."""
+
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange
+from jaxtyping import Float
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.media.clock import FPS
+from actavatar_jax.media.colour import from_rgb
+from actavatar_jax.media.formats import file_url
+from actavatar_jax.media.sound import Sound
+from actavatar_jax.storage import named, replaced_file
+
+BT709 = 1  # the code of this colour matrix, of its primaries and of its transfer curve
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    sound: Sound | Float[np.ndarray, " n"] | None = None,
+    fps: int = FPS,
+) -> None:
+    """An mp4 (H.264, yuv420p, BT.709, and AAC) that starts playing before it is loaded in full.
+
+    frames: uint8 [h, w, 3] with even sides, all of one size. sound: a `Sound`, whose rate and channels the file has, or
+    an array [n] at 16 kHz; it is cut, or filled up with silence, to the length of the frames. The file appears under
+    its name only when complete. InputError for frames and names that cannot be written, OSError where the disk refuses.
+    """
+    sound = None if sound is None else Sound.coerce(sound)
+    path, frames = Path(path), iter(frames)
+    if path.suffix.lower() != ".mp4" or "\0" in str(path):
+        raise InputError(f"Video {named(path)} cannot be written; accepted is a name that ends in .mp4.")
+    if path.is_dir():
+        raise InputError(f"Video {named(path)} cannot be written: there is a folder of this name.")
+    first = next(frames, None)
+    if first is None:
+        raise InputError(f"Video {named(path)} cannot be written: there are no frames.")
+    if first.shape[0] % 2 or first.shape[1] % 2:
+        raise InputError(
+            f"Video {named(path)} cannot be written at {first.shape[1]}x{first.shape[0]}; sides must be even."
+        )
+    with replaced_file(path) as partial:
+        _encode(partial, itertools.chain([first], frames), first.shape, sound, fps)
+
+
+def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple, sound: Sound | None, fps: int) -> None:
+    with av.open(file_url(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        # x264's macroblock tree gives other bytes for the same pictures each time; a file should be what went in.
+        video = container.add_stream("libx264", rate=fps, options={"crf": "18", "x264-params": "mbtree=0"})
+        video.height, video.width, video.pix_fmt = shape[0], shape[1], "yuv420p"
+        context = video.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = ColorRange.MPEG
+        track = None if sound is None else _add_track(container, sound)
+        for index, image in enumerate(frames):
+            container.mux(video.encode(_picture(image, shape, index)))
+            if sound is not None:
+                start, end = index * sound.rate // fps, (index + 1) * sound.rate // fps
+                container.mux(track.encode(_stretch(sound, start, end, track.layout.name)))
+        container.mux(video.encode(None))
+        if track is not None:
+            container.mux(track.encode(None))
+
+
+def _add_track(container: av.container.OutputContainer, sound: Sound) -> av.AudioStream:
+    channels = sound.samples.shape[1]
+    track = container.add_stream("aac", rate=sound.rate, layout=f"{channels}c")  # FFmpeg's usual layout of so many
+    track.bit_rate = min(4 * sound.rate, 96_000) * channels
+    return track
+
+
+def _picture(image: np.ndarray, shape: tuple, index: int) -> av.VideoFrame:
+    if image.dtype != np.uint8 or image.shape != shape or shape[2:] != (3,):
+        raise InputError(
+            f"Frame {index} is {image.dtype} {list(image.shape)}; accepted is uint8 [height, width, 3] of one size."
+        )
+    frame = from_rgb(image)
+    frame.pts = index
+    return frame
+
+
+def _stretch(sound: Sound, start: int, end: int, layout: str) -> av.AudioFrame:
+    samples = sound.samples[start:end]
+    samples = np.pad(samples, ((0, end - start - len(samples)), (0, 0)))
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)
+    frame.sample_rate, frame.pts = sound.rate, start
+    return frame

@@ -1,0 +1,121 @@
+"""What videos are asked for, fitted to a model and checked before anything long is computed.
+
+T latent frames, H W latent height and width, C latent channels, h w height and width in pixels.
+"""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from actavatar_jax.diffusion import Guidance, Sampling, check_sigmas, evaluations, keep_levels, sigma_grid
+from actavatar_jax.diffusion.guidance import guidance as make_guidance
+from actavatar_jax.encoders import Encoders
+from actavatar_jax.errors import InputError
+from actavatar_jax.media import Sound, choose_size, fit_image, load_image, load_sound
+from actavatar_jax.media.clock import latent_frames
+from actavatar_jax.weights import Defaults
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Request:
+    """All that videos of one portrait and one recording have in common."""
+
+    picture: UInt8[np.ndarray, "h w 3"]
+    first: Float32[np.ndarray, "1 H W C"]  # the latent of the picture
+    sound: Sound  # as long as the video
+    num_frames: int
+    guidance: Guidance
+    solver: str
+    sigmas: Float[np.ndarray, " n"]
+    negative_prompt: str
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """(T, H, W)."""
+        return (latent_frames(self.num_frames), *self.first.shape[1:3])
+
+
+def fit_request(
+    image: Any,
+    audio: Any,
+    s: Sampling,
+    sigmas: Any,
+    *,
+    encoders: Encoders,
+    defaults: Defaults,
+    patch: int,
+    anyway: bool,
+) -> Request:
+    """A portrait and a recording as a model takes them; `patch` is the side of its tokens in latents.
+
+    `sigmas`, if given, are in the place of the solver's own. Raises InputError for what does not fit, and, unless
+    `anyway`, for a portrait that the model's codec cannot show.
+    """
+    num_frames = s.num_frames or defaults.num_frames
+    portrait = load_image(image)
+    height, width = _size(portrait, s, defaults, encoders.vae.config.stride * patch)
+    plan = make_guidance(s.guidance, s.text_guidance, s.audio_guidance, s.guidance_interval)
+    _compare_with_training((height, width), num_frames, defaults)
+    sigmas = _levels(s, plan, sigmas, defaults)
+    sound = load_sound(audio, num_frames)
+    picture = fit_image(portrait, height, width)
+    first = encoders.video(picture[None])
+    if not anyway:
+        _check_portrait(image, first, encoders, defaults)
+    negative = defaults.negative_prompt if s.negative_prompt is None else s.negative_prompt
+    return Request(picture, first, sound, num_frames, plan, s.solver, sigmas, negative)
+
+
+def _size(picture: np.ndarray, s: Sampling, defaults: Defaults, multiple: int) -> tuple[int, int]:
+    if s.height is None:
+        return choose_size(*picture.shape[:2], defaults.area, multiple)
+    if s.height % multiple or s.width % multiple:
+        raise InputError(
+            f"The size {s.height}x{s.width} does not fit; height and width must be multiples of {multiple}."
+        )
+    return s.height, s.width
+
+
+def _levels(s: Sampling, plan: Guidance, sigmas: Any, defaults: Defaults) -> Float[np.ndarray, " n"]:
+    """The solver's own noise levels or those that were given, without those that are skipped."""
+    given = None if sigmas is None else check_sigmas(np.asarray(sigmas, np.float32))
+    every = sigma_grid(s.solver, s.steps, s.shift) if given is None else given
+    kept = keep_levels(every, defaults.velocity_path, s.skip) if s.skip else every
+    count, most = evaluations(plan, kept), len(plan.branches) * (len(every) - 1)
+    if count < most:
+        log.info("%d evaluations of the transformer instead of %d", count, most)
+    return kept
+
+
+def _compare_with_training(size: tuple[int, int], num_frames: int, defaults: Defaults) -> None:
+    """A warning of a size or a length that the model has not been trained on."""
+    sizes, lengths, asked, trained = defaults.sizes, defaults.lengths, [], []
+    if sizes and size not in sizes:
+        asked.append(_by(size))
+        trained.append(" or ".join(map(_by, sizes)))
+    if lengths and num_frames not in lengths:
+        asked.append(f"{num_frames} frames")
+        trained.append(f"{' or '.join(map(str, lengths))} frames")
+    if asked:
+        log.warning("%s asked for, but the model was trained on %s.", " and ".join(asked), " and ".join(trained))
+
+
+def _check_portrait(image: Any, first: Float32[np.ndarray, "1 H W C"], encoders: Encoders, defaults: Defaults) -> None:
+    """Refuses a portrait that is not of the world on which a small model's codec was fitted."""
+    limit = defaults.strangest_portrait
+    if limit is not None and (found := encoders.strangeness(first)) > limit:
+        name = f"Image {image}" if isinstance(image, str | Path) else "The image"
+        raise InputError(
+            f"{name} is not of the world that this model shows: its strangeness to the codec is {found:.1f}, "
+            f"accepted is at most {limit:g}; anyway=True (--anyway) samples it all the same."
+        )
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]} pixels"

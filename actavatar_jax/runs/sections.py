@@ -1,0 +1,121 @@
+"""Types and ranges of the settings of a training that become no frozen dataclass of the library below.
+
+What the library takes whole, as `optim` and `time_law`, it checks itself (`resolve.training_settings`).
+"""
+
+import dataclasses
+import typing
+
+from ml_collections import ConfigDict
+
+from actavatar_jax.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, check_fields, checked, each, one_of, whole
+from actavatar_jax.diffusion import Sampling
+from actavatar_jax.errors import InputError
+from actavatar_jax.functional import SEEDS
+from actavatar_jax.models.execution import ATTENTIONS, DTYPES, REMATS
+from actavatar_jax.parallel import ParameterGroups
+from actavatar_jax.runs.settings import chosen
+from actavatar_jax.storage import cut, shown
+
+MOST = 2**20  # samples in a batch, and clips that are held out
+# Options of sampling that are nothing without another one.
+TOGETHER = {"solver": {"steps": 1}, "height": {"width": 64}, "width": {"height": 64}}
+
+
+def check_values(config: ConfigDict) -> None:
+    """InputError for the first setting of another type or beyond what is accepted; names are taken for checked."""
+    checked("setting seed", config.seed, int, whole(SEEDS.start, SEEDS.stop - 1))
+    checked("setting precision", config.precision, str, one_of(*DTYPES))
+    checked("setting mesh", config.mesh, str)
+    checked("setting adapter", config.adapter, str)
+    checked("setting lora.rank", config.lora.rank, int, whole(0, 2**16))
+    checked("setting lora.alpha", config.lora.alpha, float, POSITIVE)
+    for name, rules in (("rules", config.rules), ("lora.rules", config.lora.rules)):
+        if not isinstance(rules, tuple | list):
+            raise InputError(f"The setting {name} is {shown(rules)}; accepted is a list of rules.")
+        ParameterGroups(rules)
+    for section, values in ((Model, config.model), (Data, config.data), (HeldOut, config.heldout)):
+        section(**values.to_dict())
+    checked("setting sample.jobs", config.sample.jobs, str)
+    check_options(config.sample)
+
+
+def check_options(sample: ConfigDict) -> None:
+    """InputError for the first wrong option of sampling. Of each alone: what they are together is known only with those
+    of the model folder (`training.make_sampler`)."""
+    for name, value in chosen(sample).items():
+        try:
+            Sampling(**{name: value, **TOGETHER.get(name, {})})
+        except InputError as error:
+            raise InputError(f"The setting sample.{name} is {shown(value)}: {cut(str(error), 200)}") from error
+
+
+def _or_unset(limit: Limit) -> Limit:
+    return Limit(limit.words, lambda x: x is None or limit.holds(x))
+
+
+@typing.no_type_check  # it does so itself, in sentences
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """`config.model`; see `settings.training` for what they mean."""
+
+    folder: str
+    preset: str
+    remat: str
+    stream: str | None
+    attention: str
+    phase_bias: str | None
+    frame_time: bool | None
+    gamma: float | None
+
+    def __post_init__(self):
+        check_fields(
+            self,
+            "setting model.",
+            remat=one_of(*REMATS),
+            stream=_or_unset(one_of(*DTYPES)),
+            attention=one_of(*ATTENTIONS),
+            phase_bias=_or_unset(one_of("none", "soft", "hard")),
+            gamma=_or_unset(NOT_NEGATIVE),
+        )
+
+
+@typing.no_type_check
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """`config.data`."""
+
+    source: str
+    dirs: tuple[str, ...]
+    weights: tuple[float, ...] | None
+    batch_size: int
+    text_drop: float
+    audio_drop: float
+    both_drop: float
+    bucket: tuple[int, int, int]
+    world: dict
+    wording: str
+
+    def __post_init__(self):
+        drops = dict.fromkeys(("text_drop", "audio_drop", "both_drop"), SHARE)
+        check_fields(
+            self,
+            "setting data.",
+            batch_size=whole(1, MOST),
+            bucket=each(COUNT, 3),
+            wording=one_of("structured", "global", "brief"),
+            **drops,
+        )
+
+
+@typing.no_type_check
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """`config.heldout`."""
+
+    dirs: tuple[str, ...]
+    every: object  # a duration, which `resolve.to_steps` checks
+    clips: int
+
+    def __post_init__(self):
+        check_fields(self, "setting heldout.", clips=whole(1, MOST))

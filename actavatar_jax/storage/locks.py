@@ -1,0 +1,77 @@
+"""One lock for each folder that commands change: a second command ends with a sentence, where it would lose work.
+
+The lock is the operating system's, `flock` of a file that stays there, so it ends with its process, however that ends.
+It holds between the processes of a machine, and between machines on file systems that pass it on: NFS (Linux 2.6.12 or
+later), CephFS, GPFS, Lustre that is mounted with `flock`. Lustre with `localflock`, and NFS with `local_lock`, know of
+the own machine only, and where there are no locks at all a warning says so and nothing is locked.
+"""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.storage.sentences import cut, named
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: str | Path, *, shared: bool = False) -> Iterator[None]:
+    """Nobody else changes the `folder`, which must be there, during the block; InputError if somebody does already.
+
+    Those who ask for it `shared` share the folder with each other. The lock is `<folder>/.lock`.
+    """
+    with _locked(Path(folder) / ".lock", Path(folder), shared):
+        yield
+
+
+@contextlib.contextmanager
+def locked_target(path: str | Path) -> Iterator[None]:
+    """Nobody else writes `path`, a file or folder that is replaced as a whole; InputError if somebody does already.
+
+    The lock is `.<name>.lock` beside it; folders above are made.
+    """
+    final = Path(os.path.realpath(path))
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(final.with_name(f".{final.name}.lock"), final, shared=False):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, what: Path, shared: bool) -> Iterator[None]:
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise InputError(f"{named(what)} cannot be changed ({error.strerror}).") from error
+    try:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{named(what)} is being changed by {_holder(file)}; run this again when that has ended."
+            ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            log.warning("%s: no locks on this file system (%s); run one command at a time", what, error.strerror)
+        else:
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(file, 0)
+    finally:
+        os.close(file)
+
+
+def _holder(file: int) -> str:
+    return cut(os.pread(file, 200, 0).decode("utf-8", "replace"), 100) or "another process"

@@ -1,0 +1,29 @@
+"""Every command of the pages that names the full-size model, with its real sizes and without its numbers."""
+
+import json
+
+import pytest
+
+from tests.parallel.test_eight_devices import finish, start
+
+pytestmark = pytest.mark.slow
+
+STAGES = {"first frame", "text", "speech", "conditions", "step", "decoding"}
+
+
+def test_documented_commands_open_check_and_trace_what_they_ask_for(tmp_path):
+    out, _ = finish(start("full_size", tmp_path, devices=32))
+    found = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    sampled = [one for one in found if "programs" in one]
+    trained = [one for one in found if "tokens" in one]
+    assert len(sampled) == 2 and len(sampled) + len(trained) == len(found)
+    for one in sampled:
+        assert set(one["programs"]) == STAGES, one
+    meshes = [one["mesh"] for one in trained]
+    assert meshes == [[1, 1, 1]] * 2 + [[1, 8, 4]] * 2 + [[1, 8, 1], [2, 4, 2], [1, 8, 1], [1, 8, 1], [1, 8, 1]]
+    assert {one["tokens"] for one in trained} == {28_160}
+    assert all(one["read"] > 10 for one in trained)
+    stages = ["configs/stage1.py" in one["line"] for one in trained]
+    assert stages == [True, False] * 2 + [False] * 5
+    for one, first in zip(trained, stages, strict=True):
+        assert one["adapter"] == ("" if first else "adapter.safetensors")
