@@ -1,5 +1,9 @@
 """Errors whose text is a complete sentence for a person, and the one line that is said of any other."""
 
+import errno
+import os
+from collections.abc import Iterator
+
 
 class InputError(ValueError):
     """Wrong input. The message names the input, what was wrong with it and what is accepted."""
@@ -9,14 +13,60 @@ class OtherProcessError(RuntimeError):
     """Another process failed, and not because of wrong input. The message names it, and what it said."""
 
 
+# What the system refuses because of what it is asked for, not because of how: a person can mend it.
+_REFUSALS = {
+    errno.ENOSPC: "there is no space left on the disk",
+    errno.EDQUOT: "the quota of the disk is used up",
+    errno.EACCES: "there is no permission",
+    errno.EPERM: "there is no permission",
+    errno.EROFS: "it can only be read",
+} | dict.fromkeys(
+    (
+        *(errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP),
+        *(errno.EIO, errno.ENXIO, errno.ENODEV, errno.EBUSY, errno.ESTALE, errno.EMFILE, errno.ENFILE),
+    )
+)
+
+
+def refused_by_system(error: BaseException) -> str | None:
+    """A sentence on what the system refuses: a file, or room on the disk. None for any other exception."""
+    if not isinstance(error, OSError) or error.errno not in _REFUSALS:
+        return None
+    why = _REFUSALS[error.errno] or os.strerror(error.errno)
+    return f"{error.filename}: {why}." if error.filename else f"{why[0].upper()}{why[1:]}."
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """A sentence on memory that is used up, of the host or of a device. None for any other exception."""
+    of_device = "RESOURCE_EXHAUSTED" in str(error) and type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError")
+    if not of_device and not isinstance(error, MemoryError):
+        return None
+    return (
+        f"The memory of the {'device' if of_device else 'host'} is used up; take a smaller size, fewer frames or a "
+        "smaller batch, more devices, or for sampling --memory or --quantize."
+    )
+
+
+def out_of_space(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an exception."""
+    return any(getattr(one, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for one in _causes(error))
+
+
 def first_line(error: BaseException) -> str:
-    """The class of an exception and the first line of its message, which may be cut short."""
+    """What is said of an exception: its sentence if it has one, else its class and the first line of its message."""
+    if isinstance(error, InputError | OtherProcessError):
+        return str(error)
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:300]}"
+    return refused_by_system(error) or out_of_memory(error) or f"{type(error).__name__}: {lines[0][:300]}"
 
 
 def interrupted(error: BaseException | None) -> bool:
     """Whether Ctrl-C is behind an exception: C code that calls Python may have made another one of it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    return any(isinstance(one, KeyboardInterrupt) for one in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """It, what it was raised from, and so on."""
+    while error is not None:
+        yield error
         error = error.__cause__ or error.__context__
-    return error is not None

@@ -1,7 +1,7 @@
 """The commands between a corpus on disk and encoded shards, and `init` for a model of them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,7 +28,7 @@ def corpus(
     """A corpus as it is distributed -> a table of its clips; says what was left out and why."""
     from data_pipelines.corpora import read_corpus
 
-    print(read_corpus(kind, source, table))
+    _tell(read_corpus(kind, source, table))
 
 
 @app.command(epilog="Example: actavatar prepare videos/ clips/")
@@ -48,7 +48,7 @@ def prepare(
     from data_pipelines.clips import prepare_clips
 
     settings = {"runner": runner, "workers": workers, "beam_options": beam_option or ()}
-    print(prepare_clips(videos, clip_dir, min_frames=min_frames, min_side=min_side, trim=trim, **settings))
+    _tell(prepare_clips(videos, clip_dir, min_frames=min_frames, min_side=min_side, trim=trim, **settings))
 
 
 @app.command("filter", epilog="Example: actavatar filter clips/ --models models/")
@@ -65,8 +65,7 @@ def filter_clips(
     from data_pipelines.filters import filter_clips
 
     settings = {"stage": stage, "runner": runner, "workers": workers, "beam_options": beam_option or ()}
-    for report in filter_clips(clip_dir, steps.split(",") if steps else None, models, **settings):
-        print(report)
+    _tell(*filter_clips(clip_dir, steps.split(",") if steps else None, models, **settings))
 
 
 @app.command(epilog="Example: actavatar select clips/ --stage 1")
@@ -78,7 +77,7 @@ def select(
     """Chooses the clips of a stage by thresholds; says which rule left out how many."""
     from data_pipelines.selection import select_clips
 
-    print(select_clips(clip_dir, stage, rules))
+    _tell(select_clips(clip_dir, stage, rules))
 
 
 @app.command(epilog="Example: actavatar annotate clips/ --server http://localhost:8000/v1 --model Qwen3-Omni-30B-A3B")
@@ -100,7 +99,7 @@ def annotate(
     tokenizer = load_tokenizer(encoder / "tokenizer") if encoder else None
     settings = Server(server, model, key=key, audio_part=audio_part, per_minute=per_minute, seed=seed)
     with ChatClient(settings) as client:
-        print(annotate_clips(clip_dir, client, parallel=parallel, tokenizer=tokenizer))
+        _tell(annotate_clips(clip_dir, client, parallel=parallel, tokenizer=tokenizer))
 
 
 @app.command(epilog="Example: actavatar encode clips/ shards/ --model Wan2.2-TI2V-5B-Diffusers")
@@ -124,11 +123,11 @@ def encode(
     if commit == (model is not None):
         raise InputError("Give --model to encode clips, or --commit to write the shards of all slices.")
     if commit:
-        print(commit_shards(clip_dir, shard_dir))
+        _tell(commit_shards(clip_dir, shard_dir))
         return
     encoders = Encoders.from_folder(model, dtype=dtype, audio_encoder=audio_encoder)
     settings = {"frames": frames, "buckets": buckets or DEFAULT_SIZES, "stride_frames": stride, "stage": stage}
-    print(encode_clips(clip_dir, shard_dir, encoders, process=_slice(process), **settings))
+    _tell(encode_clips(clip_dir, shard_dir, encoders, process=_slice(process), **settings))
 
 
 @pages.command("inspect", epilog="Example: actavatar data inspect clips/ --out clips.html")
@@ -160,6 +159,13 @@ def init(
     init_model(
         clip_dir, model_dir, preset=preset, channels=channels, size=(height, width), num_frames=frames, seed=seed
     )
+
+
+def _tell(*reports: Any) -> None:
+    """Prints what became of all inputs, and ends with an error if some of them failed or none is left."""
+    print(*reports, sep="\n", flush=True)
+    for report in reports:
+        report.check()
 
 
 def _slice(text: str | None) -> tuple[int, int] | None:

@@ -3,6 +3,8 @@
 0    done
 1    a training diverged, or what was planned does not fit
 2    wrong input, in one sentence
+71   no memory is left, on the host or on a device
+74   the system refuses a file, or the disk is full
 70   any other exception ("internal software error" of sysexits.h), with its stack trace; if another process had it, in
      one sentence
 75   ended before its end, to be started again (`training.runtime.guard.UNFINISHED`)
@@ -18,10 +20,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from actavatar_jax.errors import InputError, OtherProcessError, interrupted
+from actavatar_jax.errors import InputError, OtherProcessError, interrupted, out_of_memory, refused_by_system
 
-DIVERGED, WRONG_INPUT, FAILED, INTERRUPTED = 1, 2, 70, 130
+DIVERGED, WRONG_INPUT, FAILED, NO_MEMORY, REFUSED, INTERRUPTED = 1, 2, 70, 71, 74, 130
 PATIENCE = 5.0  # seconds for the others to end as well
+BUG = "error: That should not have happened. Please report it, with the lines above and the command."
 
 
 def run_command(command: Callable[[], object]) -> None:
@@ -41,9 +44,13 @@ def run_command(command: Callable[[], object]) -> None:
             raise
         said, code = "Interrupted.", INTERRUPTED
     except BaseException as error:  # noqa: BLE001 - here the process ends
-        said, code = traceback.format_exc().rstrip(), FAILED
+        said, code = f"{traceback.format_exc()}{BUG}", FAILED
         if interrupted(error):
             said, code = "Interrupted.", INTERRUPTED
+        elif sentence := refused_by_system(error):
+            said, code = f"error: {sentence}", REFUSED
+        elif sentence := out_of_memory(error):
+            said, code = f"error: {sentence}", NO_MEMORY
     print(said, file=sys.stderr, flush=True)
     leave(code)
 

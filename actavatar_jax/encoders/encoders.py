@@ -6,6 +6,7 @@ h w pixel sides, H W latent sides, C latent channels. Results are NumPy arrays o
 
 import copy
 import functools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ PRECISION = "high"
 REMEMBERED = 32  # texts, of 8 MB each at full size
 _PARTS = ("text_encoder", "audio_encoder", "vae")
 
+log = logging.getLogger(__name__)
+
 
 class Encoders:
     """Tokenizer, umT5, Wav2Vec2 and the VAE (or PatchCodec) of one model.
@@ -52,11 +55,14 @@ class Encoders:
         text_len: int = MAX_TOKENS,
         mesh: Mesh | None = None,
     ):
-        if len(tokenizer) > text_encoder.config.vocab_size:
+        known, taken = len(tokenizer), text_encoder.config.vocab_size
+        if known > taken:
             raise InputError(
-                f"the tokenizer has {len(tokenizer)} tokens, but the text encoder takes only "
-                f"{text_encoder.config.vocab_size}; they do not belong together."
+                f"the tokenizer has {known} tokens, but the text encoder takes only {taken}; "
+                "they do not belong together."
             )
+        if 4 * known < taken:  # as of T5 and umT5
+            log.warning("The tokenizer has %d tokens and the text encoder %d; do they belong together?", known, taken)
         self.tokenizer = tokenizer
         self.text_encoder, self.audio_encoder, self.vae = text_encoder, audio_encoder, vae
         self.text_len, self.mesh = text_len, mesh

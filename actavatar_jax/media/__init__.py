@@ -7,7 +7,8 @@ video sounds like it. Nothing else of the library is needed here.
 
 from actavatar_jax.media.audio import fit_audio, load_audio, load_sound
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
-from actavatar_jax.media.image import choose_size, contact_sheet, fit_image, load_image, psnr
+from actavatar_jax.media.image import choose_size, contact_sheet, fit_image, psnr
+from actavatar_jax.media.image_file import load_image
 from actavatar_jax.media.sound import Sound
 from actavatar_jax.media.video import Video, VideoInfo, load_video, probe, read_frames, write_video
 

@@ -73,7 +73,7 @@ def _product(equation: str, a: Array, b: Array) -> Array:
 
 
 def _over_heads(head: Callable, *arrays: Array, rows: tuple[Array, ...] = ()) -> tuple[Array, ...]:
-    """`head` of [L, K] arrays and [L] `rows`, mapped over arrays [B, L, N, K] and rows [B, N, L], as are its results."""
+    """`head` of [L, K] arrays and [L] `rows`, mapped over [B, L, N, K] and [B, N, L]; so are its results."""
     batch, _, heads, _ = arrays[0].shape
     apart = [x.transpose(0, 2, 1, 3).reshape(-1, x.shape[1], x.shape[3]) for x in arrays]
     apart += [x.reshape(-1, x.shape[2]) for x in rows]

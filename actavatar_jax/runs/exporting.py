@@ -51,7 +51,7 @@ def check_base(base: Path) -> None:
     """
     for name in COPIED:
         check_copy(base / name)
-    model_folder.load_defaults(base)
+    model_folder.index_of(base, model_folder.load_defaults(base))
 
 
 def write_model(folder: Path, base: str, model_config: DiTConfig, params: Params) -> None:
@@ -83,4 +83,7 @@ def _add_parts(folder: Path, base: Path | None) -> Iterator[str]:
             defaults = model_folder.load_defaults(base)
         except InputError as error:
             yield str(error)
-    model_folder.save_index(folder, dataclasses.replace(defaults, velocity_path=()))  # measured on other weights
+    try:
+        model_folder.save_index(folder, dataclasses.replace(defaults, velocity_path=()))  # measured on other weights
+    except InputError as error:
+        yield str(error)

@@ -7,8 +7,8 @@ import sys
 import jax
 from tqdm import tqdm
 
-from actavatar_jax.errors import InputError, OtherProcessError, first_line
-from actavatar_jax.parallel import all_arrive, on_each_host
+from actavatar_jax.errors import InputError, OtherProcessError, first_line, out_of_space
+from actavatar_jax.parallel import all_arrive, on_all_hosts, on_each_host
 
 MOST_ALIKE = 3  # failures in a row of a kind that is not wrong input
 PATIENCE = 60.0  # seconds in which all processes have a failure that they have alike
@@ -23,6 +23,7 @@ class Failures:
 
     def __init__(self):
         self.count = self.alike = 0  # in all; in a row and of the last one's kind, wrong input not counted
+        self.full = False  # the disk
         self.kind = ""
         self.traced: set[str] = set()
 
@@ -42,14 +43,20 @@ class Failures:
         self.count += 1
         self.alike = 0 if not kind else self.alike + 1 if kind == self.kind else 1
         self.kind = kind
-        _say(f"{name}: {error if isinstance(error, InputError | OtherProcessError) else first_line(error)}")
+        self.full |= out_of_space(error)
+        _say(f"{name}: {first_line(error)}")
         if (own := _kind(error)) and own not in self.traced:
             self.traced.add(own)
             log.warning("Where the first %s comes from:", own, exc_info=error)
 
     def give_up(self, left: int) -> bool:
         """Whether the jobs which are left are better not tried; says so."""
-        if self.alike < MOST_ALIKE or not left:
+        if not left:
+            return False
+        if not on_all_hosts(not self.full):
+            _say(f"The disk is full: the jobs that are left ({left}) are not tried.")
+            return True
+        if self.alike < MOST_ALIKE:
             return False
         _say(
             f"{self.alike} videos in a row failed with {self.kind}, so the device may be lost: the jobs that are left "

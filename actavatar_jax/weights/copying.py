@@ -14,9 +14,12 @@ from actavatar_jax.weights.files import is_folder
 
 
 def check_new(folder: Path) -> None:
-    """InputError for a name that is taken."""
+    """InputError for a name that is taken, and where nothing can be written."""
     if os.path.lexists(folder):
         raise InputError(f"{named(folder)} is there already; name a folder that is not.")
+    above = next(one for one in folder.absolute().parents if os.path.lexists(one))
+    if not os.path.isdir(above) or not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"{named(folder)} cannot be made: {named(above)} is no folder that may be written.")
 
 
 def check_copy(folder: Path, leave_out: Collection[str] = ()) -> int:

@@ -210,6 +210,13 @@ def save_index(folder: str | Path, defaults: Defaults = Defaults()) -> None:
     Call it last: the index names the components that are there. `audio_encoder` and `actavatar` are ours.
     """
     folder = Path(folder)
+    write_json(folder / "model_index.json", index_of(folder, defaults))
+    with replaced_folder(folder / "scheduler") as partial:
+        write_json(partial / "scheduler_config.json", {**SCHEDULER, "flow_shift": defaults.sampling.shift})
+
+
+def index_of(folder: Path, defaults: Defaults) -> dict[str, Any]:
+    """The content of `model_index.json`; InputError for a component whose config is not understood."""
     index: dict[str, Any] = {
         "_class_name": "WanImageToVideoPipeline",
         "boundary_ratio": None,
@@ -222,13 +229,11 @@ def save_index(folder: str | Path, defaults: Defaults = Defaults()) -> None:
     }
     for component in COMPONENTS:
         config = folder / component / "config.json"
-        if config.is_file():
+        if is_file(config):
             kind = kind_named(component, read_json(config).get("_class_name"))
             index[component] = [kind.library, kind.class_name]
     index["actavatar"] = dataclasses.asdict(defaults)
-    write_json(folder / "model_index.json", dict(sorted(index.items())))
-    with replaced_folder(folder / "scheduler") as partial:
-        write_json(partial / "scheduler_config.json", {**SCHEDULER, "flow_shift": defaults.sampling.shift})
+    return dict(sorted(index.items()))
 
 
 SCHEDULER = {
@@ -284,4 +289,4 @@ def change_defaults(folder: str | Path, **values: Any) -> None:
 def _tokenizer_class(folder: Path) -> str:
     """The class that the tokenizer's folder names; umT5's where there is no such folder yet."""
     config = folder / "tokenizer" / "tokenizer_config.json"
-    return (read_json(config) if config.is_file() else {}).get("tokenizer_class", "T5TokenizerFast")
+    return (read_json(config) if is_file(config) else {}).get("tokenizer_class", "T5TokenizerFast")

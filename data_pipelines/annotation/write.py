@@ -5,7 +5,7 @@ from pathlib import Path
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
-from actavatar_jax.media.image import load_image
+from actavatar_jax.media.image_file import load_image
 from actavatar_jax.prompt import StructuredPrompt, Tokenizer
 from data_pipelines.annotation.client import ChatClient
 from data_pipelines.annotation.dialogue import ask_with_repair

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from actavatar_jax.storage import cut, write_json
+from actavatar_jax.storage import cut, refusal, write_json
 
 MOST_SHOWN = 20  # sentences that are printed; the saved report has them all
 FAULTS = (
@@ -56,14 +56,19 @@ class StepReport:
     def add(self, name: str, status: str, reason: str = "", detail: str = "") -> None:
         self.outcomes.append(Outcome(cut(name, 300), status, reason, cut(detail, 400)))
 
-    def failures(self) -> dict[str, int]:
-        """Number of inputs per reason that is a fault of the input, and no rule that leaves it out."""
-        reasons = Counter(outcome.reason for outcome in self.outcomes if outcome.reason in FAULTS)
-        return dict(sorted(reasons.items()))
-
-    def nothing_made(self) -> bool:
-        """Whether there was something to do and all of it was left out."""
-        return {outcome.status for outcome in self.outcomes} == {"skipped"}
+    def check(self) -> None:
+        """InputError where single inputs failed, or all were left out: so that a command does not end with code 0."""
+        wanted = [outcome for outcome in self.outcomes if outcome.status != "not selected"]
+        skipped = Counter(outcome.reason for outcome in wanted if outcome.status == "skipped")
+        failed = {reason: count for reason, count in sorted(skipped.items()) if reason in FAULTS}
+        if wanted and skipped.total() == len(wanted):
+            reasons = [f"{count:,} {reason}" for reason, count in skipped.most_common()]
+            raise refusal(f"{self.title}: nothing could be used of {len(wanted):,}:", reasons)
+        if failed:
+            reasons = [f"{count:,} {reason}" for reason, count in failed.items()]
+            raise refusal(
+                f"{self.title}: {sum(failed.values()):,} of {len(wanted):,} failed, the others are done:", reasons
+            )
 
     def counts(self) -> dict[str, int]:
         """Number of inputs per status, and per 'skipped: <reason>'; the sum is the number of inputs."""

@@ -1,5 +1,6 @@
 """Whatever ends a command becomes a code, and one line where a person can do something about it."""
 
+import errno
 import gc
 import os
 import signal
@@ -45,9 +46,32 @@ def test_codes_and_lines(capsys, error, code, said):
 
 
 def test_any_other_exception_comes_with_its_stack_trace_and_not_with_a_code_that_means_something_else(capsys):
-    code, said = ends(raising(OSError("the disk is gone")), capsys)
-    assert code == 70 and said.startswith("Traceback") and said.endswith("OSError: the disk is gone\n")
+    for error in (OSError("the disk is gone"), RuntimeError("RESOURCE_EXHAUSTED"), BrokenPipeError(32, "Broken pipe")):
+        code, said = ends(raising(error), capsys)
+        assert code == 70 and said.startswith("Traceback")
+        assert said.endswith(f"{type(error).__name__}: {error}\n{exits.BUG}\n")
     assert ends(lambda: None, capsys) == (0, "")
+
+
+def test_what_the_system_refuses_is_one_sentence(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    assert ends(lambda: (tmp_path / "absent" / "x").write_text(""), capsys) == (
+        74, f"error: {tmp_path}/absent/x: No such file or directory.\n",
+    )  # fmt: skip
+    assert ends(lambda: (tmp_path / "file" / "x").read_text(), capsys)[0] == 74
+    assert ends(lambda: (tmp_path / ("x" * 300)).write_text(""), capsys)[1].endswith(": File name too long.\n")
+    full, denied = OSError(errno.ENOSPC, "No space left", "big.mp4"), PermissionError(errno.EACCES, "denied", "a.png")
+    assert ends(raising(full), capsys) == (74, "error: big.mp4: there is no space left on the disk.\n")
+    assert ends(raising(denied), capsys) == (74, "error: a.png: there is no permission.\n")
+
+
+def test_a_memory_that_is_used_up_is_one_sentence(capsys):
+    def on_the_device():
+        jax.block_until_ready(jax.numpy.zeros((2**30, 2**20)))
+
+    for command, where in ((raising(MemoryError()), "host"), (on_the_device, "device")):
+        code, said = ends(command, capsys)
+        assert code == 71 and said.startswith(f"error: The memory of the {where} is used up; take") and "\n" in said[-1]
 
 
 def test_an_interrupt_that_became_another_exception_is_one(capsys):

@@ -95,9 +95,13 @@ def test_too_long_text(encoders):
     assert set(phase_ids[0]) == {0, 1, 2}
 
 
-def test_tokenizer_of_another_encoder_is_refused():
+def test_tokenizer_of_another_encoder_is_refused_or_remarked_on(caplog):
     with pytest.raises(InputError, match="do not belong together"):
         build(text=dataclasses.replace(TEXT, vocab_size=256))
+    build()
+    assert not caplog.records
+    build(text=dataclasses.replace(TEXT, vocab_size=4096))
+    assert "and the text encoder 4096; do they belong together?" in caplog.text
 
 
 def test_audio_has_one_row_per_frame(encoders):

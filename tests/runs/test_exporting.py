@@ -42,10 +42,17 @@ def test_a_dead_link_is_told_before_a_training_and_an_export(base, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
 
+def test_an_index_that_cannot_be_made_is_told_before_weights_are_read(base, tmp_path):
+    (base / "vae" / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"vae/config\.json is no JSON"):
+        export_model(base, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
 def test_a_destination_that_cannot_be_is_told_before_weights_are_read(base, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "load", lambda *_, **__: pytest.fail("weights were read"))
     (tmp_path / "file").touch()
-    with pytest.raises((InputError, OSError), match="file"):
+    with pytest.raises(InputError, match=r"out cannot be made: .*file is no folder that may be written"):
         export_model(base, tmp_path / "file" / "out")
     (tmp_path / "link").symlink_to("/gone")
     with pytest.raises(InputError, match="is there already"):

@@ -158,6 +158,9 @@ def test_nothing_half_written(complete, tmp_path, monkeypatch):
 def test_wrong_input(complete, tmp_path):
     with pytest.raises(InputError, match="is there already"):
         convert.from_torch(complete, tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file is no folder that may be written"):
+        convert.from_torch(complete, tmp_path / "file" / "out")
     with pytest.raises(InputError, match="no layout 'gguf'; accepted are diffusers and wan"):
         convert.to_torch(complete, tmp_path / "out", layout="gguf")
     source = shutil.copytree(complete, tmp_path / "source")

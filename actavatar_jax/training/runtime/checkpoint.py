@@ -26,6 +26,7 @@ import orbax.checkpoint as ocp
 from actavatar_jax.errors import InputError, first_line
 from actavatar_jax.functional import RUN_ONCE
 from actavatar_jax.parallel import on_all_hosts
+from actavatar_jax.storage import plain
 from actavatar_jax.training.runtime.keeping import kept, newest_sound
 from actavatar_jax.training.runtime.workdir import leaves
 from actavatar_jax.training.state import TrainState
@@ -38,7 +39,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], may_change: Collection[str] = ()):
         """`settings`: the run's config as a plain dict; `may_change`: names and sections a resumed run may alter."""
-        self.settings = json.loads(json.dumps(settings))
+        self.settings = plain(settings)
         self.may_change = may_change
         self.folder = folder.absolute()
         self._drop_unfinished()
@@ -63,7 +64,7 @@ class Checkpoints:
         step = int(state.step)
         if step in self.manager.all_steps():
             return
-        stored, place = _stored(state), json.loads(json.dumps(batches.get_state()))
+        stored, place = _stored(state), plain(batches.get_state())
         sums = {"state": _bit_sums(stored), "data": _text_sum(place), "config": _text_sum(self.settings)}
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(stored),
@@ -241,7 +242,7 @@ def _bit_sums(tree: Any) -> dict[str, int]:
     return {jax.tree_util.keystr(path): int(value) for (path, _), value in zip(paths, sums, strict=True)}
 
 
-@functools.partial(jax.jit, compiler_options=RUN_ONCE)  # else most of what the first save of a small state takes
+@functools.partial(jax.jit, compiler_options=RUN_ONCE)  # compiling them is most of the first save of a small state
 def _sums(arrays: list[jax.Array]) -> list[jax.Array]:
     unsigned = {2: jnp.uint16, 4: jnp.uint32}
     bits = [jax.lax.bitcast_convert_type(array, unsigned[array.dtype.itemsize]) for array in arrays]

@@ -1,5 +1,6 @@
 """What a run writes down about itself: `metrics.jsonl` and TensorBoard events, one record per window of steps."""
 
+import dataclasses
 import json
 import logging
 import math
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from actavatar_jax.storage import write_json, write_text
+from actavatar_jax.storage import read_json, read_json_lines, write_json, write_text
 
 Record = dict[str, float | int]
 
@@ -138,19 +139,31 @@ def summarise(window: list[dict[str, np.ndarray]]) -> Record:
     return record
 
 
+@dataclasses.dataclass(frozen=True)
+class Spent:
+    """What the file of a `Goodput` holds."""
+
+    started: float  # by the clock
+    seconds: dict[str, float]  # of training up to each recorded step
+
+
 class Goodput:
     """Share of the time since a run's first start that went into steps whose result was kept.
 
     Compilation, checkpoints, samples, the time between a kill and the next start, and steps that had to be done again
-    are the rest. `path` keeps the first start and, for each step that was recorded, the seconds up to it.
+    are the rest. `path` keeps the first start and, for each step that was recorded, the seconds up to it. A file that
+    cannot be read is told of, and not counted.
     """
 
     def __init__(self, path: Path, resumed_at: int):
         self.path, self.started, self.seconds = path, time.time(), {0: 0.0}
         if path.exists():
-            stored = json.loads(path.read_text())
-            self.started = stored["started"]
-            self.seconds |= {int(step): value for step, value in stored["seconds"].items() if int(step) <= resumed_at}
+            try:
+                stored = read_json(path, Spent)
+                seconds = {int(step): value for step, value in stored.seconds.items() if int(step) <= resumed_at}
+                self.started, self.seconds = stored.started, self.seconds | seconds
+            except ValueError as error:
+                log.warning("The time of earlier starts is not counted: %s", error)
         self._write()
 
     def add(self, step: int, seconds: float) -> float:
@@ -169,8 +182,9 @@ class JsonLines:
     def __init__(self, path: Path, resumed_at: int):
         self.path = path
         if path.exists():
-            lines = [line for line in path.read_text().splitlines() if _step_of(line) <= resumed_at]
-            write_text(path, "".join(line + "\n" for line in lines))
+            read = (record for _, record in read_json_lines(path, finite=False) if isinstance(record, dict))
+            kept = [record for record in read if isinstance(at := record.get("step"), int) and at <= resumed_at]
+            write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def __call__(self, record: Record) -> None:
         with self.path.open("a") as file:
@@ -190,11 +204,3 @@ class TensorBoard:
             if name != "step":
                 self.writer.add_scalar(name, value, record["step"])
         self.writer.flush()
-
-
-def _step_of(line: str) -> int | float:
-    """The step of a written record; infinity for a line that was cut off."""
-    try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:
-        return math.inf

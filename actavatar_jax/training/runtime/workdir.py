@@ -14,6 +14,7 @@ import jax
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.parallel import agreed, on_each_host
+from actavatar_jax.storage import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,8 @@ def open_workdir(workdir: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
 
     Raises InputError in every process when another run uses the folder or when the hosts' settings differ.
     """
-    refuse_differing([json.loads(text) for text in on_each_host(json.dumps(settings, sort_keys=True))])
+    texts = on_each_host(json.dumps(settings, sort_keys=True))
+    refuse_differing([parse_json(text, f"the settings of process {process}") for process, text in enumerate(texts)])
     with contextlib.ExitStack() as stack:
         with agreed():
             if jax.process_index() == 0:

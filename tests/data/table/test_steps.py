@@ -1,8 +1,10 @@
 """Steps over tables: the same table whatever runs them, nothing measured twice, nothing lost in a kill."""
 
 import json
+import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from actavatar_jax.errors import InputError
-from data_pipelines.table import Clip, Skip, StepReport, Table, clip_state, read_manifest, run_step
+from data_pipelines.table import Clip, Skip, StepReport, Table, clip_state, digest, read_manifest, run_step
 from data_pipelines.table.journals import read_rows
+from data_pipelines.table.runners import choose_engine
 from data_pipelines.table.steps import measure_chunk
-from tests.data.table.trivial_step import ARITHMETIC, Counting, Step, constant_state, synthetic
+from tests.data.table.trivial_step import ARITHMETIC, Counting, Step, constant_state, not_a_number, synthetic
 
 QUIET = {"progress": False}
 
@@ -200,3 +203,71 @@ def test_a_clip_that_was_not_prepared_says_why(tmp_path):
 def test_an_unknown_runner_is_refused(tmp_path):
     with pytest.raises(InputError, match="processes, beam"):
         run_step(ARITHMETIC, synthetic(1), tmp_path, runner="spark")
+
+
+def test_a_file_that_cannot_be_read_is_a_row_and_tried_again(tmp_path):
+    log = tmp_path / "log"
+    failing = Step("counting", Counting(log, deny="c000001"), state=constant_state)
+    report = StepReport("")
+    table = run_step(failing, synthetic(3), tmp_path, workers=0, report=report, **QUIET)
+    assert report.counts() == {"made": 2, "skipped: unreadable": 1}
+    assert "Permission denied" in table.column("counting.detail")[1]
+    run_step(Step("counting", Counting(log), state=constant_state), table, tmp_path, workers=0, report=report, **QUIET)
+    assert calls(log).count("c000001") == 1 and len(calls(log)) == 3
+
+
+def test_a_full_disk_ends_the_run(tmp_path):
+    step = Step("counting", Counting(tmp_path / "log", full="c000001"), state=constant_state)
+    with pytest.raises(OSError, match="No space left"):
+        run_step(step, synthetic(3), tmp_path, workers=0, **QUIET)
+
+
+def test_damaged_journals_cost_their_clips_only(tmp_path):
+    log, journals = tmp_path / "log", tmp_path / ".steps" / "counting"
+    journals.mkdir(parents=True)
+    version = digest("1", constant_state(list(synthetic(2))[1], tmp_path))
+    row = {"version": version, "error": None, "detail": None, "x": 7}
+    good = json.dumps({"id": "c000001", "row": row})
+    odd = ["5", "[]", '{"id": 3, "row": {}}', '{"id": "c000000"}', '{"id": "c000000", "row": 3}', "\0\0", "{" * 5000]
+    (journals / "0000-000000.jsonl").write_text("\n".join([*odd, good, '{"id": "c00']))
+    (journals / "notes.jsonl").write_text("x")
+    (journals / "x-y.jsonl").write_text("x")
+    table = run_step(Step("counting", Counting(log), state=constant_state), synthetic(3), tmp_path, workers=0, **QUIET)
+    assert table.column("counting.x") == [1, 7, 1] and calls(log) == ["c000000", "c000002"]
+
+
+def test_numbers_that_are_none_survive_the_journal(tmp_path):
+    table = run_step(Step("nan", not_a_number, state=constant_state), synthetic(1), tmp_path, workers=0, **QUIET)
+    assert math.isnan(table.column("nan.x")[0])
+
+
+@pytest.mark.parametrize("name", [None, "DirectRunner", "direct", "SwitchingDirectRunner", "apache_beam.x.PrismRunner"])
+def test_no_engine_fetches_a_program(name, tmp_path):
+    """Beam's own default does, from the internet, where it finds none."""
+    if name and "Prism" in name:
+        with pytest.raises(InputError, match="would download a program; accepted is --beam-option=--prism_location"):
+            choose_engine(name, None)
+        with pytest.raises(InputError, match="would download a program"):
+            choose_engine(name, "https://example.org/prism.zip")
+    else:
+        assert choose_engine(name, None).endswith("FnApiRunner")
+    (tmp_path / "prism").touch()
+    assert choose_engine(name, str(tmp_path / "prism")) == "PrismRunner"
+
+
+def test_another_engine_is_the_users_own():
+    assert choose_engine("FlinkRunner", None) == "FlinkRunner"
+
+
+def test_beam_runs_without_a_network(tmp_path, monkeypatch):
+    pytest.importorskip("apache_beam", reason="needs Apache Beam, of the extra `data`")
+
+    def no_network(self, address):
+        assert address[0] in ("127.0.0.1", "::1", "localhost") or not isinstance(address, tuple), address
+        return connect(self, address)
+
+    connect = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    monkeypatch.setattr("urllib.request.urlopen", None)
+    table = run_step(ARITHMETIC, synthetic(20), tmp_path, runner="beam", **QUIET)
+    assert len(table) == 20

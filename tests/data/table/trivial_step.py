@@ -1,5 +1,6 @@
 """A step that costs nothing; spawned workers import it from here."""
 
+import errno
 import os
 import signal
 import time
@@ -37,15 +38,21 @@ ARITHMETIC = Step("arithmetic", arithmetic, state=constant_state)
 
 @dataclass(frozen=True)
 class Counting:
-    """Writes one line per call; optionally dies, or fails, at one clip."""
+    """Writes one line per call; optionally dies, or fails in one of several ways, at one clip."""
 
     log: Path
     kill: str = ""
     fail: str = ""
+    deny: str = ""
+    full: str = ""
 
     def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
         if clip.id == self.fail:
             raise ZeroDivisionError("a bug")
+        if clip.id == self.deny:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if clip.id == self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if clip.id == self.kill:
             with (clip_dir / ".steps" / "counting" / "0000-000000.jsonl").open("a") as journal:
                 journal.write('\n{"id": "c000002", "row": {"ver')  # as a kill amid a line leaves it
@@ -53,6 +60,10 @@ class Counting:
         with self.log.open("a") as log:
             log.write(f"{clip.id}\n")
         return {"x": 1}
+
+
+def not_a_number(clip: Clip, clip_dir: Path) -> dict[str, Any]:
+    return {"x": float("nan")}
 
 
 def sleep(clip: Clip, clip_dir: Path) -> dict[str, Any]:

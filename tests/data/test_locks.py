@@ -1,0 +1,90 @@
+"""Two commands on one folder at once: the second ends with a sentence, and no column is lost."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.storage import locked_folder
+from data_pipelines.annotation import ChatClient, Server, annotate_clips
+from data_pipelines.clips import prepare_clips
+from data_pipelines.filters import filter_clips
+from data_pipelines.selection import select_clips
+from data_pipelines.shards import commit_shards, encode_clips
+from data_pipelines.table import read_manifest
+from tests.data.fakes import FakeEncoders, make_clips
+
+BUSY = "is being changed by process .* run this again when that has ended"
+
+
+@pytest.fixture
+def clips(tmp_path):
+    return make_clips(tmp_path, {"a": (9, 32, 64), "b": (9, 32, 64)})
+
+
+def test_two_filters_at_once_lose_no_column(clips):
+    """Started together, again until both have run: each of them says that the other is at work, or adds its columns."""
+    code = "import sys; from data_pipelines.filters import *; filter_clips(sys.argv[1], [sys.argv[2]], workers=0)"
+    waiting, rounds = {"probe", "duplicates"}, 0
+    while waiting and (rounds := rounds + 1) < 4:
+        begun = {
+            name: subprocess.Popen(
+                [sys.executable, "-c", code, str(clips), name],
+                cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True,
+            )
+            for name in waiting
+        }  # fmt: skip
+        said = {name: process.communicate()[1] for name, process in begun.items()}
+        ended = {name for name, process in begun.items() if process.returncode == 0}
+        assert ended and all("is being changed by process" in said[name] for name in waiting - ended), said
+        waiting -= ended
+    names = read_manifest(clips).names
+    assert not waiting and {"probe.version", "duplicates.version", "prepare.version"} <= set(names)
+
+
+def test_every_command_that_changes_a_folder_asks_for_it(tmp_path, clips):
+    def annotate():
+        with ChatClient(Server("http://127.0.0.1:9/v1", "omni")) as client:
+            annotate_clips(clips, client, progress=False)
+
+    before = {path: path.read_bytes() for path in clips.rglob("*") if path.is_file()}
+    with locked_folder(clips):
+        for command in (
+            lambda: prepare_clips(tmp_path / "videos", clips, min_frames=5, min_side=32, progress=False),
+            lambda: filter_clips(clips, ["probe"], workers=0, progress=False),
+            lambda: select_clips(clips, 1),
+            annotate,
+        ):
+            with pytest.raises(InputError, match=BUSY):
+                command()
+    after = {path: path.read_bytes() for path in clips.rglob("*") if path.is_file()}
+    assert before == after
+
+
+def test_slices_of_one_encoding_share_the_folder_and_a_commit_waits_for_them(tmp_path, clips):
+    shards, settings = tmp_path / "shards", {"frames": 5, "buckets": "32x64", "progress": False}
+    encode_clips(clips, shards, FakeEncoders(), process=(0, 2), **settings)
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(FakeEncoders):
+        def video(self, frames):
+            inside.set()
+            go_on.wait(30)
+            return super().video(frames)
+
+    slow = threading.Thread(target=encode_clips, args=(clips, shards, Slow()), kwargs=settings | {"process": (1, 2)})
+    slow.start()
+    try:
+        assert inside.wait(30)
+        with pytest.raises(InputError, match=BUSY):
+            commit_shards(clips, shards)
+        with pytest.raises(InputError, match=BUSY):
+            encode_clips(clips, shards, FakeEncoders(), **settings)
+        encode_clips(clips, shards, FakeEncoders(), process=(0, 2), **settings)
+    finally:
+        go_on.set()
+        slow.join()
+    assert sum(commit_shards(clips, shards).counts().values()) == 2
