@@ -1,18 +1,19 @@
-"""Speed of single parts: `python launch/bench.py dit --tokens 7040 --against diffusers`, `... loader --records 64`,
+"""Speed of single parts: `python launch/bench.py networks --only dit,umt5`, `... loader --records 64`,
 `... filters clips/ --models models/`.
 
-dit: the peer and ours take turns on the same weights and input, and the last line is the median of the pairwise ratios.
+networks: ours and the PyTorch original take turns on the same weights and input; what is printed is a Markdown table.
 loader: records at their real size, from disk to batches, in a process of its own; the last line is the summary.
 filters: each measures prepared clips, from the file to its columns; what is printed is a Markdown table.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,87 +36,28 @@ def group() -> None:
 
 
 @app.command()
-def dit(
-    tokens: Annotated[int, typer.Option(help="Video tokens, a multiple of 440 (grids of T x 20 x 22).")] = 7040,
-    against: Annotated[str, typer.Option(help="The peer: diffusers.")] = "diffusers",
-    pairs: int = 5,
-    layers: int = 4,
-    heads: int = 8,
-    head_dim: int = 64,
-    attention: str = "auto",
+def networks(
+    only: Annotated[str | None, typer.Option(help="Parts, as in dit,training,umt5,vae,wav2vec2; default: all.")] = None,
+    pairs: Annotated[int, typer.Option(help="How often both take their turn.", min=1)] = 5,
 ) -> None:
-    """One forward of the transformer, fp32, same weights: jitted ours against diffusers' WanTransformer3DModel."""
+    """Every network against its PyTorch original on this CPU: same weights, same input, float32; umT5 in bf16 as well.
+
+    Differences are the largest of a number, in parts of the largest number that PyTorch has. Use an idle machine.
+    """
     import jax
-    import torch
-    from diffusers import WanTransformer3DModel
 
-    from actavatar_jax import functional
-    from actavatar_jax.models import Execution
-    from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
-    from actavatar_jax.weights import names
-    from actavatar_jax.weights.tables import dit as tables
-
-    if against != "diffusers" or tokens % 440:
-        raise typer.BadParameter("--against takes diffusers, --tokens a multiple of 440.")
-    width, frames, height, columns = heads * head_dim, tokens // 440, 40, 44
-    torch.manual_seed(0)
-    peer = WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=heads, attention_head_dim=head_dim, in_channels=48, out_channels=48,
-        text_dim=256, freq_dim=256, ffn_dim=4 * width, num_layers=layers, qk_norm="rms_norm_across_heads",
-    ).eval()  # fmt: skip
-    config = DiTConfig(
-        width=width,
-        heads=heads,
-        head_dim=head_dim,
-        ffn=4 * width,
-        layers=layers,
-        text_dim=256,
-        audio=AudioAdapterConfig(feature_layers=2, feature_width=64, hidden=64, tokens=32, token_width=64),
-    )
-    execution = Execution(attention=attention)
-    params = functional.init(ActAvatarDiT, config, jax.random.key(0))  # the adapter stays at its identity
-    source = names.Arrays({name: value.detach().numpy() for name, value in peer.state_dict().items()})
-    params = names.import_params(
-        tables.diffusers(config),
-        functional.abstract(ActAvatarDiT, config),
-        source,
-        initial=params,
-        may_miss=tables.ADDED,
-    )
-    params = jax.device_put(params)
-
-    rng = np.random.default_rng(0)
-    latents = rng.standard_normal((1, frames, height, columns, 48)).astype(np.float32)
-    text = rng.standard_normal((1, 512, 256)).astype(np.float32)
-    audio = np.zeros((1, 4 * frames - 3, 2, 64), np.float32)
-    grid = (frames, height, columns)
-    times = np.concatenate([[0], np.full(frames - 1, 700)])[None].astype(np.float32)
-
-    @jax.jit
-    def prepare(params):
-        model = functional.bind(ActAvatarDiT, config, params, execution)
-        ids = np.zeros((1, 512), np.int32)
-        return model.cache(model.condition(text, ids, np.zeros((1, 8, 2), np.float32), audio, grid))
-
-    @jax.jit
-    def forward(params, conditions):
-        return functional.bind(ActAvatarDiT, config, params, execution)(latents, times, conditions)
-
-    conditions = prepare(params)
-    theirs = {
-        "hidden_states": torch.from_numpy(latents).permute(0, 4, 1, 2, 3).contiguous(),
-        "timestep": torch.from_numpy(np.repeat(times, tokens // frames, axis=1)),
-        "encoder_hidden_states": torch.from_numpy(text),
-    }
-
-    def run_theirs():
-        with torch.no_grad():
-            return peer(**theirs).sample
-
-    ours = np.asarray(forward(params, conditions))
-    difference = np.abs(ours - run_theirs().permute(0, 2, 3, 4, 1).numpy()).max() / np.abs(ours).max()
-    print(f"{tokens} tokens, {layers} blocks, {heads} heads of {head_dim}, fp32, relative difference {difference:.1e}")
-    pair(lambda: forward(params, conditions).block_until_ready(), run_theirs, pairs)
+    jax.config.update("jax_platforms", "cpu")  # accelerators of this machine are left alone
+    with exit_on_wrong_input():
+        try:
+            from benchmarks.networks import PARTS, SIZES, check_parts, print_table
+        except ImportError as error:
+            raise InputError(
+                f"Networks are measured beside those of torch, diffusers and transformers, of which one is missing "
+                f"({error}); install actavatar-jax[test]."
+            ) from error
+        parts = list(PARTS) if only is None else only.split(",")
+        check_parts(parts)
+        print_table(SIZES, parts, pairs)
 
 
 @app.command()
@@ -227,16 +169,13 @@ def filters(
     """
     from data_pipelines.filters import make_steps
 
-    try:
+    with exit_on_wrong_input():
         measures = make_steps(None if steps is None else steps.split(","), models)
         chosen = prepared_clips(clip_dir, clips)
         print("| filter | clips of 5 s per second and core | core-hours for 500,000 | model |")
         print("| --- | --- | --- | --- |")
         for step in measures:
             print(f"| {' | '.join(filter_row(step, chosen, clip_dir))} |", flush=True)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def prepared_clips(clip_dir: Path, count: int) -> "list[Clip]":
@@ -277,20 +216,14 @@ def measured(step: "Step", clip: "Clip", clip_dir: Path) -> dict:
         raise InputError(f"{step.name} skips the clip {clip.id}: {skip.detail or skip.reason}") from skip
 
 
-def pair(ours: Callable, theirs: Callable, pairs: int) -> None:
-    """Times the two in turn and prints the ratio."""
-    ratios = []
-    for number in range(pairs):
-        a, b = seconds(ours), seconds(theirs)
-        ratios.append(a / b)
-        print(f"pair {number + 1}: ours {a:.2f} s, theirs {b:.2f} s")
-    print(f"ratio ours/theirs: {statistics.median(ratios):.2f} (median of {pairs} pairs)")
-
-
-def seconds(run: Callable) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+@contextlib.contextmanager
+def exit_on_wrong_input() -> Iterator[None]:
+    """One sentence and exit code 2 for wrong input."""
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ Exit codes:
   1   diverged: too many bad steps in a row; the newest checkpoint is the last that is known to be sound
   2   settings, data or folders that do not fit; nothing was changed
   70  an exception, with its stack trace; in one sentence where another process had it
+  71  no memory is left, on the host or on a device
+  74  the system refuses a file, or the disk is full
   75  ended before its end, start it again: asked to (SIGTERM, or the platform takes the machine back), and saved, or
       the log says why not; or no step for `stall_minutes`, the stacks are in `WORKDIR/logs/host-<process>.log`
   130 Ctrl-C

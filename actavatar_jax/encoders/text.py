@@ -10,8 +10,7 @@ from jaxtyping import Array, Bool, Float32, Int
 
 from actavatar_jax.functional import Network
 from actavatar_jax.prompt.tokenizer import ModelTokenizer, load_tokenizer
-
-_TOKENIZER_PLACES = ("tokenizer", "google/umt5-xxl")  # diffusers layout, original Wan release
+from actavatar_jax.weights import find_tokenizer
 
 
 @functools.partial(jax.jit, static_argnames="network")
@@ -22,5 +21,4 @@ def encode_text(network: Network, params: Any, ids: Int[Array, " S"], mask: Bool
 
 def load_model_tokenizer(folder: Path) -> ModelTokenizer:
     """The tokenizer of a model folder; InputError as `load_tokenizer` has it."""
-    place = next((place for place in _TOKENIZER_PLACES if (folder / place).is_dir()), _TOKENIZER_PLACES[0])
-    return load_tokenizer(folder / place)
+    return load_tokenizer(find_tokenizer(folder))

@@ -51,9 +51,14 @@ def latent_times(count: int) -> Float[np.ndarray, " T"]:
     return np.where(index == 0, 0.0, (4 * index - 1.5) / FPS).astype(np.float32)
 
 
+def can_bridge(step: Fraction) -> bool:
+    """Whether so many seconds between time stamps and what there is can be made up for."""
+    return -LONGEST_RETURN <= step <= LONGEST_HOLE
+
+
 def check_step(name: str, here: Fraction, there: Fraction) -> None:
     """InputError, with `name` as its subject, where time stamps go further than can be bridged, in seconds."""
-    if not -LONGEST_RETURN <= there - here <= LONGEST_HOLE:
+    if not can_bridge(there - here):
         raise InputError(
             f"{name} jumps in time from {float(here):.2f} s to {float(there):.2f} s; accepted are jumps of at most "
             f"{LONGEST_HOLE} s ahead and {LONGEST_RETURN} s back: cut it into parts."

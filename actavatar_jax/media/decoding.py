@@ -16,7 +16,8 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.media.channels import fold, match, merge, to_stereo
 from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.media.container import choose_stream, open_container
-from actavatar_jax.media.pieces import Piece, decode_pieces, place_pieces
+from actavatar_jax.media.pieces import Piece, decode_pieces
+from actavatar_jax.media.placing import place_pieces
 from actavatar_jax.media.sound import CHANNELS, RATES, Sound, levelled
 from actavatar_jax.storage import named
 

@@ -1,4 +1,4 @@
-"""A sound stream piece by piece, each where its time stamp says."""
+"""What a sound stream holds, piece by piece."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +10,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.media.clock import check_step
 from actavatar_jax.media.container import stated_duration
 from actavatar_jax.media.notes import warn_once
 from actavatar_jax.media.sound import to_float
 from actavatar_jax.storage import named
 
-SLACK = Fraction(1, 25)  # seconds that sound may be off its time stamps before it is moved: they may be rounded
 SHORTER = 0.25  # seconds that a header may promise in excess
 
 
@@ -81,41 +79,6 @@ def _piece(frame: av.AudioFrame, path: Path, last: bool = False) -> Piece:
     time = None if frame.pts is None else frame.pts * frame.time_base
     names = tuple(channel.name for channel in frame.layout.channels)
     return Piece(time, frame.sample_rate, names, to_float(samples, f"Speech {named(path)}"))
-
-
-def place_pieces(pieces: Iterator[Piece], origin: Fraction | None, path: Path) -> Iterator[Piece]:
-    """The pieces without holes and overlaps: sample i is heard within 40 ms of origin + i / rate seconds.
-
-    origin: default is the first piece's time stamp; what is before is left out. Where sound and time stamps are further
-    apart, because the clock of the recording ran fast or slow or because sound is missing or there twice, silence is
-    put in or sound left out until they agree; one line is logged. InputError for steps that `check_step` refuses.
-    """
-    position, slack, put_in, left_out, places = 0, SLACK, 0.0, 0.0, 0
-    try:
-        for piece in pieces:
-            time, rate, samples = piece.time, piece.rate, piece.samples
-            origin = time if origin is None else origin
-            ahead = 0 if time is None or origin is None else round((time - origin) * rate) - position
-            if position == 0 and ahead < 0:
-                samples = samples[-ahead:]
-            elif position == 0 or abs(ahead) > slack * rate:
-                here = origin + Fraction(position, rate)
-                check_step(f"The sound of {named(path)}", here, here + Fraction(ahead, rate))
-                if ahead > 0:
-                    yield Piece(None, rate, piece.names, np.zeros((ahead, samples.shape[1]), np.float32))
-                if position and ahead:
-                    put_in += max(ahead, 0) / rate
-                    left_out += min(-min(ahead, 0), len(samples)) / rate
-                    places += slack > 0
-                position += max(ahead, 0)
-                samples = samples[max(-ahead, 0) :]
-            slack = SLACK if position == 0 or len(samples) else 0  # what is there twice is left out to its end
-            yield Piece(None, rate, piece.names, samples)
-            position += len(samples)
-    finally:
-        if places:
-            moved = f"{put_in:.2f} s of silence put in and {left_out:.2f} s of sound left out"
-            warn_once(f"The sound of {named(path)} does not go with its time stamps: {moved}, at {places} places")
 
 
 def _cut_riff(path: Path) -> bool:

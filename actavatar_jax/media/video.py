@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import psutil
 from jaxtyping import Float, Float32, UInt8
 
 from actavatar_jax.errors import InputError
@@ -71,9 +72,10 @@ def load_video(path: str | Path, max_seconds: float | int | None = None, size: t
 
     Sound before the first picture is left out, and sound is cut or filled up with silence to the frames' length.
     max_seconds: read no more than this. size: (height, width) to which each frame is brought while decoding. Refused
-    with an InputError: a missing or damaged file, one without pictures, one that breaks off.
+    with an InputError: a missing or damaged file, one without pictures, one that breaks off, one of more frames than
+    half of the free memory holds.
     """
-    frames = np.stack(list(read_frames(path, max_seconds, size)))
+    frames = np.stack(list(_within_memory(read_frames(path, max_seconds, size), path)))
     start, _, _ = next(_decoded(Path(path)))
     sound = decode_sound(Path(path), origin=start, max_seconds=Fraction(len(frames), FPS))
     return Video(frames, None if sound is None or not len(sound.samples) else sound.fit(len(frames)))
@@ -127,6 +129,15 @@ def probe(path: str | Path) -> VideoInfo:
         rotation=picture.frame.rotation,
         start=start,
     )
+
+
+def _within_memory(frames: Iterator[np.ndarray], path: str | Path) -> Iterator[np.ndarray]:
+    free = psutil.virtual_memory().available
+    for number, frame in enumerate(frames, start=1):
+        if 2 * number * frame.nbytes > free:  # the list of frames and the array of them
+            held = f"more than {number / FPS:.0f} s, which {free / 2**30:.1f} GiB of free memory do not hold"
+            raise InputError(f"Video {named(path)} lasts {held}; ask for fewer seconds or a smaller size.")
+        yield frame
 
 
 def _decoded(path: Path) -> Iterator[tuple[Fraction, Fraction, Picture]]:

@@ -3,16 +3,20 @@
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Required
 
+import jax
 from annotated_types import MinLen
 from typing_extensions import TypedDict
 
 from actavatar_jax.diffusion import sampling
 from actavatar_jax.errors import InputError
-from actavatar_jax.media import probe
-from actavatar_jax.storage import named, read_json_lines, refusal
+from actavatar_jax.media import load_audio, load_image, probe
+from actavatar_jax.media.clock import FPS
+from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.storage import check_output, named, read_json_lines, refusal
 
 REQUIRED = ("image", "audio", "prompt", "out")
 OPTIONS = (*sampling.OPTIONS, "anyway")  # of ActAvatarPipeline.__call__ that a job may set
@@ -80,3 +84,38 @@ def is_finished(job: Job) -> bool:
         log.warning("%s is no finished video and is made again: %s", job.out, error)
         return False
     return True
+
+
+def check_video_name(job: Job) -> None:
+    """InputError where the video cannot be written. The first process looks, as it alone writes."""
+    if Path(job.out).suffix != ".mp4":
+        raise InputError(f"The output {named(job.out)} is not an .mp4 file; videos are written as .mp4.")
+    if jax.process_index() == 0:
+        check_output(job.out)
+
+
+def check_inputs(job: Job, num_frames: int) -> None:
+    """InputError for what is wrong with the portrait, the recording or the prompt, whatever else the model may say.
+
+    `num_frames` is the length of videos for which none is asked for. Of the recording, the first second is read.
+    """
+    load_image(job.image)
+    load_audio(job.audio, max_seconds=1)
+    duration = (job.options.get("num_frames") or num_frames) / FPS
+    StructuredPrompt.coerce(job.prompt, duration).check(duration)
+
+
+def with_seeds(job: Job, seeds: Sequence[int] = (), count: int = 1) -> list[Job]:
+    """A job for each of several `seeds`, or `count` jobs with seeds from the job's own on (0 if it has none).
+
+    They write beside each other, as `<out>-seed<number>.mp4`. InputError where both are asked for.
+    """
+    if len(seeds) > 1 and count > 1:
+        raise InputError(f"{len(seeds)} seeds and {count} videos are asked for; give seeds or a number, not both.")
+    if max(len(seeds), count) == 1:
+        return [job]
+    first, out = job.options.get("seed", 0), Path(job.out)
+    return [
+        dataclasses.replace(job, out=str(out.with_stem(f"{out.stem}-seed{seed}")), options=job.options | {"seed": seed})
+        for seed in (seeds if len(seeds) > 1 else range(first, first + count))
+    ]

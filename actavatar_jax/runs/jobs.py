@@ -1,8 +1,7 @@
 """Sampling jobs: one video each, finished ones skipped, failures reported without stopping the others."""
 
-import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -12,13 +11,21 @@ from tqdm import tqdm
 
 from actavatar_jax.diffusion import Step
 from actavatar_jax.errors import InputError, interrupted
-from actavatar_jax.media import Video
 from actavatar_jax.parallel import agreed
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.runs.failures import Failures
-from actavatar_jax.runs.job_lists import OPTIONS, Job, is_finished, read_jobs
+from actavatar_jax.runs.job_lists import (
+    OPTIONS,
+    Job,
+    check_inputs,
+    check_video_name,
+    is_finished,
+    read_jobs,
+    with_seeds,
+)
 from actavatar_jax.runs.room import Room
 from actavatar_jax.training.runtime.watchdog import Watchdog
+from actavatar_jax.weights import check_parts, load_defaults
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +49,9 @@ def run_jobs(
     several processes each of them calls this alike; the first one decides which videos are finished, and writes.
     `watch` gives the callback of a job's steps, in every process.
 
-    Of a model folder, what has no room in the memory of the device fails before anything is loaded (`Room`).
+    Before the first video is made, each job fails whose output cannot be written. Of a model folder, what is wrong with
+    other files or the prompt fails it before anything is loaded, and so does what has no room in the memory of the
+    device (`Room`).
 
     A failure ends one video, whatever it is. After three in a row of a kind that is not wrong input, the jobs that
     are left are not tried: the device may be lost. Of several processes, one that fails alone in the middle of a
@@ -53,17 +62,18 @@ def run_jobs(
     todo = [job for job, exists in zip(jobs, finished, strict=True) if not (skip_finished and exists)]
     if len(todo) < len(jobs):
         log.info("%d of %d videos exist already", len(jobs) - len(todo), len(jobs))
-    for job in todo:
-        if Path(job.out).suffix != ".mp4":
-            raise InputError(f"The output {job.out} is not an .mp4 file; videos are written as .mp4.")
-    if not todo:
-        return 0
     failures = Failures()
+    todo = [job for job in todo if _passes(check_video_name, job, failures)]
+    if not todo:
+        return failures.count
     if isinstance(model, ActAvatarPipeline):
         pipeline = model
     else:
+        check_parts(model, loading.get("audio_encoder"))
+        length = load_defaults(model).num_frames
+        todo = [job for job in todo if _passes(lambda job: check_inputs(job, length), job, failures)]
         room = Room(model, watched=watch is not None or jax.process_count() > 1, **loading)
-        todo = [job for job in todo if _has_room(room, job, failures)]
+        todo = [job for job in todo if _passes(lambda job: room.check(job.image, job.options), job, failures)]
         if not todo:
             return failures.count
         pipeline = ActAvatarPipeline.from_pretrained(model, working=room.working, **loading)
@@ -84,10 +94,10 @@ def run_jobs(
     return failures.count
 
 
-def _has_room(room: Room, job: Job, failures: Failures) -> bool:
+def _passes(check: Callable[[Job], None], job: Job, failures: Failures) -> bool:
     try:
         with agreed():
-            room.check(job.image, job.options)
+            check(job)
     except InputError as error:
         failures.add(job.out, error)
         return False
@@ -106,29 +116,4 @@ def _make(pipeline: ActAvatarPipeline, job: Job, watch: Watch | None, watchdog: 
     video = pipeline(job.image, job.audio, job.prompt, callback=callback, **job.options)
     with agreed():
         if jax.process_index() == 0:
-            _save(video, job.out)
-
-
-def _save(video: Video, path: str) -> None:
-    try:
-        video.save(path)
-    except OSError as error:
-        raise InputError(f"The video cannot be written: {error}") from error
-
-
-def with_seeds(job: Job, seeds: Sequence[int] = (), count: int = 1) -> list[Job]:
-    """A job for each of several `seeds`, or `count` jobs with seeds from the job's own on (0 if it has none).
-
-    They write beside each other, as `<out>-seed<number>.mp4`. InputError where both are asked for.
-    """
-    if len(seeds) > 1 and count > 1:
-        raise InputError(f"{len(seeds)} seeds and {count} videos are asked for; give several seeds or a number, not both.")
-    if max(len(seeds), count) == 1:
-        return [job]
-    first, out = job.options.get("seed", 0), Path(job.out)
-    return [
-        dataclasses.replace(
-            job, out=str(out.with_stem(f"{out.stem}-seed{seed}")), options=job.options | {"seed": seed}
-        )
-        for seed in (seeds if len(seeds) > 1 else range(first, first + count))
-    ]
+            video.save(job.out)

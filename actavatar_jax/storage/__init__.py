@@ -14,9 +14,10 @@ from actavatar_jax.storage.locks import locked_folder, locked_target
 from actavatar_jax.storage.output import write_json, write_text
 from actavatar_jax.storage.sentences import cut, first_of, named, refusal, shown
 from actavatar_jax.storage.texts import read_bytes, read_text, split_lines
-from actavatar_jax.storage.writing import mend_folder, replaced_file, replaced_folder
+from actavatar_jax.storage.writing import check_output, mend_folder, replaced_file, replaced_folder
 
 __all__ = [
+    "check_output",
     "cut",
     "find_json_objects",
     "first_of",

@@ -16,7 +16,9 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from actavatar_jax.errors import InputError
 from actavatar_jax.storage.exchange import exchange
+from actavatar_jax.storage.sentences import named
 
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _PARTIAL = re.compile(rf"\..+\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.partial")
@@ -62,6 +64,20 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
             partial.rename(final)
         finally:
             _settle(final)
+
+
+def check_output(path: str | Path) -> None:
+    """InputError where no file can be written under this name. Folders above are made."""
+    final = Path(os.path.realpath(path))
+    if os.path.isdir(final):
+        raise InputError(f"{named(path)} is a folder; give the name of a file.")
+    try:
+        with _temporary(final) as partial:
+            partial.touch()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{named(path)} cannot be written: one of the folders above it is a file.") from error
+    except OSError as error:
+        raise InputError(f"{named(path)} cannot be written: {os.strerror(error.errno).lower()}.") from error
 
 
 def mend_folder(folder: Path) -> None:

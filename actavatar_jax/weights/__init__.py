@@ -1,7 +1,7 @@
 """Parameters on disk and in memory: model folders and their parts, where they wait, adapters."""
 
 from actavatar_jax.weights.adapter import TRAINED, never_trained, read_adapter, remark_on_backbone, write_adapter
-from actavatar_jax.weights.components import COMPONENTS, Stored, find, is_wan_layout, kind_of
+from actavatar_jax.weights.components import COMPONENTS, Stored, find, find_tokenizer, is_wan_layout, kind_of
 from actavatar_jax.weights.convert import from_torch, to_torch
 from actavatar_jax.weights.copying import check_copy, check_new, copy_folder
 from actavatar_jax.weights.folder import (
@@ -50,6 +50,7 @@ __all__ = [
     "device_memory",
     "draw_leaves",
     "find",
+    "find_tokenizer",
     "from_torch",
     "is_wan_layout",
     "kind_of",

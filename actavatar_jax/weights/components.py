@@ -32,6 +32,7 @@ from actavatar_jax.weights.tables import dit, patch_codec, umt5, vae, wav2vec2
 
 WAN_VAE_FILE = "Wan2.2_VAE.pth"
 WAN_TEXT_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
+TOKENIZERS = {"diffusers": Path("tokenizer"), "wan": Path("google/umt5-xxl")}  # by layout
 WAN_EXTRA = "actavatar_folder"  # our key of the original layout's config.json: configs of parts that have no file there
 
 
@@ -190,6 +191,12 @@ def told_of(path: Path) -> Iterator[None]:
 def is_wan_layout(folder: Path) -> bool:
     """Whether a folder is an original Wan release: the transformer's config.json lies at its root."""
     return is_file(folder / "config.json") and "model_type" in read_json(folder / "config.json")
+
+
+def find_tokenizer(folder: Path) -> Path:
+    """The tokenizer's folder in a model folder of either layout; it need not be there."""
+    places = [folder / place for place in TOKENIZERS.values()]
+    return next((place for place in places if is_folder(place)), places[0])
 
 
 def open_tensors(folder: Path, stem: str) -> Slots:

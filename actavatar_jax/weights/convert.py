@@ -12,7 +12,7 @@ from typing import Any
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import locked_target, named, replaced_folder, shown, write_json
-from actavatar_jax.weights.components import COMPONENTS, WAN_EXTRA, Stored, find, is_wan_layout
+from actavatar_jax.weights.components import COMPONENTS, TOKENIZERS, WAN_EXTRA, Stored, find, find_tokenizer
 from actavatar_jax.weights.copying import check_copy, check_new, check_space, copy_folder
 from actavatar_jax.weights.files import is_folder
 from actavatar_jax.weights.folder import Defaults, load_defaults, save_index
@@ -25,7 +25,6 @@ from actavatar_jax.weights.writer import nbytes, write_sharded
 log = logging.getLogger(__name__)
 
 LAYOUTS = ("diffusers", "wan")
-TOKENIZERS = {"diffusers": Path("tokenizer"), "wan": Path("google/umt5-xxl")}
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pth", "*.h5", "*.msgpack", "*.onnx")
 
 Progress = Callable[[str, int, int], Any]  # told (component, bytes done, bytes in all) after each piece
@@ -91,7 +90,7 @@ def _check_copies(src: Path, stored: Mapping[str, Stored], layout: str) -> int:
     """Bytes of what is copied as it is; InputError where that cannot be."""
     places = [src / name for name, part in stored.items() if part.layout == "diffusers" and layout == "diffusers"]
     total = sum(check_copy(place, WEIGHT_FILES) for place in places)
-    return total + sum(check_copy(place) for place in (_tokenizer(src), src / "scheduler"))
+    return total + sum(check_copy(place) for place in (find_tokenizer(src), src / "scheduler"))
 
 
 def _renamed(part: Stored, layout: str) -> Slots:
@@ -113,12 +112,8 @@ def _write_component(part: Stored, src: Path, dst: Path, progress: Callable[[int
         copy_folder(src, dst, WEIGHT_FILES)
 
 
-def _tokenizer(src: Path) -> Path:
-    return src / TOKENIZERS["wan" if is_wan_layout(src) else "diffusers"]
-
-
 def _copy_tokenizer(src: Path, dst: Path, layout: str) -> None:
-    if is_folder(tokenizer := _tokenizer(src)):
+    if is_folder(tokenizer := find_tokenizer(src)):
         copy_folder(tokenizer, dst / TOKENIZERS[layout])
     else:
         log.warning("%s is missing: the new folder has no tokenizer", tokenizer)

@@ -29,7 +29,7 @@ def draw_leaves(
     for group in _groups(sizes, arrays.HOST_BYTES):
         sharded = tuple(places[name] for name in group) if places else None
         target = None if dtype is None else np.dtype(dtype)
-        drawn |= _drawing(network.module, network.config, group, target, sharded)(jax.random.key(seed))
+        drawn |= _drawing(network.module, network.config, group, target, sharded)(functional.random_key(seed))
         jax.block_until_ready(drawn)  # programs that queue up would hold their memory side by side
     return drawn
 

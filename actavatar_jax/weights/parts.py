@@ -6,8 +6,9 @@ from typing import Any
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import GROUP
+from actavatar_jax.prompt.tokenizer import load_tokenizer
 from actavatar_jax.storage import named, read_json, refusal, shown
-from actavatar_jax.weights.components import COMPONENTS, Stored, find, is_wan_layout
+from actavatar_jax.weights.components import COMPONENTS, Stored, find, find_tokenizer, is_wan_layout
 from actavatar_jax.weights.files import is_file
 from actavatar_jax.weights.reading import check_tensors
 
@@ -23,7 +24,8 @@ def check_parts(folder: str | Path, audio_encoder: str | Path | None = None) -> 
 
     Raises:
       InputError: a part is missing or not understood, two of them disagree about a width or a number, the folder's
-        index describes other parts, or the tensors of one do not fit its config.
+        index describes other parts, the tensors of one do not fit its config, or the tokenizer is missing or larger
+        than the text encoder's vocabulary.
     """
     places = dict.fromkeys(COMPONENTS, Path(folder)) | {"audio_encoder": Path(audio_encoder or folder)}
     stored = {name: find(place, name) for name, place in places.items()}
@@ -34,6 +36,9 @@ def check_parts(folder: str | Path, audio_encoder: str | Path | None = None) -> 
     _check_index(Path(folder), stored)
     for name, part in stored.items():
         check_tensors(part, f"the {name} of {named(places[name])}")
+    place, taken = find_tokenizer(Path(folder)), configs["text_encoder"].vocab_size
+    if (count := len(load_tokenizer(place))) > taken:
+        raise InputError(f"The tokenizer {named(place)} has {count} tokens and the text_encoder takes {taken}.")
     return configs
 
 

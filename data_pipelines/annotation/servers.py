@@ -32,10 +32,8 @@ class Server:
         object.__setattr__(self, "key", (self.key or "").strip() or None)
         if not (_is_plain(self.url) and self.address.startswith(("http://", "https://")) and self._host):
             told = f"server {cut(self.address, 100)}" if _is_plain(self.url) else "the server"
-            raise InputError(
-                f"{told}: no address; accepted is like http://localhost:8000/v1, without spaces and with nothing behind "
-                "a question mark"
-            )
+            accepted = "http://localhost:8000/v1, without spaces and with nothing behind a question mark"
+            raise InputError(f"{told}: no address; accepted is like {accepted}")
         if self.key and not _is_plain(self.key):
             raise InputError(
                 "the API key of the server holds a line break, a space or a letter that no key has; give the key alone"

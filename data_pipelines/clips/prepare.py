@@ -79,7 +79,7 @@ def _sources(videos: Path, clip_dir: Path, report: StepReport) -> Table:
         return table
     table = Table.read(videos)
     folder = os.path.abspath(videos.parent)
-    paths = [Path(os.path.normpath(os.path.join(folder, source))) for source in table.column("source")]
+    paths = [Path(os.path.normpath(os.path.join(folder, source or ""))) for source in table.column("source")]
     return table.with_columns({"source": [name_source(path, clip_dir) for path in paths]})
 
 

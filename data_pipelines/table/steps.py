@@ -142,6 +142,7 @@ def _measured(step: Step, clip: Clip, clip_dir: Path, known: str | None) -> Row 
     """The clip's columns, None if those of the version `known` still hold."""
     version = None
     try:
+        clip.check()
         version = digest(step.version, step.state(clip, clip_dir))
         if version == known:
             return None

@@ -1,6 +1,7 @@
 """The table of clips: one parquet file per corpus, to which every step only adds columns."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import replaced_file
+from data_pipelines.table.report import Skip
 
 CORE_SCHEMA = pa.schema(
     {
@@ -31,16 +33,29 @@ _PIECE = 50_000  # clips that are held as Python objects at a time
 
 @dataclass(frozen=True)
 class Clip:
-    """One row: a stretch of a video with one person's caption."""
+    """One row: a stretch of a video with one person's caption, as the table has it (`check`)."""
 
     id: str  # unique in its table, [A-Za-z0-9_-]+, also a file name
     corpus: str
-    source: str  # path of the video: absolute, or relative to the table's folder
-    start: float = 0.0  # seconds in the source
+    source: str | None  # path of the video: absolute, or relative to the table's folder
+    start: float | None = 0.0  # seconds in the source
     end: float | None = None  # None: to its end
-    crop: tuple[float, float, float, float] | None = None  # x, y, w, h in fractions of the upright picture
+    crop: tuple[float | None, ...] | None = None  # x, y, w, h in fractions of the upright picture
     caption: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)  # all other columns by their full names, "probe.height"
+
+    def check(self) -> None:
+        """Skip where the row says nothing that can be: tables may come from elsewhere."""
+        crop = self.crop or (0.0, 0.0, 1.0, 1.0)
+        numbers = [self.start, *crop, self.start if self.end is None else self.end]
+        if not self.source:
+            raise Skip("odd row", "the row names no source")
+        if not all(isinstance(number, float | int) and math.isfinite(number) for number in numbers):
+            raise Skip("odd row", f"start {self.start}, end {self.end}, crop {self.crop}: numbers are expected")
+        if self.start < 0 or (self.end is not None and self.end <= self.start):
+            raise Skip("odd row", f"the stretch from {self.start:g} to {self.end} s is none")
+        if len(crop) != 4 or min(crop) < 0 or max(crop) > 1:
+            raise Skip("odd row", f"the crop {self.crop} is not x, y, width, height in fractions of the picture")
 
 
 class Table:
@@ -113,6 +128,7 @@ class Table:
             for row in batch.to_pylist():
                 core = {name: row.pop(name) for name in CORE_SCHEMA.names}
                 core["crop"] = None if core["crop"] is None else tuple(core["crop"])
+                core |= {name: core[name] or "" for name in ("corpus", "caption")}
                 yield Clip(**core, facts=row)
 
     @property

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import pytest
 
 from actavatar_jax import InputError, parallel
@@ -67,13 +68,19 @@ def test_seeds_and_a_number_of_videos_exclude_each_other(capsys, tmp_path):
     )  # fmt: skip
 
 
-def test_a_mesh_goes_to_the_pipeline_and_a_cluster_is_joined_first(monkeypatch, tmp_path, capsys):
+def test_a_mesh_goes_to_the_pipeline_and_a_cluster_is_joined_first(monkeypatch, tmp_path):
     done = []
     monkeypatch.setattr(parallel, "join_cluster", lambda: done.append("joined"))
     monkeypatch.setattr(jobs, "run_jobs", lambda model, rows, *, mesh, **_: done.append(mesh) or 0)
     assert actavatar("sample", *SINGLE, tmp_path / "x.mp4", "--mesh", "1,2,4", "--distributed") == 0
     assert done == ["joined", "1,2,4"]
-    monkeypatch.undo()
+
+
+def test_a_cluster_that_is_none_is_told(monkeypatch, tmp_path, capsys):
+    def initialize(**_):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
     refused(capsys, "--distributed finds no cluster", "sample", *SINGLE, tmp_path / "x.mp4", "--distributed")
 
 

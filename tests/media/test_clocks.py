@@ -1,6 +1,7 @@
 """Clocks that lie: sound and pictures stay where their time stamps say, within 40 ms, and what was done is logged."""
 
 import logging
+from pathlib import Path
 
 import av
 import numpy as np
@@ -60,10 +61,27 @@ def test_jumps_that_cannot_be_bridged_are_refused(tmp_path, what, at, by):
     step = BLOCK if what == "blocks" else 0.04
     stamps = np.concatenate([np.arange(0, at, step), np.arange(at + by, at + by + 4, step)])
     path = record(tmp_path / "x.mkv", 8, MARKS, **{what: stamps}, codec="ffv1")
-    load = load_audio if what == "blocks" else load_video
     with pytest.raises(InputError, match=r"jumps in time from 4\.0\d s to|from 3\.9\d s to") as caught:
-        load(path)
+        load_video(path)
     assert str(caught.value).endswith("cut it into parts.")
+
+
+@pytest.mark.parametrize("by", [61.0, -1.5, -4.0])
+def test_parts_of_sound_without_a_picture_are_joined(tmp_path, said, by):
+    stamps = np.concatenate([np.arange(0, 4, BLOCK), np.arange(4 + by, 8 + by, BLOCK)])
+    samples = load_audio(record(tmp_path / "x.mkv", 8, (1, 3, 5 + by, 7 + by), blocks=stamps))
+    assert len(samples) == pytest.approx(8 * 16000, abs=330)
+    assert set(np.round(clicks(samples), 2)) >= {1, 3, 5, 7}
+    assert ["begin anew; its 2 parts are joined" in message for message in said.messages] == [True]
+
+
+def test_one_ogg_behind_another(tmp_path, said):
+    """Each has a clock of its own."""
+    once = Path(__file__).with_name("bursts.ogg").read_bytes()
+    (tmp_path / "x.ogg").write_bytes(2 * once)
+    samples = load_audio(tmp_path / "x.ogg")
+    assert len(samples) == pytest.approx(8 * 16000, abs=500)  # of a block more at the end of the first
+    assert ["its 2 parts are joined" in message for message in said.messages] == [True]
 
 
 def test_a_hole_in_the_pictures_is_held_and_said(tmp_path, said):

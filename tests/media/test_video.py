@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import psutil
 import pytest
 
 from actavatar_jax.errors import InputError
@@ -206,6 +207,15 @@ def test_max_seconds_and_size(tmp_path):
     assert clip.frames.shape == (37, 32, 16, 3)
     assert len(clip.audio) == 37 * 640
     assert load_video(path).frames.shape[0] == 50
+
+
+def test_more_than_memory_holds_is_refused(tmp_path, monkeypatch):
+    path = make_video(tmp_path / "x.mp4", [quadrants()] * 50, range(0, 2000, 40))
+    memory = psutil.virtual_memory()._replace(available=2 * 30 * HEIGHT * WIDTH * 3)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    assert "lasts more than 1 s" in refusal(path)
+    assert len(load_video(path, max_seconds=1.2).frames) == 30
+    assert len(load_video(path, size=(32, 48)).frames) == 50
 
 
 def test_frames_are_decoded_one_at_a_time(tmp_path, monkeypatch):

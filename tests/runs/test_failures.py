@@ -4,11 +4,14 @@ import errno
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Video
 from actavatar_jax.pipeline import ActAvatarPipeline
+from actavatar_jax.puppets.demo import SHIPPED
 from actavatar_jax.runs.jobs import Job, run_jobs
+from tests.media.sounds import encode, tones
 from tests.parallel.pairs import ends_of_two, errors
 
 GONE = OSError("the device is gone\nfor good")
@@ -133,3 +136,31 @@ def test_a_job_without_steps_is_ended_by_the_watchdog_to_be_started_again(tmp_pa
     codes = [code for code, *_ in both]
     assert 75 in codes and 0 not in codes, both  # who is second may lose its connection before
     assert any("No step for 5 seconds: the stacks are below" in error and "in wait" in error for *_, error in both)
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_made(run, tmp_path, capsys):
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "file").touch()
+    names = ["folder.mp4", "file/x.mp4", f"{'x' * 300}.mp4", "x.avi", "new/good.mp4", "12:30.mp4"]
+    pipeline = Scripted([None] * len(names))
+    assert run_jobs(pipeline, [Job("", "", "", str(tmp_path / name), {}) for name in names]) == 4
+    assert len(pipeline.script) == len(names) - 2
+    assert sorted(path.name for path in tmp_path.rglob("*.mp4")) == ["12:30.mp4", "folder.mp4", "good.mp4"]
+    for line, words in zip(
+        errors(capsys.readouterr().err),
+        ("is a folder", "one of the folders above it is a file", "name too long", "not an .mp4 file"),
+        strict=True,
+    ):
+        assert words in line
+
+
+def test_what_is_wrong_with_its_files_fails_a_job_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ActAvatarPipeline, "from_pretrained", lambda *_, **__: pytest.fail("It was loaded."))
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    speech = encode(tmp_path / "a.wav", tones(16000, 1.0, 300), 16000)
+    good = {"image": str(tmp_path / "a.png"), "audio": str(speech), "prompt": "A man."}
+    wrong = [good | {"image": "absent.png"}, good | {"audio": "absent.wav"}, good | {"prompt": "A man. [3-2s] Nods."}]
+    todo = [Job(**row, out=str(tmp_path / f"{n}.mp4"), options={}) for n, row in enumerate(wrong)]
+    assert run_jobs(SHIPPED, todo) == 3
+    for line, words in zip(errors(capsys.readouterr().err), ("absent.png", "absent.wav", "3"), strict=True):
+        assert words in line

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actavatar_jax.storage import mend_folder, replaced_file, replaced_folder, writing
+from actavatar_jax.storage import check_output, mend_folder, replaced_file, replaced_folder, writing
 
 TWO_STEPS = "from actavatar_jax.storage import writing; writing.exchange = lambda *_: False"  # as on other systems
 NOW = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -171,3 +171,16 @@ def test_all_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
         (partial / "deep").mkdir()
         (partial / "deep" / "b").write_text("b")
     assert flushed == [name, "b"]
+
+
+def test_an_output_is_proven_before_it_is_made(tmp_path):
+    (tmp_path / "file").touch()
+    check_output(tmp_path / "new" / "folder" / "x.mp4")
+    assert [path.name for path in tmp_path.rglob("*")] == ["file", "new", "folder"]  # and nothing is left of it
+    for name, words in {
+        "new": "is a folder; give the name of a file",
+        "file/x": "one of the folders above it is a file",
+        "x" * 300: "cannot be written: file name too long",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            check_output(tmp_path / name)

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import PRESETS
+from actavatar_jax.puppets.recipe import SHIPPED
 from actavatar_jax.weights import COMPONENTS, check_parts, folder, kind_of, load_defaults
 
 TINY = PRESETS["tiny"]
@@ -71,6 +72,7 @@ def model(tmp_path_factory):
         zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), functional.abstract(kind.module, config))
         folder.save(path, name, config, zeros)
     folder.save_index(path)
+    shutil.copytree(SHIPPED / "tokenizer", path / "tokenizer")
     return path
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from safetensors.numpy import save_file
@@ -69,6 +70,19 @@ def test_every_pair_is_checked(part, config, said, tmp_path):
     with pytest.raises(InputError, match=said) as error:
         check_parts(write_configs(tmp_path / "wrong", TINY, **{part: config}))
     assert len(str(error.value)) <= 400
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path):
+    model = shutil.copytree(SHIPPED, tmp_path / "model")
+    file = model / "tokenizer" / "tokenizer.json"
+    values = json.loads(file.read_text())
+    values["model"]["vocab"] += [[f"more{i}", -30.0] for i in range(500)]
+    file.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=r"tokenizer has 1\d\d\d tokens and the text_encoder takes 1024"):
+        check_parts(model)
+    shutil.rmtree(model / "tokenizer")
+    with pytest.raises(InputError, match="tokenizer does not exist"):
+        check_parts(model)
 
 
 @pytest.mark.parametrize(

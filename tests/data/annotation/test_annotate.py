@@ -219,3 +219,38 @@ def test_texts_too_long_for_the_encoder_are_turned_back(one):
 
     with ChatServer(lambda *_: says_json()) as server:
         assert run(one, server, tokenizer=Letters()).counts() == {"skipped: too many tokens": 1}
+
+
+def test_one_odd_clip_is_a_row_and_no_end(tmp_path):
+    """A prompt that is none beside the clip, answers that are a folder, a transcript that is a number."""
+    folder = make_folder(tmp_path, {"good": {}, "prompt": {}, "answers": {}, "number": {"asr.transcript": 5}})
+    (folder / "clips" / "prompt.json").write_text('{"base": ')
+    (folder / "answers" / "answers.jsonl").mkdir(parents=True)
+    for _ in range(2):  # and not of a later run either
+        with ChatServer(lambda *_: says_json()) as server:
+            report = run(folder, server)
+        reasons = {outcome.name: outcome.reason for outcome in report.outcomes}
+        assert reasons == {"good": "", "number": "", "prompt": "invalid prompt", "answers": "unreadable"}
+
+
+def test_odd_lines_of_kept_answers_cost_their_question_only(tmp_path):
+    folder = make_folder(tmp_path, {"a": {}})
+    with ChatServer(lambda *_: says_json()) as server:
+        run(folder, server)
+    kept = folder / "answers" / "a.jsonl"
+    good = kept.read_text()
+    kept.write_text('5\n[]\n{"key": 3}\n{"key": "x"}\n\0\0\n' + "{" * 3000 + f"\n{good}" + '{"key": "torn')
+    with ChatServer(lambda *_: says_json()) as server:
+        assert run(folder, server).counts() == {"kept": 1} and not server.requests
+
+
+def test_a_server_that_refuses_everything_leaves_rows_and_is_not_asked_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("data_pipelines.annotation.client.MOST_REFUSALS", 3)
+    folder = make_folder(tmp_path, {f"c{k}": {} for k in range(6)}, frames=25)
+    with ChatServer(lambda *_: Reply(400, b"no images here")) as server:
+        report = run(folder, server, parallel=1)
+        assert len(server.requests) == 3
+    assert report.counts() == {"skipped: not asked": 3, "skipped: request refused": 3}
+    assert {row["annotate.error"] for row in rows(folder).values()} == {"not asked", "request refused"}
+    with pytest.raises(InputError, match="nothing could be used of 6: 3 request refused; 3 not asked"):
+        report.check()

@@ -1,5 +1,7 @@
 """What all readers share: a folder with captions, nothing to read, counts that add up."""
 
+import os
+
 import pytest
 
 from actavatar_jax.errors import InputError
@@ -30,3 +32,46 @@ def test_nothing_to_read_is_an_error(tmp_path):
         with pytest.raises(InputError, match=str(tmp_path)):
             read_corpus(kind, tmp_path, table)
     assert not table.exists()
+
+
+def test_nothing_that_looks_like_a_video_vanishes(tmp_path):
+    """Of all suffixes, of links that lead nowhere, of names that are not UTF-8."""
+    src = tmp_path / "src"
+    suffixes = (
+        ".mp4",
+        ".m4v",
+        ".ts",
+        ".MTS",
+        ".m2ts",
+        ".3gp",
+        ".mpg",
+        ".mpeg",
+        ".flv",
+        ".wmv",
+        ".ogv",
+        ".webm",
+        ".avi",
+    )
+    touch(*(src / f"video{number}{suffix}" for number, suffix in enumerate(suffixes)), src / "video0.txt")
+    (src / "gone.mp4").symlink_to(tmp_path / "nothing")
+    (src / "folder.mp4").mkdir()
+    (src / os.fsdecode(b"caf\xe9.mp4")).write_bytes(b"video")
+    report = read_corpus("folder", src, tmp_path / "t.parquet")
+    assert report.counts() == {"made": len(suffixes), "skipped: odd name": 1, "skipped: unreadable": 1}
+    sentences = {outcome.reason: outcome.detail for outcome in report.outcomes if outcome.reason}
+    assert "gone.mp4: no file, or a link that leads nowhere" in sentences["unreadable"]
+    assert r"caf\udce9.mp4" in sentences["odd name"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    touch(tmp_path / "src" / "a.mp4", tmp_path / "src" / "locked" / "b.mp4")
+    scandir = os.scandir
+
+    def denied(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)  # tests may run as root, who has all
+    report = read_corpus("folder", tmp_path / "src", tmp_path / "t.parquet")
+    assert report.counts() == {"made": 1, "skipped: unreadable": 1}

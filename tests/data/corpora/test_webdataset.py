@@ -138,7 +138,7 @@ def test_a_header_that_claims_too_much_is_damaged(tmp_path, size):
 
 
 def test_a_text_that_is_too_large_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("data_pipelines.corpora.webdataset.LARGEST_TEXT", 1000)
+    monkeypatch.setattr("data_pipelines.corpora.samples.LARGEST_TEXT", 1000)
     src = tar(tmp_path / "0.tar", ("a.mp4", "A"), ("a.txt", "x" * 1001), ("b.mp4", "B"), ("b.jpg", "x" * 5000))
     clips, left_out = read("webdataset", src, tmp_path)
     assert [clip.facts["webdataset.key"] for clip in clips.values()] == ["0.tar/b"]

@@ -245,3 +245,35 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path, scenario):
     ended = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert int(ended.stdout.split()[-1]) > 15  # kills
+
+
+def test_a_clip_that_cannot_be_read_is_a_row(tmp_path, monkeypatch):
+    clips = make_clips(tmp_path, {"a": (9, 32, 64), "b": (9, 32, 64), "c": (9, 32, 64)})
+    gone, denied, _ = sorted((clips / "clips").glob("*.mp4"))
+    gone.unlink()
+    real = Path.open
+
+    def open_or_not(path, *arguments, **settings):
+        if path == denied:
+            raise PermissionError(13, "Permission denied")
+        return real(path, *arguments, **settings)
+
+    monkeypatch.setattr(Path, "open", open_or_not)  # tests may run as root, who has all
+    report = encode_clips(clips, tmp_path / "shards", FakeEncoders(), frames=9, buckets="32x64", progress=False)
+    assert report.counts() == {"made": 1, "skipped: no clip": 1, "skipped: unreadable": 1}
+
+
+def test_a_damaged_slice_is_no_end(tmp_path):
+    """What a disk made of the file of another run; a commit names it, and the next encoding replaces it."""
+    clips = make_clips(tmp_path, {"a": (9, 32, 64), "b": (9, 32, 64)})
+    settings = {"frames": 9, "buckets": "32x64", "progress": False}
+    encode_clips(clips, tmp_path / "shards", FakeEncoders(), process=(0, 2), **settings)
+    (damaged,) = (tmp_path / "shards" / ".staged").glob("slice-0-*.json")
+    damaged.write_text('{"run": {"manifest": 5}}')
+    with pytest.raises(
+        InputError, match=r"slice-0-of-2\.json: .*clips is missing.*run\.manifest is 5, accepted is text"
+    ):
+        commit_shards(clips, tmp_path / "shards")
+    for index in (0, 1):
+        encode_clips(clips, tmp_path / "shards", FakeEncoders(), process=(index, 2), **settings)
+    assert sum(commit_shards(clips, tmp_path / "shards").counts().values()) == 2

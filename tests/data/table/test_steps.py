@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from actavatar_jax.errors import InputError
@@ -271,3 +273,27 @@ def test_beam_runs_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", None)
     table = run_step(ARITHMETIC, synthetic(20), tmp_path, runner="beam", **QUIET)
     assert len(table) == 20
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"source": None},
+        {"source": ""},
+        {"start": None},
+        {"start": math.nan},
+        {"start": -1.0},
+        {"start": 5.0, "end": 4.0},
+        {"end": math.inf},
+        {"crop": (0.0, 0.0, 1.0)},
+        {"crop": (0.0, 0.0, 1.5, 1.0)},
+        {"crop": (0.0, None, 1.0, 1.0)},
+    ],
+)
+def test_an_odd_row_of_a_table_is_one_outcome(tmp_path, odd):
+    data = Table.from_clips(synthetic(3)).data.to_pylist()
+    data[1] |= {name: list(value) if name == "crop" else value for name, value in odd.items()}
+    pq.write_table(pa.Table.from_pylist(data, Table.from_clips(synthetic(3)).data.schema), tmp_path / "t.parquet")
+    report, step = StepReport(""), Step("counting", Counting(tmp_path / "log"), state=constant_state)
+    run_step(step, Table.read(tmp_path / "t.parquet"), tmp_path, workers=0, report=report, **QUIET)
+    assert report.counts() == {"made": 2, "skipped: odd row": 1}

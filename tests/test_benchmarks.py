@@ -1,0 +1,84 @@
+"""`launch/bench.py networks` at tiny sizes: every row is there, and of the same computation on both sides."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from actavatar_jax.models import UMT5Config, Wav2Vec2Config
+from actavatar_jax.models.avatar import AudioAdapterConfig, DiTConfig
+from actavatar_jax.models.wan_vae.vae import VAEConfig
+from launch import bench
+
+for package in ("torch", "diffusers", "transformers"):
+    pytest.importorskip(package)
+
+LAUNCH = Path(__file__).resolve().parents[1] / "launch"
+ADAPTER = AudioAdapterConfig(feature_layers=2, feature_width=4, hidden=8, tokens=3, token_width=8)
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    monkeypatch.syspath_prepend(LAUNCH)  # as it is for the program itself
+    return importlib.import_module("benchmarks.networks")
+
+
+def tiny(networks):
+    return networks.Sizes(
+        transformer=DiTConfig(
+            width=48, heads=2, head_dim=24, ffn=64, layers=2, in_channels=6, out_channels=6, text_dim=20, text_len=16,
+            freq_dim=32, audio=ADAPTER,
+        ),
+        latents=((2, 4, 6), (3, 4, 6)),
+        trained=(2, 4, 6),
+        text_encoder=UMT5Config(vocab_size=99, width=40, heads=3, head_dim=16, ffn=56, layers=2),
+        tokens=20,
+        vae=VAEConfig(8, 12, 4, latents_mean=(-0.5, -0.1, 0.2, 0.4), latents_std=(0.5, 0.8, 1.1, 1.4)),
+        clip=(5, 32, 32),
+        audio_encoder=Wav2Vec2Config(
+            hidden=48, layers=2, heads=3, ffn=80, conv_dim=(24, 32, 32, 32, 32, 32, 40), pos_conv_groups=4
+        ),
+        samples=4000,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_every_network_computes_what_its_original_does(networks, capsys, quick_compilation):
+    networks.print_table(tiny(networks), list(networks.PARTS), pairs=1)
+    table, growth = capsys.readouterr().out.split("\n\n")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [
+        ["DiT forward", "12 tokens, 2 blocks of 48"],
+        ["DiT forward", "18 tokens, 2 blocks of 48"],
+        ["training step, stage 1", "12 tokens, 2 blocks of 48"],
+        ["training step, stage 2", "12 tokens, 2 blocks of 48"],
+        ["umT5, float32", "20 tokens, 2 layers of 40"],
+        ["umT5, bfloat16", "20 tokens, 2 layers of 40"],
+        ["Wan VAE, encode", "32x32x5, base 8"],
+        ["Wan VAE, decode", "32x32x5, base 12"],
+        ["Wav2Vec2", "0.25 s, 2 layers of 48"],
+    ]
+    for part, _, ours, theirs, ratio, difference in rows:
+        assert float(ratio) == pytest.approx(float(ours) / float(theirs), rel=0.02, abs=0.01), part
+        assert 0 < float(difference) < (0.05 if "bfloat16" in part else 1e-4), part
+    assert growth.startswith("Time of the DiT's forward grows with tokens to the power of ")
+
+
+def test_growth_is_the_exponent_of_a_power_law(networks):
+    sizes = np.array([880, 1760, 3520, 7040])
+    assert networks.growth(sizes, 3e-4 * sizes**1.4) == pytest.approx(1.4)
+
+
+def test_a_ratio_is_the_median_over_turns(networks):
+    row = networks.Row("part", "size", ours=(1.0, 8.0, 3.0), theirs=(2.0, 4.0, 2.0), difference=0.0)
+    assert row.ratio == 1.5
+
+
+def test_a_part_that_is_none_is_one_sentence(networks):
+    result = CliRunner().invoke(bench.app, ["networks", "--only", "dit,unet"])
+    assert result.exit_code == 2
+    assert result.output == (
+        "error: There is no part 'unet' to measure; accepted are dit, training, umt5, vae, wav2vec2.\n"
+    )
