@@ -4,9 +4,18 @@ import errno
 import os
 from collections.abc import Iterator
 
+LONGEST = 400  # characters of a sentence
+
 
 class InputError(ValueError):
-    """Wrong input. The message names the input, what was wrong with it and what is accepted."""
+    """Wrong input. The message names the input, what was wrong with it and what is accepted.
+
+    It is one line of at most 400 characters, whatever it quotes: rooms cut what they found, and here is the last limit.
+    """
+
+    def __init__(self, message: str = ""):
+        line = " ".join(message[: 4 * LONGEST].split())
+        super().__init__(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…")
 
 
 class OtherProcessError(RuntimeError):

@@ -4,7 +4,19 @@ import typing
 
 import pytest
 
-from actavatar_jax.checks import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Limit, check_fields, one_of
+from actavatar_jax.checks import (
+    COUNT,
+    DECAY,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    WHOLE,
+    Limit,
+    check_fields,
+    each,
+    one_of,
+    whole,
+)
 from actavatar_jax.errors import InputError
 
 
@@ -15,6 +27,7 @@ class Walk:
     speed: float = 1.0
     pets: tuple[str, ...] = ()
     leash: float | None = None
+    sunny: bool = False
 
     def __post_init__(self):
         check_fields(self, "value of ", paces=COUNT, speed=POSITIVE)
@@ -36,6 +49,7 @@ def test_values_take_the_form_of_their_annotation():
         ({"speed": math.nan}, "The value of speed is nan; accepted is a number above 0."),
         ({"pets": "dog"}, "The value of pets is 'dog'; accepted is a list."),
         ({"pets": (1,)}, "The value of pets is 1; accepted is text."),
+        ({"sunny": 1}, "The value of sunny is 1; accepted is true or false."),
     ],
 )
 def test_what_is_not_accepted_is_told_in_a_sentence(wrong, sentence):
@@ -53,9 +67,18 @@ def test_what_is_not_accepted_is_told_in_a_sentence(wrong, sentence):
         (DECAY, (0, 0.999), (-0.1, 1, math.nan)),
         (COUNT, (1, 9), (0, -1)),
         (WHOLE, (0, 9), (-1,)),
+        (whole(2, 4), (2, 4), (1, 5)),
+        (each(COUNT, 2), ((1,), (1, 2)), ((), (0,), (1, 2, 3))),
         (one_of("soft", "hard"), ("soft", "hard"), ("", "Soft")),
     ],
 )
 def test_limits(limit: Limit, inside, outside):
     assert all(limit.holds(value) for value in inside)
     assert not any(limit.holds(value) for value in outside)
+
+
+def test_what_was_found_is_cut():
+    for wrong in ({"speed": 10**999}, {"pets": "dog" * 999}, {"pets": [["dog"] * 999]}, {"paces": {"a": "b" * 999}}):
+        with pytest.raises(InputError, match=r"The value of .*; accepted is") as error:
+            Walk(**{"paces": 1} | wrong)
+        assert len(str(error.value)) < 150

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import shown
 
 FORMS = ("auto", "joint", "text_first", "audio_first", "audio_only")
 
@@ -51,7 +52,7 @@ def guidance(form: str, text: float, audio: float, interval: tuple[float, float]
     `interval` is (low, high) in noise levels from 0 to 1: see `Guidance`.
     """
     if form not in FORMS:
-        raise InputError(f"There is no guidance form '{form}'; choose one of {', '.join(FORMS)}.")
+        raise InputError(f"There is no guidance form {shown(form)}; choose one of {', '.join(FORMS)}.")
     if not (math.isfinite(text) and math.isfinite(audio)):
         raise InputError(f"Guidance scales must be finite numbers, not text {text} and audio {audio}.")
     if form == "joint" and text != audio:

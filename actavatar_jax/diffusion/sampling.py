@@ -13,7 +13,8 @@ from actavatar_jax.diffusion.guidance import guidance as make_guidance
 from actavatar_jax.diffusion.solvers import sigma_grid
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import SEEDS
-from actavatar_jax.media.clock import latent_frames
+from actavatar_jax.media.clock import floor_frames
+from actavatar_jax.storage import first_of
 
 
 @typing.no_type_check  # it does so itself, in sentences
@@ -51,7 +52,7 @@ class Sampling:
     def changed(self, **changes: Any) -> "Sampling":
         """A copy with other values. InputError also for names that are no options, and for steps that nobody chose."""
         if unknown := sorted(changes.keys() - set(OPTIONS)):
-            raise InputError(f"There is no sampling option {', '.join(unknown)}; there are: {', '.join(OPTIONS)}.")
+            raise InputError(f"There is no sampling option {first_of(unknown)}; there are: {', '.join(OPTIONS)}.")
         solver = changes.get("solver", self.solver)
         if self.solver == "mean" and solver != "mean" and "steps" not in changes:
             raise InputError(f"The solver {solver} would inherit the single step of mean; give steps with it.")
@@ -60,10 +61,11 @@ class Sampling:
 
 def check_length(frames: int) -> None:
     """InputError unless a video of `frames` frames can be made."""
-    if frames < 5:
+    if frames < 5 or frames % 4 != 1:
         fault = "1 frame is the image itself" if frames == 1 else f"{frames} frames cannot be made"
-        raise InputError(f"A video of {fault}; accepted are 5, 9, ... (4k + 1) frames.")
-    latent_frames(frames)
+        near = floor_frames(max(frames, 5))
+        accepted = f"accepted are 5, 9, ... (4k + 1) frames, for example {near} or {near + 4}"
+        raise InputError(f"A video of {fault}; {accepted}.")
 
 
 OPTIONS = tuple(field.name for field in dataclasses.fields(Sampling))

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 
 from actavatar_jax.diffusion.flow import TRAIN_STEPS, shift_time
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import shown
 
 Latents = Float[Array, "B T H W C"]
 Sigmas = Array | np.ndarray | Sequence  # what a user may give; check_sigmas looks inside
@@ -92,7 +93,7 @@ def check_sigmas(sigmas: Sigmas) -> Float[np.ndarray, "n"]:
 
 def _named(name: str) -> type:
     if name not in SOLVERS:
-        raise InputError(f"There is no solver '{name}'; choose one of {', '.join(SOLVERS)}.")
+        raise InputError(f"There is no solver {shown(name)}; choose one of {', '.join(SOLVERS)}.")
     return SOLVERS[name]
 
 

@@ -44,7 +44,7 @@ def check_file(path: Path, name: str) -> None:
         fault = (error.strerror or type(error).__name__).lower()
     except ValueError:
         fault = "a file name has no zero bytes"
-    raise InputError(f"{name}: {fault}; a file with contents is needed.")
+    raise InputError(f"{name}: {fault}; accepted is a file that can be read and is not empty.")
 
 
 def file_url(path: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import shown
 
 Value = TypeVar("Value")
 
@@ -51,5 +52,5 @@ def _check(rule: Any) -> None:
         re.compile(regex)
     except (re.error, TypeError, ValueError) as error:
         raise InputError(
-            f"{rule!r} is no rule over parameter names; a rule is (regex of whole names, value): {error}."
+            f"{shown(rule)} is no rule over parameter names; a rule is (regex of whole names, value): {error}."
         ) from error

@@ -10,7 +10,15 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
 from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.storage import locked_target, named, refusal, replaced_folder
-from actavatar_jax.weights import COMPONENTS, check_copy, check_new, copy_folder
+from actavatar_jax.weights import (
+    COMPONENTS,
+    check_copy,
+    check_loading,
+    check_new,
+    check_space,
+    copy_folder,
+    stored_bytes,
+)
 from actavatar_jax.weights import folder as model_folder
 
 # What else a model folder has and is made of; whatever lies beside it (a repository's files, caches) stays there.
@@ -32,8 +40,9 @@ def export_model(
     Raises InputError for files that do not fit the base or cannot be copied, and for an `out` that is there or cannot
     be written; all of it before weights are read.
     """
+    check_loading(dtype or "float32")
     check_new(out)
-    check_base(base)
+    check_space(out, stored_bytes(base, "transformer", dtype) + check_base(base))
     with locked_target(out):
         check_new(out)  # another export may have ended since
         with replaced_folder(out) as partial:
@@ -44,14 +53,14 @@ def export_model(
                 raise refusal(f"{named(out)} is not written:", problems)
 
 
-def check_base(base: Path) -> None:
-    """InputError where something of the model folder `base` cannot be copied, or its index is not understood.
+def check_base(base: Path) -> int:
+    """Bytes of what will be copied of the model folder `base`.
 
-    What is told here cannot end a long training in its last moment.
+    InputError where something of it cannot be, or its index is not understood: what is told here cannot end a long
+    training in its last moment.
     """
-    for name in COPIED:
-        check_copy(base / name)
     model_folder.index_of(base, model_folder.load_defaults(base))
+    return sum(check_copy(base / name) for name in COPIED)
 
 
 def write_model(folder: Path, base: str, model_config: DiTConfig, params: Params) -> None:

@@ -25,7 +25,7 @@ from actavatar_jax.runs.job_lists import (
 )
 from actavatar_jax.runs.room import Room
 from actavatar_jax.training.runtime.watchdog import Watchdog
-from actavatar_jax.weights import check_parts, load_defaults
+from actavatar_jax.weights import check_loading, check_parts, load_defaults
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ def run_jobs(
     if isinstance(model, ActAvatarPipeline):
         pipeline = model
     else:
+        check_loading(**loading)
         check_parts(model, loading.get("audio_encoder"))
         length = load_defaults(model).num_frames
         todo = [job for job in todo if _passes(lambda job: check_inputs(job, length), job, failures)]

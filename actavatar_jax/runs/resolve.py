@@ -11,7 +11,7 @@ from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.errors import InputError
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.runs.settings import training
-from actavatar_jax.storage.sentences import cut
+from actavatar_jax.storage import cut, refusal
 from actavatar_jax.training.lora import RATES, LoraSettings
 from actavatar_jax.training.settings import MOST_STEPS, OptimizerSettings, TrainingSettings
 
@@ -27,7 +27,7 @@ def check_names(config: ConfigDict) -> None:
     problems = [f"there is no setting {name}" for name in theirs if name not in ours]
     problems += [f"the setting {name} is missing" for name in ours if name not in theirs]
     if problems:
-        raise InputError(f"The config does not fit: {'; '.join(problems)}. See actavatar_jax/runs/settings.py.")
+        raise refusal("The config does not fit actavatar_jax/runs/settings.py:", problems)
 
 
 def in_steps(config: ConfigDict, examples: int | None) -> ConfigDict:

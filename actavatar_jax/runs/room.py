@@ -14,7 +14,6 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.media import choose_size, load_image
 from actavatar_jax.parallel import make_mesh
 from actavatar_jax.planning import sampling
-from actavatar_jax.weights import check_loading
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,6 @@ class Room:
         mesh: Mesh | str | None = None,
         **_: Any,
     ):
-        check_loading(dtype, attention, quantize, memory)
         self.known = memory != "auto" or jax.default_backend() != "cpu"
         self.system = sampling.System.of_folder(model, audio_encoder) if self.known else None
         self.memory, self.mesh = memory, make_mesh(mesh) if isinstance(mesh, str) else mesh

@@ -17,7 +17,7 @@ from actavatar_jax.functional import Network, Params
 from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.parallel import agreed, check_fit, local_rows, make_mesh
 from actavatar_jax.pipeline import ActAvatarPipeline
-from actavatar_jax.runs.exporting import check_base, write_model
+from actavatar_jax.runs.exporting import write_model
 from actavatar_jax.runs.jobs import read_jobs, run_jobs
 from actavatar_jax.runs.opening import Places, open_network, open_params
 from actavatar_jax.runs.resolve import check_names, in_steps, may_change, training_settings
@@ -65,9 +65,6 @@ def run_training(
         settings = training_settings(config)
         heldout = open_heldout(config, network.config, mesh)
         sample = watch or make_sampler(config, network, workdir)
-        adapter_alone = not settings.lora and trains_adapter_alone(_shapes(network), settings.rules)
-        if config.model.folder and not (settings.lora or adapter_alone):
-            check_base(Path(config.model.folder))  # which `finish` copies from
 
     def open_weights(wanted: Collection[str], places: Places) -> dict[str, Any]:
         check_encoders(config)
@@ -79,7 +76,7 @@ def run_training(
     def finish(params: Params, step: int) -> None:
         if settings.lora:
             lora.write(workdir / "lora.safetensors", params, network.config)
-        elif adapter_alone:
+        elif trains_adapter_alone(functional.abstract(network.module, network.config), settings.rules):
             about = {"base": config.model.folder or config.model.preset, "step": step}
             about["settings"] = config.to_dict()
             write_adapter(workdir / "adapter.safetensors", params, network.config, **about)
@@ -104,12 +101,8 @@ def _learns_with_backbone(network: Network, settings: TrainingSettings) -> bool:
     """Whether the audio adapter and the backbone learn together, as in stage 2."""
     if settings.lora:
         return False
-    speeds = multipliers(_shapes(network), settings.rules)
+    speeds = multipliers(functional.abstract(network.module, network.config), settings.rules)
     return speeds[TRAINED] is not None and not backbone_is_frozen(speeds)
-
-
-def _shapes(network: Network) -> Params:
-    return functional.abstract(network.module, network.config)
 
 
 def make_sampler(

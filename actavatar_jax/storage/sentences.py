@@ -3,9 +3,8 @@
 import reprlib
 from collections.abc import Sequence
 
-from actavatar_jax.errors import InputError
+from actavatar_jax.errors import LONGEST, InputError
 
-LONGEST = 400  # characters of a sentence
 FOUND = 60  # of what was found
 SOURCE = 160  # of the name of a file
 PROBLEM = 200

@@ -68,7 +68,10 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
 
 def check_output(path: str | Path) -> None:
     """InputError where no file can be written under this name. Folders above are made."""
-    final = Path(os.path.realpath(path))
+    try:
+        final = Path(os.path.realpath(os.fsencode(path)).decode())
+    except ValueError as error:
+        raise InputError(f"{named(path)} is no name of a file; accepted is text in UTF-8, without zeros.") from error
     if os.path.isdir(final):
         raise InputError(f"{named(path)} is a folder; give the name of a file.")
     try:

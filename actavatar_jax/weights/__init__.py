@@ -3,7 +3,7 @@
 from actavatar_jax.weights.adapter import TRAINED, never_trained, read_adapter, remark_on_backbone, write_adapter
 from actavatar_jax.weights.components import COMPONENTS, Stored, find, find_tokenizer, is_wan_layout, kind_of
 from actavatar_jax.weights.convert import from_torch, to_torch
-from actavatar_jax.weights.copying import check_copy, check_new, copy_folder
+from actavatar_jax.weights.copying import check_copy, check_new, check_space, copy_folder
 from actavatar_jax.weights.folder import (
     Component,
     Defaults,
@@ -26,6 +26,7 @@ from actavatar_jax.weights.residence import (
     leaving,
     parse_size,
     part_sizes,
+    stored_bytes,
 )
 from actavatar_jax.weights.shapes import param_shapes
 from actavatar_jax.weights.writer import Exported, write_sharded
@@ -45,6 +46,7 @@ __all__ = [
     "check_loading",
     "check_new",
     "check_parts",
+    "check_space",
     "choose_residences",
     "copy_folder",
     "device_memory",
@@ -65,6 +67,7 @@ __all__ = [
     "read_adapter",
     "remark_on_backbone",
     "save",
+    "stored_bytes",
     "their_shape",
     "to_torch",
     "write_adapter",

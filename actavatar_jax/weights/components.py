@@ -25,7 +25,8 @@ from actavatar_jax.models.avatar import FLOAT32, ActAvatarDiT, DiTConfig
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.storage import named, read_json
 from actavatar_jax.weights.files import is_file, is_folder
-from actavatar_jax.weights.names import NOTHING, Table, foreign_prefix
+from actavatar_jax.weights.misfits import foreign_prefix
+from actavatar_jax.weights.names import NOTHING, Table
 from actavatar_jax.weights.pth import Pth
 from actavatar_jax.weights.reader import Safetensors, Slots
 from actavatar_jax.weights.tables import dit, patch_codec, umt5, vae, wav2vec2
@@ -149,7 +150,8 @@ class Stored:
 
 
 def find(folder: Path, component: str) -> Stored:
-    """Finds a component of a model folder in either layout.
+    """Finds a component of a model folder in either layout; what stands before the names of all its tensors, such as
+    `model.diffusion_model.`, is left out.
 
     Raises:
       InputError: there is no such folder, it holds no such component, or the component's files are not understood.

@@ -19,8 +19,9 @@ from actavatar_jax.weights.folder import Defaults, load_defaults, save_index
 from actavatar_jax.weights.pth import write_pth
 from actavatar_jax.weights.reader import Slots
 from actavatar_jax.weights.reading import check_tensors
+from actavatar_jax.weights.residence import stored_bytes
 from actavatar_jax.weights.tables import dit
-from actavatar_jax.weights.writer import nbytes, write_sharded
+from actavatar_jax.weights.writer import write_sharded
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def _convert(src: Path, dst: Path, layout: str, report: Progress) -> None:
         raise InputError(
             f"{named(src)} holds a PatchCodec, which the layout wan has no place for; accepted is diffusers."
         )
-    sizes = {name: sum(nbytes(part.files, tensor) for tensor in part.files.names()) for name, part in stored.items()}
+    sizes = {name: stored_bytes(src, name) for name in stored}
     check_space(dst, sum(sizes.values()) + _check_copies(src, stored, layout))
     defaults = load_defaults(src)
     with locked_target(dst):

@@ -10,9 +10,9 @@ from actavatar_jax.weights.residence import parse_size
 
 
 def check_loading(
-    dtype: str = "float32", attention: str = "auto", quantize: str | None = None, memory: str = "auto"
+    dtype: str = "float32", attention: str = "auto", quantize: str | None = None, memory: str = "auto", **_: Any
 ) -> None:
-    """InputError for options of `ActAvatarPipeline.from_pretrained` that there are none of."""
+    """InputError for options of `ActAvatarPipeline.from_pretrained` that there are none of; others do not count."""
     Execution(dtype=dtype, attention=attention)
     if quantize is not None:
         check_form(quantize)

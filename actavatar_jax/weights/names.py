@@ -5,10 +5,8 @@ flat dict `{"blocks/self_attn/query/kernel": array}`; where ours stacks layers o
 has one tensor per layer, `layer` says which row an entry fills.
 """
 
-import collections
 import dataclasses
 import functools
-import itertools
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,9 +16,8 @@ import jax
 import numpy as np
 
 from actavatar_jax import functional
-from actavatar_jax.errors import InputError
-from actavatar_jax.storage import first_of, shown
 from actavatar_jax.weights import arrays
+from actavatar_jax.weights.misfits import refuse_misfits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,41 +206,15 @@ def check_source(
     whole = {e.ours for e in table} - {e.ours for e in table if e.theirs in names}  # leaves without any tensor
     optional = {ours for ours in whole if re.fullmatch(may_miss, ours)}
     missing = [e.theirs for e in table if e.theirs not in names and e.ours not in optional]
-    unknown = sorted(names - known)
-    misfits, wholes = [], []
+    shaped, wholes = {}, []
     for e in table:
         if e.theirs in names:
-            found, want = tuple(source.shape(e.theirs)), their_shape(e, shapes[e.ours].shape)
-            if found != want:
-                misfits.append((e.theirs, f"{shown(list(found))}, expected {list(want)}"))
+            found, expected = tuple(source.shape(e.theirs)), their_shape(e, shapes[e.ours].shape)
+            if found != expected:
+                shaped[e.theirs] = found, expected
             elif source.dtype(e.theirs).kind in "iub":
                 wholes.append(e.theirs)
-    problems = []
-    if missing:
-        problems.append(f"missing {first_of(missing)}")
-    if unknown:
-        problems.append(f"unknown {first_of(unknown)}")
-    if misfits:
-        more = f" and {len(misfits) - 1} more of another shape" if len(misfits) > 1 else ""
-        problems.append(f"{first_of([misfits[0][0]])} has shape {misfits[0][1]}{more}")
-    if wholes:
-        problems.append(f"whole numbers in {first_of(wholes)}")
-    if problems:
-        count = len(missing) + len(unknown) + len(misfits) + len(wholes)
-        prefix = foreign_prefix({*missing}, unknown)
-        hint = f" (in the file some begin with {shown(prefix)})" if prefix else ""
-        raise InputError(f"{count} tensors do not fit {model}: {'; '.join(problems)}{hint}.")
-
-
-def foreign_prefix(known: Collection[str], names: Collection[str]) -> str:
-    """What most of some names have before `known` ones, such as `model.`; "" where none is like one."""
-    found: collections.Counter[str] = collections.Counter()
-    for name in names:
-        for dot in itertools.islice(re.finditer(r"\.", name), 8):
-            if name[dot.end() :] in known:
-                found[name[: dot.end()]] += 1
-                break
-    return found.most_common(1)[0][0] if found else ""
+    refuse_misfits(model, missing, sorted(names - known), shaped, wholes)
 
 
 def export_params(table: Table, params: functional.Params) -> Iterator[tuple[str, np.ndarray]]:

@@ -16,6 +16,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.storage import shown
 from actavatar_jax.weights.components import Kind, find
 from actavatar_jax.weights.shapes import count_bytes, param_shapes
+from actavatar_jax.weights.writer import nbytes
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,14 @@ def part_sizes(
 def size_of(kind: Kind, config: Any, dtype: str, quantize: str | None = None) -> int:
     """Bytes of a network's parameters, read as `dtype` and quantized."""
     return count_bytes(param_shapes(kind, config, dtype, quantize))
+
+
+def stored_bytes(folder: str | Path, component: str, dtype: str | None = None) -> int:
+    """Bytes of a component's tensors in its files, or as they would be in `dtype`; none is read."""
+    part = find(Path(folder), component)
+    if dtype is not None:
+        return size_of(part.kind, part.config, dtype)
+    return sum(nbytes(part.files, name) for name in part.files.names())
 
 
 def device_memory() -> int:

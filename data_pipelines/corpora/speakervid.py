@@ -16,6 +16,7 @@ from data_pipelines.corpora.layout import check_clip_id, get_number, get_text, i
 from data_pipelines.table import Clip, Skip, StepReport
 
 YOUTUBE_ID = 11
+LARGEST_LIST = 2**29  # bytes; a name has some sixty, and there are five million
 NUMBERS = ("clip_speaker_num", "conf", "clear", "dover")
 CAPTIONS = ("movement_caption", "expression_caption")
 SPLITS = {"sft": "SFT_set.json", "test": "testset.json"}
@@ -127,7 +128,7 @@ def _caption(path: Path) -> str:
 def _members(path: Path, report: StepReport) -> set[str]:
     """The clips that a list names, none where there is no list. A list that cannot be read would mix up the splits."""
     found = set()
-    for number, row in enumerate(read_json(path, list) if path.is_file() else []):
+    for number, row in enumerate(read_json(path, list, limit=LARGEST_LIST) if path.is_file() else []):
         name = row.get("filename") if isinstance(row, dict) else row
         if isinstance(name, str):
             found.add(Path(name).name.removesuffix(".json").removesuffix(".mp4"))

@@ -14,6 +14,7 @@ import grain
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS
+from actavatar_jax.storage import named, refusal
 from data_pipelines.loading.memory import keep_freed_memory
 from data_pipelines.loading.stream import Stream
 from data_pipelines.loading.transforms import FitShapes
@@ -104,4 +105,4 @@ def _check(datasets: Sequence[EncodedDataset], fingerprint: Mapping[str, str] | 
             if stored.get("encoders", {}).get(part) != value
         ]
         if faults:
-            raise InputError(f"shards {dataset.folder} do not fit: {'; '.join(faults)}; encode the clips again")
+            raise refusal(f"shards {named(dataset.folder)} do not fit, encode the clips again:", faults)

@@ -1,12 +1,14 @@
 """ArrayRecord files of serialized records."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from actavatar_jax.storage import replaced_file
+from actavatar_jax.errors import InputError
+from actavatar_jax.storage import cut, named, replaced_file
 
 
 def write_records(path: Path, records: Iterable[bytes]) -> None:
@@ -21,11 +23,21 @@ def write_records(path: Path, records: Iterable[bytes]) -> None:
 
 
 def read_records(path: Path, positions: range | None = None) -> list[bytes]:
-    """Serialized records of one ArrayRecord file, all or those at `positions`."""
-    with ArrayRecordDataSource([str(path)]) as source:
+    """Serialized records of one ArrayRecord file, all or those at `positions`; InputError where it is damaged."""
+    with _opened(path) as source:
         return list(source.__getitems__(range(len(source)) if positions is None else positions))
 
 
 def count_records(path: Path) -> int:
-    with ArrayRecordDataSource([str(path)]) as source:
+    """How many records an ArrayRecord file has; InputError where it is damaged."""
+    with _opened(path) as source:
         return len(source)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[ArrayRecordDataSource]:
+    try:
+        with ArrayRecordDataSource([str(path)]) as source:
+            yield source
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise InputError(f"{named(path)} is damaged ({cut(str(error), 120)}); remove it and encode again.") from error

@@ -62,7 +62,7 @@ class ClipEncoder:
         try:
             self.make_record.encode_text(prompt)
         except InputError as error:
-            raise Skip("invalid prompt", str(error)) from error
+            raise Skip("prompt too long", str(error)) from error
         try:
             return self.make_record(clip, start, frames, samples, prompt)
         except FloatingPointError as error:

@@ -12,10 +12,33 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from google.protobuf.json_format import Error as ParserError
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import cut, named, read_json
 from data_pipelines.shards.array_records import write_records
 from data_pipelines.shards.schema import EmptyPrompt, record_features
+
+# What tfds, the parser of its files, and array_record raise.
+DAMAGE = (RuntimeError, ValueError, TypeError, KeyError, AssertionError, ParserError)
+LARGEST_INFO = 2**30  # bytes of a JSON file; `dataset_info.json` has the length of every shard
+
+
+@dataclass(frozen=True)
+class Records:
+    """A dataset's records by number, for grain; InputError for one that cannot be read (each has a checksum)."""
+
+    folder: Path
+    source: Any  # of tfds
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        try:
+            return self.source[number]
+        except DAMAGE as error:
+            raise _damaged(self.folder, f"record {number}", error) from error
 
 
 @dataclass(frozen=True)
@@ -23,7 +46,7 @@ class EncodedDataset:
     """One bucket's records: `source[i]` is a record, `metadata` what `metadata.json` holds."""
 
     folder: Path
-    source: Any  # a random-access source for grain
+    source: Records
     metadata: dict[str, Any]
 
     @property
@@ -32,11 +55,33 @@ class EncodedDataset:
 
 
 def open_dataset(folder: Path) -> EncodedDataset:
-    """Opens one bucket's folder. Nothing of a record is read yet."""
+    """Opens one bucket's folder. Nothing of a record is read yet. InputError where its files do not fit together."""
     if not (folder / "dataset_info.json").is_file():
         raise InputError(f"{folder}: no encoded clips here; make them with `encode`")
-    builder = tfds.builder_from_directory(folder)
-    return EncodedDataset(folder, builder.as_data_source("train"), dict(builder.info.metadata))
+    for name in ("dataset_info.json", "features.json"):
+        read_json(folder / name, limit=LARGEST_INFO)
+    metadata = read_json(folder / "metadata.json", limit=LARGEST_INFO)
+    read_json(folder / "metadata.json", _Metadata, limit=LARGEST_INFO)
+    try:
+        source = tfds.builder_from_directory(folder).as_data_source("train")
+        len(source)
+    except DAMAGE as error:
+        raise _damaged(folder, "a file", error) from error
+    return EncodedDataset(folder, Records(folder, source), metadata)
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    """What a dataset must have to be read."""
+
+    fps: int
+    encoders: dict[str, str]
+    empty_prompt: dict[str, Any]
+
+
+def _damaged(folder: Path, what: str, error: Exception) -> InputError:
+    reason = cut(str(error), 120)
+    return InputError(f"{named(folder)}: {what} is damaged ({reason}); remove the folder and run `encode` again.")
 
 
 def find_datasets(folders: Sequence[Path]) -> list[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import read_json, replaced_folder, shown, write_json
+from actavatar_jax.storage import named, read_json, refusal, replaced_folder, shown, write_json
 from data_pipelines.shards.array_records import count_records, read_records, write_records
 from data_pipelines.shards.buckets import Bucket
 from data_pipelines.shards.dataset import list_shards, write_dataset
@@ -122,10 +122,8 @@ class _Written:
             if stored.get(key) != settings[key]
         ]
         if differing:
-            raise InputError(
-                f"{folder}: encoded with other settings ({'; '.join(differing)}); "
-                "give an empty shard folder or the same settings"
-            )
+            accepted = "accepted is an empty shard folder or the same"
+            raise refusal(f"{named(folder)}: encoded with other settings, {accepted}:", differing)
         self.per_shard = stored["records_per_shard"]
         self.paths = list_shards(folder)
         self.index = read_index(folder)

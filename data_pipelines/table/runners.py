@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import cut, shown
 from data_pipelines.table.pool import map_unordered
 
 RUNNERS = ("processes", "beam")
@@ -44,7 +45,11 @@ def run_on_beam(work: Callable[[Chunk], int], chunks: Iterable[Chunk], options: 
     settings = PipelineOptions(list(options))
     standard = settings.view_as(StandardOptions)
     standard.runner = choose_engine(standard.runner, settings.get_all_options().get("prism_location"))
-    with beam.Pipeline(options=settings) as pipeline:
+    try:
+        made = beam.Pipeline(options=settings)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise InputError(f"Beam's engine {shown(standard.runner)} cannot be used: {cut(str(error), 200)}") from error
+    with made as pipeline:
         _ = pipeline | beam.Create(list(chunks)) | beam.Reshuffle() | beam.Map(work)
 
 

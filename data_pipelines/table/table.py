@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from actavatar_jax.errors import InputError
-from actavatar_jax.storage import replaced_file
+from actavatar_jax.errors import InputError, first_line
+from actavatar_jax.storage import cut, named, replaced_file, shown
 from data_pipelines.table.report import Skip
 
 CORE_SCHEMA = pa.schema(
@@ -71,10 +71,14 @@ class Table:
         ids = self.data["id"].combine_chunks()
         if len(ids) and not pc.all(pc.fill_null(pc.match_substring_regex(ids, f"^{ID_PATTERN}$"), False)).as_py():
             wrong = next(i for i in ids.to_pylist() if not re.fullmatch(ID_PATTERN, i or ""))
-            raise InputError(f"the clip id {wrong!r} is not a file name; accepted are letters, digits, '_' and '-'")
+            raise InputError(
+                f"the clip id {shown(wrong)} is not a file name; accepted are letters, digits, '_' and '-'"
+            )
         double = ids.slice(1).filter(pc.equal(ids.slice(1), ids.slice(0, max(len(ids) - 1, 0))))
         if len(double):
-            raise InputError(f"the clip id '{double[0]}' occurs more than once; ids must be unique in a table")
+            raise InputError(
+                f"the clip id {shown(double[0].as_py())} occurs more than once; ids must be unique in a table"
+            )
 
     @classmethod
     def from_clips(cls, clips: Iterable[Clip]) -> "Table":
@@ -94,26 +98,26 @@ class Table:
         """The table in a parquet file. Raises InputError where it is missing, broken or no table of clips."""
         path = Path(path)
         if not path.is_file():
-            raise InputError(f"{path}: there is no such table of clips; `actavatar corpus` makes one")
+            raise InputError(f"{named(path)}: there is no such table of clips; `actavatar corpus` makes one")
         try:
             data = pq.read_table(path)
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path}: not a parquet file, or a broken one ({error})") from error
+            raise InputError(f"{named(path)}: not a parquet file, or a broken one ({first_line(error)})") from error
         missing = [name for name in CORE_SCHEMA.names if name not in data.column_names]
         if missing:
-            raise InputError(f"{path}: not a table of clips, as it has no column {', '.join(missing)}")
+            raise InputError(f"{named(path)}: not a table of clips, as it has no column {', '.join(missing)}")
         for name in CORE_SCHEMA.names:
             try:
                 column = data[name].cast(CORE_SCHEMA.field(name).type)
             except pa.ArrowException as error:
                 raise InputError(
-                    f"{path}: column {name} is {data[name].type}, not {CORE_SCHEMA.field(name).type}"
+                    f"{named(path)}: column {name} is {data[name].type}, not {CORE_SCHEMA.field(name).type}"
                 ) from error
             data = data.set_column(data.column_names.index(name), name, column)
         try:
             return cls(data)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{named(path)}: {error}") from error
 
     def write(self, path: str | Path) -> None:
         """Written whole, or not at all."""

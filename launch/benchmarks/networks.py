@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import UMT5Config, Wav2Vec2Config
@@ -56,13 +57,13 @@ SIZES = Sizes(
     samples=80_000,
 )
 
-# Each pair is made when its turn comes, and goes before the next one.
+# Every pair is made when its turn comes.
 PARTS: dict[str, Callable[[Sizes], Iterator[Pair]]] = {
     "dit": lambda sizes: (forward_pair(sizes.transformer, grid) for grid in sizes.latents),
     "training": lambda sizes: (step_pair(sizes.transformer, sizes.trained, stage) for stage in (1, 2)),
     "umt5": lambda sizes: (text_pair(sizes.text_encoder, sizes.tokens, dtype) for dtype in DTYPES),
     "vae": lambda sizes: (make(sizes.vae, sizes.clip) for make in (encode_pair, decode_pair)),
-    "wav2vec2": lambda sizes: (speech_pair(sizes.audio_encoder, sizes.samples) for _ in range(1)),
+    "wav2vec2": lambda sizes: iter([speech_pair(sizes.audio_encoder, sizes.samples)]),
 }
 
 
@@ -75,6 +76,7 @@ def check_parts(parts: Iterable[str]) -> None:
 def print_table(sizes: Sizes, parts: Sequence[str], pairs: int) -> None:
     """Measures parts and prints each row as soon as it is known; below it how the transformer's time grows."""
     torch.set_num_threads(os.cpu_count() or 1)  # as many as XLA takes
+    disable_progress_bar()  # of transformers, where weights are read: the table is all there is to see
     print(f"| part | size | ours, s | PyTorch, s | ratio (median of {pairs} pairs) | relative difference |")
     print("| --- | --- | --- | --- | --- | --- |")
     rows = {}

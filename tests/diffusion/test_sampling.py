@@ -35,6 +35,7 @@ from actavatar_jax.diffusion import OPTIONS
         ({"num_frames": 1}, "1 frame is the image itself; accepted are 5, 9, "),
         ({"num_frames": 3}, "3 frames cannot be made; accepted are 5, 9, "),
         ({"num_frames": 0}, "0 frames cannot be made; accepted are 5, 9, "),
+        ({"num_frames": 6}, "6 frames cannot be made; accepted are 5, 9, .* for example 5 or 9"),
         ({"height": 64}, "go together"),
         ({"height": -64, "width": 64}, "-64x64"),
         ({"seed": -1}, "0 to 18446744073709551615"),

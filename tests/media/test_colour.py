@@ -71,8 +71,8 @@ def test_random_colours_keep_their_mean(tmp_path, matrix, full):
 
 @pytest.mark.parametrize(
     ("size", "matrix"),
-    [((320, 512), "BT.601"), ((480, 848), "BT.601"), ((576, 720), "BT.601"), ((720, 1280), "BT.709"),
-     ((1280, 720), "BT.709"), ((848, 480), "BT.601"), ((1088, 1920), "BT.709")],
+    [((320, 512), "BT.601"), ((480, 848), "BT.601"), ((576, 720), "BT.601"), ((720, 1024), "BT.709"),
+     ((720, 1280), "BT.709"), ((1280, 720), "BT.709"), ((848, 480), "BT.601"), ((1088, 1920), "BT.709")],
 )  # fmt: skip
 def test_what_names_no_matrix_has_that_of_its_size(tmp_path, size, matrix):
     image, colours = random_blocks(*size)
@@ -162,6 +162,24 @@ def test_high_dynamic_range_is_mapped_to_what_srgb_shows(tmp_path, curve, code, 
     assert np.abs(error[0, 0]).max() <= 3
     assert np.abs(error.mean((0, 1))).max() < 1
     assert np.abs(error).max() <= 12 and np.median(np.abs(error)) <= 1
+
+
+P3_TO_BT709 = np.array([[1.22494, -0.22494, 0], [-0.04206, 1.04206, 0], [-0.01964, -0.07864, 1.09828]])  # EG 432-1
+
+
+@pytest.mark.parametrize(
+    ("primaries", "inverse"),
+    [(ColorPrimaries.BT2020, BT709_TO_BT2020), (ColorPrimaries.SMPTE432, np.linalg.inv(P3_TO_BT709))],
+)
+def test_a_wide_gamut_becomes_that_of_srgb(tmp_path, primaries, inverse):
+    image, colours = random_blocks(128, 512)
+    light = np.clip(srgb_to_linear(image) @ inverse.T, 0, 1)
+    codes = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    planes = to_yuv(codes, "BT.709", depth=10)
+    path = store(tmp_path / "x.mkv", planes, 1, depth=10, curve=ColorTrc.BT709, primaries=primaries)
+    error = middles(load_video(path).frames[0]) - colours
+    assert np.abs(error.mean((0, 1))).max() < 0.3 and np.median(np.abs(error)) == 0
+    assert np.abs(image - 255 * codes).max() > 20  # which would be seen
 
 
 def test_lights_above_white_are_white(tmp_path):

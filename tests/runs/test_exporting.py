@@ -14,7 +14,7 @@ from actavatar_jax.puppets.recipe import SHIPPED
 from actavatar_jax.runs import exporting
 from actavatar_jax.runs.exporting import export_model, write_model
 from actavatar_jax.runs.opening import open_network
-from actavatar_jax.weights import folder, load_defaults
+from actavatar_jax.weights import check_parts, folder, load_defaults
 from configs import stage2
 
 CONFIG = PRESETS["tiny"].transformer
@@ -42,6 +42,16 @@ def test_a_dead_link_is_told_before_a_training_and_an_export(base, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
 
+def test_links_become_the_files_that_they_lead_to(base, tmp_path):
+    """As in a cache of the Hugging Face hub, whose files are links."""
+    file = base / "tokenizer" / "tokenizer.json"
+    file.symlink_to(file.rename(tmp_path / "blob"))
+    export_model(base, tmp_path / "out")
+    copied = tmp_path / "out" / "tokenizer" / "tokenizer.json"
+    assert not copied.is_symlink() and copied.read_bytes() == (tmp_path / "blob").read_bytes()
+    assert check_parts(tmp_path / "out") == check_parts(base)
+
+
 def test_an_index_that_cannot_be_made_is_told_before_weights_are_read(base, tmp_path):
     (base / "vae" / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"vae/config\.json is no JSON"):
@@ -57,6 +67,22 @@ def test_a_destination_that_cannot_be_is_told_before_weights_are_read(base, tmp_
     (tmp_path / "link").symlink_to("/gone")
     with pytest.raises(InputError, match="is there already"):
         export_model(base, tmp_path / "link")
+
+
+def test_two_exports_into_one_folder(base, tmp_path, monkeypatch):
+    """The second one is told while the first one works; the first one ends well."""
+    told = []
+
+    def load(*arguments, do=folder.load, **options):
+        if not told:
+            with pytest.raises(InputError, match="is being changed by process") as error:
+                export_model(base, tmp_path / "out")
+            told.append(error.value)
+        return do(*arguments, **options)
+
+    monkeypatch.setattr(folder, "load", load)
+    export_model(base, tmp_path / "out")
+    assert told and check_parts(tmp_path / "out") == check_parts(base)
 
 
 def test_what_vanished_during_a_training_does_not_take_the_model_with_it(base, tmp_path, params):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from actavatar_jax.errors import InputError
 from actavatar_jax.storage import check_output, mend_folder, replaced_file, replaced_folder, writing
 
 TWO_STEPS = "from actavatar_jax.storage import writing; writing.exchange = lambda *_: False"  # as on other systems

@@ -15,6 +15,8 @@ from actavatar_jax.training import loop
 from actavatar_jax.training.heldout import LEVELS, HeldOutLoss
 from actavatar_jax.training.state import TrainState
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SHAPE = (3, 2, 2, 4)  # of the latents of a clip
 
 

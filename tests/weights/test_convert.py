@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -11,7 +14,7 @@ from actavatar_jax import functional
 from actavatar_jax.diffusion import Sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import PatchCodec, PatchCodecConfig
-from actavatar_jax.weights import components, convert, folder, pth, reader
+from actavatar_jax.weights import check_parts, components, convert, folder, pth, reader
 
 torch = pytest.importorskip("torch")
 
@@ -102,6 +105,11 @@ def test_the_wan_layout_loads_as_it_is(complete, wan, component):
     assert ours.config == theirs.config
     same = jax.tree.map(lambda a, b: a.dtype == b.dtype and a.tobytes() == b.tobytes(), ours.params, theirs.params)
     assert jax.tree.all(same)
+
+
+def test_the_parts_of_every_layout_fit(diffusers_folder, complete, wan):
+    plain, ours, theirs = (check_parts(path) for path in (diffusers_folder, complete, wan))
+    assert plain == ours == theirs
 
 
 def test_wan_to_ours_to_wan(complete, wan, tmp_path):
@@ -222,3 +230,20 @@ def test_a_prefix_is_left_out_of_what_is_written(complete, tmp_path):
     safetensors.save_file({f"module.{name}": x for name, x in safetensors.load_file(file).items()}, file)
     convert.from_torch(source, tmp_path / "out")
     assert content(tmp_path / "out", "vae") == content(complete, "vae")
+
+
+KILLED = """
+import os, signal, sys
+from actavatar_jax.weights import from_torch
+from_torch(*sys.argv[1:], report=lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_leaves_nothing_in_the_way(complete, tmp_path):
+    run = subprocess.run([sys.executable, "-c", KILLED, str(complete), str(tmp_path / "out")], check=False)
+    assert run.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".out.*.partial"))) == 1 and not (tmp_path / "out").exists()
+    convert.from_torch(complete, tmp_path / "out")
+    assert content(tmp_path / "out", "transformer") == content(complete, "transformer")
+    assert not list(tmp_path.glob(".out.*.partial"))

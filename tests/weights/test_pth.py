@@ -186,6 +186,22 @@ OTHERS = (
 )
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_flipped_bits(tmp_path, zipped):
+    """The file is read or refused in a sentence, whatever torch, zipfile and pickle raise."""
+    path, rng = tmp_path / "model.pth", np.random.default_rng(2)
+    torch.save({"a": torch.ones(20), "b": torch.zeros(3, 4)}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    for at, bit in zip(rng.integers(0, len(whole), 200), rng.integers(0, 8, 200), strict=True):
+        content = bytearray(whole)
+        content[at] ^= 1 << bit
+        path.write_bytes(content)
+        try:
+            pth.Pth(path)
+        except InputError as error:
+            assert "\n" not in str(error) and len(str(error)) <= 400
+
+
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_an_archive_that_was_packed_anew_is_refused(tmp_path, compression):
     """Its storages are not where torch reckons: reading there would give other numbers without a word."""

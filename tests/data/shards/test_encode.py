@@ -115,7 +115,7 @@ def test_clips_that_cannot_be_encoded_are_reported(clips, tmp_path):
     )
     report = run(clips, tmp_path / "shards", frames=21)
     assert report.counts() == {"made": 1, "skipped: too short": 2}
-    assert run(clips, tmp_path / "others").counts() == {"made": 2, "skipped: invalid prompt": 1}
+    assert run(clips, tmp_path / "others").counts() == {"made": 2, "skipped: prompt too long": 1}
     assert json.loads((tmp_path / "others" / "report.json").read_text())["total"] == 3
 
     class Broken(FakeEncoders):
@@ -123,7 +123,7 @@ def test_clips_that_cannot_be_encoded_are_reported(clips, tmp_path):
             return super().audio(samples, num_frames) * np.inf
 
     assert run(clips, tmp_path / "broken", Broken()).counts() == {
-        "skipped: invalid prompt": 1,
+        "skipped: prompt too long": 1,
         "skipped: not finite": 2,
     }
 

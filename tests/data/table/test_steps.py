@@ -297,3 +297,10 @@ def test_an_odd_row_of_a_table_is_one_outcome(tmp_path, odd):
     report, step = StepReport(""), Step("counting", Counting(tmp_path / "log"), state=constant_state)
     run_step(step, Table.read(tmp_path / "t.parquet"), tmp_path, workers=0, report=report, **QUIET)
     assert report.counts() == {"made": 2, "skipped: odd row": 1}
+
+
+def test_an_engine_that_is_none_is_refused(tmp_path):
+    pytest.importorskip("apache_beam", reason="needs Apache Beam, of the extra `data`")
+    for name in ("NoRunner", "no.such.Runner"):
+        with pytest.raises(InputError, match=f"engine '{name}' cannot be used"):
+            run_step(ARITHMETIC, synthetic(1), tmp_path, runner="beam", beam_options=[f"--runner={name}"], **QUIET)
