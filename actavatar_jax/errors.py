@@ -26,6 +26,7 @@ class OtherProcessError(RuntimeError):
 _REFUSALS = {
     errno.ENOSPC: "there is no space left on the disk",
     errno.EDQUOT: "the quota of the disk is used up",
+    errno.EFBIG: "it is larger than files may be here",
     errno.EACCES: "there is no permission",
     errno.EPERM: "there is no permission",
     errno.EROFS: "it can only be read",
@@ -57,8 +58,8 @@ def out_of_memory(error: BaseException) -> str | None:
 
 
 def out_of_space(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an exception."""
-    return any(getattr(one, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for one in _causes(error))
+    """Whether a disk is behind an exception that takes no more, or not so large a file."""
+    return any(getattr(one, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) for one in _causes(error))
 
 
 def first_line(error: BaseException) -> str:

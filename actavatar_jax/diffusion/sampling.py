@@ -12,7 +12,7 @@ from actavatar_jax.diffusion.guidance import ALWAYS
 from actavatar_jax.diffusion.guidance import guidance as make_guidance
 from actavatar_jax.diffusion.solvers import sigma_grid
 from actavatar_jax.errors import InputError
-from actavatar_jax.functional import SEEDS
+from actavatar_jax.functional import check_seed
 from actavatar_jax.media.clock import floor_frames
 from actavatar_jax.storage import first_of
 
@@ -46,8 +46,7 @@ class Sampling:
             raise InputError("Height and width go together: give both, or neither to take them from the image.")
         if self.height is not None and min(self.height, self.width) < 1:
             raise InputError(f"A video of {self.height}x{self.width} pixels has none; both sides must be at least 1.")
-        if self.seed not in SEEDS:
-            raise InputError(f"The seed is {self.seed}; accepted is {SEEDS.start} to {SEEDS.stop - 1}.")
+        check_seed(self.seed)
 
     def changed(self, **changes: Any) -> "Sampling":
         """A copy with other values. InputError also for names that are no options, and for steps that nobody chose."""

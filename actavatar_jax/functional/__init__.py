@@ -13,7 +13,7 @@ from actavatar_jax.functional.networks import (
     split,
     unflatten,
 )
-from actavatar_jax.functional.seeds import SEEDS, random_key
+from actavatar_jax.functional.seeds import SEEDS, check_seed, random_key
 
 __all__ = [
     "RUN_ONCE",
@@ -23,6 +23,7 @@ __all__ = [
     "abstract",
     "bind",
     "cast",
+    "check_seed",
     "count",
     "flatten",
     "init",

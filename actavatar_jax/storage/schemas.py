@@ -97,9 +97,9 @@ def _follow(value: Any, loc: tuple[str | int, ...]) -> tuple[str, Any]:
 def _words(fault: Fault) -> str:
     if fault["type"] in _ACCEPTED:
         return _ACCEPTED[fault["type"]]
-    return (
-        fault["ctx"]["expected"] if fault["type"] == "literal_error" else fault["msg"].removeprefix("Input should be ")
-    )
+    if fault["type"] == "literal_error":
+        return fault["ctx"]["expected"]
+    return fault["msg"].removeprefix("Input should be ")
 
 
 def _names(as_: Any) -> str:

@@ -1,5 +1,9 @@
-"""PyYAML's safe loader, with limits: aliases cannot multiply, keys stand once, dates stay the texts that they are."""
+"""PyYAML's safe loader, with limits: aliases cannot multiply, keys stand once, dates stay the texts that they are.
 
+What is JSON means the same here, but for a key of more than 1,024 letters, which YAML does not have.
+"""
+
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -9,6 +13,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.storage.limits import DEEPEST, too_deep
 from actavatar_jax.storage.sentences import cut, shown
 
+ODD_VALUES = (ValueError, LookupError, ArithmeticError, TypeError, AttributeError)  # of a constructor, for its text
 MOST_NODES = 100_000  # of a document with its aliases written out
 
 
@@ -21,8 +26,9 @@ def load_yaml(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InputError(f"{source} is not valid YAML: {cut(error.problem or error.context, 200)}{place}.") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # a letter that YAML forbids; a number of 5,000 digits
+        problem = error.problem if not error.context else f"{error.problem} ({error.context})"
+        raise InputError(f"{source} is not valid YAML: {cut(problem, 200)}{place}.") from error
+    except (yaml.YAMLError, *ODD_VALUES) as error:  # a letter that YAML forbids, a number of 5,000 digits, `!!bool x`
         raise InputError(f"{source} is not valid YAML: {cut(str(error), 200)}.") from error
 
 
@@ -74,6 +80,9 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _DATE]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(  # 1e-5, which is a number in JSON and in YAML 1.2
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+\Z"), list("-+0123456789")
+)
 
 
 def _parts(node: yaml.Node) -> list[yaml.Node]:

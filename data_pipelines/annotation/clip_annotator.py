@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from actavatar_jax.errors import InputError
+from actavatar_jax.errors import InputError, first_line, out_of_space
 from actavatar_jax.media.video import probe
 from actavatar_jax.prompt import StructuredPrompt, Tokenizer
 from actavatar_jax.storage import write_json
@@ -20,7 +20,7 @@ from data_pipelines.annotation.dialogue import ask_with_repair
 from data_pipelines.annotation.request import PROMPT_VERSION, load_material, make_annotation_request
 from data_pipelines.annotation.scene import Scene
 from data_pipelines.annotation.schema import ANSWER_SCHEMA, Draft
-from data_pipelines.table import NO_ROOM, Clip, Skip, clip_path, clip_state, digest
+from data_pipelines.table import Clip, Skip, clip_path, clip_state, digest
 
 LONG_GAP = 2.0  # seconds without an act that count as idle
 IN_SIGHT = 0.1  # a part that is seen in a smaller share of the frames is not in the picture
@@ -48,9 +48,9 @@ class ClipAnnotator:
         except Skip as skip:
             return row | {"error": skip.reason, "detail": skip.detail or skip.reason}
         except OSError as error:
-            if error.errno in NO_ROOM:
+            if out_of_space(error):
                 raise
-            return row | {"error": "unreadable", "detail": str(error)}
+            return row | {"error": "unreadable", "detail": first_line(error)}
 
     def _described(self, clip: Clip, answers: AnswerStore, target: Path) -> Row:
         path, server, asked = clip_path(clip, self.clip_dir), self.client.server, 0

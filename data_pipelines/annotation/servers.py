@@ -1,5 +1,7 @@
 """Where a multimodal model is and how it is asked. What is secret of that is used, and said or stored nowhere."""
 
+from base64 import b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
@@ -30,7 +32,7 @@ class Server:
     def __post_init__(self):
         object.__setattr__(self, "url", self.url.strip().rstrip("/"))
         object.__setattr__(self, "key", (self.key or "").strip() or None)
-        if not (_is_plain(self.url) and self.address.startswith(("http://", "https://")) and self._host):
+        if not (_is_plain(self.url) and self.address.startswith(("http://", "https://")) and self._has_host):
             told = f"server {cut(self.address, 100)}" if _is_plain(self.url) else "the server"
             accepted = "http://localhost:8000/v1, without spaces and with nothing behind a question mark"
             raise InputError(f"{told}: no address; accepted is like {accepted}")
@@ -56,21 +58,24 @@ class Server:
 
     def masked(self, text: str) -> str:
         """A text of somebody else, such as the server's own, without the secrets that it may repeat."""
-        for secret in filter(None, (self.key, *(self.login or ())[1:], self._raw_password)):
+        for secret in filter(None, self._secrets()):
             text = text.replace(secret, _MASK)
         return text
 
+    def _secrets(self) -> Iterator[str]:
+        yield self.key or ""
+        if self.login:
+            yield self.url.partition("://")[2].partition("@")[0].partition(":")[2]
+            yield self.login[1]
+            yield b64encode(":".join(self.login).encode()).decode()  # as it is sent
+
     @property
-    def _host(self) -> bool:
+    def _has_host(self) -> bool:
         try:
             parts = urlsplit(self.url)
             return bool(parts.hostname) and (parts.port or 1) > 0 and not parts.query and not parts.fragment
         except ValueError:  # a port that is no number, half an IPv6 address
             return False
-
-    @property
-    def _raw_password(self) -> str:
-        return self.url.partition("://")[2].partition("/")[0].rpartition("@")[0].partition(":")[2]
 
 
 def _is_plain(text: str) -> bool:

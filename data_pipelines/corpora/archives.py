@@ -16,6 +16,12 @@ from data_pipelines.corpora.layout import printable
 DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError, OverflowError)
 LARGEST_MEMBER = 2**40  # bytes; a header that claims more is damaged
 FARTHEST = 2**30  # bytes that are searched for the next header
+LARGEST_NOTE = 2**17  # bytes of a long name and the like, which come before a member and are read at once
+_NOTES = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 _BLOCK, _MAGIC = tarfile.BLOCKSIZE, slice(257, 262)  # b"ustar" there, in all forms of the last thirty years
 
 
@@ -67,10 +73,8 @@ def _members(archive: tarfile.TarFile, block: list[bytes], size: int) -> Iterato
                 yield Member(printable(member.name), member.size, member.issparse(), archive.extractfile(member))
             continue
         if member is not None:
-            what, archive.offset = (
-                f"{member.name} claims {member.size:,} bytes, which are not there",
-                member.offset_data - _BLOCK,
-            )
+            what = f"{member.name} claims {member.size:,} bytes, which are not there"
+            archive.offset = member.offset_data - _BLOCK
         elif len(block[0]) < _BLOCK:
             what = "it breaks off"
         elif not any(block[0]):
@@ -95,12 +99,18 @@ def _find_header(archive: tarfile.TarFile) -> bool:
 
 
 def _recording(latest: list[bytes]) -> type[tarfile.TarInfo]:
-    """Headers that put the block they are read from into `latest`: `tarfile` does not say why an archive ends."""
+    """Headers that put the block they are read from into `latest`: `tarfile` does not say why an archive ends.
+
+    One that announces a name of gigabytes is damaged.
+    """
 
     class Header(tarfile.TarInfo):
         @classmethod
         def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
             latest[0] = buf
-            return super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
+            if header.type in _NOTES and not 0 <= header.size <= LARGEST_NOTE:
+                raise tarfile.InvalidHeaderError("too long a name")
+            return header
 
     return Header

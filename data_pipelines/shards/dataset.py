@@ -20,7 +20,7 @@ from data_pipelines.shards.array_records import write_records
 from data_pipelines.shards.schema import EmptyPrompt, record_features
 
 # What tfds, the parser of its files, and array_record raise.
-DAMAGE = (RuntimeError, ValueError, TypeError, KeyError, AssertionError, ParserError)
+DAMAGE = (RuntimeError, ValueError, TypeError, KeyError, AssertionError, ImportError, ParserError)
 LARGEST_INFO = 2**30  # bytes of a JSON file; `dataset_info.json` has the length of every shard
 
 

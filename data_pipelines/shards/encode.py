@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from actavatar_jax.errors import InputError
+from actavatar_jax.errors import InputError, first_line, out_of_space
 from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.storage import locked_folder, mend_folder
 from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
@@ -23,7 +23,7 @@ from data_pipelines.shards.records import FrozenEncoders, describe_records
 from data_pipelines.shards.schema import EmptyPrompt
 from data_pipelines.shards.slices import ClipOutcome, EncodingRun
 from data_pipelines.shards.staging import DatasetEntry, Staging
-from data_pipelines.table import NO_ROOM, Clip, Skip, StepReport, digest, read_manifest
+from data_pipelines.table import Clip, Skip, StepReport, digest, read_manifest
 
 
 def encode_clips(
@@ -86,9 +86,9 @@ def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: tuple[Bu
     except Skip as skip:
         return ClipOutcome(clip.id, "skipped", skip.reason, skip.detail)
     except OSError as error:
-        if error.errno in NO_ROOM:
+        if out_of_space(error):
             raise
-        return ClipOutcome(clip.id, "skipped", "unreadable", str(error))
+        return ClipOutcome(clip.id, "skipped", "unreadable", first_line(error))
     return ClipOutcome(clip.id, "made" if made else "kept", bucket=bucket, key=entry.key)
 
 

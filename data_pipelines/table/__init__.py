@@ -6,13 +6,12 @@ from data_pipelines.table.files import digest
 from data_pipelines.table.manifests import changed_manifest, read_manifest
 from data_pipelines.table.pool import map_unordered
 from data_pipelines.table.report import Skip, StepReport
-from data_pipelines.table.steps import NO_ROOM, Step, run_step
+from data_pipelines.table.steps import Step, run_step
 from data_pipelines.table.table import CORE_SCHEMA, ID_PATTERN, Clip, Table
 
 __all__ = [
     "CORE_SCHEMA",
     "ID_PATTERN",
-    "NO_ROOM",
     "Clip",
     "Skip",
     "Step",

@@ -4,7 +4,6 @@ Workers journal each finished clip in the clip folder. When all chunks are done,
 the table. A clip folder must therefore be one file system for all workers.
 """
 
-import errno
 import itertools
 import os
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from actavatar_jax.errors import InputError
+from actavatar_jax.errors import InputError, first_line, out_of_space
 from data_pipelines.table.clip_files import clip_state
 from data_pipelines.table.files import digest
 from data_pipelines.table.journals import Row, journal_folder, journal_path, next_run, read_rows, write_row
@@ -24,7 +23,6 @@ from data_pipelines.table.runners import RUNNERS, run_in_processes, run_on_beam
 from data_pipelines.table.table import Clip, Table
 
 MOST_PER_CHUNK = 16
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no clip could be written any more
 Chunk = tuple[int, list[tuple[Clip, str | None]]]  # its number; clips, each with the version of its row if there is one
 
 
@@ -152,6 +150,6 @@ def _measured(step: Step, clip: Clip, clip_dir: Path, known: str | None) -> Row 
     except InputError as error:
         return {"version": version, "error": "unreadable", "detail": str(error)}
     except OSError as error:
-        if error.errno in NO_ROOM:
+        if out_of_space(error):
             raise
-        return {"version": None, "error": "unreadable", "detail": str(error)}
+        return {"version": None, "error": "unreadable", "detail": first_line(error)}

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actavatar_jax.errors import InputError, first_line
-from actavatar_jax.storage import cut, named, replaced_file, shown
+from actavatar_jax.storage import named, replaced_file, shown
 from data_pipelines.table.report import Skip
 
 CORE_SCHEMA = pa.schema(

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from actavatar_jax.errors import InputError
 from actavatar_jax.functional import SEEDS, random_key
 
 
@@ -21,3 +22,6 @@ def test_larger_seeds_repeat_nobody():
     seeds = [0, 1, 2**32 - 1, 2**32, 2**32 + 1, 2**33, 2**33 + 1, 2**50, 2**63, 2**63 + 1, 2**64 - 1]
     assert all(seed in SEEDS for seed in seeds) and 2**64 not in SEEDS
     assert len({bits(seed) for seed in seeds}) == len(seeds)
+    for seed in (-1, 2**64):
+        with pytest.raises(InputError, match=f"The seed is {seed}; accepted is 0 to 18446744073709551615"):
+            random_key(seed)

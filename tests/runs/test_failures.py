@@ -54,6 +54,13 @@ def test_the_jobs_behind_a_failure_are_made(run, capsys, caplog):
     assert [record.exc_info[1] for record in caplog.records] == [GONE, script[3]]  # stack traces; none of wrong input
 
 
+def test_what_is_no_video_is_made_again_and_a_video_is_not(run, tmp_path, caplog):
+    (tmp_path / "0.mp4").write_bytes(b"half a video")
+    assert run(None, None) == (0, 2, [0, 1])
+    assert "0.mp4 is no finished video and is made again" in caplog.text
+    assert run(None, None, None) == (0, 1, [0, 1, 2])
+
+
 def test_a_stack_trace_is_shown_once_for_each_class(run, caplog):
     assert run(GONE, None, OSError("again"), None) == (2, 4, [1, 3])
     assert len(caplog.records) == 1

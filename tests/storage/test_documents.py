@@ -19,12 +19,12 @@ from actavatar_jax.storage import (
     read_yaml,
 )
 
-scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(st.characters(codec="utf-8"))
+texts = st.text(st.characters(codec="utf-8"))
+keys = st.text(st.characters(codec="utf-8"), max_size=40)
+scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | texts
 values = st.recursive(
     scalars | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
     max_leaves=20,
 )
 
@@ -143,6 +143,11 @@ def test_dates_are_texts():
     assert parse_yaml(text, "it") == {"a": "2024-02-30", "b": "2001-12-14t21:59:43.10-05:00", "c": "2026-13-45"}
 
 
+def test_numbers_are_those_of_json():
+    found = parse_yaml("[1e-5, -2E3, 1e5x, 1e5 apples, '1e5', 0x10, 1_000, .5]", "it", list)
+    assert found == [1e-5, -2000.0, "1e5x", "1e5 apples", "1e5", 16, 1000, 0.5]
+
+
 def test_aliases_that_do_not_multiply_are_accepted():
     assert parse_yaml("a: &x {b: 1}\nc: *x\nd:\n  <<: *x\n  e: 2", "it") == {
         "a": {"b": 1},
@@ -165,7 +170,7 @@ def laughs(levels: int, width: int = 9) -> str:
         ("a: &a [*a]", "nested too deep"),
         ("[" * 5000, "nested too deep; accepted are up to 64 levels"),
         ("- " * 100 + "x", "nested too deep"),
-        ("a: [", "is not valid YAML: expected the node content, but found '<stream end>' at line 1, column 5"),
+        ("a: [", "is not valid YAML: expected the node content, but found '<stream end>' (while parsing a flow node)"),
         ("a: 1\nb: 2\na: 3", "the key 'a' stands twice in one mapping"),
         ("1: 2", "the key 1 is no text"),
         ("? [a]\n: 2", "the key ['a'] is no text"),
@@ -177,6 +182,17 @@ def laughs(levels: int, width: int = 9) -> str:
         (f"a: {'9' * 5000}", "is not valid YAML"),
         (f"a: {'9' * 50}", "about 50 digits"),
         ("a: \x01", "is not valid YAML: unacceptable character"),
+        ("a: !!bool x", "is not valid YAML: 'x'"),
+        ("a: !!int x", "is not valid YAML: invalid literal"),
+        ("a: !!int ''", "is not valid YAML"),
+        ("a: !!float x", "is not valid YAML"),
+        ("a: !!timestamp x", "is not valid YAML"),
+        ("a: !!binary é", "is not valid YAML"),
+        ("a: !!map x", "is not valid YAML"),
+        ("a: !!pairs [x]", "is not valid YAML"),
+        ("<<: x", "is not valid YAML"),
+        ("a: &x 1\nb: *y", "found undefined alias 'y'"),
+        ("a: &x 1\nb: &x 2\n", "found duplicate anchor"),
         ("a: 1\n---\nb: 2", "found another document"),
         ("- a", "holds a list; expected an object"),
         ("", "holds nothing; expected an object"),

@@ -137,6 +137,18 @@ def test_a_header_that_claims_too_much_is_damaged(tmp_path, size):
     assert len(clips) == 9 and left_out == {"skipped: torn tar": 1}
 
 
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g"])
+def test_a_name_of_gigabytes_is_damage(tmp_path, kind):
+    header = bytearray(tarfile.TarInfo("././@LongLink").tobuf(tarfile.GNU_FORMAT))
+    header[124:136], header[156:157] = b"\x80" + (2**40).to_bytes(11, "big"), kind
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:]))
+    content = bytearray(ten(tmp_path, ".mp4"))
+    content[headers(content)[3] : headers(content)[3]] = header
+    (tmp_path / "ten.tar").write_bytes(content)
+    clips, left_out = read("webdataset", tmp_path / "ten.tar", tmp_path)
+    assert len(clips) == 10 and left_out == {"skipped: torn tar": 1}
+
+
 def test_a_text_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr("data_pipelines.corpora.samples.LARGEST_TEXT", 1000)
     src = tar(tmp_path / "0.tar", ("a.mp4", "A"), ("a.txt", "x" * 1001), ("b.mp4", "B"), ("b.jpg", "x" * 5000))
