@@ -1,8 +1,10 @@
 """Sampling jobs: one video each, finished ones skipped, failures reported without stopping the others."""
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -58,6 +60,7 @@ def run_jobs(
     program raises what it failed with, since the others wait for it there; and all of them exit with code 75 when no
     step is done for `stall_minutes` (0: they never do).
     """
+    begin = time.monotonic()
     finished = multihost_utils.broadcast_one_to_all(np.asarray([is_finished(job) for job in jobs]))
     todo = [job for job, exists in zip(jobs, finished, strict=True) if not (skip_finished and exists)]
     if len(todo) < len(jobs):
@@ -69,15 +72,8 @@ def run_jobs(
     if isinstance(model, ActAvatarPipeline):
         pipeline = model
     else:
-        check_loading(**loading)
-        check_parts(model, loading.get("audio_encoder"))
-        length = load_defaults(model).num_frames
-        todo = [job for job in todo if _passes(lambda job: check_inputs(job, length), job, failures)]
-        room = Room(model, watched=watch is not None or jax.process_count() > 1, **loading)
-        todo = [job for job in todo if _passes(lambda job: room.check(job.image, job.options), job, failures)]
-        if not todo:
-            return failures.count
-        pipeline = ActAvatarPipeline.from_pretrained(model, working=room.working, **loading)
+        pipeline, todo = _open(model, todo, failures, watch is not None, loading)
+    opened = time.monotonic()
     bar = tqdm(todo, "sample", unit="video", disable=len(todo) == 1 or jax.process_index() > 0)
     with Watchdog(stall_minutes if jax.process_count() > 1 else 0.0) as watchdog:
         for number, job in enumerate(bar, 1):
@@ -92,7 +88,28 @@ def run_jobs(
                     break
             else:
                 failures.end_row()
+                if number == 1:
+                    past = time.monotonic()
+                    log.info(
+                        "The first video after %.1f s: %.1f s to open the model, %.1f s to compile, sample and write",
+                        *(past - begin, opened - begin, past - opened),
+                    )
     return failures.count
+
+
+def _open(
+    model: Path | str, jobs: list[Job], failures: Failures, watched: bool, loading: dict[str, Any]
+) -> tuple[ActAvatarPipeline | None, list[Job]]:
+    """The pipeline of a model folder, and the jobs that can be made with it; none without one."""
+    check_loading(**loading)
+    check_parts(model, loading.get("audio_encoder"))
+    length = load_defaults(model).num_frames
+    jobs = [job for job in jobs if _passes(lambda job: check_inputs(job, length), job, failures)]
+    room = Room(model, watched=watched or jax.process_count() > 1, **loading)
+    jobs = [job for job in jobs if _passes(lambda job: room.check(job.image, job.options), job, failures)]
+    if not jobs:
+        return None, []
+    return ActAvatarPipeline.from_pretrained(model, working=room.working, **loading), jobs
 
 
 def _passes(check: Callable[[Job], None], job: Job, failures: Failures) -> bool:

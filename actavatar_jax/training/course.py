@@ -43,11 +43,15 @@ class Course:
         try:
             return self._run(state, upcoming)
         except FloatingPointError as error:
-            step = self.checkpoints.set_unproven_aside(self.recorder.usable)
-            kept = "no checkpoint yet" if step is None else f"the checkpoint of step {step}"
-            raise FloatingPointError(
-                f"{error} There is {kept}: start it again with a lower optim.learning_rate, or look at the data."
-            ) from None
+            raise FloatingPointError(f"{error} {self._keep_sound()}, or look at the data.") from None
+
+    def _keep_sound(self) -> str:
+        """What to do now that the run has diverged."""
+        step = self.checkpoints.set_unproven_aside(self.recorder.usable)
+        if step is not None and step == self.recorder.usable:
+            return f"From the checkpoint of step {step} on no gradient was usable: move it away to start anew"
+        kept = "no checkpoint yet" if step is None else f"the checkpoint of step {step}"
+        return f"There is {kept}: start it again with a lower optim.learning_rate"
 
     def _run(self, state: TrainState, upcoming: Iterator[Batch]) -> TrainState:
         settings, unsaved = self.settings, False

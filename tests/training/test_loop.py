@@ -204,6 +204,27 @@ def test_a_poisoned_batch_is_skipped_counted_and_used_up(whole, world, tmp_path)
     assert all(np.isfinite(record["loss"]) for record in records)
 
 
+@pytest.mark.parametrize(
+    ("first", "advice"),
+    [
+        (2, "There is no checkpoint yet: start it again with a lower optim.learning_rate, or look at the data."),
+        (
+            4,
+            "From the checkpoint of step 3 on no gradient was usable: move it away to start anew, or look at the data.",
+        ),
+        (5, "There is the checkpoint of step 3: start it again with a lower optim.learning_rate, or look at the data."),
+    ],
+)
+def test_a_run_that_diverges_says_what_to_do(world, tmp_path, first, advice):
+    settings = world.settings(stage=1, checkpoint_every=3, bad_steps=2)
+    with pytest.raises(FloatingPointError) as error:
+        train(settings, world, Interrupted(world.batches(), range(first, 9), poison), tmp_path)
+    assert str(error.value) == (
+        f"2 steps in a row had to be skipped, at step {first + 1} with loss nan, gradient norm nan: the run has diverged "
+        f"and stops. {advice}"
+    )
+
+
 def test_amid_skipped_steps_nothing_is_saved_but_after_them(world, tmp_path):
     train(world.settings(stage=1), world, Interrupted(world.batches(), [4, 5], poison), tmp_path)
     assert saved(tmp_path) == ["6", "8"]
