@@ -29,8 +29,7 @@ from actavatar_jax.training.settings import TrainingSettings
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import TRAINED, Component, find, lora, never_trained, write_adapter
 from actavatar_jax.weights import folder as model_folder
-from data_pipelines.loading import Batch, SyntheticSource, make_loader, make_synthetic_loader
-from data_pipelines.loading.fixed import FixedBatches
+from data_pipelines.loading import Batch, FixedBatches, SyntheticSource, make_loader, make_synthetic_loader
 from data_pipelines.shards import Bucket, find_datasets, open_dataset
 
 # (config, options of a loader) -> (dataset of batches, examples in an epoch)

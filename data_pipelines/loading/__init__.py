@@ -1,8 +1,9 @@
 """Batches out of shards, out of other records, and synthetic ones."""
 
+from data_pipelines.loading.fixed import FixedBatches
 from data_pipelines.loading.loader import make_loader
 from data_pipelines.loading.stream import Stream
 from data_pipelines.loading.synthetic import SyntheticSource, make_synthetic_loader
 from data_pipelines.loading.transforms import Batch, FitShapes
 
-__all__ = ["Batch", "FitShapes", "Stream", "SyntheticSource", "make_loader", "make_synthetic_loader"]
+__all__ = ["Batch", "FitShapes", "FixedBatches", "Stream", "SyntheticSource", "make_loader", "make_synthetic_loader"]
