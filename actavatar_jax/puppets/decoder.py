@@ -150,7 +150,7 @@ def train_decoder(
 
 def initialise(config: FrameDecoderConfig, seed: int) -> Params:
     draw = jax.jit(functional.init, static_argnums=(0, 1), compiler_options=functional.RUN_ONCE)
-    return draw(FrameDecoder, config, jax.random.key(seed))
+    return draw(FrameDecoder, config, functional.random_key(seed))
 
 
 def make_optimizer(settings: Settings) -> optax.GradientTransformation:

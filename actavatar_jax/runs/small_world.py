@@ -77,7 +77,7 @@ def make_model(
             f"{channels} channels are too many for a transformer that is {width} wide: a token's noise is {cells} x "
             f"channels numbers; at most {(width - 1) // cells} fit."
         )
-    keys = jax.random.split(jax.random.key(seed), 3)
+    keys = jax.random.split(functional.random_key(seed), 3)
 
     if vae is None:
         vae = folders.Component(PatchCodec, codec, fit_patch_codec([_pixels(clip) for clip in clips], codec))

@@ -74,4 +74,6 @@ def check_space(place: Path, needed: int) -> None:
     above = next(one for one in (place, *place.absolute().parents) if one.is_dir())
     free = shutil.disk_usage(above).free
     if free < needed:
-        raise InputError(f"{named(place)} needs {needed / 1e6:,.0f} MB of disk, of which {free / 1e6:,.0f} MB are free.")
+        raise InputError(
+            f"{named(place)} needs {needed / 1e6:,.0f} MB of disk, of which {free / 1e6:,.0f} MB are free."
+        )

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models import Execution
+from actavatar_jax.models import Execution, blocked_attention
 from actavatar_jax.models import attention as module
-from actavatar_jax.models import blocked_attention
 from actavatar_jax.models.attention import SAVED, attention, choose_form
 from actavatar_jax.models.avatar.model import rematerialised
 

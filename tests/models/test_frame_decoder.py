@@ -178,5 +178,5 @@ def test_wrong_sides_are_refused(shape):
 
 @pytest.mark.parametrize("wrong", [{"shuffle": 3}, {"warps": 0}, {"widths": (8,)}, {"widths": (8, 0)}])
 def test_wrong_sizes_are_refused(wrong):
-    with pytest.raises(InputError, match="The frame decoder's .*; accepted is"):
+    with pytest.raises(InputError, match=r"The frame decoder.s .*; accepted is"):
         FrameDecoderConfig(**wrong)

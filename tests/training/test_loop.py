@@ -208,10 +208,7 @@ def test_a_poisoned_batch_is_skipped_counted_and_used_up(whole, world, tmp_path)
     ("first", "advice"),
     [
         (2, "There is no checkpoint yet: start it again with a lower optim.learning_rate"),
-        (
-            4,
-            "From the checkpoint of step 3 on no gradient was usable: move it away to start anew, or look at the data.",
-        ),
+        (4, "From the checkpoint of step 3 on no gradient was usable: move it away to start anew"),
         (5, "There is the checkpoint of step 3: start it again with a lower optim.learning_rate"),
     ],
 )

@@ -72,7 +72,7 @@ def train_judge(
     config = JudgeConfig(actions)
     pool = Pool(itertools.islice(examples, settings.pool))
     code = fit_codec(pool, settings.code_channels)
-    key = jax.random.key(settings.seed)
+    key = functional.random_key(settings.seed)
     params = jax.jit(functional.init, static_argnums=(0, 1))(PuppetJudge, config, key)
     opt_state = make_optimizer(settings).init(params)
     rng = np.random.default_rng(settings.seed)
