@@ -59,5 +59,5 @@ def get_config(arg: str = "") -> ConfigDict:
     for stage in (config.stage1, config.stage2, config.joint):
         stage.time_law.update({"noisy_share": 0.5, "noisy_from": 0.9})  # rows are asked what all levels teach
         stage.model.gamma = 1.5
-        stage.model.phase_bias = "soft"
+        stage.model.phase_time = "paper+soft_relay"
     return config

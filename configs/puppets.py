@@ -62,7 +62,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.stage2.optim.ema_decay = 0.998  # what is looked at on the way
     config.stage2.checkpoint_every = "200 steps"
     config.stage2.sample.every = "600 steps"
-    config.stage2.model.phase_bias = "hard"  # without it timing takes far longer (docs/puppets.md)
+    config.stage2.model.phase_time = "paper+relay"  # without it timing takes far longer (docs/puppets.md)
 
     # The last part: frames are drawn anew from what the finished model makes and the clean first frame.
     config.decoder = ConfigDict()

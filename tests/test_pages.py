@@ -75,21 +75,24 @@ def commands(page, start="actavatar"):
 @pytest.mark.slow
 def test_the_commands_of_sampling_run_one_after_the_other(files, capsys):
     page = commands((ROOT / "docs" / "sampling.md").read_text())
-    assert [name for name, _ in page] == ["sample", "sample", "sample", "sample", "calibrate", "sample"]
+    assert [name for name, _ in page] == [*["sample"] * 4, "convert", "sample", "calibrate", "sample"]
+    Path("TIE").symlink_to("model")
     made = []
     for name, arguments in page:
-        assert actavatar(name, *arguments, "--steps", 4) == 0, arguments
+        assert actavatar(name, *arguments, *(() if name == "convert" else ("--steps", 4))) == 0, arguments
         made.append({})
         for path in sorted(Path().glob("*.mp4")):
             made[-1][path.stem] = load_video(path).frames
             assert made[-1][path.stem].shape == (FRAMES, *SIZE, 3)
             path.unlink()
-    alone, again, mesh, *_ = made
     assert [list(videos) for videos in made] == [
-        ["talk-seed0", "talk-seed1"], ["talk-seed3", "talk-seed7"], ["talk"], ["talk"], [], ["talk"]
+        ["talk-seed0", "talk-seed1"], ["talk-seed3", "talk-seed7"], ["talk"], ["talk"], [], ["talk"], [], ["talk"]
     ]  # fmt: skip
+    alone, again, mesh, relay, *_ = made
     assert len({video.tobytes() for videos in (alone, again) for video in videos.values()}) == 4
     assert np.abs(mesh["talk"].astype(int) - alone["talk-seed0"]).mean() < 0.1
+    assert np.abs(relay["talk"].astype(int) - alone["talk-seed0"]).max() > 0  # a bias, and a text without anchors
+    assert json.loads(Path("tie/transformer/config.json").read_text())["actavatar"]["phase_time"] == "tie"
     assert re.search(r"skip 0.4: \d of 4 steps", capsys.readouterr().out)
 
 

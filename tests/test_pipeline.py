@@ -16,7 +16,8 @@ from actavatar_jax import ActAvatarPipeline, InputError, Sampling, functional
 from actavatar_jax.encoders import encoders
 from actavatar_jax.media import fit_image, load_sound, load_video
 from actavatar_jax.models import PRESETS
-from actavatar_jax.pipeline import pipeline
+from actavatar_jax.models.avatar import ActAvatarDiT
+from actavatar_jax.pipeline import fitting_params, in_form, pipeline
 from actavatar_jax.runs.jobs import read_jobs, run_jobs
 from actavatar_jax.runs.small_world import make_model
 from tests.media.sounds import encode, tones
@@ -267,3 +268,31 @@ def test_numbers_that_are_none_are_told_before_they_become_a_black_video(make, m
     monkeypatch.setattr(type(pipe.encoders), "decode", lambda *_: pytest.fail("It was decoded."))
     with pytest.raises(InputError, match=words):
         pipe(clip(20)[0], SPEECH, PROMPT, steps=1)
+
+
+def test_a_form_may_be_asked_for_that_learns_nothing(make, sampled, monkeypatch):
+    pipe, seen = make(), []
+
+    def record(network, params, text, phase_ids, windows, audio, grid):
+        seen.append((network.config.phase_time, int((phase_ids[-1] >= 0).sum())))
+
+    monkeypatch.setattr(pipeline, "embed_conditions", record)
+    for form in (None, "paper", "relay", "paper+tie"):
+        pipe.sample_latents(clip(20)[0], SPEECH, PROMPT, phase_time=form)
+    assert [form for form, _ in seen] == ["paper", "paper", "relay", "paper+tie"]
+    anchored, bare = seen[0][1], seen[2][1]
+    assert [tokens for _, tokens in seen] == [anchored, anchored, bare, anchored] and bare < anchored
+    with pytest.raises(InputError, match="phase_time is soft_relay, but these weights have learned no strength"):
+        pipe.sample_latents(clip(20)[0], SPEECH, PROMPT, phase_time="soft_relay")
+
+
+def test_a_learned_strength_is_left_out_where_the_form_has_none():
+    config = dataclasses.replace(PRESETS["tiny"].transformer, phase_time="paper+soft_relay")
+    network = functional.Network(ActAvatarDiT, config)
+    params = functional.abstract(ActAvatarDiT, config)
+    assert fitting_params(network, params) is params
+    relay = in_form(network, "relay")
+    assert (
+        functional.flatten(fitting_params(relay, params)).keys()
+        == functional.flatten(functional.abstract(ActAvatarDiT, relay.config)).keys()
+    )

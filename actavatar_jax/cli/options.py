@@ -23,6 +23,10 @@ MeshSizes = Annotated[
 Distributed = Annotated[
     bool, typer.Option("--distributed", help="Joins the other processes of a cluster; all get the same arguments.")
 ]
+PhaseTime = Annotated[
+    str | None,
+    typer.Option(help="How text knows time: paper, relay, tie, paper+relay, ...; default: as the model was trained."),
+]
 Anyway = Annotated[
     bool, typer.Option("--anyway", help="Also of a portrait that the model cannot show, or a video that has no room.")
 ]

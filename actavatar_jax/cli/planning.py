@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from actavatar_jax.cli.options import AttentionForm, AudioEncoder, Dtype, Memory, Scale, Solver, Steps
+from actavatar_jax.cli.options import AttentionForm, AudioEncoder, Dtype, Memory, PhaseTime, Scale, Solver, Steps
 from actavatar_jax.cli.progress import show_progress
 from actavatar_jax.errors import InputError
 
@@ -83,6 +83,7 @@ def sample(
         tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="As for `sample`; default: the model's own.")
     ] = None,
     skip: Annotated[float | None, typer.Option(help="As for `sample`; default: the model's own.")] = None,
+    phase_time: PhaseTime = None,
     dtype: Dtype = "float32",
     attention: AttentionForm = "auto",
     quantize: Annotated[str | None, typer.Option(help="int8 or fp8: weights in half the memory of bfloat16.")] = None,
@@ -102,7 +103,7 @@ def sample(
     options = {
         "num_frames": frames, "height": height, "width": width, "steps": steps, "solver": solver,
         "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance,
-        "guidance_interval": guidance_interval, "skip": skip,
+        "guidance_interval": guidance_interval, "skip": skip, "phase_time": phase_time,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     if model:

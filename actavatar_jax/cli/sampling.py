@@ -17,6 +17,7 @@ from actavatar_jax.cli.options import (
     Memory,
     MeshSizes,
     Model,
+    PhaseTime,
     Scale,
     Shift,
     Solver,
@@ -83,6 +84,7 @@ def sample(
     ] = None,
     num_videos: Annotated[int, typer.Option(min=1, help="So many seeds, from the given one on.")] = 1,
     negative_prompt: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
+    phase_time: PhaseTime = None,
     anyway: Anyway = False,
     preview: Annotated[
         Path | None, typer.Option(help="Folder for a picture of the video as it is after the latest step.")
@@ -109,7 +111,7 @@ def sample(
         "num_frames": frames, "height": height, "width": width, "steps": steps, "solver": solver, "shift": shift,
         "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance,
         "guidance_interval": guidance_interval, "skip": skip, "seed": seed[0] if seed else None,
-        "negative_prompt": negative_prompt, "anyway": anyway or None,
+        "negative_prompt": negative_prompt, "phase_time": phase_time, "anyway": anyway or None,
     }  # fmt: skip
     shared = {name: value for name, value in options.items() if value is not None}
     single = {"--image": image, "--audio": audio, "--prompt": prompt, "--out": out}

@@ -14,6 +14,7 @@ from actavatar_jax.diffusion.solvers import sigma_grid
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import check_seed
 from actavatar_jax.media.clock import floor_frames
+from actavatar_jax.prompt.forms import check_form
 from actavatar_jax.storage import first_of
 
 
@@ -35,9 +36,12 @@ class Sampling:
     height: int | None = None  # pixels; None, with width: from the image at the model's own area
     width: int | None = None
     seed: int = 0  # of the initial noise
+    phase_time: str | None = None  # of `prompt.forms`: how text knows time; None: as the model was trained
 
     def __post_init__(self):
         check_fields(self, "sampling option ", skip=NOT_NEGATIVE)
+        if self.phase_time is not None:
+            check_form(self.phase_time)
         sigma_grid(self.solver, self.steps, self.shift)
         make_guidance(self.guidance, self.text_guidance, self.audio_guidance, self.guidance_interval)
         if self.num_frames is not None:

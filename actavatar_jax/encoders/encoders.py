@@ -142,15 +142,16 @@ class Encoders:
                 save(folder, name, part.config, params)
 
     def text(
-        self, prompts: Sequence[StructuredPrompt], strict: bool = True
+        self, prompts: Sequence[StructuredPrompt], strict: bool = True, anchors: bool = True
     ) -> tuple[Float32[np.ndarray, "B S D"], Int32[np.ndarray, "B S"]]:
         """Text features, exact zeros beyond each prompt's end, and phase ids, -1 there; S is `text_len`.
 
         Prompts are encoded one by one, so that the features of one do not depend on the others. The latest are
-        remembered: a negative prompt is encoded once for many videos. What is done with a prompt that is too long is
-        `StructuredPrompt.tokenise`'s `strict`.
+        remembered: a negative prompt is encoded once for many videos. `strict`, of a prompt that is too long, and
+        `anchors` are those of `StructuredPrompt.tokenise`.
         """
-        tokens = [prompt.tokenise(self.tokenizer, max_length=self.text_len, strict=strict) for prompt in prompts]
+        how = {"max_length": self.text_len, "strict": strict, "anchors": anchors}
+        tokens = [prompt.tokenise(self.tokenizer, **how) for prompt in prompts]
         features = self._features([one.ids for one in tokens])
         padding = [(0, self.text_len - len(one.ids)) for one in tokens]
         phase_ids = [np.pad(t.phase_ids, pad, constant_values=-1) for t, pad in zip(tokens, padding, strict=True)]

@@ -16,6 +16,7 @@ from actavatar_jax.media import Video
 from actavatar_jax.models.avatar import Conditions
 from actavatar_jax.pipeline import ActAvatarPipeline, embed_conditions
 from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.prompt.forms import has_anchors
 
 
 def text_attention(
@@ -28,7 +29,9 @@ def text_attention(
     known. See `phase_shares` for what counts.
     """
     latents = jnp.asarray(pipeline.encoders.video(video.frames)[None])
-    text, phase_ids = pipeline.encoders.text([prompt], strict=False)
+    text, phase_ids = pipeline.encoders.text(
+        [prompt], strict=False, anchors=has_anchors(pipeline.transformer.config.phase_time)
+    )
     audio = pipeline.encoders.audio(video.audio, len(video.frames))[None]
     network, params = pipeline.transformer.network, pipeline.transformer.params
     windows = prompt.windows(network.config.max_phases)[None]

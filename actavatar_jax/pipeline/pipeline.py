@@ -17,12 +17,13 @@ from jaxtyping import Float32, UInt8
 from actavatar_jax.diffusion import BOTH, Sampling, Step, sample, sample_noise
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
+from actavatar_jax.functional import Network
 from actavatar_jax.media import Sound, Video
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.models import Execution, self_attention_form
 from actavatar_jax.parallel import agreed, check_fit, make_mesh, param_shardings, share_values, to_host, use_mesh
 from actavatar_jax.pipeline.conditions import check_finite, encode_conditions
-from actavatar_jax.pipeline.programs import embed_conditions, velocity_function
+from actavatar_jax.pipeline.programs import embed_conditions, fitting_params, in_form, velocity_function
 from actavatar_jax.pipeline.request import Request, fit_request
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.weights import Component, Defaults, check_loading, check_parts, choose_residences, part_sizes
@@ -189,7 +190,8 @@ class ActAvatarPipeline:
     ) -> tuple[Float32[np.ndarray, "B T H W C"], Request]:
         with agreed():  # every process reads and encodes by itself
             s = self._sampling(sampling, changes)
-            config = self.transformer.config
+            network = in_form(self.transformer.network, s.phase_time)
+            config = network.config
             seconds = (s.num_frames or self.defaults.num_frames) / FPS
             prompts = [StructuredPrompt.for_clip(prompt, seconds) for prompt in prompts]
             prompts, seeds = _pair(prompts, seeds or [s.seed])
@@ -199,16 +201,16 @@ class ActAvatarPipeline:
             )  # fmt: skip
             noise, videos = self._noise(initial_noise, seeds, request), len(prompts)
             self._check_mesh(videos, request)
-            self._report_attention(videos, request)
+            self._report(network, videos, request)
             branches = (*request.guidance.branches, BOTH)
-            conditions = encode_conditions(self.encoders, branches, prompts, request, config.max_phases)
+            conditions = encode_conditions(self.encoders, branches, prompts, request, config)
             guided, unguided = (
                 [array[rows] for array in conditions] for rows in (slice(-videos), slice(-videos, None))
             )
             first = np.repeat(request.first[None], videos, axis=0)
         first, noise, guided, unguided = share_values((first, noise, guided, unguided), self.mesh)
-        network = self.transformer.network
         with use_mesh(self.mesh), self.transformer.on_device() as params:
+            params = fitting_params(network, params)
 
             def embedded(rows):
                 return params, embed_conditions(network, params, *rows, request.grid)
@@ -244,12 +246,12 @@ class ActAvatarPipeline:
         if rows % copies:
             log.info("%d guidance branches do not divide by data x fsdp = %d: some work is done twice.", rows, copies)
 
-    def _report_attention(self, videos: int, request: Request) -> None:
-        c, execution = self.transformer.config, self.transformer.execution or Execution()
+    def _report(self, network: Network, videos: int, request: Request) -> None:
+        c, execution = network.config, network.execution or Execution()
         tokens, mesh = c.tokens(request.grid), None if self.mesh is None else self.mesh.shape
         rows = videos * len(request.guidance.branches)
         form = self_attention_form(execution, c.heads, c.head_dim, samples=rows, tokens=tokens, mesh=mesh)
-        log.info("%d tokens in %d branches; attention: %s", tokens, rows, form)
+        log.info("%d tokens in %d branches; attention: %s; time in text: %s", tokens, rows, form, c.phase_time)
 
     def _noise(self, given: Any, seeds: Sequence[int], request: Request) -> Float32[np.ndarray, "B T H W C"]:
         """That of a seed is the same in every batch."""

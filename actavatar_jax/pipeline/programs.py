@@ -1,10 +1,15 @@
 """The transformer as the sampler calls it."""
 
+import dataclasses
 import functools
 
 import jax
 
-from actavatar_jax.functional import Network
+from actavatar_jax.errors import InputError
+from actavatar_jax.functional import Network, Params
+from actavatar_jax.prompt.forms import bias_of
+
+STRENGTH = "window_strength"  # of every block, where it is learned
 
 
 @functools.partial(jax.jit, static_argnums=(0, 6))
@@ -23,3 +28,24 @@ def velocity_function(network: Network):
         return network.bind(params)(latents, timesteps, conditions)
 
     return velocity
+
+
+def in_form(network: Network, phase_time: str | None) -> Network:
+    """The transformer with another form in which text knows time; None: its own. InputError where it cannot have it."""
+    config = network.config
+    if phase_time in (None, config.phase_time):
+        return network
+    if _learns_strength(phase_time) and not _learns_strength(config.phase_time):
+        raise InputError(f"The phase_time is {phase_time}, but these weights have learned no strength; take relay.")
+    return dataclasses.replace(network, config=dataclasses.replace(config, phase_time=phase_time))
+
+
+def fitting_params(network: Network, params: Params) -> Params:
+    """Without a learned strength where the form does not read it."""
+    if _learns_strength(network.config.phase_time) or STRENGTH not in params["blocks"]:
+        return params
+    return params | {"blocks": {name: leaf for name, leaf in params["blocks"].items() if name != STRENGTH}}
+
+
+def _learns_strength(phase_time: str) -> bool:
+    return bias_of(phase_time) == "soft_relay"

@@ -164,15 +164,21 @@ class StructuredPrompt:
         cut = (Phase(max(p.start - start, 0.0), min(p.end, end) - start, p.action) for p in self.phases)
         return type(self)(self.base, tuple(p for p in cut if p.end - p.start >= SHORTEST_PHASE - 1e-6))
 
-    def tokenise(self, tokenizer: Tokenizer, max_length: int = MAX_TOKENS, strict: bool = True) -> TokenisedPrompt:
+    def tokenise(
+        self, tokenizer: Tokenizer, max_length: int = MAX_TOKENS, strict: bool = True, anchors: bool = True
+    ) -> TokenisedPrompt:
         """Token ids with the phase of each, at most `max_length` of them with the end token, which comes last.
+
+        They are those of `render`; without `anchors` of the bare texts, the base and the actions one by one, for models
+        that know time in another form (`prompt.forms`).
 
         A prompt that is too long raises InputError with the count of every block; with `strict=False` (for sampling)
         the end of the base text is cut instead, with a warning: cutting the tail would delete whole phases.
         """
         if len(self.phases) > MAX_PHASES:
             raise InputError(f"the prompt has {len(self.phases)} phases; at most {MAX_PHASES} are accepted.")
-        return tokenise_blocks(self.blocks, tokenizer, max_length, strict)
+        blocks = self.blocks if anchors else (self.base, *(phase.action for phase in self.phases))
+        return tokenise_blocks(blocks, tokenizer, max_length, strict, apart=not anchors)
 
     def timeline(self, duration: Seconds | None = None) -> str:
         """A text chart: the base and every phase under a time axis of `duration` seconds (default: the last end)."""

@@ -30,6 +30,7 @@ from actavatar_jax.puppets.world.clips import PuppetClip, World, make_clip
 from actavatar_jax.puppets.world.identity import Identity
 from actavatar_jax.puppets.world.regions import regions
 from actavatar_jax.puppets.world.script import SHORTEST
+from actavatar_jax.storage import named
 from actavatar_jax.weights import load_defaults
 
 log = logging.getLogger(__name__)
@@ -176,4 +177,6 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"The folder {out} cannot be written ({error.strerror}); give one that can be.") from error
+        raise InputError(
+            f"The folder {named(out)} cannot be written ({error.strerror}); give one that can be."
+        ) from error

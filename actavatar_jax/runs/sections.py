@@ -14,6 +14,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.functional import SEEDS
 from actavatar_jax.models.execution import ATTENTIONS, DTYPES, REMATS
 from actavatar_jax.parallel import ParameterGroups
+from actavatar_jax.prompt.forms import FORMS
 from actavatar_jax.runs.settings import chosen
 from actavatar_jax.storage import cut, shown
 
@@ -64,7 +65,7 @@ class Model:
     remat: str
     stream: str | None
     attention: str
-    phase_bias: str | None
+    phase_time: str | None
     frame_time: bool | None
     gamma: float | None
 
@@ -75,7 +76,7 @@ class Model:
             remat=one_of(*REMATS),
             stream=_or_unset(one_of(*DTYPES)),
             attention=one_of(*ATTENTIONS),
-            phase_bias=_or_unset(one_of("none", "soft", "hard")),
+            phase_time=_or_unset(one_of(*FORMS)),
             gamma=_or_unset(NOT_NEGATIVE),
         )
 

@@ -81,7 +81,7 @@ def training(preset: str = "") -> ConfigDict:
     # them in the host's memory)
     c.model.stream = placeholder(str)  # of the residual stream: float32 | bfloat16; unset: as `precision`
     c.model.attention = "auto"  # auto (the platform's best) | xla | chunked | blocked | cudnn | splash
-    c.model.phase_bias = placeholder(str)  # none | soft | hard window bias; unset: as the folder or preset has it
+    c.model.phase_time = placeholder(str)  # of `prompt.forms`; unset: as the folder or preset has it
     c.model.frame_time = placeholder(bool)  # absolute frame time; unset: as the folder or preset has it
     c.model.gamma = placeholder(float)  # of the audio adapter's depth scale; unset: as the folder or preset has it
     c.adapter = ""  # file whose audio adapter replaces the model's own: adapter.safetensors of stage 1
@@ -161,7 +161,7 @@ def chosen(sample: ConfigDict) -> dict[str, Any]:
 def transformer_network(config: ConfigDict, base: DiTConfig) -> Network:
     """The transformer of a folder or preset with what the settings change of it, and how they compute it."""
     m = config.model
-    changes = {name: m[name] for name in ("phase_bias", "frame_time") if m[name] is not None}
+    changes = {name: m[name] for name in ("phase_time", "frame_time") if m[name] is not None}
     if m.gamma is not None:
         changes["audio"] = dataclasses.replace(base.audio, gamma=m.gamma)
     execution = Execution(dtype=config.precision, stream=m.stream, attention=m.attention, remat=m.remat)

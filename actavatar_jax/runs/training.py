@@ -17,6 +17,7 @@ from actavatar_jax.functional import Network, Params
 from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.parallel import agreed, check_fit, local_rows, make_mesh
 from actavatar_jax.pipeline import ActAvatarPipeline
+from actavatar_jax.prompt.forms import has_anchors
 from actavatar_jax.runs.exporting import write_model
 from actavatar_jax.runs.jobs import read_jobs, run_jobs
 from actavatar_jax.runs.opening import Places, open_network, open_params
@@ -156,6 +157,11 @@ def open_data(
             audio_dim=m.audio.feature_width,
         )
         return make_synthetic_loader(source, **common), len(source)
+    if not has_anchors(m.phase_time):
+        raise InputError(
+            f"Clips are encoded with anchors in their texts, which phase_time {m.phase_time} does not read; accepted "
+            "are paper and sums with it."
+        )
     dropout = {"text_drop": d.text_drop, "audio_drop": d.audio_drop, "both_drop": d.both_drop}
     if d.source in sources:
         return sources[d.source](config, **common, **dropout)

@@ -14,6 +14,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.storage.sentences import named
 
 LARGEST = 2**23  # bytes of a document
+_PIECE = 2**16
 
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -33,11 +34,13 @@ def read_text(path: str | Path, *, limit: int = LARGEST) -> str:
 
 def read_bytes(path: str | Path, *, limit: int = LARGEST) -> bytes:
     """The contents of a regular file of at most `limit` bytes; InputError as `read_text`."""
+    content = bytearray()
     with opened(path, limit) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:  # it has grown, or does not say how large it is, as in /proc
-        raise _too_large(path, limit)
-    return content
+        while piece := file.read(_PIECE):  # to ask for all that is accepted would take memory for it
+            content += piece
+            if len(content) > limit:  # it has grown, or does not say how large it is, as in /proc
+                raise _too_large(path, limit)
+    return bytes(content)
 
 
 def decode(content: bytes, source: str) -> str:

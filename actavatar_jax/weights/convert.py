@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import locked_target, named, replaced_folder, shown, write_json
+from actavatar_jax.models.avatar import DiTConfig
+from actavatar_jax.prompt.forms import check_form
+from actavatar_jax.storage import locked_target, named, read_json, replaced_folder, shown, write_json
 from actavatar_jax.weights.components import COMPONENTS, TOKENIZERS, WAN_EXTRA, Stored, find, find_tokenizer
 from actavatar_jax.weights.copying import check_copy, check_new, check_space, copy_folder
 from actavatar_jax.weights.files import is_folder
@@ -31,15 +33,22 @@ WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pth", "
 Progress = Callable[[str, int, int], Any]  # told (component, bytes done, bytes in all) after each piece
 
 
-def from_torch(src: str | Path, dst: str | Path, report: Progress = lambda *_: None) -> None:
+def from_torch(
+    src: str | Path, dst: str | Path, report: Progress = lambda *_: None, phase_time: str | None = None
+) -> None:
     """Makes a model folder `dst` of an original Wan or a diffusers folder `src`.
+
+    `phase_time` is recorded as the form in which the transformer's text knows time (`prompt.forms`): nothing in public
+    weights says so.
 
     A backbone without our adapters stays one: they are not written, and start at their identity when it is loaded.
 
     Raises:
       InputError: `src` lacks a component or tensors do not fit its config, or `dst` is there already.
     """
-    _convert(Path(src), Path(dst), "diffusers", report)
+    if phase_time is not None:
+        check_form(phase_time)
+    _convert(Path(src), Path(dst), "diffusers", report, phase_time)
 
 
 def to_torch(
@@ -55,7 +64,7 @@ def to_torch(
     _convert(Path(folder), Path(out), layout, report)
 
 
-def _convert(src: Path, dst: Path, layout: str, report: Progress) -> None:
+def _convert(src: Path, dst: Path, layout: str, report: Progress, phase_time: str | None = None) -> None:
     check_new(dst)
     stored = {
         component: find(src, component)
@@ -63,6 +72,9 @@ def _convert(src: Path, dst: Path, layout: str, report: Progress) -> None:
         # Plain Wan folders have no audio encoder.
         if component != "audio_encoder" or is_folder(src / component)
     }
+    if phase_time:
+        config = dataclasses.replace(stored["transformer"].config, phase_time=phase_time)
+        stored["transformer"] = dataclasses.replace(stored["transformer"], config=config)
     for component, part in stored.items():
         check_tensors(part, f"the {component} of {named(src)}")
     if layout == "wan" and stored["vae"].kind.wan_table is None:
@@ -111,6 +123,9 @@ def _write_component(part: Stored, src: Path, dst: Path, progress: Callable[[int
         write_json(dst / "config.json", part.kind.to_json(part.config))
     else:  # config.json as it is, and what else belongs to it, such as preprocessor_config.json
         copy_folder(src, dst, WEIGHT_FILES)
+        if isinstance(part.config, DiTConfig):  # as it is but for our own settings, which may be others now
+            own = {"actavatar": dit.to_json(part.config)["actavatar"]}
+            write_json(dst / "config.json", read_json(dst / "config.json") | own)
 
 
 def _copy_tokenizer(src: Path, dst: Path, layout: str) -> None:

@@ -23,7 +23,9 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS, latent_times
 from actavatar_jax.models.avatar import FLOAT32, AudioAdapterConfig, DiTConfig
 from actavatar_jax.models.avatar.audio_adapter import FIRST_WINDOW, GROUP_WINDOW
-from actavatar_jax.models.avatar.window import EPSILON
+from actavatar_jax.models.avatar.intervals import BASE_WINDOW, LATENT_RATE
+from actavatar_jax.models.avatar.relay import EPSILON
+from actavatar_jax.prompt.forms import bias_of, has_anchors, turn_of
 from actavatar_jax.weights import folder as folders
 from actavatar_jax.weights import names
 from actavatar_jax.weights.tables import dit
@@ -74,7 +76,7 @@ class ActAvatarTwin(WanTransformer3DModel):
         for block in self.blocks:
             block.norm_x = FP32LayerNorm(c.width, c.eps)
             block.audio_cross_attn = AudioCrossAttention(c.width, c.heads, c.audio.token_width)
-            if c.phase_bias == "soft":
+            if bias_of(c.phase_time) == "soft_relay":
                 block.window_strength = torch.nn.Parameter(torch.zeros(1))
         if c.frame_time:
             self.frame_time = torch.nn.Linear(c.freq_dim, c.width)
@@ -150,10 +152,12 @@ class ActAvatarTwin(WanTransformer3DModel):
 
         dtype = self.patch_embedding.weight.dtype
         phases = self.phase_embedding(phase_ids.clamp(min=0)) * (phase_ids >= 0)[..., None]
+        phases = phases * has_anchors(c.phase_time)
         tokens = self.audio_proj(audio.to(dtype), frames)
-        penalty = None if c.phase_bias == "none" else window_penalty(phase_ids, phase_windows, frames)
+        penalty = window_penalty(phase_ids, phase_windows, frames) if bias_of(c.phase_time) else None
+        turns = text_turns(c, phase_ids, phase_windows, frames) if turn_of(c.phase_time) else None
         with contextlib.ExitStack() as stack:
-            for handle in self._added(tokens, penalty, (frames, rows, columns)):
+            for handle in self._added(tokens, penalty, turns, (frames, rows, columns)):
                 stack.callback(handle.remove)
             text = text.float() + phases  # and so diffusers leaves the time embedding in float32
             seen = latents
@@ -165,7 +169,13 @@ class ActAvatarTwin(WanTransformer3DModel):
             velocity = preconditioned(velocity, latents.float(), times, self.latent_log_variance)
         return velocity.type_as(latents)
 
-    def _added(self, tokens: Tensor, penalty: Tensor | None, grid: tuple[int, int, int]) -> Iterator[RemovableHandle]:
+    def _added(
+        self,
+        tokens: Tensor,
+        penalty: Tensor | None,
+        turns: tuple[Tensor, Tensor] | None,
+        grid: tuple[int, int, int],
+    ) -> Iterator[RemovableHandle]:
         """Hooks what this sample adds into the backbone; the handles take it out again."""
         c, dtype = self.settings, self.patch_embedding.weight.dtype
         yield self.condition_embedder.text_embedder.register_forward_pre_hook(lambda module, args: (args[0].to(dtype),))
@@ -176,8 +186,12 @@ class ActAvatarTwin(WanTransformer3DModel):
         for i, block in enumerate(self.blocks):
             yield from hook_audio_attention(block, tokens, ((i + 1) / c.layers) ** c.audio.gamma)
             if penalty is not None:
-                strength = block.window_strength if c.phase_bias == "soft" else 1.0
+                strength = block.window_strength if bias_of(c.phase_time) == "soft_relay" else 1.0
                 yield from hook_window_bias(block, -strength * penalty.repeat_interleave(grid[1] * grid[2], dim=1))
+            if turns is not None:
+                keys, queries = turns
+                yield hook_turns(block.attn2.norm_k, keys)
+                yield hook_turns(block.attn2.norm_q, queries.repeat_interleave(grid[1] * grid[2], dim=1))
 
     def _positions(self, grid: tuple[int, int, int]) -> Float[Tensor, "D T rows columns"]:
         """What `frame_time` and `place` add to the embedded patches."""
@@ -219,6 +233,17 @@ def hook_window_bias(block: torch.nn.Module, bias: Float[Tensor, "B L S"]) -> It
         return x, text, bias[:, None].type_as(x), rotary
 
     yield block.attn2.register_forward_pre_hook(before)
+
+
+def hook_turns(norm: torch.nn.Module, turns: Float[Tensor, "B L pairs"]) -> RemovableHandle:
+    """Turns what a norm gives, in every head, by the angles of complex numbers and by their size."""
+
+    def after(norm, args, out):
+        heads = out.float().unflatten(2, (-1, 2, turns.shape[-1]))  # the two halves of a head
+        turned = torch.complex(heads[..., 0, :], heads[..., 1, :]) * turns[:, :, None]
+        return torch.stack([turned.real, turned.imag], dim=3).reshape(out.shape).type_as(out)
+
+    return norm.register_forward_hook(after)
 
 
 class AudioProjection(torch.nn.Module):
@@ -269,7 +294,7 @@ class AudioCrossAttention(torch.nn.Module):
 def window_penalty(
     phase_ids: Int[Tensor, "B S"], phase_windows: Float[Tensor, "B phases 2"], frames: int
 ) -> Float[Tensor, "B T S"]:
-    """How far each latent frame lies outside each token's window, as `models.window` defines it."""
+    """How far each latent frame lies outside each token's window, as `models.avatar.relay` defines it."""
     windows = phase_windows * FPS / 4  # in latent frames
     half = ((windows[..., 1] - windows[..., 0]) / 2 - 1).clamp(min=0.5)
     times = torch.as_tensor(latent_times(frames), device=windows.device) * FPS / 4
@@ -277,6 +302,31 @@ def window_penalty(
     penalty = (outside.clamp(min=0) * math.log(1 / EPSILON)).square() / 2  # [B, T, phases]
     penalty = F.pad(penalty, (1, 0))  # phase 0 and padding lie nowhere outside
     return penalty.gather(2, phase_ids.clamp(min=0).long()[:, None].expand(-1, frames, -1))
+
+
+def text_turns(
+    config: DiTConfig, phase_ids: Int[Tensor, "B S"], phase_windows: Float[Tensor, "B phases 2"], frames: int
+) -> tuple[Tensor, Tensor]:
+    """Complex factors of keys [B, S, K/2] and queries [B, T, K/2], as `models.avatar.intervals` defines them."""
+    form, pairs, device = turn_of(config.phase_time), config.head_dim // 2, phase_ids.device
+    rates = config.time_scale * 10_000.0 ** (-torch.arange(pairs, device=device) / pairs)
+    base = torch.tensor(BASE_WINDOW, device=device).expand(len(phase_ids), 1, 2)
+    windows = torch.cat([base, phase_windows.float()], dim=1)
+    windows = windows.gather(1, phase_ids.clamp(min=0).long()[..., None].expand(-1, -1, 2))
+    start, end = windows.split(1, dim=-1)
+    angles = rates * (start + end) / 2
+    if form == "original":
+        angles = torch.cat([(rates * start)[..., : pairs // 2], (rates * end)[..., pairs // 2 :]], dim=-1)
+    size = torch.ones_like(angles)
+    if form == "tie":
+        size = torch.sinc(rates * (end - start) / 2 / math.pi)
+        size = size / size.mean(dim=-1, keepdim=True)
+    timed = (phase_ids > 0).any(dim=1)
+    keys = torch.where((timed[:, None] & (phase_ids >= 0))[..., None], torch.polar(size.abs(), angles) * size.sign(), 1)
+    index = torch.arange(frames, device=device)
+    middles = torch.where(index == 0, 0.125, index - 0.25) / LATENT_RATE
+    angles = (middles[:, None] * rates).expand(len(phase_ids), -1, -1)
+    return keys, torch.where(timed[:, None, None], torch.polar(torch.ones_like(angles), angles), 1)
 
 
 def guessed(

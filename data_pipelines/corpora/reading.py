@@ -45,7 +45,7 @@ def read_corpus(kind: str, src: str | Path, table_path: str | Path) -> StepRepor
     if not len(table):
         first = next((outcome.detail for outcome in report.outcomes if outcome.detail), "")
         saved = table_path.with_suffix(".report.json")
-        raise refusal(f"{src}: no clip of kind {kind} that could be used:", [first, f"see {named(saved)}"])
+        raise refusal(f"no clip of kind {kind} that could be used in {src}; see {named(saved)}:", [first])
     table.write(table_path)
     return report
 

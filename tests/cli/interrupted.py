@@ -10,7 +10,7 @@ PHASES = {  # where, and in which call of it
     "encoding": ("actavatar_jax.encoders.encoders.Encoders", "audio", 1),
     "sampling": ("actavatar_jax.cli.progress.StepBar", "__call__", 2),
     "decoding": ("actavatar_jax.encoders.encoders.Encoders", "decode", 1),
-    "writing": ("actavatar_jax.media.video", "_picture", 4),
+    "writing": ("actavatar_jax.media.encoding", "_picture", 4),
 }
 
 

@@ -26,7 +26,7 @@ def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
     write_clips(root / "videos", range(3), World(side=64, frames=13))
     (root / "videos" / "broken.mp4").write_bytes(b"not a video")
-    assert actavatar("prepare", root / "videos", root / "clips", "--min-frames", 9, "--min-side", 64) == 0
+    assert actavatar("prepare", root / "videos", root / "clips", "--min-frames", 9, "--min-side", 64) == 2  # one fails
     size = ("--height", 64, "--width", 64, "--frames", 9)
     assert actavatar("init", root / "clips", root / "base", "--preset", "tiny", *size) == 0
     encode = ("--model", root / "base", "--frames", 9, "--buckets", "64x64")
@@ -153,7 +153,7 @@ def test_portraits_that_do_not_fit(world, tmp_path, capsys, kind):
         (["--prompt", "A man.", "--solver", "magic"], "magic"),
         (["--prompt", "A man.", "--guidance", "loud"], "loud"),
         (["--prompt", "A man.", "--solver", "mean"], "steps=1"),
-        (["--prompt", "A man.", "--seed", "-1"], "0 to 4294967295"),
+        (["--prompt", "A man.", "--seed", "-1"], "0 to 18446744073709551615"),
         (["--prompt", "A man.", "--out", "x.avi"], ".mp4"),
     ],
 )

@@ -18,7 +18,7 @@ def test_options_that_are_not_given_are_left_to_the_model(monkeypatch, tmp_path)
     every = {
         "steps": 8, "solver": "euler", "shift": 3.0, "text_guidance": 2.0, "audio_guidance": 0.0,
         "guidance": "audio_only", "guidance_interval": (0.2, 0.9), "skip": 0.0, "negative_prompt": "", "num_frames": 9,
-        "height": 64, "width": 96, "seed": 0,
+        "height": 64, "width": 96, "seed": 0, "phase_time": "relay",
     }  # fmt: skip
     names = {name: f"--{name.replace('_', '-')}" for name in every} | {"num_frames": "--frames"}
     given = []

@@ -107,7 +107,7 @@ def test_noisy_share_draws_near_pure_noise():
     [
         ({"shift": 0.0}, "0.0; accepted is a number above 0"),
         ({"shift": "high"}, "'high'; accepted is a number"),
-        ({"steps": 0}, "0; accepted is a whole number above 0"),
+        ({"steps": 0}, "0; accepted is a whole number from 1 to 16777216"),
         ({"steps": 10.5}, "10.5; accepted is a whole number"),
         ({"noisy_share": 1.5}, "1.5; accepted is a number from 0 to 1"),
         ({"noisy_from": np.nan}, "nan; accepted is a number from 0 to 1"),

@@ -38,6 +38,8 @@ from actavatar_jax.diffusion import OPTIONS
         ({"num_frames": 6}, "6 frames cannot be made; accepted are 5, 9, .* for example 5 or 9"),
         ({"height": 64}, "go together"),
         ({"height": -64, "width": 64}, "-64x64"),
+        ({"phase_time": "evil"}, "phase_time is 'evil'; accepted is paper, relay, soft_relay, tie, "),
+        ({"phase_time": 1}, "phase_time is 1; accepted is text"),
         ({"seed": -1}, "0 to 18446744073709551615"),
         ({"seed": 2**64}, "0 to 18446744073709551615"),
     ],

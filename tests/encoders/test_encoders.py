@@ -143,6 +143,7 @@ def test_video_through_an_orthonormal_codec():
     assert np.array_equal(encoders.decode(300 * latents), np.where(frames > 127, 255, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "config"), [(PatchCodec, PatchCodecConfig(8)), (WanVAE, VAE)])
 def test_video_is_the_codec_on_scaled_pixels(encoders, module, config):
     part = component(module, config, 4)

@@ -29,9 +29,9 @@ FRAMES, IDS = 9, np.array([0, 0, 1, 1, 1, 2, 2, 0, -1, -1])  # the last 0 is the
 WINDOWS = np.array([[0.0, 0.4], [0.7, 1.2]], np.float32)
 
 
-def read(bias: str, cached: bool = True):
+def read(form: str, cached: bool = True):
     """A random model, what it reads of random input, and the same input's conditions."""
-    config = dataclasses.replace(CONFIG, phase_bias=bias)
+    config = dataclasses.replace(CONFIG, phase_time=form)
     flat = functional.flatten(functional.abstract(ActAvatarDiT, config))
     keys = jax.random.split(jax.random.key(0), len(flat) + 3)
     params = {n: 0.3 * jax.random.normal(k, v.shape) for (n, v), k in zip(flat.items(), keys, strict=False)}
@@ -50,12 +50,12 @@ def read(bias: str, cached: bool = True):
     return model, (latents, times, conditions), np.asarray(weights)
 
 
-@pytest.mark.parametrize("bias", ["none", "soft"])
-def test_it_is_the_softmax_of_every_block(bias, monkeypatch):
-    model, inputs, weights = read(bias)
+@pytest.mark.parametrize("form", ["paper", "paper+soft_relay", "tie"])
+def test_it_is_the_softmax_of_every_block(form, monkeypatch):
+    model, inputs, weights = read(form)
     assert weights.shape == (2, 1, FRAMES, 10)
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
-    np.testing.assert_allclose(weights, read(bias, cached=False)[2], atol=1e-5)
+    np.testing.assert_allclose(weights, read(form, cached=False)[2], atol=1e-5)
 
     used, real = [], block.attention
 

@@ -26,6 +26,7 @@ def inputs(length: int, keys: int):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [7, 64, 100])  # below, at and across chunk borders
 @pytest.mark.parametrize("biased", [False, True])
 def test_chunked_equals_plain(length, biased, monkeypatch):

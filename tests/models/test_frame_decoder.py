@@ -107,6 +107,7 @@ def test_between_pixels_and_between_cells_a_warp_goes_in_straight_lines():
             np.testing.assert_allclose(frame[inner], np.minimum(expected, 23 * 15), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_flow_and_not_the_first_frame():
     first = frame_decoder.to_planes(pictures()[1][:, None])
     flow = jnp.asarray(np.random.default_rng(2).uniform(-3, 3, (2, 4, 6, 16)), jnp.float32)
@@ -157,6 +158,7 @@ def test_the_gradients_of_a_convolution_are_those_of_xla(shape):
         np.testing.assert_allclose(mine, others, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_whole_picture_is_seen():
     """What is drawn in a corner depends, through the coarser stages, on all corners."""
     config = FrameDecoderConfig(widths=(6, 8, 10), shuffle=2)

@@ -70,6 +70,7 @@ def test_wrong_shapes_are_refused(codec, shape):
         codec.encode(jnp.zeros(shape))
 
 
+@pytest.mark.slow
 def test_bases_of_every_place_are_sharper_where_everything_has_its_place():
     """Pictures whose left half is always stripes and whose right half is always a ramp, of random brightness."""
     y, x = np.mgrid[:16, :32]
@@ -85,6 +86,7 @@ def test_bases_of_every_place_are_sharper_where_everything_has_its_place():
         own.encode(jnp.zeros((1, 5, 32, 32, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [
@@ -112,6 +114,7 @@ def test_differences_code_still_parts_as_zero_and_moving_ones_as_well_as_before(
     np.testing.assert_allclose(differing.encode(clip[:, :5]), differing.encode(clip)[:, :2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_patches_of_other_sides_and_smaller_pictures_keep_the_rules():
     clips = [moving_disc(i) for i in range(12)]
     clip = jnp.asarray(moving_disc(99))[None]
@@ -131,6 +134,7 @@ def test_pictures_are_averaged_down_and_enlarged_in_straight_lines():
     np.testing.assert_allclose(enlarged(reduced(ramp, 2), 2)[0, 0, :, 1:-1], ramp[0, 0, :, 1:-1], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", [None, FrameDecoderConfig((4, 6))])
 def test_a_clean_first_frame_is_kept_and_is_the_ground_of_the_others(decoder):
     config = PatchCodecConfig(64, differences=True, decoder=decoder)
@@ -158,6 +162,7 @@ def test_a_learned_decoder_needs_differences():
         functional.init(PatchCodec, PatchCodecConfig(4, decoder=FrameDecoderConfig()), jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_first_frames_of_another_world_are_strange():
     codec = fitted([moving_disc(i) for i in range(24)], channels=48, differences=True)
     own = codec.encode(jnp.asarray(np.stack([moving_disc(seed, frames=1) for seed in range(100, 116)])))

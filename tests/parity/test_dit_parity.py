@@ -46,10 +46,10 @@ def theirs():
     return model.eval()
 
 
-@pytest.mark.parametrize("bias", ["none", "soft"])  # soft starts at strength zero, but takes another attention path
+@pytest.mark.parametrize("form", ["paper", "paper+soft_relay"])  # whose strength is zero, but which takes another path
 @pytest.mark.parametrize("attention", ["xla", "chunked"])
-def test_velocity(theirs, bias, attention):
-    config, execution = dataclasses.replace(CONFIG, phase_bias=bias), Execution(attention=attention)
+def test_velocity(theirs, form, attention):
+    config, execution = dataclasses.replace(CONFIG, phase_time=form), Execution(attention=attention)
     draw = jax.jit(functional.init, static_argnums=(0, 1), compiler_options=functional.RUN_ONCE)
     params = names.import_params(
         tables.diffusers(config),

@@ -39,7 +39,7 @@ CONFIG = DiTConfig(
     freq_dim=32,
     audio=AudioAdapterConfig(feature_layers=2, feature_width=4, hidden=8, tokens=3, token_width=8),
 )
-EVERYTHING = {"phase_bias": "soft", "frame_time": True, "place": True, "linear_guess": True}
+EVERYTHING = {"phase_time": "paper+soft_relay", "frame_time": True, "place": True, "linear_guess": True}
 FRAMES, HEIGHT, WIDTH = GRID = (5, 4, 6)
 TOLERANCE = 1e-5
 
@@ -108,8 +108,16 @@ def saved(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"phase_bias": "hard"}, {"frame_time": True}, {"place": True, "linear_guess": True}],
-    ids=["paper", "hard", "frame_time", "place_linear_guess"],
+    [
+        {},
+        {"phase_time": "paper+relay"},
+        {"phase_time": "tie"},
+        {"phase_time": "paper+point"},
+        {"phase_time": "original"},
+        {"frame_time": True},
+        {"place": True, "linear_guess": True},
+    ],
+    ids=["paper", "relay", "tie", "point", "original", "frame_time", "place_linear_guess"],
 )
 def test_velocity(saved, tmp_path, options):
     config = dataclasses.replace(CONFIG, **options)
@@ -120,6 +128,7 @@ def test_velocity(saved, tmp_path, options):
     assert error(got, ours_compiled(config, params, *inputs)) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_velocity_and_gradients_with_everything(saved, tmp_path):
     """The speech goes on after the clip's last frame; every parameter of both models has the same gradient."""
     config = dataclasses.replace(CONFIG, **EVERYTHING)

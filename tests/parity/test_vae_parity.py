@@ -68,6 +68,7 @@ def from_torch(x):
     return x.permute(0, 2, 3, 4, 1).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("frames", "forms"), [(1, ["encode"]), (5, ["encode"]), (13, ["encode"]), (17, ["encode", "encode_stream"])]
 )
@@ -83,6 +84,7 @@ def test_encode(theirs, params, frames, forms):
         assert relative_error(got, normalised) <= TOLERANCE, form
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("latent_frames", "forms"), [(1, ["decode"]), (5, ["decode", "decode_stream"])])
 def test_decode(theirs, params, latent_frames, forms):
     shape = (1, latent_frames, HEIGHT // 16, WIDTH // 16, CONFIG.z_dim)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -199,6 +200,17 @@ def test_phase_ids_of_the_papers_example(tokenizer):
     padded = np.full(512, -1)
     padded[: len(tokens.phase_ids)] = tokens.phase_ids
     assert set(padded.tolist()) == {-1, 0, 1, 2} and (padded == -1).sum() == 512 - len(tokens.ids)
+
+
+def test_bare_texts_are_tokenised_one_by_one_without_anchors(tokenizer):
+    tokens = PAPER.tokenise(tokenizer, anchors=False)
+    texts = [PAPER.base, *(phase.action for phase in PAPER.phases)]
+    ids = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    assert tokens.ids.tolist() == [*itertools.chain(*ids), 1]
+    assert tokens.phase_ids.tolist() == [k for k, block in enumerate(ids) for _ in block] + [2]  # the end is the last's
+    assert texts_by_phase(tokenizer, tokens) == texts
+    alone = StructuredPrompt(PAPER.base).tokenise(tokenizer, anchors=False)
+    assert alone.phase_ids.tolist() == [0] * len(alone.ids) and alone.ids.tolist() == [*ids[0], 1]
 
 
 def test_empty_prompt_is_the_end_token(tokenizer):

@@ -61,7 +61,7 @@ def test_the_bare_mechanism_lacks_each_help():
     assert (full["time_law"]["noisy_share"], bare["time_law"]["noisy_share"]) == (0.5, 0.0)
     assert ROWS["text"].frame_time and not ROWS["bare"].frame_time
     helps = [settings(name) for name in GROUPS["helps"].values()]
-    assert {stage["model"]["phase_bias"] for row in helps for stage in row.values()} == {"none"}
+    assert {stage["model"]["phase_time"] for row in helps for stage in row.values()} == {"paper"}
     assert settings("plain-rate")["stage2"]["time_law"] == full["time_law"]
     assert settings("plain-levels")["stage2"]["rules"] == full["rules"]
     assert settings("no-frame-time") == settings("text")

@@ -59,6 +59,7 @@ def undisturbed(tmp_path_factory):
 # ---- the whole
 
 
+@pytest.mark.slow
 def test_it_beats_the_linear_decode(tmp_path):
     seen = []
     settings = Settings(steps=120, batch=16, pool=24, learning_rate=1e-2, checkpoint_every=120, log_every=40)
@@ -224,6 +225,7 @@ def test_batches_that_cannot_be_made_are_refused():
 # ---- loss and rate
 
 
+@pytest.mark.slow
 def test_the_loss_weighs_what_moved_the_mouth_and_the_hands():
     settings = dataclasses.replace(SETTINGS, moved=2.0, mouth=5.0, hands=3.0, clean_share=0.0)
     batch = next(Batches(examples, settings))

@@ -43,6 +43,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_training_changes_the_encoder_in_place_and_beats_the_commonest_answer(folder):
     before = folders.load(folder, "audio_encoder", dtype="float32").params
     right = hearing.train_hearing(folder, frames=25, steps=40, utterances=48, batch_size=8, rate=4e-3)

@@ -69,6 +69,7 @@ def weights(folder):
     return functional.flatten(model_folder.load(folder, "transformer").params)
 
 
+@pytest.mark.slow
 def test_an_adapter_and_its_base_make_a_whole_model_folder(base, first, tmp_path):
     state, adapter = first
     (base / ".git").mkdir(exist_ok=True)  # what lies beside the parts stays there
@@ -148,8 +149,8 @@ def test_a_backbone_that_learns_with_a_fresh_adapter_is_remarked_on(base, first,
 
 def test_a_help_can_be_switched_on_for_an_old_model_but_not_off(base):
     folder = str(base)
-    network, params = opened(short(stage2, folder=folder, preset="", phase_bias="soft"))
-    assert network.config.phase_bias == "soft"
+    network, params = opened(short(stage2, folder=folder, preset="", phase_time="paper+soft_relay"))
+    assert network.config.phase_time == "paper+soft_relay"
     assert not params["blocks/window_strength"].any()
     with pytest.raises(InputError, match="frame_time/bias, frame_time/kernel"):
         opened(short(stage2, folder=folder, preset="", frame_time=False))
@@ -292,6 +293,7 @@ def test_sampling_that_does_not_fit_is_refused_beforehand(base, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_adapter_that_was_never_trained_is_refused(tmp_path):
     network, params = opened(short(stage2))
     write_adapter(tmp_path / "adapter.safetensors", functional.unflatten(params), network.config)

@@ -102,6 +102,7 @@ def test_further_signals_do_not_cut_the_save_short():
         assert stop.after(2)
 
 
+@pytest.mark.slow
 def test_killed_and_restarted_equals_undisturbed_bit_for_bit(whole, world, tmp_path):
     workdir, state, place, _, _ = whole
     settings = world.settings(stage=1)

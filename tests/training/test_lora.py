@@ -115,6 +115,7 @@ def test_they_alone_learn(world, trained):
     }  # moments are those of the added leaves
 
 
+@pytest.mark.slow
 def test_what_is_learnt_can_be_read_as_a_file(world, trained, tmp_path):
     folder.save(tmp_path, "transformer", world.model, world.params())
     lora.write(tmp_path / "lora.safetensors", trained.weights, world.model)

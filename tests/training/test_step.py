@@ -104,6 +104,7 @@ def test_the_model_sees_a_clean_first_frame_at_timestep_zero(world):
     np.testing.assert_allclose(seen["timesteps"], np.stack([0 * times, 1000 * times, 1000 * times], axis=1))
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(world, one_step):
     state, metrics = world.step(2, dtype="bfloat16")(world.state(2), jax.device_put(next(world.batches())), world.key)
     kept = jax.tree.leaves((state.params, state.opt_state))

@@ -19,6 +19,8 @@ from actavatar_jax.weights import folder
 from configs import vae as config_file
 from data_pipelines.clips import cut_pixel_windows
 
+pytestmark = pytest.mark.slow
+
 
 def moving_squares(size=32, frames=5, seed=0):
     """Eight clips over and over: a square of one colour drifts over a ground of another."""

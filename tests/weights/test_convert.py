@@ -1,5 +1,6 @@
 """torch -> ours -> torch is bitwise identity in both layouts."""
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -112,6 +113,19 @@ def test_the_parts_of_every_layout_fit(diffusers_folder, complete, wan):
     assert plain == ours == theirs
 
 
+@pytest.mark.parametrize("layout", ["complete", "wan"])
+def test_the_form_of_the_text_is_recorded_and_nothing_else_changes(request, layout, tmp_path):
+    source = request.getfixturevalue(layout)
+    convert.from_torch(source, tmp_path / "tie", phase_time="tie")
+    convert.from_torch(source, tmp_path / "plain")
+    tie, plain = (folder.find(tmp_path / name, "transformer").config for name in ("tie", "plain"))
+    assert tie == dataclasses.replace(plain, phase_time="tie") and plain.phase_time == "paper"
+    assert content(tmp_path / "tie", "transformer") == content(tmp_path / "plain", "transformer")
+    with pytest.raises(InputError, match="phase_time is 'evil'; accepted is paper, relay"):
+        convert.from_torch(source, tmp_path / "x", phase_time="evil")
+
+
+@pytest.mark.slow
 def test_wan_to_ours_to_wan(complete, wan, tmp_path):
     convert.from_torch(wan, tmp_path / "ours")
     for component in COMPONENTS:

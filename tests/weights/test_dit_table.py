@@ -85,20 +85,20 @@ def test_our_tensors_have_multitalks_names():
     assert len(added) == 1 + 10 + 3 * 8
 
 
-@pytest.mark.parametrize("phase_bias", ["none", "soft", "hard"])
+@pytest.mark.parametrize("phase_time", ["paper", "paper+soft_relay", "paper+relay", "tie"])
 @pytest.mark.parametrize("where", [False, True])
-def test_options_have_tensors_only_where_they_are_on(phase_bias, where):
-    config = dataclasses.replace(SMALL, phase_bias=phase_bias, frame_time=where, place=where)
+def test_options_have_tensors_only_where_they_are_on(phase_time, where):
+    config = dataclasses.replace(SMALL, phase_time=phase_time, frame_time=where, place=where)
     for layout in (dit.diffusers, dit.wan):
         names.check_coverage(layout(config), functional.abstract(ActAvatarDiT, config))
         sizes = shapes(layout(config), config)
-        assert (sizes.get("blocks.1.window_strength") == (1,)) == (phase_bias == "soft")
+        assert (sizes.get("blocks.1.window_strength") == (1,)) == ("soft_relay" in phase_time)
         assert ("frame_time.weight" in sizes) == ("place.weight" in sizes) == where
 
 
 @pytest.mark.parametrize("layout", [dit.diffusers, dit.wan])
 def test_out_and_in_again_is_bitwise(layout):
-    config = dataclasses.replace(SMALL, phase_bias="soft", frame_time=True, place=True, linear_guess=True)
+    config = dataclasses.replace(SMALL, phase_time="paper+soft_relay", frame_time=True, place=True, linear_guess=True)
     rng = np.random.default_rng(0)
     abstract = functional.abstract(ActAvatarDiT, config)
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), abstract)
@@ -113,7 +113,7 @@ def test_out_and_in_again_is_bitwise(layout):
 
 @pytest.mark.parametrize(
     "config",
-    [DiTConfig(), SMALL, dataclasses.replace(SMALL, phase_bias="hard", frame_time=True)],
+    [DiTConfig(), SMALL, dataclasses.replace(SMALL, phase_time="paper+relay", frame_time=True)],
     ids=["full", "small", "options"],
 )
 def test_config_files(config):
@@ -159,7 +159,11 @@ def without(values, key):
         (dit.from_json, dit.to_json(SMALL) | {"attention_head_dim": 7}, "accepted is an even number"),
         (dit.from_json, dit.to_json(SMALL) | {"quantization_config": {}}, "not known here: quantization_config"),
         (dit.from_json, dit.to_json(SMALL) | {"actavatar": []}, r"actavatar is \[\]; accepted is an object"),
-        (dit.from_json, dit.to_json(SMALL) | {"actavatar": {"phase_bias": "evil"}}, "none or soft or hard"),
+        (
+            dit.from_json,
+            dit.to_json(SMALL) | {"actavatar": {"phase_time": "evil"}},
+            "paper or relay or soft_relay or tie",
+        ),
         (dit.from_json, dit.to_json(SMALL) | {"actavatar": {"audio": {"tokens": 0}}}, "tokens is 0"),
         (dit.from_json, dit.to_json(SMALL) | {"actavatar": {"gama": 1}}, "under actavatar that are not known.*: gama"),
         (dit.from_json, dit.to_json(SMALL) | {"actavatar": {"audio": {"a": 1}}}, "under actavatar, audio, .*: a"),

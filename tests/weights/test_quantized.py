@@ -91,6 +91,7 @@ def velocity():
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "limit"), [("int8", 0.006), ("fp8", 0.03)])
 def test_a_trained_model_hardly_changes(velocity, form, limit):
     got, wanted = velocity(form), velocity()

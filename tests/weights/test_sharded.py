@@ -149,6 +149,7 @@ def test_sharded_load_and_save(tmp_path):
         assert other == (tmp_path / "adapter.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_large_initial_values_are_drawn_alone(monkeypatch):
     """A program's memory is bounded by its largest leaf; values, dtype and place are those of drawing all at once."""
     audio = AudioAdapterConfig(feature_layers=1, feature_width=8, hidden=8, tokens=2, token_width=128)

@@ -12,10 +12,12 @@ from jaxtyping import Array, Float
 from actavatar_jax.models.attention import attention
 from actavatar_jax.models.avatar.audio_adapter import AudioCrossAttention
 from actavatar_jax.models.avatar.config import Conditions, DiTConfig
+from actavatar_jax.models.avatar.intervals import turn
 from actavatar_jax.models.avatar.rope import apply_rope
 from actavatar_jax.models.execution import ISLAND, Execution
 from actavatar_jax.models.layers import layer_norm, linear, rms_norm
 from actavatar_jax.parallel import BATCH, SEQ, constrain
+from actavatar_jax.prompt.forms import bias_of
 
 
 class Block(nnx.Module):
@@ -23,7 +25,7 @@ class Block(nnx.Module):
 
     def __init__(self, config: DiTConfig, execution: Execution, *, rngs: nnx.Rngs):
         c, e = config, execution
-        self.phase_bias, self.execution = c.phase_bias, e
+        self.learns_strength, self.execution = bias_of(c.phase_time) == "soft_relay", e
         self.modulation = nnx.Param(jax.random.normal(rngs.params(), (6, c.width)) / c.width**0.5)
         self.self_norm = layer_norm(c.width, epsilon=c.eps, affine=False, rngs=rngs)
         self.self_attn = Attention(c, e, rngs=rngs)
@@ -33,7 +35,7 @@ class Block(nnx.Module):
         self.audio_attn = AudioCrossAttention(c.audio, c.width, c.heads, c.head_dim, e, rngs=rngs)
         self.ffn_norm = layer_norm(c.width, epsilon=c.eps, affine=False, rngs=rngs)
         self.ffn = FeedForward(c, e, rngs=rngs)
-        if c.phase_bias == "soft":
+        if self.learns_strength:
             self.window_strength = nnx.Param(jnp.zeros(()))
 
     def __call__(
@@ -49,7 +51,7 @@ class Block(nnx.Module):
         shift_sa, scale_sa, gate_sa, shift_ff, scale_ff, gate_ff = (modulation[:, :, i, None] for i in range(6))
 
         x = add(x, gate_sa * self.attend_self(self.self_norm(x) * (1 + scale_sa) + shift_sa, conditions.rope))
-        x = add(x, self.attend_text(self.cross_norm(x), text_kv, conditions.window_penalty))
+        x = add(x, self.attend_text(self.cross_norm(x), text_kv, conditions))
         x = add(x, audio_scale * self.audio_attn(self.audio_norm(x), audio_kv))
         return add(x, gate_ff * self.ffn(self.ffn_norm(x) * (1 + scale_ff) + shift_ff))
 
@@ -61,18 +63,23 @@ class Block(nnx.Module):
         return self.self_attn.output(out).reshape(x.shape)
 
     def attend_text(
-        self, x: Float[Array, "B T P D"], kv: Float[Array, "2 B S N K"], penalty: Float[Array, "B T S"] | None
+        self, x: Float[Array, "B T P D"], kv: Float[Array, "2 B S N K"], conditions: Conditions
     ) -> Float[Array, "B T P D"]:
-        tokens = x.reshape(x.shape[0], -1, x.shape[-1])
-        bias = self.window_bias(penalty, x.shape[2])
-        out = attention(self.cross_attn.queries(tokens), *kv, self.execution, bias=bias)
+        bias = self.window_bias(conditions.window_penalty, x.shape[2])
+        out = attention(self.text_queries(x, conditions), *kv, self.execution, bias=bias)
         return self.cross_attn.output(out).reshape(x.shape)
+
+    def text_queries(self, x: Float[Array, "B T P D"], conditions: Conditions) -> Float[Array, "B L N K"]:
+        queries = self.cross_attn.queries(x.reshape(x.shape[0], -1, x.shape[-1]))
+        if conditions.query_turns is None:
+            return queries
+        return turn(queries, jnp.repeat(conditions.query_turns, x.shape[2], axis=1))
 
     def window_bias(self, penalty: Float[Array, "B T S"] | None, tokens: int) -> Float[Array, "B 1 L S"] | None:
         """What is added to the text scores, the same for all `tokens` of a latent frame."""
         if penalty is None:
             return None
-        strength = self.window_strength[...] if self.phase_bias == "soft" else 1.0
+        strength = self.window_strength[...] if self.learns_strength else 1.0
         return -strength * jnp.repeat(penalty, tokens, axis=1)[:, None]
 
     def text_weights(
@@ -86,7 +93,7 @@ class Block(nnx.Module):
         modulation = self.modulation[...][None, None] + modulation
         shift, scale, gate = (modulation[:, :, i, None] for i in range(3))
         x = add(x, gate * self.attend_self(self.self_norm(x) * (1 + scale) + shift, conditions.rope))
-        q = self.cross_attn.queries(self.cross_norm(x).reshape(x.shape[0], -1, x.shape[-1]))
+        q = self.text_queries(self.cross_norm(x), conditions)
         scores = jnp.einsum("BLNK,BSNK->BNLS", q, text_kv[0], preferred_element_type=jnp.float32) / q.shape[-1] ** 0.5
         bias = self.window_bias(conditions.window_penalty, x.shape[2])
         weights = jax.nn.softmax(scores if bias is None else scores + bias, axis=-1)
@@ -94,8 +101,10 @@ class Block(nnx.Module):
 
     def keys_values(self, conditions: Conditions) -> tuple[Array, Array]:
         """Text keys and values [2, B, S, N, K], audio keys and values [2, B, T, A, N, K]."""
-        text = constrain(self.cross_attn.keys_values(conditions.text), None, BATCH)
-        return text, self.audio_attn.keys_values(conditions.audio)
+        keys, values = self.cross_attn.keys_values(conditions.text)
+        if conditions.key_turns is not None:
+            keys = turn(keys, conditions.key_turns)
+        return constrain(jnp.stack([keys, values]), None, BATCH), self.audio_attn.keys_values(conditions.audio)
 
 
 class Attention(nnx.Module):
@@ -114,8 +123,8 @@ class Attention(nnx.Module):
     def queries(self, x: Float[Array, "B L D"]) -> Float[Array, "B L N K"]:
         return self._heads(self.norm_query(self.query(x)))
 
-    def keys_values(self, x: Float[Array, "B S D"]) -> Float[Array, "2 B S N K"]:
-        return jnp.stack([self._heads(self.norm_key(self.key(x))), self._heads(self.value(x))])
+    def keys_values(self, x: Float[Array, "B S D"]) -> tuple[Float[Array, "B S N K"], Float[Array, "B S N K"]]:
+        return self._heads(self.norm_key(self.key(x))), self._heads(self.value(x))
 
     def output(self, x: Float[Array, "B L N K"]) -> Float[Array, "B L D"]:
         return self.out(x.reshape(*x.shape[:2], -1))

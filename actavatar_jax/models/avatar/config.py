@@ -7,9 +7,10 @@ import typing
 import jax
 from jaxtyping import Array
 
-from actavatar_jax.checks import Limit, check_fields, one_of
+from actavatar_jax.checks import NOT_NEGATIVE, Limit, check_fields, one_of
 from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
 from actavatar_jax.models.limits import DEPTH, EPSILON, EVEN_SIZE, SIDE, SIZE
+from actavatar_jax.prompt.forms import FORMS
 
 # Parameters that stay in float32 when the others are read in less: those of the layers that compute in it (`ISLAND` and
 # the norms of the stream), which diffusers and the original keep in float32 too.
@@ -38,8 +39,9 @@ class DiTConfig:
     patch: tuple[int, int, int] = (1, 2, 2)
     max_phases: int = 8
     audio: AudioAdapterConfig = dataclasses.field(default_factory=AudioAdapterConfig)
+    phase_time: str = "paper"  # of `prompt.forms`: how text knows time
+    time_scale: float = 4.0  # of its rotary forms: times are multiplied by it
     # Helps that the paper does not have; each but the last starts as the identity.
-    phase_bias: str = "none"  # none | soft (learnable strength from zero) | hard: window bias on phase tokens
     frame_time: bool = False  # absolute time added to video tokens, for backbones trained from scratch
     place: bool = False  # absolute row and column likewise, for codes whose bases differ from place to place
     linear_guess: bool = False  # see, and learn only what is missed by, the best linear guess: for small worlds
@@ -50,7 +52,8 @@ class DiTConfig:
         **dict.fromkeys(("layers", "max_phases"), DEPTH),
         "eps": EPSILON,
         "patch": Limit("1, and two sides from 1 to 1024", lambda x: x[0] == 1 and all(map(SIDE.holds, x))),
-        "phase_bias": one_of("none", "soft", "hard"),
+        "phase_time": one_of(*FORMS),
+        "time_scale": NOT_NEGATIVE,
     }
 
     def __post_init__(self):
@@ -68,7 +71,8 @@ class Conditions:
     """What a sample is conditioned on, in the form that the blocks use; the same at every noise level.
 
     text [B, S, D] and audio [B, T, A, E] (None once their keys and values are there), rope [2, L, K/2], frame_time
-    [T, D] or None, window_penalty [B, T, S] or None, text_keys_values [layers, 2, B, S, N, K] and
+    [T, D] or None, window_penalty [B, T, S] or None, key_turns [B, S, 2, K/2] and query_turns [B, T, 2, K/2] or None,
+    text_keys_values [layers, 2, B, S, N, K] and
     audio_keys_values [layers, 2, B, T, A, N, K] (None until `ActAvatarDiT.cache`).
     """
 
@@ -77,5 +81,7 @@ class Conditions:
     rope: Array
     frame_time: Array | None
     window_penalty: Array | None
+    key_turns: Array | None
+    query_turns: Array | None
     text_keys_values: Array | None = None
     audio_keys_values: Array | None = None

@@ -20,12 +20,14 @@ from actavatar_jax.models.avatar.audio_adapter import AudioProjection, depth_sca
 from actavatar_jax.models.avatar.block import MLP, Block, Head
 from actavatar_jax.models.avatar.config import Conditions, DiTConfig
 from actavatar_jax.models.avatar.guess import gaussian_data, precondition
+from actavatar_jax.models.avatar.intervals import is_timed, key_turns, query_turns
 from actavatar_jax.models.avatar.positions import frame_sinusoids, patchify, place_sinusoids, sinusoid, unpatchify
+from actavatar_jax.models.avatar.relay import window_penalty
 from actavatar_jax.models.avatar.rope import rope_table
-from actavatar_jax.models.avatar.window import window_penalty
 from actavatar_jax.models.execution import ISLAND, Execution
 from actavatar_jax.models.layers import linear
 from actavatar_jax.parallel import BATCH, SEQ, constrain
+from actavatar_jax.prompt.forms import bias_of, has_anchors, turn_of
 
 
 class ActAvatarDiT(nnx.Module):
@@ -65,21 +67,27 @@ class ActAvatarDiT(nnx.Module):
 
         Args:
           text: encoder output, exact zeros beyond the prompt's end (those rows take part in attention, as in Wan).
-          phase_ids: 0 base block and end token, k phase k, -1 padding.
-          phase_windows: seconds [start, end] of phases 1.., zeros where unused; read by the window bias only.
+          phase_ids: 0 base block, k phase k, -1 padding; the end token has that of the base, or of the last phase where
+            texts are bare (`prompt.forms`).
+          phase_windows: seconds [start, end] of phases 1.., zeros where unused; `paper` does not read them.
           audio: speech features at 25 Hz; zeros are the null audio.
           grid: latent (T, H, W).
         """
         c = self.config
         frames, height, width = grid
-        phases = self.phase_embedding(jnp.maximum(phase_ids, 0))
-        text = text.astype(jnp.float32) + jnp.where(phase_ids[..., None] >= 0, phases, 0.0)
+        text, form = text.astype(jnp.float32), turn_of(c.phase_time)
+        if has_anchors(c.phase_time):
+            phases = self.phase_embedding(jnp.maximum(phase_ids, 0))
+            text += jnp.where(phase_ids[..., None] >= 0, phases, 0.0)
+        timed, scale = is_timed(phase_ids), c.time_scale
         return Conditions(
             text=constrain(self.text_embedding(text), BATCH),
             audio=self.audio_projection(audio, frames),
             rope=jnp.asarray(rope_table((frames, height // c.patch[1], width // c.patch[2]), c.head_dim)),
             frame_time=self.frame_time(frame_sinusoids(frames, c.freq_dim)) if c.frame_time else None,
-            window_penalty=None if c.phase_bias == "none" else window_penalty(phase_ids, phase_windows, frames),
+            window_penalty=window_penalty(phase_ids, phase_windows, frames) if bias_of(c.phase_time) else None,
+            key_turns=key_turns(form, phase_ids, phase_windows, c.head_dim, scale) if form else None,
+            query_turns=query_turns(timed, frames, c.head_dim, scale) if form else None,
         )
 
     def cache(self, conditions: Conditions) -> Conditions:

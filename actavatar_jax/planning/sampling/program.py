@@ -34,7 +34,7 @@ from actavatar_jax.parallel import (
     result_shapes,
     use_mesh,
 )
-from actavatar_jax.pipeline import embed_conditions, velocity_function
+from actavatar_jax.pipeline import embed_conditions, fitting_params, velocity_function
 from actavatar_jax.planning.flops import program_flops
 from actavatar_jax.planning.sampling.workload import Workload
 from actavatar_jax.weights import COMPONENTS
@@ -116,6 +116,7 @@ class Programs:
         network, params = self.networks["transformer"], self.params["transformer"]
         grid, mesh, s = self.work.grid, self.place.mesh, self.work.sampling
         with use_mesh(mesh):
+            params = fitting_params(network, params)
             embedded = {
                 guided: (params, result_shapes(one.lower()[0], self.place.options))
                 for guided, one in self._conditions.items()
@@ -157,7 +158,7 @@ class Programs:
                 "transformer",
                 1,
                 embed_conditions,
-                (network, self.params["transformer"], *self._heard(rows), self.work.grid),
+                (network, fitting_params(network, self.params["transformer"]), *self._heard(rows), self.work.grid),
                 self.place.mesh,
                 self._share(rows) * condition_flops(network.config, self.work.grid),
             )

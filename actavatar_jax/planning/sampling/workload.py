@@ -16,6 +16,7 @@ from actavatar_jax.functional import Network, Params
 from actavatar_jax.media.clock import latent_frames
 from actavatar_jax.media.image import choose_size
 from actavatar_jax.models import PRESETS, Execution
+from actavatar_jax.pipeline import in_form
 from actavatar_jax.weights import COMPONENTS, Defaults, check_loading, check_parts, kind_of, load_defaults, param_shapes
 
 LANDSCAPE = (704, 1280)  # height and width of a picture whose shape nobody knows
@@ -107,7 +108,8 @@ class Workload:
         if part == "transformer":
             how = {"attention": self.attention}
         execution = Execution(dtype=self._read(part)[0], platform=self.platform, **how) if kind.executes else None
-        return Network(kind.module, config, execution)
+        network = Network(kind.module, config, execution)
+        return in_form(network, self.sampling.phase_time) if part == "transformer" else network
 
     def params(self, part: str) -> Params:
         """The shapes of its parameters."""

@@ -23,7 +23,7 @@ class Row:
     """How a row differs from the full recipe: stage 1, then stage 2 with the soft window bias, on one backbone."""
 
     stages: tuple[str, ...] = ("stage1", "stage2")
-    changes: Mapping[str, Any] = field(default_factory=dict)  # of settings, such as {"stage2.model.phase_bias": "soft"}
+    changes: Mapping[str, Any] = field(default_factory=dict)  # of settings: {"stage2.model.phase_time": "paper"}
     wording: str = "structured"  # of the prompts that it is sampled with
     frame_time: bool = True  # False: on a backbone of its own that has none
     model_of: str = ""  # the row whose models are scored; none are trained
@@ -35,7 +35,7 @@ def always(name: str, value: Any) -> dict[str, Any]:
     return {f"{stage}.{name}": value for stage in STAGES}
 
 
-NO_BIAS = always("model.phase_bias", "none")  # timing from text and phase embeddings only
+NO_BIAS = always("model.phase_time", "paper")  # timing from text and phase embeddings only
 PLAIN_RATE = {"stage2.rules": ((".*", 1.0),)}  # phase embeddings learn as fast as the rest
 PLAIN_LEVELS = always("time_law.noisy_share", 0.0)
 GAMMAS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -47,7 +47,7 @@ ROWS = {
     "progressive": Row(("joint",)),
     **{f"gamma-{gamma}": Row(changes=always("model.gamma", gamma)) for gamma in GAMMAS if gamma != 1.5},
     **{f"phases-{count}": Row(model_of="full", cues=count) for count in (1, 2, 3, 4)},
-    "hard": Row(changes=always("model.phase_bias", "hard")),
+    "hard": Row(changes=always("model.phase_time", "paper+relay")),
     "text": Row(changes=NO_BIAS),
     "no-frame-time": Row(frame_time=False, changes=NO_BIAS),
     "plain-rate": Row(changes=NO_BIAS | PLAIN_RATE),

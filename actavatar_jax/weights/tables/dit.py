@@ -12,6 +12,7 @@ from actavatar_jax.checks import typed
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import ADAPTER, PHASES
 from actavatar_jax.models.avatar import AudioAdapterConfig, DiTConfig
+from actavatar_jax.prompt.forms import bias_of
 from actavatar_jax.storage import shown
 from actavatar_jax.weights.names import LINEAR, Entry, Table, chain, linear, reshape
 from actavatar_jax.weights.tables.fields import own_keys, read_fields, refuse_unknown
@@ -85,7 +86,7 @@ _WAN_CONFIG = {
 }
 _WAN_OPTIONAL = {"text_dim", "text_len", "patch_size"}  # the release leaves them to the defaults of the class
 # Ours, beside the audio adapter's.
-_SETTINGS = ("max_phases", "phase_bias", "frame_time", "place", "linear_guess", "text_len")
+_SETTINGS = ("max_phases", "phase_time", "time_scale", "frame_time", "place", "linear_guess", "text_len")
 
 
 def diffusers(config: DiTConfig) -> Table:
@@ -130,7 +131,7 @@ def _table(config: DiTConfig, side: int) -> Table:
             entries += linear(f"blocks.{i}.{theirs[side]}", f"blocks/{ours}", i)
         for ours, *theirs in _BLOCK_VECTORS:
             entries.append(Entry(f"blocks.{i}.{theirs[side]}", f"blocks/{ours}", layer=i))
-        if config.phase_bias == "soft":
+        if bias_of(config.phase_time) == "soft_relay":
             entries.append(Entry(f"blocks.{i}.window_strength", "blocks/window_strength", reshape((1,), ()), i))
     return tuple(entries)
 

@@ -19,6 +19,7 @@ def one(tmp_path):
     return make_folder(tmp_path, {"a": {}})
 
 
+@pytest.mark.slow
 def test_every_clip_ends_with_a_prompt_or_one_reason(tmp_path):
     """The clips' transcripts tell the server how to answer; after `/` the second answer."""
     good, act = json.dumps(GOOD), GOOD["phases"][0]

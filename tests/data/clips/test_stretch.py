@@ -114,6 +114,7 @@ def test_interlaced_sources_become_whole_pictures(videos, tmp_path):
     assert combs(load_video(tmp_path / "clips" / "clips" / f"{row['id']}.mp4").frames) < 2
 
 
+@pytest.mark.slow
 def test_real_media(media, tmp_path):
     """30 fps, also with a display rotation, is on the clock; 22 pictures a second at uneven times cannot be."""
     folder = tmp_path / "videos"

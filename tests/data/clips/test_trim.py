@@ -105,6 +105,7 @@ def test_trimming_is_asked_for(film, tmp_path):
         assert read_manifest(tmp_path / "clips").column("prepare.frames") == [frames]
 
 
+@pytest.mark.slow
 def test_whatever_runs_it_trims_to_the_same_bytes(film, tmp_path):
     pytest.importorskip("apache_beam", reason="needs Apache Beam, of the extra `data`")
     crop = (0.25, 0.0, 0.625, 0.75)

@@ -85,7 +85,7 @@ def test_an_odd_annotation_of_speakervid_is_left_out_and_told(tmp_path, change, 
 def test_where_no_annotation_is_as_it_should_be_the_error_says_why(tmp_path):
     src = speaker_vid(tmp_path, {f"{NAME}_001_A_00": RECORD | {"bbox": [0.1, 0.2]}})
     touch(src / f"{VIDEO}.mp4")
-    with pytest.raises(InputError, match=r"no clip of kind speakervid.*'bbox' is \[0\.1, 0\.2\].*t\.report\.json"):
+    with pytest.raises(InputError, match=r"no clip of kind speakervid.*t\.report\.json.*bbox"):
         read_corpus("speakervid", src, tmp_path / "t.parquet")
 
 

@@ -16,7 +16,7 @@ from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTCon
 from actavatar_jax.models.avatar.audio_adapter import AudioCrossAttention, depth_scale
 from actavatar_jax.models.avatar.guess import gaussian_data, gaussian_velocity
 from actavatar_jax.models.avatar.positions import patchify, unpatchify
-from actavatar_jax.models.avatar.window import window_penalty
+from actavatar_jax.models.avatar.relay import window_penalty
 
 CONFIG = DiTConfig(
     width=48,
@@ -73,6 +73,7 @@ def test_full_size_has_the_published_parameters():
     assert functional.count(adapter) == 782_556_160 + 9 * 4096
 
 
+@pytest.mark.slow
 def test_identity_at_step_zero():
     """Zero phase rows and a zero audio output: neither phases nor speech change anything yet."""
     params = functional.flatten(randomised(CONFIG))
@@ -104,13 +105,14 @@ def test_phases_change_the_result_and_padding_does_not_carry_them():
     assert not np.any(grad)  # the padding rows of the text carry no embedding
 
 
-@pytest.mark.parametrize("bias", ["none", "soft", "hard"])
-def test_cached_keys_and_values_change_nothing(bias):
-    config = dataclasses.replace(CONFIG, phase_bias=bias)
+@pytest.mark.parametrize("form", ["paper", "paper+soft_relay", "paper+relay", "tie"])
+def test_cached_keys_and_values_change_nothing(form):
+    config = dataclasses.replace(CONFIG, phase_time=form)
     params = randomised(config)
     np.testing.assert_allclose(run(config, params), run(config, params, cached=True), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remat", ["full", "attention"])
 def test_rematerialisation_changes_no_gradient(remat):
     params = randomised(CONFIG)
@@ -137,6 +139,7 @@ def test_bf16_compute_stays_near_fp32():
     assert np.abs(rounded - exact).max() / np.abs(exact).max() < 0.03
 
 
+@pytest.mark.slow
 def test_a_float32_stream_keeps_what_the_first_blocks_hear():
     """At a tenth of the stream, most of what block 1 adds is lost in bfloat16, but not in a float32 stream."""
     params = functional.flatten(randomised(CONFIG))
@@ -170,6 +173,7 @@ def test_depth_scale_multiplies_what_each_block_hears():
     assert not np.allclose(run(flat, functional.unflatten(params)), want, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_audio_of_one_latent_frame_never_reaches_another():
     """Gradients across latent frames are exactly zero inside the audio cross-attention."""
     module = AudioCrossAttention(CONFIG.audio, 48, 2, 24, Execution(), rngs=nnx.Rngs(0))
@@ -180,10 +184,11 @@ def test_audio_of_one_latent_frame_never_reaches_another():
     assert np.array_equal(reach, np.eye(3, dtype=bool))
 
 
+@pytest.mark.slow
 def test_optional_helps_start_as_the_identity():
     params = randomised(CONFIG)
     plain = run(CONFIG, params)
-    for option in ({"phase_bias": "soft"}, {"frame_time": True}, {"place": True}):
+    for option in ({"phase_time": "paper+soft_relay"}, {"frame_time": True}, {"place": True}):
         config = dataclasses.replace(CONFIG, **option)
         fresh = initial(config)
         grown = functional.unflatten({**fresh, **functional.flatten(params)})
@@ -233,6 +238,7 @@ def test_gaussian_data_is_the_best_linear_guess(time):
     np.testing.assert_allclose(np.ravel(guess), (noisy * data).mean(0) / (noisy**2).mean(0), atol=0.012)
 
 
+@pytest.mark.slow
 def test_with_the_linear_guess_nothing_of_pure_noise_is_seen_but_first_frames_are():
     config = dataclasses.replace(CONFIG, linear_guess=True)
     params = randomised(config)

@@ -88,6 +88,7 @@ def test_a_latent_frame_changes_no_pixel_before_its_own(params, latent_frame):
     assert np.abs(after - before)[:, first : first + 4].max() > 1e-4
 
 
+@pytest.mark.slow
 def test_gradients_are_exactly_zero_into_the_future(params):
     into_pixels = input_gradient(params, video(), "encode", 1, 2)
     assert np.all(into_pixels[:5] > 0)
@@ -106,6 +107,7 @@ def test_a_prefix_encodes_to_a_prefix_and_decodes_to_a_prefix(params, frames):
     assert close(run(params, latents()[:, :latent_frames], "decode_sample"), whole[:, :frames])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latent_frames", [1, LATENT_FRAMES])
 def test_streaming_equals_the_whole_sequence(params, latent_frames):
     pixels = video()[:, : 4 * latent_frames - 3]
@@ -114,6 +116,7 @@ def test_streaming_equals_the_whole_sequence(params, latent_frames):
     assert close(run(params, latent, "decode_stream"), run(params, latent, "decode_sample").clip(-1, 1))
 
 
+@pytest.mark.slow
 def test_streaming_memory_does_not_grow_with_the_video(params):
     def memory(frames):
         return run.lower(params, latents(frames), "decode_stream").compile().memory_analysis()

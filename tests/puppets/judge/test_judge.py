@@ -61,6 +61,7 @@ def test_actions_are_of_21_frames(judge):
     assert np.flatnonzero(difference > 1e-7).tolist() == list(range(5, 26))
 
 
+@pytest.mark.slow
 def test_clips_of_a_batch_do_not_mix(judge):
     pixels = jnp.asarray(np.stack([noise(9, seed=s) for s in (1, 2)]) / 127.5 - 1, jnp.float32)
     network = functional.bind(PuppetJudge, CONFIG, judge.params)

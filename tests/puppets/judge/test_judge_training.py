@@ -50,6 +50,7 @@ def quick_codec(monkeypatch, code):
     monkeypatch.setattr(judge_training, "fit_codec", lambda pool, channels: code)
 
 
+@pytest.mark.slow
 def test_training_learns_and_repeats(quick_codec):
     kept = []
     judge = Judge(*train_judge(NAMES, examples(), TINY, kept.append, record_every=8))
@@ -112,6 +113,7 @@ def batch_of(count):
     return np.stack([squares(seed, 9).frames for seed in range(count)])
 
 
+@pytest.mark.slow
 def test_spoilt_pictures_differ_by_clip_and_some_keep_their_first_frame(code):
     frames = batch_of(24)
     spoilt = np.asarray(jax.jit(spoil, static_argnums=2)(jax.random.key(1), frames, CODEC, code))
@@ -126,6 +128,7 @@ def test_spoilt_pictures_differ_by_clip_and_some_keep_their_first_frame(code):
     assert 3 <= kept.sum() <= 18
 
 
+@pytest.mark.slow
 def test_recoding_with_all_components_and_no_errors_is_the_codes_own(code, monkeypatch):
     monkeypatch.setattr("actavatar_jax.puppets.judge.spoiling.LATENT_NOISE", 0.0)
     monkeypatch.setattr("actavatar_jax.puppets.judge.spoiling.FEWEST_COMPONENTS", 8)

@@ -122,6 +122,7 @@ def test_cues_ease_within_their_window():
     assert max(Cue(0.0, 0.3, "nod").strength(t) for t in np.arange(0, 0.3, 0.01)) == pytest.approx(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("idle", "sway"), [("random", 0.15), ("told", 0.4)])
 def test_clips_act_inside_windows_and_rest_outside(idle, sway):
     shoulders = [JOINTS.index("left_shoulder"), JOINTS.index("right_shoulder")]

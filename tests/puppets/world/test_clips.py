@@ -242,6 +242,7 @@ def test_told_sway_follows_the_shape_of_the_lips_slowly():
     assert np.abs(np.diff(leans)).max() < 0.03
 
 
+@pytest.mark.slow
 def test_all_of_a_told_world_follows_from_its_conditions_and_a_third_of_a_random_one_does_not():
     told, random = (untold_share(World(frames=77, idle=idle), range(6)) for idle in ("told", "random"))
     assert told == 0 and 0.2 < random < 0.45

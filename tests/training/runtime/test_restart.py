@@ -56,6 +56,7 @@ def test_without_a_file_the_stacks_go_to_standard_error(monkeypatch, capfd):
     assert "test_without_a_file_the_stacks" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_steps_and_pauses_keep_the_watchdog_quiet(tmp_path, monkeypatch):
     exits = []
     monkeypatch.setattr("actavatar_jax.training.runtime.watchdog.os._exit", exits.append)
