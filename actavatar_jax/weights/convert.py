@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.prompt.forms import check_form
 from actavatar_jax.storage import locked_target, named, read_json, replaced_folder, shown, write_json
 from actavatar_jax.weights.components import COMPONENTS, TOKENIZERS, WAN_EXTRA, Stored, find, find_tokenizer
@@ -95,6 +94,8 @@ def _convert(src: Path, dst: Path, layout: str, report: Progress, phase_time: st
                     write_sharded(partial, part.kind.stem, _renamed(part, layout), progress=progress)
                 else:
                     write_pth(partial / part.kind.wan_file, _renamed(part, layout), progress)
+            if phase_time:
+                _record_settings(stored["transformer"], partial / "transformer" / "config.json")
             _copy_tokenizer(src, partial, layout)
             _write_index(src, partial, stored, layout, defaults)
 
@@ -123,9 +124,11 @@ def _write_component(part: Stored, src: Path, dst: Path, progress: Callable[[int
         write_json(dst / "config.json", part.kind.to_json(part.config))
     else:  # config.json as it is, and what else belongs to it, such as preprocessor_config.json
         copy_folder(src, dst, WEIGHT_FILES)
-        if isinstance(part.config, DiTConfig):  # as it is but for our own settings, which may be others now
-            own = {"actavatar": dit.to_json(part.config)["actavatar"]}
-            write_json(dst / "config.json", read_json(dst / "config.json") | own)
+
+
+def _record_settings(part: Stored, config: Path) -> None:
+    """Puts our own settings into a transformer's config, which stays as it is but for them."""
+    write_json(config, read_json(config) | {"actavatar": dit.to_json(part.config)["actavatar"]})
 
 
 def _copy_tokenizer(src: Path, dst: Path, layout: str) -> None:

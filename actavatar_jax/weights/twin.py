@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
@@ -235,7 +235,7 @@ def hook_window_bias(block: torch.nn.Module, bias: Float[Tensor, "B L S"]) -> It
     yield block.attn2.register_forward_pre_hook(before)
 
 
-def hook_turns(norm: torch.nn.Module, turns: Float[Tensor, "B L pairs"]) -> RemovableHandle:
+def hook_turns(norm: torch.nn.Module, turns: Complex[Tensor, "B L pairs"]) -> RemovableHandle:
     """Turns what a norm gives, in every head, by the angles of complex numbers and by their size."""
 
     def after(norm, args, out):
@@ -306,7 +306,7 @@ def window_penalty(
 
 def text_turns(
     config: DiTConfig, phase_ids: Int[Tensor, "B S"], phase_windows: Float[Tensor, "B phases 2"], frames: int
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Complex[Tensor, "B S pairs"], Complex[Tensor, "B T pairs"]]:
     """Complex factors of keys [B, S, K/2] and queries [B, T, K/2], as `models.avatar.intervals` defines them."""
     form, pairs, device = turn_of(config.phase_time), config.head_dim // 2, phase_ids.device
     rates = config.time_scale * 10_000.0 ** (-torch.arange(pairs, device=device) / pairs)

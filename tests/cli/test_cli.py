@@ -79,12 +79,13 @@ def test_jobs_skip_finished_and_go_on_after_a_failure(world, tmp_path, capsys):
         row | {"out": str(tmp_path / "b.mp4"), "image": str(tmp_path / "absent.png")},
         row | {"out": str(tmp_path / "c.mp4"), "seed": 7},
     ]
-    (tmp_path / "a.mp4").write_bytes(b"finished earlier")
+    finished = (world / "videos" / "puppet_000002.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(finished)
     jobs = tmp_path / "jobs.jsonl"
     jobs.write_text("".join(json.dumps(r) + "\n" for r in rows))
     assert actavatar("sample", "--model", world / "run" / "model", "--jobs", jobs, *SAMPLE) == 2
     assert "absent.png" in capsys.readouterr().err
-    assert (tmp_path / "a.mp4").read_bytes() == b"finished earlier"
+    assert (tmp_path / "a.mp4").read_bytes() == finished
     assert not (tmp_path / "b.mp4").exists()
     assert load_video(tmp_path / "c.mp4").frames.shape == (9, 64, 64, 3)
 

@@ -75,7 +75,7 @@ def test_it_is_the_softmax_of_every_block(form, monkeypatch):
 
 
 def test_a_hard_window_takes_a_phase_away_outside_of_it():
-    shares = phase_shares(read("hard")[2][:, 0], IDS, 2)
+    shares = phase_shares(read("paper+relay")[2][:, 0], IDS, 2)
     times = latent_times(FRAMES)
     for phase, (start, end) in enumerate(WINDOWS, start=1):
         outside = (times < start - 0.16) | (times > end + 0.16)
