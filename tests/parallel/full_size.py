@@ -101,7 +101,7 @@ def write_files(folder: Path) -> None:
 
 def sample(arguments: list[str]) -> dict:
     """Runs the command up to the weights; there its programs are traced and lowered, at the size that it asks for."""
-    seen = {}
+    seen, forms = {}, set()
 
     def open_folder(folder, *, dtype, attention, audio_encoder, mesh, quantize, adapter, memory, loras, working):
         check_parts(folder, audio_encoder)
@@ -109,6 +109,7 @@ def sample(arguments: list[str]) -> dict:
 
         def make(image, audio, prompt, *, callback, **options):
             work = Workload(system, system.defaults.sampling.changed(**options), dtype, attention, quantize)
+            forms.add(work.network("transformer").config.phase_time)
             programs = Programs(work, Place(mesh and mesh_of(mesh)))
             for lower in programs.makers.values():
                 for one in lower():
@@ -120,7 +121,7 @@ def sample(arguments: list[str]) -> dict:
 
     jobs.ActAvatarPipeline.from_pretrained, room.make_mesh = open_folder, mesh_of
     assert actavatar("sample", *arguments) == 0
-    return {"programs": list(seen)}
+    return {"programs": list(seen), "forms": sorted(forms)}
 
 
 def train(words: list[str]) -> dict:

@@ -7,7 +7,7 @@ import typing
 import jax
 from jaxtyping import Array
 
-from actavatar_jax.checks import NOT_NEGATIVE, Limit, check_fields, one_of
+from actavatar_jax.checks import Limit, check_fields, one_of
 from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
 from actavatar_jax.models.limits import DEPTH, EPSILON, EVEN_SIZE, SIDE, SIZE
 from actavatar_jax.prompt.forms import FORMS
@@ -53,7 +53,7 @@ class DiTConfig:
         "eps": EPSILON,
         "patch": Limit("1, and two sides from 1 to 1024", lambda x: x[0] == 1 and all(map(SIDE.holds, x))),
         "phase_time": one_of(*FORMS),
-        "time_scale": NOT_NEGATIVE,
+        "time_scale": Limit("a number from 0 to 1000", lambda x: 0 <= x <= 1000),
     }
 
     def __post_init__(self):
