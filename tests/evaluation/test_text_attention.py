@@ -50,6 +50,7 @@ def read(form: str, cached: bool = True):
     return model, (latents, times, conditions), np.asarray(weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["paper", "paper+soft_relay", "tie"])
 def test_it_is_the_softmax_of_every_block(form, monkeypatch):
     model, inputs, weights = read(form)

@@ -46,6 +46,7 @@ def theirs():
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["paper", "paper+soft_relay"])  # whose strength is zero, but which takes another path
 @pytest.mark.parametrize("attention", ["xla", "chunked"])
 def test_velocity(theirs, form, attention):

@@ -87,6 +87,7 @@ def test_an_adapter_and_its_base_make_a_whole_model_folder(base, first, tmp_path
         export_model(base, tmp_path / "model", adapter)
 
 
+@pytest.mark.slow
 def test_an_adapter_says_what_it_was_trained_on(base, first, tmp_path, caplog):
     about = read_about(first[1])
     assert (about["base"], about["step"], about["layers"], about["width"]) == (str(base), 2, 2, 64)
@@ -106,6 +107,7 @@ def test_an_adapter_says_what_it_was_trained_on(base, first, tmp_path, caplog):
     assert said in caplog.text
 
 
+@pytest.mark.slow
 def test_what_is_no_adapter_of_this_model_is_refused(first, tmp_path):
     wide = dataclasses.replace(PRESETS["tiny"].transformer, width=32, heads=1)
     with pytest.raises(InputError, match="does not fit the model: its width is 64 there and 32 here"):
@@ -116,6 +118,7 @@ def test_what_is_no_adapter_of_this_model_is_refused(first, tmp_path):
             read_adapter(tmp_path / "lora.safetensors", wide)
 
 
+@pytest.mark.slow
 def test_stage_2_takes_a_fresh_backbone_and_the_adapter_of_stage_1(base, first):
     config = short(stage2, folder=str(base), preset="")
     config.adapter = str(first[1])
@@ -128,6 +131,7 @@ def test_stage_2_takes_a_fresh_backbone_and_the_adapter_of_stage_1(base, first):
     assert not np.array_equal(adapter["blocks/audio_attn/out/kernel"], weights(base)["blocks/audio_attn/out/kernel"])
 
 
+@pytest.mark.slow
 def test_a_backbone_that_learns_with_a_fresh_adapter_is_remarked_on(base, first, tmp_path, caplog, monkeypatch):
     def train(settings, network, open_params, *_, **__):
         open_params(every, dict.fromkeys(every, jax.sharding.SingleDeviceSharding(jax.devices()[0])))

@@ -14,6 +14,8 @@ from actavatar_jax.training.loop import train
 from actavatar_jax.training.lora import RATES, LoraSettings, add_low_rank
 from actavatar_jax.weights import folder, lora
 
+pytestmark = pytest.mark.slow
+
 LORA = LoraSettings(rank=3, alpha=6.0)
 
 

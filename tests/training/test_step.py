@@ -10,6 +10,8 @@ from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.training.groups import merge
 from actavatar_jax.training.step import make_train_step, noise_level_sums, sample_losses
 
+pytestmark = pytest.mark.slow
+
 EMA_DECAY = 0.9
 
 

@@ -61,6 +61,7 @@ def test_training_learns_and_repeats(quick_codec):
     assert jax.tree.all(jax.tree.map(np.array_equal, again, judge.params))
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_run(quick_codec):
     broken = [e._replace(mouth=np.full_like(e.mouth, np.nan)) for e in map(squares, range(40))]
     with pytest.raises(FloatingPointError, match="the loss is nan at step 3"):
