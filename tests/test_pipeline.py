@@ -71,6 +71,7 @@ def sampled(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_a_call_is_its_latents_decoded(make):
     pipe, picture = make(), clip(20)[0]
     latents, fitted, sound = pipe.sample_latents(picture[:60], SPEECH, PROMPT)

@@ -75,6 +75,7 @@ def test_it_is_the_softmax_of_every_block(form, monkeypatch):
     np.testing.assert_allclose(weights[:, 0], np.stack(used), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_hard_window_takes_a_phase_away_outside_of_it():
     shares = phase_shares(read("paper+relay")[2][:, 0], IDS, 2)
     times = latent_times(FRAMES)

@@ -44,6 +44,7 @@ def test_chunked_equals_plain(length, biased, monkeypatch):
         np.testing.assert_allclose(ours[1], plain[1], atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [7, 16, 24, 32, 40, 49])  # one block, several, and with a shorter one at the end
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_blocked_equals_plain(keys, dtype, monkeypatch):

@@ -51,6 +51,7 @@ def choosing(config, candidate, colour=None):
     return params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 def test_it_starts_as_very_nearly_the_linear_decode(config):
     linear, first = pictures()

@@ -187,6 +187,7 @@ def test_gamma_is_a_setting_that_the_folder_keeps(tmp_path, quickly):
     assert open_network(config).config.audio.gamma == 0.0
 
 
+@pytest.mark.slow
 def test_a_seed_draws_the_adapter_alone_and_frame_time_can_be_left_out(tmp_path, quickly):
     write(stage2("runlocal"), tmp_path / "old")
     old = weights(tmp_path / "old")

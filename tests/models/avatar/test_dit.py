@@ -90,6 +90,7 @@ def test_identity_at_step_zero():
     assert not np.any(fresh["blocks/audio_attn/out/bias"])
 
 
+@pytest.mark.slow
 def test_phases_change_the_result_and_padding_does_not_carry_them():
     params = randomised(CONFIG)
     plain = run(CONFIG, params)
@@ -202,6 +203,7 @@ def test_optional_helps_start_as_the_identity():
         assert not np.allclose(run(config, moved), plain, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_place_tells_rows_and_columns_apart():
     """With everything else alike, the tokens of a frame differ by their learned places alone."""
     config = dataclasses.replace(CONFIG, place=True)
@@ -255,6 +257,7 @@ def test_with_the_linear_guess_nothing_of_pure_noise_is_seen_but_first_frames_ar
     assert np.abs(first[:, 1:] - learnt[0][:, 1:]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_model_with_the_linear_guess_starts_as_it_and_learns_its_variance():
     config = dataclasses.replace(CONFIG, linear_guess=True)
     flat = initial(config) | {"latent_log_variance": jnp.log(jnp.asarray([0.1, 0.5, 1.0, 4.0]))}

@@ -95,6 +95,7 @@ def test_turning_is_that_of_complex_numbers():
     np.testing.assert_allclose(turned, np.concatenate([want.real, want.imag], axis=-1), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["tie", "point", "original"])
 def test_without_a_scale_the_model_is_plain_wan_bit_for_bit(form):
     flat = functional.flatten(PARAMS)
@@ -104,6 +105,7 @@ def test_without_a_scale_the_model_is_plain_wan_bit_for_bit(form):
     assert np.abs(run(dataclasses.replace(config, time_scale=4.0), plain) - run(CONFIG, plain)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_without_paper_phases_have_no_embedding():
     flat = functional.flatten(PARAMS)
     other = functional.unflatten(flat | {"phase_embedding/embedding": 1 + flat["phase_embedding/embedding"]})
