@@ -236,6 +236,9 @@ def test_a_single_prompt_goes_with_all_seeds_and_a_single_seed_with_all_prompts(
         pipe.make_videos(picture, SPEECH, [PROMPT, OTHER], [1, 2, 3])
     with pytest.raises(InputError, match="0 prompts do not go with 1 seeds"):
         pipe.make_videos(picture, SPEECH, [])
+    with pytest.raises(InputError, match="1 prompts do not go with 0 seeds"):
+        pipe.make_videos(picture, SPEECH, [PROMPT], [])
+    assert len(pipe.make_videos(picture, SPEECH, [PROMPT], [np.int64(1), np.int64(2)])) == 2
     with pytest.raises(InputError, match=r"initial noise has shape .*; accepted is \(2, 8, 3, 4, 4\)"):
         pipe.make_videos(picture, SPEECH, [PROMPT], [1, 2], initial_noise=np.zeros((1, 8, 3, 4, 4)))
 

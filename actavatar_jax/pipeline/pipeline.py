@@ -8,7 +8,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from jax.sharding import Mesh
@@ -149,7 +149,7 @@ class ActAvatarPipeline:
         image: Any,
         audio: Any,
         prompts: Sequence[Prompt],
-        seeds: Sequence[int] | None = None,
+        seeds: Sequence[SupportsIndex] | None = None,
         sampling: Sampling | None = None,
         **options: Any,
     ) -> list[Video]:
@@ -179,7 +179,7 @@ class ActAvatarPipeline:
         image: Any,
         audio: Any,
         prompts: Sequence[Prompt],
-        seeds: Sequence[int] | None,
+        seeds: Sequence[SupportsIndex] | None,
         sampling: Sampling | None,
         *,
         sigmas: Any = None,
@@ -194,7 +194,7 @@ class ActAvatarPipeline:
             config = network.config
             seconds = (s.num_frames or self.defaults.num_frames) / FPS
             prompts = [StructuredPrompt.for_clip(prompt, seconds) for prompt in prompts]
-            prompts, seeds = _pair(prompts, seeds or [s.seed])
+            prompts, seeds = _pair(prompts, [s.seed] if seeds is None else seeds)
             request = fit_request(
                 image, audio, s, sigmas,
                 encoders=self.encoders, defaults=self.defaults, patch=config.patch[1], anyway=anyway,
@@ -267,13 +267,14 @@ class ActAvatarPipeline:
         return noise
 
 
-def _pair(prompts: Sequence[StructuredPrompt], seeds: Sequence[int]) -> tuple[list[StructuredPrompt], list[int]]:
+def _pair(
+    prompts: Sequence[StructuredPrompt], seeds: Sequence[SupportsIndex]
+) -> tuple[list[StructuredPrompt], list[int]]:
     """A single one of either goes with all of the other."""
     count = max(len(prompts), len(seeds))
     if {len(prompts), len(seeds)} - {1, count} or not prompts:
         raise InputError(
             f"{len(prompts)} prompts do not go with {len(seeds)} seeds; give as many of both, or one of either."
         )
-    for seed in seeds:
-        Sampling(seed=seed)  # says what is accepted
-    return [*prompts] * (count // len(prompts)), [*seeds] * (count // len(seeds))
+    seeds = [Sampling(seed=seed).seed for seed in seeds]  # which says what is accepted
+    return [*prompts] * (count // len(prompts)), seeds * (count // len(seeds))

@@ -16,7 +16,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.media import load_audio, load_image, probe
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.storage import check_output, named, read_json_lines, refusal
+from actavatar_jax.storage import check_output, named, read_json_lines, refusal, shown
 
 REQUIRED = ("image", "audio", "prompt", "out")
 OPTIONS = (*sampling.OPTIONS, "anyway")  # of ActAvatarPipeline.__call__ that a job may set
@@ -112,6 +112,8 @@ def with_seeds(job: Job, seeds: Sequence[int] = (), count: int = 1) -> list[Job]
     """
     if len(seeds) > 1 and count > 1:
         raise InputError(f"{len(seeds)} seeds and {count} videos are asked for; give seeds or a number, not both.")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"Of the seeds {shown(list(seeds))} some are alike, and so would be their videos.")
     if max(len(seeds), count) == 1:
         return [job]
     first, out = job.options.get("seed", 0), Path(job.out)

@@ -66,6 +66,14 @@ def test_seeds_and_a_number_of_videos_exclude_each_other(capsys, tmp_path):
         capsys, "2 seeds and 3 videos are asked for", "sample", *SINGLE, tmp_path / "x.mp4",
         "--seed", 1, "--seed", 2, "--num-videos", 3,
     )  # fmt: skip
+    refused(
+        capsys,
+        "seeds [3, 7, 3] some are alike",
+        "sample",
+        *SINGLE,
+        tmp_path / "x.mp4",
+        *["--seed", 3, "--seed", 7, "--seed", 3],
+    )
 
 
 def test_a_mesh_goes_to_the_pipeline_and_a_cluster_is_joined_first(monkeypatch, tmp_path):

@@ -17,6 +17,13 @@ def test_seeds_of_32_bits_are_those_of_jax(seed):
     assert bits(seed) == np.asarray(jax.random.key_data(jax.random.key(seed, impl="threefry2x32"))).tobytes()
 
 
+@pytest.mark.parametrize("seed", [0, 7, 2**40])
+def test_numbers_of_numpy_are_seeds_too(seed):
+    assert bits(np.int64(seed)) == bits(np.uint64(seed)) == bits(seed)
+    with pytest.raises(InputError, match="The seed is -1"):
+        random_key(np.int64(-1))
+
+
 def test_larger_seeds_repeat_nobody():
     """Half of the seeds that other programs draw are above 2^63."""
     seeds = [0, 1, 2**32 - 1, 2**32, 2**32 + 1, 2**33, 2**33 + 1, 2**50, 2**63, 2**63 + 1, 2**64 - 1]
