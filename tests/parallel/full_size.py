@@ -3,6 +3,7 @@
 XLA_FLAGS=--xla_force_host_platform_device_count=32 python -m tests.parallel.full_size FOLDER
 """
 
+import dataclasses
 import json
 import math
 import os
@@ -16,7 +17,7 @@ import ml_dtypes
 import numpy as np
 from PIL import Image
 
-from actavatar_jax import functional
+from actavatar_jax import functional, parallel
 from actavatar_jax.media import Video
 from actavatar_jax.models import PRESETS
 from actavatar_jax.parallel import make_mesh
@@ -40,14 +41,16 @@ FULL = PRESETS["wan22_ti2v_5b"]
 
 def main(folder: Path) -> None:
     write_model(folder / WAN)
+    write_others(folder)
     write_files(folder)
     (folder / "configs").symlink_to(ROOT / "configs")
     os.chdir(folder)
     found = [line for page in PAGES for line in commands(page.read_text())]
     for line in found:
         words = shlex.split(line.replace("/shared/", f"{folder}/"))
-        if line.startswith("actavatar sample") and WAN in line:
-            report(line, sample(words[2:]))
+        command = words.index("sample") if "actavatar sample" in line else 0  # some processes are started by srun
+        if command and Path(words[words.index("--model") + 1]).is_dir():
+            report(line, sample(words[command + 1 :]))
         elif "--config configs/stage" in line and WAN in line:
             report(line, train(words))
 
@@ -92,11 +95,28 @@ def write_holes(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
         file.truncate(8 + len(text) + end)
 
 
+def write_others(folder: Path) -> None:
+    """The same weights by other names of the pages: what stage 2 leaves, and a model whose text knows time as TIE."""
+    (folder / "runs" / "stage2").mkdir(parents=True)
+    (folder / "runs" / "stage2" / "model").symlink_to(folder / WAN)
+    (folder / "tie" / "transformer").mkdir(parents=True)
+    for path in (folder / WAN).iterdir():
+        if path.name != "transformer":
+            (folder / "tie" / path.name).symlink_to(path)
+    kind = COMPONENTS["transformer"][0]
+    weights = f"transformer/{kind.stem}.safetensors"
+    (folder / "tie" / weights).symlink_to(folder / WAN / weights)
+    config = dataclasses.replace(FULL.transformer, phase_time="tie")
+    write_json(folder / "tie" / "transformer" / "config.json", kind.to_json(config))
+
+
 def write_files(folder: Path) -> None:
     Image.fromarray(np.zeros((704, 1280, 3), np.uint8)).save(folder / "face.png")
     encode(folder / "speech.wav", tones(16000, 5.0, 300), 16000)
     phase = {"start": 0, "end": 2, "action": "Waves."}
     write_json(folder / "prompt.json", {"base": "A woman speaking.", "phases": [phase]})
+    job = {"image": "face.png", "audio": "speech.wav", "prompt": "A woman speaking. [0-2s] Waves."}
+    (folder / "jobs.jsonl").write_text(json.dumps(job | {"out": "job.mp4"}))
 
 
 def sample(arguments: list[str]) -> dict:
@@ -119,8 +139,10 @@ def sample(arguments: list[str]) -> dict:
 
         return make
 
+    parallel.join_cluster = lambda: None
     jobs.ActAvatarPipeline.from_pretrained, room.make_mesh = open_folder, mesh_of
     assert actavatar("sample", *arguments) == 0
+    Path("job.mp4").unlink(missing_ok=True)  # or the next command would find it finished
     return {"programs": list(seen), "forms": sorted(forms)}
 
 

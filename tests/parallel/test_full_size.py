@@ -16,10 +16,11 @@ def test_documented_commands_open_check_and_trace_what_they_ask_for(tmp_path):
     found = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     sampled = [one for one in found if "programs" in one]
     trained = [one for one in found if "tokens" in one]
-    assert len(sampled) == 3 and len(sampled) + len(trained) == len(found)
+    assert len(sampled) == 6 and len(sampled) + len(trained) == len(found)
     for one in sampled:
         assert set(one["programs"]) == STAGES, one
-        assert one["forms"] == (["relay"] if "--phase-time relay" in one["line"] else ["paper"])
+        asked = "relay" if "--phase-time relay" in one["line"] else "tie" if "--model tie/" in one["line"] else "paper"
+        assert one["forms"] == [asked], one
     meshes = [one["mesh"] for one in trained]
     assert meshes == [[1, 1, 1]] * 2 + [[1, 8, 4]] * 2 + [[1, 8, 1], [2, 4, 2], [1, 8, 1], [1, 8, 1], [1, 8, 1]]
     assert {one["tokens"] for one in trained} == {28_160}
