@@ -10,6 +10,7 @@ import json
 import jaxtyping
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh
 from PIL import Image
 
 from actavatar_jax import ActAvatarPipeline, InputError, Sampling, functional
@@ -17,6 +18,7 @@ from actavatar_jax.encoders import encoders
 from actavatar_jax.media import fit_image, load_sound, load_video
 from actavatar_jax.models import PRESETS
 from actavatar_jax.models.avatar import ActAvatarDiT
+from actavatar_jax.parallel import AXES
 from actavatar_jax.pipeline import fitting_params, in_form, pipeline
 from actavatar_jax.runs.jobs import read_jobs, run_jobs
 from actavatar_jax.runs.small_world import make_model
@@ -300,3 +302,19 @@ def test_a_learned_strength_is_left_out_where_the_form_has_none():
         functional.flatten(fitting_params(relay, params)).keys()
         == functional.flatten(functional.abstract(ActAvatarDiT, relay.config)).keys()
     )
+
+
+def test_what_does_not_fit_is_told_before_anything_is_encoded(make, encoded):
+    pipe = make()
+    pipe.encoders._latest.clear()
+    for wrong, words in (
+        ({"initial_noise": np.zeros((1, 1, 1, 1, 1))}, "initial noise has shape"),
+        ({"height": 60, "width": 64}, "60x64 does not fit"),
+        ({"phase_time": "soft_relay"}, "learned no strength"),
+    ):
+        with pytest.raises(InputError, match=words):
+            pipe(clip(20)[0], SPEECH, PROMPT, **wrong)
+    pipe.mesh = AbstractMesh((1, 1, 3), AXES)
+    with pytest.raises(InputError, match="seq"):
+        pipe(clip(20)[0], SPEECH, PROMPT)
+    assert not encoded

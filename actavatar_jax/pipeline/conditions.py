@@ -38,7 +38,6 @@ def encode_conditions(
     audio = encoders.audio(request.sound.to_audio(), request.num_frames)
     check_finite(text, "The features of the text", "weights of the text encoder")
     check_finite(audio, "The features of the speech", "weights of the audio encoder")
-    check_finite(request.first, "The latents of the portrait", "weights of the VAE")
     videos = np.arange(len(prompts))
     rows = np.concatenate([videos if use_text else np.full_like(videos, -1) for use_text, _ in branches])
     windows = np.stack([prompt.windows(config.max_phases) for prompt in prompts] * len(branches))

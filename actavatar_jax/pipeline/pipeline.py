@@ -24,7 +24,7 @@ from actavatar_jax.models import Execution, self_attention_form
 from actavatar_jax.parallel import agreed, check_fit, make_mesh, param_shardings, share_values, to_host, use_mesh
 from actavatar_jax.pipeline.conditions import check_finite, encode_conditions
 from actavatar_jax.pipeline.programs import embed_conditions, fitting_params, in_form, velocity_function
-from actavatar_jax.pipeline.request import Request, fit_request
+from actavatar_jax.pipeline.request import Request, encode_portrait, fit_request
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.weights import Component, Defaults, check_loading, check_parts, choose_residences, part_sizes
 from actavatar_jax.weights import folder as folders
@@ -195,19 +195,19 @@ class ActAvatarPipeline:
             seconds = (s.num_frames or self.defaults.num_frames) / FPS
             prompts = [StructuredPrompt.for_clip(prompt, seconds) for prompt in prompts]
             prompts, seeds = _pair(prompts, [s.seed] if seeds is None else seeds)
-            request = fit_request(
-                image, audio, s, sigmas,
-                encoders=self.encoders, defaults=self.defaults, patch=config.patch[1], anyway=anyway,
-            )  # fmt: skip
-            noise, videos = self._noise(initial_noise, seeds, request), len(prompts)
+            stride = self.encoders.vae.config.stride
+            request = fit_request(image, audio, s, sigmas, defaults=self.defaults, stride=stride, patch=config.patch[1])
+            noise, videos = self._noise(initial_noise, seeds, (*request.grid, config.in_channels)), len(prompts)
             self._check_mesh(videos, request)
             self._report(network, videos, request)
+            first = encode_portrait(image, request, self.encoders, self.defaults, anyway)
             branches = (*request.guidance.branches, BOTH)
             conditions = encode_conditions(self.encoders, branches, prompts, request, config)
             guided, unguided = (
                 [array[rows] for array in conditions] for rows in (slice(-videos), slice(-videos, None))
             )
-            first = np.repeat(request.first[None], videos, axis=0)
+            check_finite(first, "The latents of the portrait", "weights of the VAE")
+            first = np.repeat(first[None], videos, axis=0)
         first, noise, guided, unguided = share_values((first, noise, guided, unguided), self.mesh)
         with use_mesh(self.mesh), self.transformer.on_device() as params:
             params = fitting_params(network, params)
@@ -253,9 +253,10 @@ class ActAvatarPipeline:
         form = self_attention_form(execution, c.heads, c.head_dim, samples=rows, tokens=tokens, mesh=mesh)
         log.info("%d tokens in %d branches; attention: %s; time in text: %s", tokens, rows, form, c.phase_time)
 
-    def _noise(self, given: Any, seeds: Sequence[int], request: Request) -> Float32[np.ndarray, "B T H W C"]:
-        """That of a seed is the same in every batch."""
-        shape = (*request.grid, request.first.shape[-1])
+    def _noise(
+        self, given: Any, seeds: Sequence[int], shape: tuple[int, int, int, int]
+    ) -> Float32[np.ndarray, "B T H W C"]:
+        """Of a `shape` [T, H, W, C]; that of a seed is the same in every batch."""
         if given is None:
             with use_mesh(self.encoders.mesh):
                 drawn = {seed: np.asarray(sample_noise(seed, np.arange(1), shape)) for seed in set(seeds)}

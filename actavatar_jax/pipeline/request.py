@@ -27,18 +27,13 @@ class Request:
     """All that videos of one portrait and one recording have in common."""
 
     picture: UInt8[np.ndarray, "h w 3"]
-    first: Float32[np.ndarray, "1 H W C"]  # the latent of the picture
     sound: Sound  # as long as the video
     num_frames: int
+    grid: tuple[int, int, int]  # (T, H, W)
     guidance: Guidance
     solver: str
     sigmas: Float[np.ndarray, " n"]
     negative_prompt: str
-
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        """(T, H, W)."""
-        return (latent_frames(self.num_frames), *self.first.shape[1:3])
 
 
 def fit_request(
@@ -47,29 +42,26 @@ def fit_request(
     s: Sampling,
     sigmas: Any,
     *,
-    encoders: Encoders,
     defaults: Defaults,
+    stride: int,
     patch: int,
-    anyway: bool,
 ) -> Request:
-    """A portrait and a recording as a model takes them; `patch` is the side of its tokens in latents.
+    """A portrait and a recording as a model takes them, before anything is encoded; InputError for what does not fit.
 
-    `sigmas`, if given, are in the place of the solver's own. Raises InputError for what does not fit, and, unless
-    `anyway`, for a portrait that the model's codec cannot show.
+    `sigmas`, if given, are in the place of the solver's own. `stride` is the side of a latent in pixels, `patch`
+    that of a token in latents.
     """
     num_frames = s.num_frames or defaults.num_frames
     portrait = load_image(image)
-    height, width = _size(portrait, s, defaults, encoders.vae.config.stride * patch)
+    height, width = _size(portrait, s, defaults, stride * patch)
     plan = make_guidance(s.guidance, s.text_guidance, s.audio_guidance, s.guidance_interval)
     _compare_with_training((height, width), num_frames, defaults)
     sigmas = _levels(s, plan, sigmas, defaults)
     sound = load_sound(audio, num_frames)
     picture = fit_image(portrait, height, width)
-    first = encoders.video(picture[None])
-    if not anyway:
-        _check_portrait(image, first, encoders, defaults)
+    grid = (latent_frames(num_frames), height // stride, width // stride)
     negative = defaults.negative_prompt if s.negative_prompt is None else s.negative_prompt
-    return Request(picture, first, sound, num_frames, plan, s.solver, sigmas, negative)
+    return Request(picture, sound, num_frames, grid, plan, s.solver, sigmas, negative)
 
 
 def _size(picture: np.ndarray, s: Sampling, defaults: Defaults, multiple: int) -> tuple[int, int]:
@@ -104,6 +96,16 @@ def _compare_with_training(size: tuple[int, int], num_frames: int, defaults: Def
         trained.append(f"{' or '.join(map(str, lengths))} frames")
     if asked:
         log.warning("%s asked for, but the model was trained on %s.", " and ".join(asked), " and ".join(trained))
+
+
+def encode_portrait(
+    image: Any, request: Request, encoders: Encoders, defaults: Defaults, anyway: bool
+) -> Float32[np.ndarray, "1 H W C"]:
+    """The latent of the picture; InputError, unless `anyway`, for one that the model's codec cannot show."""
+    first = encoders.video(request.picture[None])
+    if not anyway:
+        _check_portrait(image, first, encoders, defaults)
+    return first
 
 
 def _check_portrait(image: Any, first: Float32[np.ndarray, "1 H W C"], encoders: Encoders, defaults: Defaults) -> None:
