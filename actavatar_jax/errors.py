@@ -22,6 +22,8 @@ class OtherProcessError(RuntimeError):
     """Another process failed, and not because of wrong input. The message names it, and what it said."""
 
 
+_LIBRARY = os.path.join(os.path.dirname(os.path.realpath(__file__)), "")
+
 # What the system refuses because of what it is asked for, not because of how: a person can mend it.
 _REFUSALS = {
     errno.ENOSPC: "there is no space left on the disk",
@@ -39,8 +41,13 @@ _REFUSALS = {
 
 
 def refused_by_system(error: BaseException) -> str | None:
-    """A sentence on what the system refuses: a file, or room on the disk. None for any other exception."""
+    """A sentence on what the system refuses: a file, or room on the disk. None for any other exception.
+
+    A file of this library that is not there is no person's mistake.
+    """
     if not isinstance(error, OSError) or error.errno not in _REFUSALS:
+        return None
+    if error.errno == errno.ENOENT and os.path.realpath(str(error.filename)).startswith(_LIBRARY):
         return None
     why = _REFUSALS[error.errno] or os.strerror(error.errno)
     return f"{error.filename}: {why}." if error.filename else f"{why[0].upper()}{why[1:]}."

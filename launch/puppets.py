@@ -2,7 +2,9 @@
 
 Run again, it goes on where it stopped: steps whose result is there are skipped, trainings go on from their last
 checkpoint. On the way WORKDIR/sheets and WORKDIR/progress.jsonl show what unseen clips look like. The result is
-WORKDIR/model; `--ship` also puts it, in bfloat16, where `actavatar demo` finds it.
+WORKDIR/model; `--ship` also puts it, in bfloat16, where `actavatar demo` finds it. `--start` goes on from a model
+folder, say the shipped one, where there are no checkpoints: its encoders and transformer stand for everything before
+stage 2.
 """
 
 import logging
@@ -22,6 +24,7 @@ STEPS = ("base", "data", "backbone", "stage1", "stage2", "decoder")
 
 CONFIG = config_flags.DEFINE_config_file("config", str(ROOT / "configs" / "puppets.py"), "Config file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run.", required=True)
+START = flags.DEFINE_string("start", None, "Model folder to train on from stage 2 on, with its encoders.")
 UNTIL = flags.DEFINE_enum("until", "scores", (*STEPS, "scores"), "The last thing to do.")
 MINUTES = flags.DEFINE_float("minutes", 0.0, "End after so long: a training saves and exits with code 75; 0: go on.")
 SHIP = flags.DEFINE_bool("ship", False, "Make the result the model of `actavatar demo`.")
@@ -51,8 +54,13 @@ def make() -> None:
         end.start()
     model = workdir / "base"
     for step in STEPS:
+        if START.value and step in ("backbone", "stage1"):
+            continue
         if step == "base" and not model.exists():
-            puppets.make_base(config, model)
+            if START.value:
+                puppets.take_base(config, Path(START.value), model)
+            else:
+                puppets.make_base(config, model)
         elif step == "data":
             puppets.make_data(config, model, workdir / "shards")
         elif step in puppets.STAGES:

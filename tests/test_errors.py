@@ -1,8 +1,10 @@
 """What is said of wrong input is one line that a person reads to its end."""
 
 import pickle
+from pathlib import Path
 
-from actavatar_jax.errors import LONGEST, InputError
+import actavatar_jax
+from actavatar_jax.errors import LONGEST, InputError, refused_by_system
 
 
 def test_a_sentence_stays_as_it_is():
@@ -18,3 +20,14 @@ def test_whatever_is_quoted_it_is_one_line_of_bounded_length():
 def test_it_comes_back_from_another_process():
     error = pickle.loads(pickle.dumps(InputError("Absent.")))
     assert isinstance(error, InputError) and str(error) == "Absent."
+
+
+def test_a_file_of_the_library_that_is_not_there_is_no_persons_mistake(tmp_path):
+    def refused(path):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            return refused_by_system(error)
+
+    assert refused(tmp_path / "absent") == f"{tmp_path}/absent: No such file or directory."
+    assert refused(Path(actavatar_jax.__file__).with_name("absent")) is None

@@ -137,9 +137,8 @@ def sample(
 
         return callback
 
-    skip_finished = jobs is not None
-    failed = run_jobs(model, rows, skip_finished=skip_finished, watch=watch, stall_minutes=stall_minutes, **loading)
-    if failed:
+    course = {"skip_finished": jobs is not None, "listed": jobs, "watch": watch, "stall_minutes": stall_minutes}
+    if run_jobs(model, rows, **course, **loading):
         sys.exit(2)
 
 

@@ -76,6 +76,22 @@ def make_base(config: ConfigDict, folder: Path) -> None:
     log.info("the audio encoder tells %.0f %% of unheard phonemes", 100 * right)
 
 
+def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
+    """The model folder `start` as the one everything starts from, without its learned decoder, which is trained last.
+
+    InputError where it was made for another world than `config.world`.
+    """
+    made_for, asked = folders.load_defaults(start).world, dataclasses.asdict(World(**config.world))
+    if made_for is None or World.from_dict(made_for) != World.from_dict(asked):
+        raise InputError(f"{start} was made for the world {made_for}; the config has {asked}.")
+    with replaced_folder(folder) as partial:
+        shutil.copytree(start, partial, dirs_exist_ok=True)
+        vae = folders.load(start, "vae", dtype="float32")
+        if vae.module is PatchCodec:
+            params = {name: part for name, part in vae.params.items() if name != "decoder"}
+            folders.save(partial, "vae", dataclasses.replace(vae.config, decoder=None), params)
+
+
 def save_defaults(
     folder: Path, world: World, sampling: Sampling, portraits: Iterable[UInt8[np.ndarray, "h w 3"]]
 ) -> None:

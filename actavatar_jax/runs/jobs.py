@@ -1,8 +1,9 @@
 """Sampling jobs: one video each, finished ones skipped, failures reported without stopping the others."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from actavatar_jax.runs.job_lists import (
     with_seeds,
 )
 from actavatar_jax.runs.room import Room
+from actavatar_jax.storage import locked_list
 from actavatar_jax.training.runtime.watchdog import Watchdog
 from actavatar_jax.weights import check_loading, check_parts, load_defaults
 
@@ -41,6 +43,7 @@ def run_jobs(
     jobs: list[Job],
     *,
     skip_finished: bool = True,
+    listed: Path | None = None,
     watch: Watch | None = None,
     stall_minutes: float = 30.0,
     **loading,
@@ -49,6 +52,7 @@ def run_jobs(
 
     `model` is a model folder (read only if there is something to do, with `loading` options) or a pipeline. Over
     several processes each of them calls this alike; the first one decides which videos are finished, and writes.
+    `listed` is the jobs file, if there is one: nobody else works through it in the meantime, or InputError is raised.
     `watch` gives the callback of a job's steps, in every process.
 
     Before the first video is made, each job fails whose output cannot be written. Of a model folder, what is wrong with
@@ -60,6 +64,18 @@ def run_jobs(
     program raises what it failed with, since the others wait for it there; and all of them exit with code 75 when no
     step is done for `stall_minutes` (0: they never do).
     """
+    with _held(listed):
+        return _run(model, jobs, skip_finished, watch, stall_minutes, loading)
+
+
+def _run(
+    model: Path | str | ActAvatarPipeline,
+    jobs: list[Job],
+    skip_finished: bool,
+    watch: Watch | None,
+    stall_minutes: float,
+    loading: dict[str, Any],
+) -> int:
     begin = time.monotonic()
     finished = multihost_utils.broadcast_one_to_all(np.asarray([is_finished(job) for job in jobs]))
     todo = [job for job, exists in zip(jobs, finished, strict=True) if not (skip_finished and exists)]
@@ -95,6 +111,16 @@ def run_jobs(
                         *(past - begin, opened - begin, past - opened),
                     )
     return failures.count
+
+
+@contextlib.contextmanager
+def _held(listed: Path | None) -> Iterator[None]:
+    """The first process has the lock of the list, for all of them."""
+    with contextlib.ExitStack() as stack:
+        with agreed():
+            if listed and jax.process_index() == 0:
+                stack.enter_context(locked_list(listed))
+        yield
 
 
 def _open(

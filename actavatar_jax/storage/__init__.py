@@ -10,7 +10,7 @@ from actavatar_jax.storage.documents import (
     read_json_lines,
     read_yaml,
 )
-from actavatar_jax.storage.locks import locked_folder, locked_target
+from actavatar_jax.storage.locks import locked_folder, locked_list, locked_target
 from actavatar_jax.storage.output import write_json, write_text
 from actavatar_jax.storage.sentences import cut, first_of, named, refusal, shown
 from actavatar_jax.storage.texts import read_bytes, read_text, split_lines
@@ -22,6 +22,7 @@ __all__ = [
     "find_json_objects",
     "first_of",
     "locked_folder",
+    "locked_list",
     "locked_target",
     "mend_folder",
     "named",

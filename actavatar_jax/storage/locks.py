@@ -18,7 +18,7 @@ from pathlib import Path
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage.sentences import cut, named
 
-NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EBADF)  # the last: NFS, of a file that is only read
 
 log = logging.getLogger(__name__)
 
@@ -46,23 +46,30 @@ def locked_target(path: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def locked_list(path: str | Path) -> Iterator[None]:
+    """Nobody else works through the list `path`, a file that is only read; InputError if somebody does already.
+
+    The lock is the file itself, so it may lie where nothing can be written.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InputError(f"{named(path)} cannot be read ({error.strerror}).") from error
+    try:
+        _lock(file, Path(path), "worked through by another process", shared=False)
+        yield
+    finally:
+        os.close(file)
+
+
+@contextlib.contextmanager
 def _locked(path: Path, what: Path, shared: bool) -> Iterator[None]:
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise InputError(f"{named(what)} cannot be changed ({error.strerror}).") from error
     try:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{named(what)} is being changed by {_holder(file)}; run this again when that has ended."
-            ) from error
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            log.warning("%s: no locks on this file system (%s); run one command at a time", what, error.strerror)
-        else:
+        if _lock(file, what, f"changed by {_holder(file)}", shared):
             os.ftruncate(file, 0)
             os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
         try:
@@ -71,6 +78,20 @@ def _locked(path: Path, what: Path, shared: bool) -> Iterator[None]:
             os.ftruncate(file, 0)
     finally:
         os.close(file)
+
+
+def _lock(file: int, what: Path, taken: str, shared: bool) -> bool:
+    """False where there are no locks; InputError, with what `what` is being, where another process has it."""
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"{named(what)} is being {taken}; run this again when that has ended.") from error
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        log.warning("%s: no locks on this file system (%s); run one command at a time", what, error.strerror)
+        return False
+    return True
 
 
 def _holder(file: int) -> str:

@@ -11,6 +11,7 @@ from PIL import Image
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.media import fit_image, load_image, load_video, probe
 from actavatar_jax.puppets.world.clips import World, write_clips
+from actavatar_jax.storage import locked_list
 from actavatar_jax.weights import load_defaults
 from actavatar_jax.weights.folder import save_index
 from tests.commands import actavatar, refused
@@ -83,7 +84,12 @@ def test_jobs_skip_finished_and_go_on_after_a_failure(world, tmp_path, capsys):
     (tmp_path / "a.mp4").write_bytes(finished)
     jobs = tmp_path / "jobs.jsonl"
     jobs.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    assert actavatar("sample", "--model", world / "run" / "model", "--jobs", jobs, *SAMPLE) == 2
+    command = ("sample", "--model", world / "run" / "model", "--jobs", jobs, *SAMPLE)
+    with locked_list(jobs):
+        assert actavatar(*command) == 2
+    assert "is being worked through by another process" in capsys.readouterr().err
+    assert not (tmp_path / "c.mp4").exists()
+    assert actavatar(*command) == 2
     assert "absent.png" in capsys.readouterr().err
     assert (tmp_path / "a.mp4").read_bytes() == finished
     assert not (tmp_path / "b.mp4").exists()

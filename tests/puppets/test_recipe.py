@@ -1,6 +1,9 @@
 """The recipe of the puppet world at its smallest: every step leaves what the next one needs, and can be repeated."""
 
 import re
+import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -88,6 +91,39 @@ def test_the_decoder_alone_is_new_in_the_whole_model(world):
     kept = functional.flatten({name: part for name, part in whole.params.items() if name != "decoder"})
     assert not changed(functional.flatten(linear.params), kept)
     assert not changed(weights(folder / "stage2" / "model"), weights(folder / "model"))
+
+
+def test_training_goes_on_from_a_finished_model_without_its_decoder(world, tmp_path):
+    config, folder = world
+    puppets.take_base(config, folder / "model", tmp_path / "base")
+    assert folders.load(tmp_path / "base", "vae").config.decoder is None
+    assert not changed(weights(folder / "model"), weights(tmp_path / "base"))
+    assert Encoders.from_folder(tmp_path / "base").fingerprint() == Encoders.from_folder(folder / "base").fingerprint()
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.world.idle = "random"
+    with pytest.raises(InputError, match=r"made for the world .*'told'.*; the config has .*'random'"):
+        puppets.take_base(config, folder / "model", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_command_goes_on_from_a_model_and_ends_a_sitting(world, tmp_path):
+    """From a finished folder to stage 2, of which the sitting sees only a part; then what is asked for is there."""
+    _, folder = world
+    shutil.copytree(folder / "shards", tmp_path / "shards")  # of the same encoders: not drawn again
+    command = [sys.executable, "launch/puppets.py", "--config", "configs/puppets.py:runlocal", "--workdir", tmp_path]
+    command += ["--start", folder / "model", "--until", "stage2", "--config.stage2.sample.every=0 steps"]
+
+    def run(*options):
+        return subprocess.run([*command, *options], capture_output=True, text=True, timeout=300)
+
+    sitting = run("--config.stage2.steps=100000 steps", "--minutes", "0.5")
+    assert sitting.returncode == 75, sitting.stderr
+    assert not (tmp_path / "backbone").exists() and not (tmp_path / "stage2" / "model").exists()
+    shutil.rmtree(tmp_path / "stage2")
+    whole = run()
+    assert whole.returncode == 0, whole.stderr
+    assert changed(weights(folder / "model"), weights(tmp_path / "stage2" / "model"))
 
 
 def test_unseen_clips_are_watched_while_models_train(world):

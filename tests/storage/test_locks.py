@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import locked_folder, locked_target, replaced_folder
+from actavatar_jax.storage import locked_folder, locked_list, locked_target, replaced_folder
 
 HOLDS = """
 import sys, time
@@ -47,6 +47,18 @@ def test_a_second_process_ends_with_a_sentence_that_names_the_first(tmp_path, ho
     said = rf"is being changed by process {process.pid} on .+; run this again"
     with pytest.raises(InputError, match=said), locked_folder(tmp_path):
         pass
+
+
+def test_a_list_is_worked_through_by_one_process_at_a_time_and_stays_as_it_is(tmp_path):
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text("{}\n")
+    jobs.chmod(0o444)
+    said = r"jobs\.jsonl is being worked through by another process; run this again"
+    with locked_list(jobs), pytest.raises(InputError, match=said), locked_list(jobs):
+        pass
+    with locked_list(jobs):
+        pass
+    assert os.listdir(tmp_path) == ["jobs.jsonl"] and jobs.read_text() == "{}\n"
 
 
 def test_the_lock_of_a_dead_process_is_gone(tmp_path, holder):
