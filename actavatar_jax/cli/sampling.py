@@ -60,6 +60,11 @@ def sample(
     out: Annotated[Path | None, typer.Option(help="The mp4 to write.")] = None,
     jobs: Annotated[Path | None, typer.Option(help="JSON lines with image, audio, prompt, out and options.")] = None,
     frames: Annotated[int | None, typer.Option(help="4k+1 at 25 fps; default: the model's own.")] = None,
+    seconds: Annotated[
+        str | None, typer.Option(help="In parts of so many frames, until it is so long, or as long as the `speech`.")
+    ] = None,
+    overlap: Annotated[int | None, typer.Option(help="Latent frames that a part knows of the one before.")] = None,
+    hold_colours: Annotated[bool, typer.Option(help="Gives parts the colour statistics of the first one.")] = False,
     height: Annotated[int | None, typer.Option(help="Pixels; default: the model's own, or from the image.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels; default: the model's own, or from the image.")] = None,
     steps: Steps = None,
@@ -104,7 +109,7 @@ def sample(
 ) -> None:
     """Makes a talking video, several with other seeds, or those of a jobs file (finished ones are skipped)."""
     from actavatar_jax.parallel import join_cluster
-    from actavatar_jax.runs.jobs import Job, read_jobs, run_jobs, with_seeds
+    from actavatar_jax.runs.jobs import Job, read_jobs, read_seconds, run_jobs, with_seeds
     from actavatar_jax.runs.preview import save_preview
 
     options = {
@@ -112,6 +117,7 @@ def sample(
         "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance,
         "guidance_interval": guidance_interval, "skip": skip, "seed": seed[0] if seed else None,
         "negative_prompt": negative_prompt, "phase_time": phase_time, "anyway": anyway or None,
+        "seconds": read_seconds(seconds), "overlap": overlap, "hold_colours": hold_colours or None,
     }  # fmt: skip
     shared = {name: value for name, value in options.items() if value is not None}
     single = {"--image": image, "--audio": audio, "--prompt": prompt, "--out": out}

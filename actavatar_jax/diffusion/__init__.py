@@ -1,6 +1,6 @@
 """Flow matching: path and target (flow), integration in time (solvers), guidance, and the jitted sampler."""
 
-from actavatar_jax.diffusion.flow import TimeLaw, frame_times, interpolate, keep_first_frame
+from actavatar_jax.diffusion.flow import TimeLaw, frame_times, interpolate, keep_clean
 from actavatar_jax.diffusion.guidance import BOTH, Guidance
 from actavatar_jax.diffusion.sampler import Step, evaluations, sample, sample_calls, sample_noise
 from actavatar_jax.diffusion.sampling import OPTIONS, Sampling, check_length
@@ -20,7 +20,7 @@ __all__ = [
     "evaluations",
     "frame_times",
     "interpolate",
-    "keep_first_frame",
+    "keep_clean",
     "keep_levels",
     "sample",
     "sample_calls",

@@ -1,9 +1,9 @@
 """The flow: straight path between data and noise, its velocity, the loss, and the law of training times.
 
-Time `t` runs from 0 (data) to 1 (noise). Latents are [B, T, H, W, C]. Latent frame 0 is a clean condition: it is
-never noised, its timestep is 0, and the loss leaves it out.
+Time `t` runs from 0 (data) to 1 (noise). Latents are [B, T, H, W, C]. Latent frame 0 is a clean condition, and so are
+the first few where a video goes on: they are never noised, their timestep is 0, and the loss leaves them out.
 
-B batch, T latent frames, H W latent height and width, C latent channels.
+B batch, T latent frames, K clean ones, H W latent height and width, C latent channels.
 """
 
 import typing
@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer, Key
+from jaxtyping import Array, Bool, Float, Integer, Key
 
 from actavatar_jax.checks import POSITIVE, SHARE, check_fields, whole
 from actavatar_jax.errors import InputError
 
+MOST_CLEAN = 100  # latent frames: 16 s
 TRAIN_STEPS = 1000  # the model reads times as TRAIN_STEPS * t
 
+Clean = int | Integer[Array, "B"]  # clean latent frames at the begin of every sample, or of each one
 Times = Float[Array, "*n"] | Float[np.ndarray, "*n"] | float
 
 
@@ -35,30 +37,40 @@ def velocity(data: Float[Array, "*shape"], noise: Float[Array, "*shape"]) -> Flo
     return noise.astype(jnp.float32) - data.astype(jnp.float32)
 
 
-def flow_loss(predicted: Float[Array, "B T H W C"], target: Float[Array, "B T H W C"]) -> Float[Array, "B"]:
-    """Mean squared error of each sample (eq. 8, 10) over every latent frame but the clean frame 0, in float32."""
+def flow_loss(
+    predicted: Float[Array, "B T H W C"], target: Float[Array, "B T H W C"], clean: Clean = 1
+) -> Float[Array, "B"]:
+    """Mean squared error of each sample (eq. 8, 10) over every latent frame but the clean ones, in float32.
+
+    Every sample needs a frame that is not clean.
+    """
     if predicted.shape[1] < 2:
         raise InputError("The flow loss leaves out latent frame 0, so clips need at least 2 latent frames; this has 1.")
-    error = predicted[:, 1:].astype(jnp.float32) - target[:, 1:].astype(jnp.float32)
-    return jnp.mean(jnp.square(error), axis=(1, 2, 3, 4))
+    error = jnp.square(predicted.astype(jnp.float32) - target.astype(jnp.float32)).mean(axis=(2, 3, 4))
+    noisy = noisy_frames(predicted.shape[1], clean)
+    return jnp.where(noisy, error, 0).sum(axis=1) / noisy.sum(axis=1)
 
 
-def frame_times(t: Float[Array, "B"], frames: int, clean_first: bool = True) -> Float[Array, "B {frames}"]:
-    """Timesteps the model reads, one per latent frame: 1000 t, and 0 on the clean frame 0."""
-    return spread_times(TRAIN_STEPS * t.astype(jnp.float32), frames, clean_first)
+def noisy_frames(frames: int, clean: Clean) -> Bool[Array, "_ {frames}"]:
+    """Which latent frames of each sample come after its `clean` ones; a row for all samples or one for each."""
+    return jnp.arange(frames)[None] >= jnp.asarray(clean).reshape(-1, 1)
 
 
-def spread_times(times: Float[Array, "B"], frames: int, clean_first: bool) -> Float[Array, "B {frames}"]:
-    """The same model timestep on all latent frames of a sample, but 0 on frame 0 if that one is clean."""
-    noisy = np.arange(frames) >= int(clean_first)
-    return times[:, None] * jnp.asarray(noisy, times.dtype)[None, :]
+def frame_times(t: Float[Array, "B"], frames: int, clean: Clean = 1) -> Float[Array, "B {frames}"]:
+    """Timesteps the model reads, one per latent frame: 1000 t, and 0 on the clean ones."""
+    return spread_times(TRAIN_STEPS * t.astype(jnp.float32), frames, clean)
 
 
-def keep_first_frame(
-    latents: Float[Array, "B T H W C"], first: Float[Array, "B 1 H W C"] | None
+def spread_times(times: Float[Array, "B"], frames: int, clean: Clean) -> Float[Array, "B {frames}"]:
+    """The same model timestep on all latent frames of a sample, but 0 on those at its begin that are clean."""
+    return times[:, None] * noisy_frames(frames, clean).astype(times.dtype)
+
+
+def keep_clean(
+    latents: Float[Array, "B T H W C"], clean: Float[Array, "B K H W C"] | None
 ) -> Float[Array, "B T H W C"]:
-    """`latents` with latent frame 0 replaced by the clean one; unchanged when there is none (text to video)."""
-    return latents if first is None else latents.at[:, :1].set(first.astype(latents.dtype))
+    """`latents` with the first ones replaced by the clean ones; unchanged when there are none (text to video)."""
+    return latents if clean is None else latents.at[:, : clean.shape[1]].set(clean.astype(latents.dtype))
 
 
 def shift_time(u: Times, shift: float) -> Times:
@@ -74,16 +86,21 @@ class TimeLaw:
     That is the sequence k/1000 shifted by 5 which public trainings of the backbone use. A backbone trained from
     scratch learns event timing faster when a share of its draws is almost pure noise: `noisy_share` of the times
     come uniformly from [noisy_from, 1] instead.
+
+    Where videos are to go on from more than a picture, so do samples: from 1 to `clean` latent frames of each, evenly
+    drawn, are clean.
     """
 
     shift: float = 5.0
     steps: int = TRAIN_STEPS
     noisy_share: float = 0.0
     noisy_from: float = 0.9
+    clean: int = 1
 
     def __post_init__(self):
         steps = whole(1, 2**24)  # more are not told apart in float32
-        check_fields(self, "setting time_law.", shift=POSITIVE, steps=steps, noisy_share=SHARE, noisy_from=SHARE)
+        shares = dict.fromkeys(("noisy_share", "noisy_from"), SHARE)
+        check_fields(self, "setting time_law.", shift=POSITIVE, steps=steps, clean=whole(1, MOST_CLEAN), **shares)
 
     def sample(self, keys: Key[Array, "B"]) -> Float[Array, "B"]:
         """One time in (0, 1] for each key."""
@@ -95,6 +112,13 @@ class TimeLaw:
             return jnp.where(jax.random.uniform(choice) < self.noisy_share, noisy, regular)
 
         return jax.vmap(draw)(keys)
+
+    def draw_clean(self, keys: Key[Array, "B"], frames: int) -> Clean:
+        """How many latent frames of each sample are clean, never all of its `frames`."""
+        if self.clean == 1:
+            return 1
+        most = min(self.clean, frames - 1)
+        return jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, 0), (), 1, most + 1))(keys)
 
 
 def sample_keys(key: Key[Array, ""], ids: Integer[Array, "B"] | Integer[np.ndarray, "B"]) -> Key[Array, "B"]:

@@ -3,7 +3,7 @@
 Which guidance branches a step evaluates is known before the program runs, because noise levels are. The steps fall
 into stretches with the same branches, at most three (`Guidance.interval`), and each stretch is a scan.
 
-B batch, G guidance branches, T latent frames, H W latent height and width, C latent channels.
+B batch, G guidance branches, T latent frames, K clean ones, H W latent height and width, C latent channels.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
-from actavatar_jax.diffusion.flow import gaussian, keep_first_frame, sample_keys, spread_times
+from actavatar_jax.diffusion.flow import gaussian, keep_clean, sample_keys, spread_times
 from actavatar_jax.diffusion.guidance import Guidance, combine
 from actavatar_jax.diffusion.solvers import Sigmas, Solver, check_sigmas, make_solver, model_times
 from actavatar_jax.functional import random_key
@@ -40,7 +40,7 @@ def sample(
     conditions: Any,
     *,
     noise: Float[Array, "B T H W C"],
-    first_frame: Float[Array, "B 1 H W C"] | None,
+    clean: Float[Array, "B K H W C"] | None,
     solver: str,
     sigmas: Sigmas,
     guidance: Guidance,
@@ -58,8 +58,9 @@ def sample(
 
     Under `jax.set_mesh` the branches are cut over the axes of a batch and latent frames over those of a sequence.
 
-    `first_frame` is the clean latent of the image: it is put back around every step, with timestep 0. None is text
-    to video. `solver` and `sigmas` [steps + 1]: see solvers.py; they must be known outside jit.
+    `clean` is the clean latent of the image, or the first K latents of a video that goes on: they are put back around
+    every step, with timestep 0. None is text to video. `solver` and `sigmas` [steps + 1]: see solvers.py; they must be
+    known outside jit.
 
     `callback` is called after every step, in all processes alike. The host then waits for each step; the result is the
     same to rounding. What it raises ends the sampling.
@@ -69,11 +70,11 @@ def sample(
     integrator, times = make_solver(solver, sigmas), model_times(solver, sigmas)
     guided, branches = _branches(conditions, unguided, sigmas, guidance)
     if callback is None:
-        return _integrate(velocity_fn, _stretches(guided), branches, noise, first_frame, integrator, times)
-    carry = _begin(noise, first_frame, integrator)
+        return _integrate(velocity_fn, _stretches(guided), branches, noise, clean, integrator, times)
+    carry = _begin(noise, clean, integrator)
     for i, (on, sigma) in enumerate(zip(guided, np.float32(check_sigmas(sigmas)[:-1]), strict=True)):
         now = jax.tree.map(lambda x, i=i: x[i], (integrator, times))
-        carry, velocity, data = _advance(velocity_fn, *branches[on], first_frame, carry, now, sigma)
+        carry, velocity, data = _advance(velocity_fn, *branches[on], clean, carry, now, sigma)
         callback(Step(i + 1, len(guided), float(sigma), jax.block_until_ready(velocity), data))
     return carry[0]
 
@@ -83,7 +84,7 @@ def sample_calls(
     conditions: Any,
     *,
     noise: Any,
-    first_frame: Any,
+    clean: Any,
     solver: str,
     sigmas: Sigmas,
     guidance: Guidance,
@@ -98,15 +99,15 @@ def sample_calls(
     integrator, times = make_solver(solver, sigmas), model_times(solver, sigmas)
     guided, branches = _branches(conditions, unguided, sigmas, guidance)
     if not watched:
-        arguments = (velocity_fn, _stretches(guided), branches, noise, first_frame, integrator, times)
+        arguments = (velocity_fn, _stretches(guided), branches, noise, clean, integrator, times)
         return {"sampling": (1, _integrate, arguments)}
-    carry = result_shapes(_begin.lower(noise, first_frame, integrator))
+    carry = result_shapes(_begin.lower(noise, clean, integrator))
     now, sigma = jax.tree.map(lambda x: x[0], (integrator, times)), np.float32(1)
     return {
         "step" if on else "step without guidance": (
             guided.count(on),
             _advance,
-            (velocity_fn, *branches[on], first_frame, carry, now, sigma),
+            (velocity_fn, *branches[on], clean, carry, now, sigma),
         )
         for on in dict.fromkeys(guided)
     }
@@ -141,14 +142,14 @@ def _integrate(
     stretches: tuple[tuple[bool, int], ...],
     branches: dict[bool, tuple[Any, Float[Array, "_"]]],
     noise: Float[Array, "B T H W C"],
-    first_frame: Float[Array, "B 1 H W C"] | None,
+    clean: Float[Array, "B K H W C"] | None,
     solver: Solver,
     times: Float[Array, "steps"],
 ) -> Float[Array, "B T H W C"]:
     """All steps: stretches of (guided, how many steps), for each of which `branches` has conditions and weights."""
-    carry, begin = _begin(noise, first_frame, solver), 0
+    carry, begin = _begin(noise, clean, solver), 0
     for guided, steps in stretches:
-        move = partial(_move, velocity_fn, *branches[guided], first_frame)
+        move = partial(_move, velocity_fn, *branches[guided], clean)
         part = jax.tree.map(lambda x, a=begin, b=begin + steps: x[a:b], (solver, times))
         carry, _ = jax.lax.scan(lambda carry, now, move=move: (move(carry, now)[0], None), carry, part)
         begin += steps
@@ -156,28 +157,28 @@ def _integrate(
 
 
 @partial(jax.jit, static_argnums=0)
-def _advance(velocity_fn, conditions, weights, first_frame, carry, now, sigma):
+def _advance(velocity_fn, conditions, weights, clean, carry, now, sigma):
     """One step, with its velocity and the estimate of the clean latents."""
-    after, velocity = _move(velocity_fn, conditions, weights, first_frame, carry, now)
-    return after, velocity, constrain(keep_first_frame(carry[0] - sigma * velocity, first_frame), BATCH, SEQ)
+    after, velocity = _move(velocity_fn, conditions, weights, clean, carry, now)
+    return after, velocity, constrain(keep_clean(carry[0] - sigma * velocity, clean), BATCH, SEQ)
 
 
 @jax.jit
-def _begin(noise, first_frame, solver):
-    latents = keep_first_frame(noise.astype(jnp.float32), first_frame)
+def _begin(noise, clean, solver):
+    latents = keep_clean(noise.astype(jnp.float32), clean)
     return _cut((latents, solver.init(latents)))
 
 
-def _move(velocity_fn, conditions, weights, first_frame, carry, now):
+def _move(velocity_fn, conditions, weights, clean, carry, now):
     """(latents, solver's state) -> those after a step whose solver has the coefficients of that step; the velocity."""
     (latents, state), (solver, time), branches = carry, now, len(weights)
     times = jnp.full(branches * len(latents), time)
-    timesteps = spread_times(times, latents.shape[1], clean_first=first_frame is not None)
+    timesteps = spread_times(times, latents.shape[1], clean=0 if clean is None else clean.shape[1])
     branched = constrain(jnp.concatenate([latents] * branches), BATCH, SEQ)
     velocities = velocity_fn(branched, timesteps, conditions)
     velocity = constrain(combine(weights, velocities.reshape(branches, *latents.shape)), BATCH, SEQ)
     latents, state = solver.step(solver.coefficients, state, latents, velocity)
-    return _cut((keep_first_frame(latents, first_frame), state)), velocity
+    return _cut((keep_clean(latents, clean), state)), velocity
 
 
 def _cut(carry):

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from actavatar_jax import functional
-from actavatar_jax.diffusion import frame_times, interpolate, keep_first_frame, sample_noise
+from actavatar_jax.diffusion import frame_times, interpolate, keep_clean, sample_noise
 from actavatar_jax.media import Video
 from actavatar_jax.models.avatar import Conditions
 from actavatar_jax.pipeline import ActAvatarPipeline, embed_conditions
@@ -39,7 +39,7 @@ def text_attention(
 
     noise = sample_noise(seed, np.arange(1), latents.shape[1:])
     times = jnp.full(1, level)
-    noised = keep_first_frame(interpolate(latents, noise, times), latents[:, :1])
+    noised = keep_clean(interpolate(latents, noise, times), latents[:, :1])
     weights = _weights(network, params, noised, frame_times(times, latents.shape[1]), conditions)
     return phase_shares(np.asarray(weights)[:, 0], phase_ids[0], len(prompt.phases))
 

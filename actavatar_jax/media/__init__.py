@@ -7,6 +7,7 @@ video sounds like it. Nothing else of the library is needed here.
 
 from actavatar_jax.media.audio import fit_audio, load_audio, load_sound
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
+from actavatar_jax.media.encoding import join_videos
 from actavatar_jax.media.image import choose_size, contact_sheet, fit_image, psnr
 from actavatar_jax.media.image_file import load_image
 from actavatar_jax.media.sound import Sound
@@ -23,6 +24,7 @@ __all__ = [
     "contact_sheet",
     "fit_audio",
     "fit_image",
+    "join_videos",
     "load_audio",
     "load_image",
     "load_sound",

@@ -1,7 +1,7 @@
 """Writing an mp4: H.264 and AAC, whole or not at all."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import av
@@ -16,6 +16,7 @@ from actavatar_jax.media.formats import file_url
 from actavatar_jax.media.sound import Sound
 from actavatar_jax.storage import named, replaced_file
 
+_MP4 = {"format": "mp4", "options": {"movflags": "+faststart"}}
 BT709 = 1  # the code of this colour matrix, of its primaries and of its transfer curve
 
 
@@ -48,8 +49,34 @@ def write_video(
         _encode(partial, itertools.chain([first], frames), first.shape, sound, fps)
 
 
+def join_videos(path: str | Path, parts: Sequence[str | Path], sound: Sound) -> None:
+    """One mp4 of several that `write_video` made, shown one after the other, with a sound of its own.
+
+    Pictures are not encoded anew. Parts have one size and rate; the sound is cut, or filled up with silence, to their
+    length. The file appears under its name only when complete.
+    """
+    with replaced_file(path) as partial, av.open(file_url(partial), "w", **_MP4) as container:
+        video = track = None
+        done = 0  # frames
+        for part in parts:
+            with av.open(file_url(Path(part))) as source:
+                stream = source.streams.video[0]
+                if video is None:
+                    video, track = container.add_stream_from_template(stream), _add_track(container, sound)
+                fps = stream.average_rate
+                begin = round(done / fps / stream.time_base)
+                for packet in source.demux(stream):
+                    if not packet.size:
+                        continue
+                    packet.pts, packet.dts, packet.stream = packet.pts + begin, packet.dts + begin, video
+                    container.mux(packet)
+                    container.mux(track.encode(_stretch(sound, done, int(fps), track.layout.name)))
+                    done += 1
+        container.mux(track.encode(None))
+
+
 def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple, sound: Sound | None, fps: int) -> None:
-    with av.open(file_url(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with av.open(file_url(path), "w", **_MP4) as container:
         # x264's macroblock tree gives other bytes for the same pictures each time; a file should be what went in.
         video = container.add_stream("libx264", rate=fps, options={"crf": "18", "x264-params": "mbtree=0"})
         video.height, video.width, video.pix_fmt = shape[0], shape[1], "yuv420p"
@@ -60,8 +87,7 @@ def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple, sound: Sound
         for index, image in enumerate(frames):
             container.mux(video.encode(_picture(image, shape, index)))
             if sound is not None:
-                start, end = index * sound.rate // fps, (index + 1) * sound.rate // fps
-                container.mux(track.encode(_stretch(sound, start, end, track.layout.name)))
+                container.mux(track.encode(_stretch(sound, index, fps, track.layout.name)))
         container.mux(video.encode(None))
         if track is not None:
             container.mux(track.encode(None))
@@ -84,7 +110,9 @@ def _picture(image: np.ndarray, shape: tuple, index: int) -> av.VideoFrame:
     return frame
 
 
-def _stretch(sound: Sound, start: int, end: int, layout: str) -> av.AudioFrame:
+def _stretch(sound: Sound, index: int, fps: int, layout: str) -> av.AudioFrame:
+    """The sound of a frame of video."""
+    start, end = index * sound.rate // fps, (index + 1) * sound.rate // fps
     samples = sound.samples[start:end]
     samples = np.pad(samples, ((0, end - start - len(samples)), (0, 0)))
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)

@@ -35,7 +35,7 @@ def encode_conditions(
     """
     texts = [*prompts, StructuredPrompt(base=request.negative_prompt)]
     text, phase_ids = encoders.text(texts, strict=False, anchors=has_anchors(config.phase_time))
-    audio = encoders.audio(request.sound.to_audio(), request.num_frames)
+    audio = request.speech.encode(encoders, request.num_frames)
     check_finite(text, "The features of the text", "weights of the text encoder")
     check_finite(audio, "The features of the speech", "weights of the audio encoder")
     videos = np.arange(len(prompts))

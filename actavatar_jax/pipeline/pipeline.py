@@ -6,7 +6,7 @@ tokens, D and E widths of text and audio encoder, F video frames.
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -23,8 +23,9 @@ from actavatar_jax.media.clock import FPS
 from actavatar_jax.models import Execution, self_attention_form
 from actavatar_jax.parallel import agreed, check_fit, make_mesh, param_shardings, share_values, to_host, use_mesh
 from actavatar_jax.pipeline.conditions import check_finite, encode_conditions
+from actavatar_jax.pipeline.long import LongVideo, make_long
 from actavatar_jax.pipeline.programs import embed_conditions, fitting_params, in_form, velocity_function
-from actavatar_jax.pipeline.request import Request, encode_portrait, fit_request
+from actavatar_jax.pipeline.request import Request, encode_start, fit_request
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.weights import Component, Defaults, check_loading, check_parts, choose_residences, part_sizes
 from actavatar_jax.weights import folder as folders
@@ -126,9 +127,10 @@ class ActAvatarPipeline:
         """Makes one video. Over several processes each of them calls this alike, and each gets the video.
 
         Args:
-          image: PIL image, path or uint8 [h, w, 3]; resized to cover the frame, then cut around its centre.
+          image: PIL image, path or uint8 [h, w, 3]; resized to cover the frame, then cut around its centre. Or the last
+            frames of a video that goes on, uint8 [n, h, w, 3] with n = 4k+1: the new one begins with them.
           audio: path, `Sound` or float [samples] at 16 kHz; padded with silence or cut to the video's length. The
-            video keeps its rate and channels.
+            video keeps its rate and channels. Or an `Excerpt` of a longer recording.
           prompt: structured prompt, its dict form, or text with anchors such as `[0-2s]`.
           sampling: steps, solver, guidance, length, size, seed, ...; None is the model's own, `defaults.sampling`.
           sigmas: float [steps + 1] falling to 0 instead of the solver's own grid.
@@ -166,6 +168,32 @@ class ActAvatarPipeline:
         with agreed():
             return [Video(self.encoders.decode(one, request.picture), request.sound) for one in latents]
 
+    def make_long(
+        self,
+        image: Any,
+        audio: Any,
+        prompt: Prompt,
+        seconds: float | None = None,
+        *,
+        overlap: int = 1,
+        hold_colours: bool = False,
+        **options: Any,
+    ) -> Iterator[Video]:
+        """Makes a video of any length in parts, each of the length that the model makes at once: they are to be shown
+        one after the other, and each is made when it is asked for.
+
+        A part goes on from the last frames of the one before. Its windows and its speech are cut out of those of the
+        whole; speech is heard with a second of what is before and after it.
+
+        Args:
+          seconds: of the whole; None: as long as the recording.
+          overlap: latent frames that a part knows of the one before. With 1, its last frame, all models can go on that
+            begin with a picture; more, its last 4k - 3 frames, are for models that were trained so (`time_law.clean`).
+          hold_colours: gives all parts the mean and deviation of the first one's colours.
+          **options: as of a call; `num_frames` is the length of a part.
+        """
+        yield from make_long(self, image, audio, prompt, LongVideo(seconds, overlap, hold_colours), **options)
+
     def sample_latents(
         self, image: Any, audio: Any, prompt: Prompt, sampling: Sampling | None = None, **options: Any
     ) -> tuple[Float32[np.ndarray, "T H W C"], UInt8[np.ndarray, "h w 3"], Sound]:
@@ -189,7 +217,7 @@ class ActAvatarPipeline:
         **changes: Any,
     ) -> tuple[Float32[np.ndarray, "B T H W C"], Request]:
         with agreed():  # every process reads and encodes by itself
-            s = self._sampling(sampling, changes)
+            s = self.choose_sampling(sampling, changes)
             network = in_form(self.transformer.network, s.phase_time)
             config = network.config
             seconds = (s.num_frames or self.defaults.num_frames) / FPS
@@ -200,15 +228,15 @@ class ActAvatarPipeline:
             noise, videos = self._noise(initial_noise, seeds, (*request.grid, config.in_channels)), len(prompts)
             self._check_mesh(videos, request)
             self._report(network, videos, request)
-            first = encode_portrait(image, request, self.encoders, self.defaults, anyway)
+            clean = encode_start(image, request, self.encoders, self.defaults, anyway)
             branches = (*request.guidance.branches, BOTH)
             conditions = encode_conditions(self.encoders, branches, prompts, request, config)
             guided, unguided = (
                 [array[rows] for array in conditions] for rows in (slice(-videos), slice(-videos, None))
             )
-            check_finite(first, "The latents of the portrait", "weights of the VAE")
-            first = np.repeat(first[None], videos, axis=0)
-        first, noise, guided, unguided = share_values((first, noise, guided, unguided), self.mesh)
+            check_finite(clean, "The latents of the portrait", "weights of the VAE")
+            clean = np.repeat(clean[None], videos, axis=0)
+        clean, noise, guided, unguided = share_values((clean, noise, guided, unguided), self.mesh)
         with use_mesh(self.mesh), self.transformer.on_device() as params:
             params = fitting_params(network, params)
 
@@ -219,7 +247,7 @@ class ActAvatarPipeline:
                 velocity_function(network),
                 embedded(guided),
                 noise=noise,
-                first_frame=first,
+                clean=clean,
                 solver=request.solver,
                 sigmas=request.sigmas,
                 guidance=request.guidance,
@@ -231,7 +259,8 @@ class ActAvatarPipeline:
             check_finite(latents, "The sampled latents", "weights of the transformer")
         return latents, request
 
-    def _sampling(self, sampling: Sampling | None, changes: dict[str, Any]) -> Sampling:
+    def choose_sampling(self, sampling: Sampling | None, changes: Mapping[str, Any]) -> Sampling:
+        """The model's own where none is given, with other values of single options."""
         if sampling is None:
             sampling = self.defaults.sampling
         if not isinstance(sampling, Sampling):

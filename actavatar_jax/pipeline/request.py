@@ -1,6 +1,7 @@
 """What videos are asked for, fitted to a model and checked before anything long is computed.
 
-T latent frames, H W latent height and width, C latent channels, h w height and width in pixels.
+T latent frames, K clean ones, H W latent height and width, C latent channels, h w height and width in pixels, known
+frames with which a video begins.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from actavatar_jax.diffusion.guidance import guidance as make_guidance
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Sound, choose_size, fit_image, load_image, load_sound
-from actavatar_jax.media.clock import latent_frames
+from actavatar_jax.media.clock import FPS, latent_frames
 from actavatar_jax.weights import Defaults
 
 log = logging.getLogger(__name__)
@@ -26,14 +27,47 @@ log = logging.getLogger(__name__)
 class Request:
     """All that videos of one portrait and one recording have in common."""
 
-    picture: UInt8[np.ndarray, "h w 3"]
-    sound: Sound  # as long as the video
+    start: UInt8[np.ndarray, "known h w 3"]  # the portrait, or what a video goes on from
+    speech: "Excerpt"
     num_frames: int
     grid: tuple[int, int, int]  # (T, H, W)
     guidance: Guidance
     solver: str
     sigmas: Float[np.ndarray, " n"]
     negative_prompt: str
+
+    @property
+    def picture(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The first frame."""
+        return self.start[0]
+
+    @property
+    def sound(self) -> Sound:
+        """As long as the video."""
+        return self.speech.cut(0, self.num_frames)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Excerpt:
+    """The sound of a video that is a part of a longer recording, which an encoder hears in its context."""
+
+    recording: Sound
+    begin: int = 0  # frame of the recording with which the video begins
+    context: int = 0  # frames that are heard before and after, where there are any before
+
+    def cut(self, first: int, last: int) -> Sound:
+        """From frame `first` of the video to before frame `last`, with silence behind the recording's end."""
+        samples, rate = self.recording.samples, self.recording.rate
+        edges = [(self.begin + frame) * rate // FPS for frame in (first, last)]
+        part = samples[slice(*edges)]
+        return Sound(np.pad(part, ((0, edges[1] - edges[0] - len(part)), (0, 0))), rate)
+
+    def encode(self, encoders: Encoders, num_frames: int) -> Float32[np.ndarray, "{num_frames} layers E"]:
+        """Features of the video's frames."""
+        before = min(self.context, self.begin)
+        heard = before + num_frames + self.context
+        features = encoders.audio(self.cut(-before, num_frames + self.context).to_audio(), heard)
+        return features[before : before + num_frames]
 
 
 def fit_request(
@@ -52,16 +86,28 @@ def fit_request(
     that of a token in latents.
     """
     num_frames = s.num_frames or defaults.num_frames
-    portrait = load_image(image)
-    height, width = _size(portrait, s, defaults, stride * patch)
+    start = _load_start(image, num_frames)
+    height, width = _size(start[0], s, defaults, stride * patch)
     plan = make_guidance(s.guidance, s.text_guidance, s.audio_guidance, s.guidance_interval)
     _compare_with_training((height, width), num_frames, defaults)
     sigmas = _levels(s, plan, sigmas, defaults)
-    sound = load_sound(audio, num_frames)
-    picture = fit_image(portrait, height, width)
+    speech = audio if isinstance(audio, Excerpt) else Excerpt(load_sound(audio, num_frames))
+    start = np.stack([fit_image(frame, height, width) for frame in start])
     grid = (latent_frames(num_frames), height // stride, width // stride)
     negative = defaults.negative_prompt if s.negative_prompt is None else s.negative_prompt
-    return Request(picture, sound, num_frames, grid, plan, s.solver, sigmas, negative)
+    return Request(start, speech, num_frames, grid, plan, s.solver, sigmas, negative)
+
+
+def _load_start(image: Any, num_frames: int) -> UInt8[np.ndarray, "known h w 3"]:
+    """A portrait as a video of one frame; the frames with which a video begins as they are."""
+    if not isinstance(image, np.ndarray) or image.ndim != 4:
+        return load_image(image)[None]
+    if image.dtype != np.uint8 or image.shape[-1] != 3 or len(image) % 4 != 1 or len(image) >= num_frames:
+        raise InputError(
+            f"The frames to go on from are {image.dtype} {list(image.shape)}; accepted is uint8 [n, height, width, 3], "
+            f"n = 1, 5, 9, ... below the {num_frames} frames of the video."
+        )
+    return image
 
 
 def _size(picture: np.ndarray, s: Sampling, defaults: Defaults, multiple: int) -> tuple[int, int]:
@@ -98,14 +144,15 @@ def _compare_with_training(size: tuple[int, int], num_frames: int, defaults: Def
         log.warning("%s asked for, but the model was trained on %s.", " and ".join(asked), " and ".join(trained))
 
 
-def encode_portrait(
+def encode_start(
     image: Any, request: Request, encoders: Encoders, defaults: Defaults, anyway: bool
-) -> Float32[np.ndarray, "1 H W C"]:
-    """The latent of the picture; InputError, unless `anyway`, for one that the model's codec cannot show."""
-    first = encoders.video(request.picture[None])
+) -> Float32[np.ndarray, "K H W C"]:
+    """Latents of the portrait, or of what goes on; InputError, unless `anyway`, for what the model's codec cannot
+    show."""
+    clean = encoders.video(request.start)
     if not anyway:
-        _check_portrait(image, first, encoders, defaults)
-    return first
+        _check_portrait(image, clean[:1], encoders, defaults)
+    return clean
 
 
 def _check_portrait(image: Any, first: Float32[np.ndarray, "1 H W C"], encoders: Encoders, defaults: Defaults) -> None:

@@ -111,11 +111,14 @@ class StructuredPrompt:
 
     @classmethod
     def for_clip(
-        cls, source: "str | Mapping[str, Any] | Path | StructuredPrompt", duration: Seconds
+        cls,
+        source: "str | Mapping[str, Any] | Path | StructuredPrompt",
+        duration: Seconds,
+        most_phases: int = MAX_PHASES,
     ) -> "StructuredPrompt":
         """As `coerce` and `check`, for a clip of `duration` seconds; `remarks` become a warning."""
         prompt = cls.coerce(source, duration)
-        prompt.check(duration)
+        prompt.check(duration, most_phases=most_phases)
         if remarks := prompt.remarks():
             log.warning("%s.", "; ".join(remarks))
         return prompt
@@ -190,12 +193,18 @@ class StructuredPrompt:
 
     # ---- right or wrong
 
-    def check(self, duration: Seconds | None = None, tokenizer: Tokenizer | None = None) -> None:
+    def check(
+        self,
+        duration: Seconds | None = None,
+        tokenizer: Tokenizer | None = None,
+        most_phases: int = MAX_PHASES,
+    ) -> None:
         """Raise one InputError that lists the problems, if there are any, as many as a sentence has room for.
 
-        `duration` (seconds of the clip) adds the windows that reach past its end, `tokenizer` the length in tokens.
+        `duration` (seconds of the clip) adds the windows that reach past its end, `tokenizer` the length in tokens. A
+        model takes `MAX_PHASES` at once, a video that is made in parts more.
         """
-        problems = self._problems(duration)
+        problems = self._problems(duration, most_phases)
         for name, text in self._texts():
             found = split(text)
             if len(found.blocks) > 1 or found.problems:
@@ -219,12 +228,12 @@ class StructuredPrompt:
     def _texts(self) -> list[tuple[str, str]]:
         return [("the base text", self.base), *((f"phase {k}", phase.action) for k, phase in enumerate(self.phases, 1))]
 
-    def _problems(self, duration: Seconds | None = None) -> list[str]:
+    def _problems(self, duration: Seconds | None = None, most_phases: int = MAX_PHASES) -> list[str]:
         problems = []
         if not tells(self.base):
             problems.append("the base text is empty")
-        if len(self.phases) > MAX_PHASES:
-            problems.append(f"there are {len(self.phases)} phases, at most {MAX_PHASES} are accepted")
+        if len(self.phases) > most_phases:
+            problems.append(f"there are {len(self.phases)} phases, at most {most_phases} are accepted")
         for k, phase in enumerate(self.phases, start=1):
             name = f"phase {k} [{phase.start:g}-{phase.end:g}s]"
             if not (abs(phase.start) < LONGEST and abs(phase.end) < LONGEST):

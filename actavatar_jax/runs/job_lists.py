@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Required
+from typing import Annotated, Any, Literal, Required
 
 import jax
 from annotated_types import MinLen
@@ -13,13 +13,16 @@ from typing_extensions import TypedDict
 
 from actavatar_jax.diffusion import sampling
 from actavatar_jax.errors import InputError
-from actavatar_jax.media import load_audio, load_image, probe
+from actavatar_jax.media import load_audio, load_image, load_sound, probe
 from actavatar_jax.media.clock import FPS
+from actavatar_jax.pipeline import LongVideo, cut_parts, cut_prompt, prompt_of_long
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.storage import check_output, named, read_json_lines, refusal, shown
+from actavatar_jax.storage import check_output, first_of, named, read_json_lines, refusal, shown
 
+SPEECH = "speech"  # in the place of seconds: as long as it
 REQUIRED = ("image", "audio", "prompt", "out")
-OPTIONS = (*sampling.OPTIONS, "anyway")  # of ActAvatarPipeline.__call__ that a job may set
+LONG = tuple(field.name for field in dataclasses.fields(LongVideo))
+OPTIONS = (*sampling.OPTIONS, "anyway", *LONG)  # of the pipeline, that a job may set
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,22 @@ class Job:
     out: str
     options: dict[str, Any]
 
+    @property
+    def call(self) -> dict[str, Any]:
+        """Options of one call of the pipeline."""
+        return {name: value for name, value in self.options.items() if name not in LONG}
+
+    @property
+    def long(self) -> LongVideo | None:
+        """Of a video in parts, which has its seconds given; None of any other. InputError for values out of range."""
+        given = {name: value for name, value in self.options.items() if name in LONG}
+        if not given:
+            return None
+        if "seconds" not in given:
+            raise InputError(f"The option {first_of(sorted(given))} is for videos in parts; give seconds with it.")
+        seconds = None if given["seconds"] == SPEECH else given["seconds"]
+        return LongVideo(**{**given, "seconds": seconds})
+
 
 _Text = Annotated[str, MinLen(1)]
 _Row = TypedDict(  # a line
@@ -45,6 +64,9 @@ _Row = TypedDict(  # a line
         "out": Required[_Text],
         **{field.name: field.type for field in dataclasses.fields(sampling.Sampling)},
         "anyway": bool,
+        "seconds": float | Literal["speech"],
+        "overlap": int,
+        "hold_colours": bool,
     },
     total=False,
 )
@@ -74,6 +96,16 @@ def read_jobs(path: Path, shared: dict[str, Any]) -> list[Job]:
     return jobs
 
 
+def read_seconds(text: str | None) -> float | str | None:
+    """Seconds as a command gives them: a number, or the word for as many as the speech has."""
+    if text in (None, SPEECH):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"The seconds are {shown(text)}; accepted is a number, or {SPEECH}.") from None
+
+
 def is_finished(job: Job) -> bool:
     """Whether its output is a video that opens and has a picture; anything else there is made again."""
     if not os.path.lexists(job.out):
@@ -101,8 +133,13 @@ def check_inputs(job: Job, num_frames: int) -> None:
     """
     load_image(job.image)
     load_audio(job.audio, max_seconds=1)
-    duration = (job.options.get("num_frames") or num_frames) / FPS
-    StructuredPrompt.coerce(job.prompt, duration).check(duration)
+    part, long = job.options.get("num_frames") or num_frames, job.long
+    if long is None:
+        StructuredPrompt.coerce(job.prompt, part / FPS).check(part / FPS)
+    else:
+        frames = long.frames(load_sound(job.audio) if long.seconds is None else None)
+        prompt = prompt_of_long(job.prompt, frames)
+        cut_prompt(prompt, cut_parts(frames, part, long.known, prompt), part)
 
 
 def with_seeds(job: Job, seeds: Sequence[int] = (), count: int = 1) -> list[Job]:

@@ -24,8 +24,10 @@ from actavatar_jax.runs.job_lists import (
     check_video_name,
     is_finished,
     read_jobs,
+    read_seconds,
     with_seeds,
 )
+from actavatar_jax.runs.long_videos import make_long_video
 from actavatar_jax.runs.room import Room
 from actavatar_jax.storage import locked_list
 from actavatar_jax.training.runtime.watchdog import Watchdog
@@ -33,7 +35,7 @@ from actavatar_jax.weights import check_loading, check_parts, load_defaults
 
 log = logging.getLogger(__name__)
 
-__all__ = ["OPTIONS", "Job", "Watch", "read_jobs", "run_jobs", "with_seeds"]
+__all__ = ["OPTIONS", "Job", "Watch", "read_jobs", "read_seconds", "run_jobs", "with_seeds"]
 
 Watch = Callable[[ActAvatarPipeline, Job], Callable[[Step], None]]  # gives the callback of a job's steps
 
@@ -89,13 +91,14 @@ def _run(
         pipeline = model
     else:
         pipeline, todo = _open(model, todo, failures, watch is not None, loading)
+    made_by = {"model": _identity(model), **loading}
     opened = time.monotonic()
     bar = tqdm(todo, "sample", unit="video", disable=len(todo) == 1 or jax.process_index() > 0)
     with Watchdog(stall_minutes if jax.process_count() > 1 else 0.0) as watchdog:
         for number, job in enumerate(bar, 1):
             watchdog.beat()
             try:
-                _make(pipeline, job, watch, watchdog)
+                _make(pipeline, job, watch, watchdog, made_by)
             except Exception as error:
                 if interrupted(error):
                     raise
@@ -132,10 +135,18 @@ def _open(
     length = load_defaults(model).num_frames
     jobs = [job for job in jobs if _passes(lambda job: check_inputs(job, length), job, failures)]
     room = Room(model, watched=watched or jax.process_count() > 1, **loading)
-    jobs = [job for job in jobs if _passes(lambda job: room.check(job.image, job.options), job, failures)]
+    jobs = [job for job in jobs if _passes(lambda job: room.check(job.image, job.call), job, failures)]
     if not jobs:
         return None, []
     return ActAvatarPipeline.from_pretrained(model, working=room.working, **loading), jobs
+
+
+def _identity(model: Path | str | ActAvatarPipeline) -> Any:
+    """What tells a model folder's transformer apart, without reading it; nothing of a pipeline in memory."""
+    if isinstance(model, ActAvatarPipeline):
+        return None
+    files = sorted(path for path in Path(model).rglob("*") if path.suffix == ".safetensors")
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
 
 
 def _passes(check: Callable[[Job], None], job: Job, failures: Failures) -> bool:
@@ -148,7 +159,9 @@ def _passes(check: Callable[[Job], None], job: Job, failures: Failures) -> bool:
     return True
 
 
-def _make(pipeline: ActAvatarPipeline, job: Job, watch: Watch | None, watchdog: Watchdog) -> None:
+def _make(
+    pipeline: ActAvatarPipeline, job: Job, watch: Watch | None, watchdog: Watchdog, made_by: dict[str, Any]
+) -> None:
     watched = watch(pipeline, job) if watch else None
 
     def beat(step: Step) -> None:
@@ -157,7 +170,11 @@ def _make(pipeline: ActAvatarPipeline, job: Job, watch: Watch | None, watchdog: 
             watched(step)
 
     callback = watched if jax.process_count() == 1 else beat
-    video = pipeline(job.image, job.audio, job.prompt, callback=callback, **job.options)
+    if long := job.long:
+        inputs = (job.image, job.audio, job.prompt, job.out)
+        make_long_video(pipeline, *inputs, long, made_by=made_by, callback=callback, **job.call)
+        return
+    video = pipeline(job.image, job.audio, job.prompt, callback=callback, **job.call)
     with agreed():
         if jax.process_index() == 0:
             video.save(job.out)

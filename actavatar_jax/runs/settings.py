@@ -82,6 +82,7 @@ def training(preset: str = "") -> ConfigDict:
     c.model.stream = placeholder(str)  # of the residual stream: float32 | bfloat16; unset: as `precision`
     c.model.attention = "auto"  # auto (the platform's best) | xla | chunked | blocked | cudnn | splash
     c.model.phase_time = placeholder(str)  # of `prompt.forms`; unset: as the folder or preset has it
+    c.model.latent_rate = placeholder(float)  # a quarter of the clips' frames a second; unset: as the folder has it
     c.model.frame_time = placeholder(bool)  # absolute frame time; unset: as the folder or preset has it
     c.model.gamma = placeholder(float)  # of the audio adapter's depth scale; unset: as the folder or preset has it
     c.adapter = ""  # file whose audio adapter replaces the model's own: adapter.safetensors of stage 1
@@ -132,6 +133,8 @@ def training(preset: str = "") -> ConfigDict:
     c.time_law.noisy_share = 0.0  # share of samples drawn from [noisy_from, 1] instead; helps backbones trained from
     c.time_law.noisy_from = 0.9  # scratch to learn when events happen
 
+    c.time_law.clean = 1  # latent frames at the begin of a sample that may be clean; more: for videos that go on
+
     c.heldout = ConfigDict()  # the loss on clips that are not trained on, always with the same noise
     c.heldout.dirs = ()  # folders of encoded shards, none of them in `data.dirs`; empty: it is not measured
     c.heldout.every = "500 steps"  # and at the end; 0: never
@@ -161,7 +164,7 @@ def chosen(sample: ConfigDict) -> dict[str, Any]:
 def transformer_network(config: ConfigDict, base: DiTConfig) -> Network:
     """The transformer of a folder or preset with what the settings change of it, and how they compute it."""
     m = config.model
-    changes = {name: m[name] for name in ("phase_time", "frame_time") if m[name] is not None}
+    changes = {name: m[name] for name in ("phase_time", "latent_rate", "frame_time") if m[name] is not None}
     if m.gamma is not None:
         changes["audio"] = dataclasses.replace(base.audio, gamma=m.gamma)
     execution = Execution(dtype=config.precision, stream=m.stream, attention=m.attention, remat=m.remat)

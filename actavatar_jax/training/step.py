@@ -122,11 +122,12 @@ def in_parts(
 def sample_losses(
     model: Any, batch: Batch, time_law: flow.TimeLaw, key: Key[Array, ""]
 ) -> tuple[Float[Array, "B"], Float[Array, "B"]]:
-    """Each sample's loss and flow time (eq. 6 to 8). Latent frame 0 is clean, has timestep 0 and is not scored."""
+    """Each sample's loss and flow time (eq. 6 to 8). Clean latent frames have timestep 0 and are not scored."""
     latents = batch["latents"].astype(jnp.float32)
     keys = jax.vmap(jax.random.split)(flow.sample_keys(key, batch["index"]))
     times = time_law.sample(keys[:, 0])
-    return noisy_losses(model, latents, conditions_of(model, batch), times, keys[:, 1]), times
+    clean = time_law.draw_clean(keys[:, 0], latents.shape[1])
+    return noisy_losses(model, latents, conditions_of(model, batch), times, keys[:, 1], clean), times
 
 
 def conditions_of(model: Any, batch: Batch) -> Any:
@@ -136,13 +137,19 @@ def conditions_of(model: Any, batch: Batch) -> Any:
 
 
 def noisy_losses(
-    model: Any, latents: Float[Array, "B T H W C"], conditions: Any, times: Float[Array, "B"], keys: Key[Array, "B"]
+    model: Any,
+    latents: Float[Array, "B T H W C"],
+    conditions: Any,
+    times: Float[Array, "B"],
+    keys: Key[Array, "B"],
+    clean: flow.Clean = 1,
 ) -> Float[Array, "B"]:
-    """Each sample's loss at its flow time, with the noise of its key."""
-    noise = flow.gaussian(keys, latents.shape[1:])
-    noisy = flow.keep_first_frame(flow.interpolate(latents, noise, times), latents[:, :1])
-    predicted = model(noisy, flow.frame_times(times, latents.shape[1]), conditions)
-    return flow.flow_loss(predicted, flow.velocity(latents, noise))
+    """Each sample's loss at its flow time, with the noise of its key, behind its clean latent frames."""
+    frames, noise = latents.shape[1], flow.gaussian(keys, latents.shape[1:])
+    is_noisy = flow.noisy_frames(frames, clean)[:, :, None, None, None]
+    noisy = jnp.where(is_noisy, flow.interpolate(latents, noise, times), latents)
+    predicted = model(noisy, flow.frame_times(times, frames, clean), conditions)
+    return flow.flow_loss(predicted, flow.velocity(latents, noise), clean)
 
 
 def noise_level_sums(losses: Float[Array, "B"], times: Float[Array, "B"]) -> Metrics:

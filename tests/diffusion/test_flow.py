@@ -59,14 +59,14 @@ def test_loss_of_a_single_latent_frame_is_refused():
 def test_model_timesteps():
     t = jnp.asarray([0.5, 1.0])
     np.testing.assert_array_equal(flow.frame_times(t, 3), [[0, 500, 500], [0, 1000, 1000]])
-    np.testing.assert_array_equal(flow.frame_times(t, 2, clean_first=False), [[500, 500], [1000, 1000]])
+    np.testing.assert_array_equal(flow.frame_times(t, 2, clean=0), [[500, 500], [1000, 1000]])
 
 
-def test_keep_first_frame(pair):
+def test_keep_clean(pair):
     latents, clean = pair
-    kept = flow.keep_first_frame(latents, clean[:, :1])
+    kept = flow.keep_clean(latents, clean[:, :1])
     assert (kept[:, 0] == clean[:, 0]).all() and (kept[:, 1:] == latents[:, 1:]).all()
-    assert flow.keep_first_frame(latents, None) is latents
+    assert flow.keep_clean(latents, None) is latents
 
 
 def test_shift():

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from actavatar_jax.diffusion import BOTH, Guidance, evaluations, keep_first_frame, sample, sample_noise, sigma_grid
+from actavatar_jax.diffusion import BOTH, Guidance, evaluations, keep_clean, sample, sample_noise, sigma_grid
 from actavatar_jax.diffusion.guidance import guidance
 from actavatar_jax.diffusion.sampler import _advance, _integrate
 from actavatar_jax.diffusion.solvers import SOLVERS, make_solver, model_times
@@ -34,7 +34,7 @@ def conditions_for(chosen, batch=B):
 def inputs():
     return {
         "noise": sample_noise(0, np.arange(B), (T, H, W, C)),
-        "first_frame": sample_noise(1, np.arange(B), (1, H, W, C)),
+        "clean": sample_noise(1, np.arange(B), (1, H, W, C)),
     }
 
 
@@ -44,15 +44,15 @@ def run(name, chosen, steps=5, batch=B, model=fake_model, **inputs):
     return sample(model, conditions_for(chosen, batch), **inputs, **settings)
 
 
-def plain_loop(name, chosen, steps, noise, first_frame):
+def plain_loop(name, chosen, steps, noise, clean):
     """One evaluation per branch and step, in Python."""
     sigmas = sigma_grid(name, steps, 5.0)
     solver = make_solver(name, sigmas)
-    latents = keep_first_frame(noise, first_frame)
+    latents = keep_clean(noise, clean)
     state = solver.init(latents)
     for i, time in enumerate(model_times(name, sigmas)):
         timesteps = np.full((B, T), time, np.float32)
-        if first_frame is not None:
+        if clean is not None:
             timesteps[:, 0] = 0
         velocity, now = 0, chosen if chosen.guided(sigmas[i : i + 1]).all() else Guidance((BOTH,), (1.0,))
         for (text, audio), weight in zip(now.branches, now.weights, strict=True):
@@ -60,7 +60,7 @@ def plain_loop(name, chosen, steps, noise, first_frame):
             velocity += weight * fake_model(latents, jnp.asarray(timesteps), branch)
         now = {key: value[i] for key, value in solver.coefficients.items()}
         latents, state = solver.step(now, state, latents, velocity)
-        latents = keep_first_frame(latents, first_frame)
+        latents = keep_clean(latents, clean)
     return latents
 
 
@@ -68,7 +68,7 @@ def plain_loop(name, chosen, steps, noise, first_frame):
 @pytest.mark.parametrize("chosen", [EQUAL, SPLIT])
 @pytest.mark.parametrize("with_image", [True, False])
 def test_scan_equals_plain_loop(name, chosen, with_image, inputs):
-    inputs["first_frame"] = inputs["first_frame"] if with_image else None
+    inputs["clean"] = inputs["clean"] if with_image else None
     np.testing.assert_allclose(run(name, chosen, **inputs), plain_loop(name, chosen, 5, **inputs), rtol=1e-5, atol=1e-5)
 
 
@@ -98,7 +98,7 @@ def test_outside_the_interval_one_branch_is_evaluated(interval, scans, inputs):
     assert rows == [2 * B if low < sigma <= high else B for low, high in [interval] for sigma in sigmas[:-1]]
     assert sum(rows) == B * evaluations(chosen, sigmas)
 
-    trace = jax.make_jaxpr(lambda noise: run("unipc", chosen, steps=8, noise=noise, first_frame=None))
+    trace = jax.make_jaxpr(lambda noise: run("unipc", chosen, steps=8, noise=noise, clean=None))
     assert str(trace(inputs["noise"])).count("= scan[") == scans
 
 
@@ -113,7 +113,7 @@ def test_evaluations_count_every_branch_of_every_step():
 @pytest.mark.parametrize("name", SOLVERS)
 @pytest.mark.parametrize("with_image", [True, False])
 def test_watched_steps_lead_to_the_same_result(name, with_image, inputs):
-    inputs["first_frame"] = inputs["first_frame"] if with_image else None
+    inputs["clean"] = inputs["clean"] if with_image else None
     count, seen = 1 if name == "mean" else 8, []
     watched = run(name, EQUAL, count, callback=seen.append, **inputs)
     np.testing.assert_allclose(watched, run(name, EQUAL, count, **inputs), rtol=1e-6, atol=1e-6)
@@ -121,12 +121,12 @@ def test_watched_steps_lead_to_the_same_result(name, with_image, inputs):
     np.testing.assert_allclose([step.sigma for step in seen], sigma_grid(name, count, 5.0)[:-1], rtol=1e-6)
     np.testing.assert_allclose(seen[-1].data, watched, rtol=1e-6, atol=1e-6)
     for step in seen:
-        assert not with_image or np.array_equal(step.data[:, :1], inputs["first_frame"])
+        assert not with_image or np.array_equal(step.data[:, :1], inputs["clean"])
 
 
 def test_a_watched_step_has_the_velocity_and_the_data_of_its_latents(inputs):
     seen = []
-    run("unipc", EQUAL, 4, callback=seen.append, noise=inputs["noise"], first_frame=None)
+    run("unipc", EQUAL, 4, callback=seen.append, noise=inputs["noise"], clean=None)
     time = model_times("unipc", sigma_grid("unipc", 4, 5.0))[0]
     v = {
         branch: fake_model(inputs["noise"], jnp.full((B, T), time), {"branch": jnp.full(B, 0.3 * text + 0.2 * audio)})
@@ -170,7 +170,7 @@ def test_what_a_callback_raises_ends_the_sampling(inputs):
 @pytest.mark.parametrize("name", MANY)
 def test_first_frame_is_untouched(name, inputs):
     latents = run(name, EQUAL, **inputs)
-    np.testing.assert_array_equal(latents[:, :1], inputs["first_frame"])
+    np.testing.assert_array_equal(latents[:, :1], inputs["clean"])
     assert np.abs(latents[:, 1:] - inputs["noise"][:, 1:]).min() > 0
 
 
@@ -188,7 +188,7 @@ def test_mean_of_a_perfect_model_is_the_same_for_every_noise():
 
     for seed in range(2):
         noise = sample_noise(seed, np.arange(B), (T, H, W, C))
-        latents = run("mean", EQUAL, steps=1, model=perfect, noise=noise, first_frame=None)
+        latents = run("mean", EQUAL, steps=1, model=perfect, noise=noise, clean=None)
         np.testing.assert_allclose(latents, np.full(latents.shape, 0.25), atol=1e-5)
 
 
@@ -208,7 +208,7 @@ def test_the_model_sees_the_clean_frame_and_timestep_0_at_every_step(inputs):
     jax.effects_barrier()
     assert len(seen) == 8
     for (first, timesteps), time in zip(seen, [999, 972, 937, 892, 833, 749, 624, 416], strict=True):
-        np.testing.assert_array_equal(first, np.concatenate([inputs["first_frame"]] * 2))
+        np.testing.assert_array_equal(first, np.concatenate([inputs["clean"]] * 2))
         np.testing.assert_array_equal(timesteps, [[0] + [time] * (T - 1)] * (2 * B))
 
 
@@ -244,7 +244,7 @@ def test_all_branches_are_one_call_traced_once_for_equal_shapes(inputs):
     before = _integrate._cache_size()
     for scale in (5.0, 3.0):
         run("unipc", guidance("auto", scale, scale), model=model, **inputs)
-    run("unipc", EQUAL, model=model, noise=inputs["noise"] + 1, first_frame=inputs["first_frame"])
+    run("unipc", EQUAL, model=model, noise=inputs["noise"] + 1, clean=inputs["clean"])
     assert _integrate._cache_size() == before + 1
     assert set(traced) == {(2 * B, T, H, W, C)}
 

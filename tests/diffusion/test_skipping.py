@@ -29,7 +29,7 @@ def straight_flow(latents, timesteps, conditions):
 
 
 def run(sigmas, solver="unipc", flow=gaussian_flow, callback=None):
-    given = {"noise": NOISE, "first_frame": None, "solver": solver, "sigmas": sigmas, "guidance": ALONE}
+    given = {"noise": NOISE, "clean": None, "solver": solver, "sigmas": sigmas, "guidance": ALONE}
     return np.asarray(sample(flow, {}, callback=callback, **given))
 
 

@@ -92,7 +92,7 @@ def sampling() -> None:
             velocity_function(NETWORK),
             conditions(slice(2)),
             noise=noise,
-            first_frame=None,
+            clean=None,
             solver="unipc",
             sigmas=sigma_grid("unipc", 3, 5.0),
             guidance=guidance("auto", 5.0, 5.0, interval),

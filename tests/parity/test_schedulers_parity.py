@@ -79,5 +79,5 @@ def test_trajectory_equals_diffusers(name, steps):
     assert max(errors) <= 1e-5
 
     settings = {"solver": name, "sigmas": sigmas, "guidance": guidance("auto", 1.0, 1.0)}
-    sampled = sample(our_model, CONDITIONS, noise=jnp.asarray(NOISE, jnp.float32), first_frame=None, **settings)
+    sampled = sample(our_model, CONDITIONS, noise=jnp.asarray(NOISE, jnp.float32), clean=None, **settings)
     assert relative_error(sampled, theirs[-1]) <= 1e-5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
-from actavatar_jax.diffusion import TimeLaw
+from actavatar_jax.diffusion import TimeLaw, flow
 from actavatar_jax.models import ADAPTER, PHASES
 from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.training.groups import merge
@@ -104,6 +104,34 @@ def test_the_model_sees_a_clean_first_frame_at_timestep_zero(world):
     np.testing.assert_array_equal(seen["latents"][:, 0], clean[:, 0])
     assert (np.abs(seen["latents"][:, 1:] - clean[:, 1:]).max(axis=(1, 2, 3, 4)) > 0.01).all()
     np.testing.assert_allclose(seen["timesteps"], np.stack([0 * times, 1000 * times, 1000 * times], axis=1))
+
+
+def test_samples_go_on_from_as_many_clean_frames_as_the_law_says(world):
+    """One or two of three: the model sees them at timestep zero, and only what comes after them is scored."""
+    batch = jax.device_put({name: np.concatenate([x] * 4) for name, x in next(world.batches()).items()})
+    batch["index"] = np.arange(16)
+    seen = {}
+
+    class Spy:
+        def condition(self, *_):
+            return None
+
+        def __call__(self, latents, timesteps, conditions):
+            seen.update(latents=np.asarray(latents), timesteps=np.asarray(timesteps))
+            return jnp.zeros_like(latents)
+
+    losses, _ = sample_losses(Spy(), batch, TimeLaw(clean=9), world.key)
+    data = np.asarray(batch["latents"], np.float32)
+    is_clean = (seen["latents"] == data).all(axis=(2, 3, 4))
+    assert {tuple(row) for row in is_clean.tolist()} == {(True, False, False), (True, True, False)}
+    np.testing.assert_array_equal(seen["timesteps"] == 0, is_clean)
+
+    keys = jax.vmap(jax.random.split)(flow.sample_keys(world.key, batch["index"]))
+    noise = flow.gaussian(keys[:, 1], data.shape[1:])
+    errors = np.square(noise - data).mean(axis=(2, 3, 4))
+    np.testing.assert_allclose(
+        losses, [row[~clean].mean() for row, clean in zip(errors, is_clean, strict=True)], rtol=1e-5
+    )
 
 
 @pytest.mark.slow

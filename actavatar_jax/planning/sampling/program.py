@@ -126,7 +126,7 @@ class Programs:
                 velocity_function(network),
                 embedded[True],
                 noise=self.place.put(latents(*grid, network.config.in_channels), mesh),
-                first_frame=self.place.put(latents(1, *grid[1:], network.config.in_channels), mesh),
+                clean=self.place.put(latents(1, *grid[1:], network.config.in_channels), mesh),
                 solver=s.solver,
                 sigmas=self.work.sigmas,
                 guidance=self.work.guidance,
