@@ -4,7 +4,7 @@ Run again, it goes on where it stopped: steps whose result is there are skipped,
 checkpoint. On the way WORKDIR/sheets and WORKDIR/progress.jsonl show what unseen clips look like. The result is
 WORKDIR/model; `--ship` also puts it, in bfloat16, where `actavatar demo` finds it. `--start` goes on from a model
 folder, say the shipped one, where there are no checkpoints: its encoders and transformer stand for everything before
-stage 2.
+stage 2, and the decoder goes on from its own.
 """
 
 import logging
@@ -66,7 +66,7 @@ def make() -> None:
         elif step in puppets.STAGES:
             model = puppets.run_stage(step, config, model, workdir)
         elif step == "decoder" and not config.vae:
-            model = puppets.run_decoder(config, model, workdir)
+            model = puppets.run_decoder(config, model, workdir, START.value and Path(START.value))
         if step == UNTIL.value:
             return
 

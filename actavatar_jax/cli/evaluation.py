@@ -1,4 +1,4 @@
-"""The commands that score a model: `evaluate puppets` and `evaluate untold`."""
+"""The commands that score a model: `evaluate puppets`, `evaluate long` and `evaluate untold`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +27,25 @@ def evaluate_puppets(
         report = puppets.evaluate(pipeline, world, demo.UNSEEN[:items])
         write_json(folder / out.name, report.to_dict())
     print(report.table())
+
+
+@app.command("long", epilog="Example: actavatar evaluate long --model runs/puppets/model --seconds 20 --phases 6")
+def evaluate_long(
+    model: Annotated[Path, typer.Option(help="Model folder of puppets.")],
+    seconds: Annotated[float, typer.Option(min=1, max=60, help="Of each video.")] = 20.0,
+    phases: Annotated[int, typer.Option(min=1, help="Of each prompt.")] = 6,
+    items: Annotated[int, typer.Option(min=1, max=10_000, help="Videos to make.")] = 8,
+    overlap: Annotated[int, typer.Option(min=1, help="Latent frames that a part knows of the one before.")] = 1,
+    hold_colours: Annotated[bool, typer.Option(help="As of sample.")] = False,
+) -> None:
+    """Makes long videos in parts, and judges them: lips, windows, what is seen at borders, looks of the parts."""
+    from actavatar_jax.pipeline import ActAvatarPipeline
+    from actavatar_jax.puppets import demo
+    from actavatar_jax.puppets.long_clips import score_long
+
+    pipeline, seeds = ActAvatarPipeline.from_pretrained(model), demo.UNSEEN[:items]
+    options = {"overlap": overlap, "hold_colours": hold_colours}
+    print(score_long(pipeline, demo.world_of(model), seeds, seconds, phases, **options).table())
 
 
 @app.command("untold", epilog="Example: actavatar evaluate untold --idle random")

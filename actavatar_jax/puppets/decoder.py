@@ -101,8 +101,9 @@ def train_decoder(
     settings: Settings,
     workdir: Path,
     visit: Visit | None = None,
+    start: Params | None = None,
 ) -> Params:
-    """Trains a new decoder, or goes on from the last checkpoint in `workdir`.
+    """Trains a decoder, new or from `start` on, or goes on from the last checkpoint in `workdir`.
 
     Asked to end by SIGTERM, it saves and exits with code 75: start it again.
 
@@ -127,7 +128,7 @@ def train_decoder(
         work.open_workdir(workdir, described),
         Checkpoints(workdir / "checkpoints", described, may_change) as checkpoints,
     ):
-        params = initialise(config, settings.seed)
+        params = initialise(config, settings.seed) if start is None else start
         fresh = TrainState.create(params, {}, optimizer)
         state = checkpoints.restore(fresh, batches) or fresh
         start, total = int(state.step), settings.steps

@@ -80,6 +80,13 @@ def test_it_beats_the_linear_decode(tmp_path):
     assert np.abs(drawn - truth).mean() < 0.7 * np.abs(decoded - truth).mean()
 
 
+def test_it_goes_on_from_a_decoder_that_is_given(tmp_path, undisturbed):
+    settings = Settings(steps=1, batch=4, pool=5, learning_rate=1e-9, checkpoint_every=1, log_every=1)
+    start = jax.tree.map(jnp.asarray, undisturbed[0])
+    params = train_decoder(CONFIG, examples, linear, settings, tmp_path, start=start)
+    jax.tree.map(lambda new, old: np.testing.assert_allclose(new, old, atol=1e-7), params, undisturbed[0])
+
+
 def same(left, right):
     return all(jax.tree.leaves(jax.tree.map(np.array_equal, left, right)))
 

@@ -1,5 +1,6 @@
 """The recipe of the puppet world at its smallest: every step leaves what the next one needs, and can be repeated."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -105,6 +106,15 @@ def test_training_goes_on_from_a_finished_model_without_its_decoder(world, tmp_p
     with pytest.raises(InputError, match=r"made for the world .*'told'.*; the config has .*'random'"):
         puppets.take_base(config, folder / "model", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_the_decoder_goes_on_from_a_finished_one_of_the_same_form(world):
+    config, folder = world
+    trained = folders.load(folder / "model", "vae", dtype="float32")
+    start = puppets.trained_decoder(folder / "model", trained.config.decoder)
+    assert not changed(functional.flatten(start), functional.flatten(trained.params["decoder"]))
+    assert puppets.trained_decoder(folder / "base", trained.config.decoder) is None
+    assert puppets.trained_decoder(folder / "model", dataclasses.replace(trained.config.decoder, warps=1)) is None
 
 
 def test_the_command_goes_on_from_a_model_and_ends_a_sitting(world, tmp_path):
