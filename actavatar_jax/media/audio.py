@@ -15,21 +15,21 @@ from actavatar_jax.storage import named
 SHORTEST = 0.2  # seconds
 
 
-def load_sound(source: str | Path | np.ndarray | Sound, num_frames: int | None = None) -> Sound:
+def load_sound(source: str | Path | np.ndarray | Sound, num_frames: int | None = None, fps: int = FPS) -> Sound:
     """The sound of an audio file or a video, at its own rate and with its own channels, or of an array [n] at 16 kHz.
 
-    num_frames: cut, or filled up with silence, to as many frames of video; no more of a file is then read. Rates and
+    num_frames: cut, or filled up with silence, to as many frames of video at `fps`; no more is then read. Rates and
     channels that AAC does not have become others, see `decode_sound`. Integers are scaled by their range; where a peak
     exceeds 1, all is scaled down to it. Of a file that breaks off, what decodes is used and one line logged, since a
     header alone cannot tell a cut file from a wrong estimate. Refused with an InputError: no audio stream, undecodable,
     less than 0.2 s, NaN or infinite values.
     """
     # A second more tells whether it goes on, and whether it is long enough.
-    most = None if num_frames is None else Fraction(num_frames, FPS) + 1
+    most = None if num_frames is None else Fraction(num_frames, fps) + 1
     from_file = isinstance(source, str | Path)
     sound = decode_sound(Path(source), max_seconds=most) if from_file else Sound.coerce(source, "The speech")
     _check_length(None if sound is None else len(sound.samples) / sound.rate, source)
-    return sound if num_frames is None else sound.fit(num_frames)
+    return sound if num_frames is None else sound.fit(num_frames, fps)
 
 
 def load_audio(

@@ -1,5 +1,7 @@
 """The one time base: frame k shows the instant k / 25 s and owns audio samples 640 k to 640 k + 639.
 
+Videos can also be made at another rate of `RATES`, for weights that were trained at it: frame k then shows k / rate s.
+
 The video autoencoder codes frame 0 alone and then groups of four, so clips have 4k + 1 frames: latent frame 0 is frame
 0, latent frame i > 0 is frames 4i - 3 to 4i.
 """
@@ -15,6 +17,7 @@ from jaxtyping import Float
 from actavatar_jax.errors import InputError
 
 FPS = 25
+RATES = (16, FPS)  # frames a second that videos are made at; each has whole samples of speech in a frame
 SAMPLE_RATE = 16000
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 LONGEST_HOLE = 60  # seconds that time stamps may run ahead of what there is: a picture is held, sound is silent
@@ -45,10 +48,10 @@ def frame_count(samples: int) -> int:
     return samples // SAMPLES_PER_FRAME
 
 
-def latent_times(count: int) -> Float[np.ndarray, " T"]:
+def latent_times(count: int, rate: int = FPS) -> Float[np.ndarray, " T"]:
     """Seconds of latent frames 0 .. count - 1: 0, then the mean time of the four frames 4i - 3 .. 4i."""
     index = np.arange(count)
-    return np.where(index == 0, 0.0, (4 * index - 1.5) / FPS).astype(np.float32)
+    return np.where(index == 0, 0.0, (4 * index - 1.5) / rate).astype(np.float32)
 
 
 def can_bridge(step: Fraction) -> bool:

@@ -43,7 +43,8 @@ class ColourConverter:
         unnamed = bright and frame.color_primaries == ColorPrimaries.UNSPECIFIED
         primaries = ColorPrimaries.BT2020 if unnamed else frame.color_primaries
         mapped = bright or primaries in WIDE
-        form, matrix = "rgb48le" if mapped else "rgb24", self._matrix(frame, bright)
+        # To rgb48le FFmpeg 9 makes nonsense of ten bits with fewer colours than pixels.
+        form, matrix = "gbrp16le" if mapped else "rgb24", self._matrix(frame, bright)
         try:
             converted = self._reformatter.reformat(frame, width, None, form, matrix, interpolation=READING)
         except av.FFmpegError as error:

@@ -13,7 +13,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.media.channels import fold, merge
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE
 
-RATES = tuple(sorted(av.Codec("aac", "w").audio_rates))  # Hz; all are multiples of 25
+RATES = tuple(sorted(av.Codec("aac", "w").audio_rates))  # Hz; all are multiples of 25, most of 16
 CHANNELS = 1, 2, 6  # mono, stereo, 5.1: of AAC's channels those that players know
 
 logger = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 class Sound:
     """Samples in [-1, 1], `rate` of them a second in each channel: mono, stereo or 5.1 (in FFmpeg's order).
 
-    InputError where AAC has no such rate or channels. So an mp4 carries every `Sound` as it is, and a frame of video
-    lasts a whole number of samples.
+    InputError where AAC has no such rate or channels. So an mp4 carries every `Sound` as it is, and a frame of video at
+    25 a second lasts a whole number of samples.
     """
 
     samples: Float32[np.ndarray, "n channels"]
@@ -58,11 +58,11 @@ class Sound:
         mono = mono if self.rate == SAMPLE_RATE else soxr.resample(mono, self.rate, SAMPLE_RATE)
         return levelled(mono, "The sound")
 
-    def fit(self, num_frames: int) -> "Sound":
-        """Exactly as long as `num_frames` frames of video, 1 or more: cut, or filled up with silence, and logged."""
+    def fit(self, num_frames: int, fps: int = FPS) -> "Sound":
+        """As long as `num_frames` frames of video, 1 or more: cut, or filled up with silence, and logged."""
         if num_frames < 1:
             raise InputError(f"Sound for {num_frames} frames was asked for; at least 1 is needed.")
-        wanted, length = num_frames * self.rate // FPS, len(self.samples)
+        wanted, length = num_frames * self.rate // fps, len(self.samples)
         if length > wanted:
             logger.info("sound goes on after %.2f s and is cut there", wanted / self.rate)
         elif length < wanted:

@@ -34,18 +34,21 @@ def to_yuv(rgb, matrix, full=False, depth=8):
     return np.round(scale * np.concatenate([y[..., None], chroma], -1))
 
 
-def store(path, planes, matrix=None, full=False, depth=8, curve=None, primaries=None):
-    """A lossless video of one picture, of code values [h, w, 3] without subsampling."""
+def store(path, planes, matrix=None, full=False, depth=8, curve=None, primaries=None, shared=(1, 1)):
+    """A lossless video of one picture, of code values [h, w, 3]; `shared` rows and columns have one colour."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
         height, width, _ = planes.shape
-        form = "yuv444p" if depth == 8 else f"yuv444p{depth}le"
+        form = {(1, 1): "yuv444p", (1, 2): "yuv422p", (2, 2): "yuv420p"}[shared]
+        form = form if depth == 8 else f"{form}{depth}le"
         stream.width, stream.height, stream.pix_fmt = width, height, form
         frame = av.VideoFrame(width, height, form)
-        for plane, values in zip(frame.planes, np.moveaxis(planes, -1, 0), strict=True):
-            line = np.zeros((height, plane.line_size), np.uint8)
+        chroma = planes[:: shared[0], :: shared[1]]
+        for plane, values in zip(frame.planes, (planes[..., 0], chroma[..., 1], chroma[..., 2]), strict=True):
+            line = np.zeros((len(values), plane.line_size), np.uint8)
             kind = np.uint8 if depth == 8 else np.dtype("<u2")
-            line[:, : width * np.dtype(kind).itemsize] = np.ascontiguousarray(values.astype(kind)).view(np.uint8)
+            packed = np.ascontiguousarray(values.astype(kind)).view(np.uint8)
+            line[:, : packed.shape[1]] = packed
             plane.update(line.tobytes())
         for target in (frame, stream.codec_context):
             target.color_range = 2 if full else 1
@@ -148,8 +151,8 @@ def hlg(light):
 
 
 @pytest.mark.parametrize(("curve", "code"), [(pq, ColorTrc.SMPTE2084), (hlg, ColorTrc.ARIB_STD_B67)])
-@pytest.mark.parametrize("tagged", [True, False])
-def test_high_dynamic_range_is_mapped_to_what_srgb_shows(tmp_path, curve, code, tagged):
+@pytest.mark.parametrize(("tagged", "shared"), [(True, (1, 1)), (False, (1, 1)), (True, (1, 2)), (True, (2, 2))])
+def test_high_dynamic_range_is_mapped_to_what_srgb_shows(tmp_path, curve, code, tagged, shared):
     """Colours of sRGB whose white are 203 cd/m2, as ITU-R BT.2408 has it, come back."""
     image, colours = random_blocks(128, 512)
     image[:BLOCK, :BLOCK], colours[0, 0] = (200, 60, 40), (200, 60, 40)
@@ -157,7 +160,7 @@ def test_high_dynamic_range_is_mapped_to_what_srgb_shows(tmp_path, curve, code, 
     light = 203 * srgb_to_linear(image) @ BT709_TO_BT2020.T
     planes = to_yuv(curve(light), "BT.2020", depth=10)
     matrix, primaries = (9, ColorPrimaries.BT2020) if tagged else (None, ColorPrimaries.UNSPECIFIED)
-    path = store(tmp_path / "x.mkv", planes, matrix, depth=10, curve=code, primaries=primaries)
+    path = store(tmp_path / "x.mkv", planes, matrix, depth=10, curve=code, primaries=primaries, shared=shared)
     error = middles(load_video(path).frames[0]) - colours
     assert np.abs(error[0, 0]).max() <= 3
     assert np.abs(error.mean((0, 1))).max() < 1
@@ -171,14 +174,15 @@ P3_TO_BT709 = np.array([[1.22494, -0.22494, 0], [-0.04206, 1.04206, 0], [-0.0196
     ("primaries", "inverse"),
     [(ColorPrimaries.BT2020, BT709_TO_BT2020), (ColorPrimaries.SMPTE432, np.linalg.inv(P3_TO_BT709))],
 )
-def test_a_wide_gamut_becomes_that_of_srgb(tmp_path, primaries, inverse):
+@pytest.mark.parametrize(("depth", "shared"), [(10, (1, 1)), (10, (2, 2)), (8, (2, 2))])
+def test_a_wide_gamut_becomes_that_of_srgb(tmp_path, primaries, inverse, depth, shared):
     image, colours = random_blocks(128, 512)
     light = np.clip(srgb_to_linear(image) @ inverse.T, 0, 1)
     codes = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    planes = to_yuv(codes, "BT.709", depth=10)
-    path = store(tmp_path / "x.mkv", planes, 1, depth=10, curve=ColorTrc.BT709, primaries=primaries)
-    error = middles(load_video(path).frames[0]) - colours
-    assert np.abs(error.mean((0, 1))).max() < 0.3 and np.median(np.abs(error)) == 0
+    planes = to_yuv(codes, "BT.709", depth=depth)
+    how = {"depth": depth, "curve": ColorTrc.BT709, "primaries": primaries, "shared": shared}
+    error = middles(load_video(store(tmp_path / "x.mkv", planes, 1, **how)).frames[0]) - colours
+    assert np.abs(error.mean((0, 1))).max() < 0.3 and np.median(np.abs(error)) <= (0 if depth == 10 else 1)
     assert np.abs(image - 255 * codes).max() > 20  # which would be seen
 
 
