@@ -20,6 +20,7 @@ from actavatar_jax.parallel import BATCH, SEQ, constrain, per_device, tokens_to_
 
 SAVED = "attention"  # name of what some remat policies keep of attention
 FUSED = ("blocked", "cudnn", "splash")  # forms that take no bias
+LANES = 128  # of a TPU's vectors; blocks of splash attention are multiples of it
 CHUNK = 512  # queries whose scores are held at once by the chunked form
 SMALL = 4 * 2**20  # bytes of scores up to which holding all of them is fastest on a CPU
 
@@ -99,7 +100,7 @@ def _attention(q: Array, k: Array, v: Array, bias: Array | None, *, execution: E
     form = choose_form(execution, scores, q.shape[-1], bias is not None)
     with jax.default_matmul_precision(execution.precision):
         if form == "splash":
-            return _splash(q, k, v, keep)
+            return _splash(q, k, v, execution.splash_blocks, keep)
         if form in ("cudnn", "blocked"):
             kernel = _cudnn if form == "cudnn" else blocked_attention
             return _keeping(kernel)(q, k, v) if keep else kernel(q, k, v)
@@ -167,23 +168,25 @@ def _chunked(q: Array, k: Array, v: Array, bias: Array | None) -> Array:
     return out[:, :length]
 
 
-def _splash(q: Array, k: Array, v: Array, keep: bool) -> Array:
+def _splash(q: Array, k: Array, v: Array, blocks: tuple[int, int, int], keep: bool) -> Array:
     """TPU splash attention; lengths are padded to whole blocks and the tail is masked by segment ids."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
 
-    heads, block = q.shape[2], 512
+    heads, lengths = q.shape[2], (q.shape[1], k.shape[1])
+    queries, keys, together = blocks
+    queries, keys = min(queries, lengths[0] + -lengths[0] % LANES), min(keys, lengths[1] + -lengths[1] % LANES)
+    together = together if keys % together == 0 else LANES
 
-    def pad(x: Array) -> Array:
+    def pad(x: Array, block: int) -> Array:
         return jnp.pad(x, ((0, 0), (0, -x.shape[1] % block), (0, 0), (0, 0))).transpose(0, 2, 1, 3)
 
-    lengths = (q.shape[1], k.shape[1])
-    q, k, v = pad(q / math.sqrt(q.shape[-1])), pad(k), pad(v)
+    q, k, v = pad(q / math.sqrt(q.shape[-1]), queries), pad(k, keys), pad(v, keys)
     mask = splash_attention_mask.MultiHeadMask(
         [splash_attention_mask.FullMask((q.shape[2], k.shape[2])) for _ in range(heads)]
     )
     sizes = splash_attention_kernel.BlockSizes(
-        block_q=block, block_kv=block, block_kv_compute=block, block_q_dkv=block, block_kv_dkv=block,
-        block_kv_dkv_compute=block, block_q_dq=block, block_kv_dq=block,
+        block_q=queries, block_kv=keys, block_kv_compute=together, block_q_dkv=queries, block_kv_dkv=keys,
+        block_kv_dkv_compute=together, block_q_dq=queries, block_kv_dq=keys,
     )  # fmt: skip
     kernel = splash_attention_kernel.make_splash_mha(
         mask, block_sizes=sizes, head_shards=1, q_seq_shards=1, residual_checkpoint_name=SAVED if keep else None

@@ -24,6 +24,9 @@ class Execution:
     # or TF32 at `high`, and exact float32 at `highest`.
     precision: str = "default"
     attention: str = "auto"  # see `models.attention`
+    # Of splash attention: queries and keys in a block, and keys of it that are computed at once. What is fastest
+    # differs from chip to chip; larger blocks need more of its fast memory.
+    splash_blocks: tuple[int, int, int] = (512, 512, 512)
     platform: str | None = None  # cpu | cuda | tpu, that the program is made for; None: the one that is here
     # What the backward pass finds: none (everything kept) | full (every block is computed again) | attention (again but
     # for self-attention, which is kept) | offload (likewise, and it waits in the host's memory)
@@ -41,6 +44,12 @@ class Execution:
         for name, values in accepted.items():
             if (value := getattr(self, name)) not in values:
                 raise InputError(f"The {name} is {value!r}; accepted is {', '.join(map(str, values))}.")
+        _, keys, together = self.splash_blocks
+        if min(self.splash_blocks) < 1 or any(size % 128 for size in self.splash_blocks) or keys % together:
+            raise InputError(
+                f"The splash_blocks are {self.splash_blocks}; accepted are three multiples of 128, the second one also "
+                "of the third."
+            )
 
     @property
     def products(self) -> dict[str, Any]:

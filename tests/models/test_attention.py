@@ -176,6 +176,29 @@ def test_cudnn_equals_plain():
     np.testing.assert_allclose(np.float32(got), np.float32(want), atol=2e-2)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("blocks", [(128, 128, 128), (256, 384, 128), (512, 1024, 512)])
+def test_splash_of_any_blocks_equals_plain(blocks, monkeypatch):
+    """As the interpreter of Pallas computes it: 300 queries, 200 keys, neither of whole blocks."""
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
+
+    interpreted = functools.partial(kernel.make_splash_mha, interpret=True)
+    monkeypatch.setattr(kernel, "make_splash_mha", interpreted)
+    q, k, v = (jax.random.normal(jax.random.key(i), (1, length, 1, 128)) for i, length in enumerate((300, 200, 200)))
+
+    def run(execution):
+        return jax.value_and_grad(lambda *qkv: (attention(*qkv, execution) ** 2).sum(), (0, 1, 2))(q, k, v)
+
+    got, want = run(Execution(attention="splash", splash_blocks=blocks)), run(Execution(attention="xla"))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4, rtol=2e-4), got, want)
+
+
+@pytest.mark.parametrize("blocks", [(100, 128, 128), (128, 256, 384), (0, 128, 128)])
+def test_blocks_that_no_chip_takes(blocks):
+    with pytest.raises(InputError, match="three multiples of 128"):
+        Execution(splash_blocks=blocks)
+
+
 @pytest.mark.skipif(jax.default_backend() != "tpu", reason="splash attention needs a TPU")
 def test_splash_equals_plain():
     key = jax.random.split(jax.random.key(0), 3)
