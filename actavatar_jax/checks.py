@@ -37,9 +37,9 @@ def each(limit: Limit, most: int) -> Limit:
     return Limit(f"1 to {most} times {limit.words}", lambda x: 0 < len(x) <= most and all(map(limit.holds, x)))
 
 
-def one_of(*values: str) -> Limit:
-    """One of these words."""
-    return Limit(" or ".join(values), lambda x: x in values)
+def one_of(*values: object) -> Limit:
+    """One of these words or numbers."""
+    return Limit(" or ".join(map(str, values)), lambda x: x in values)
 
 
 def check_fields(settings: Any, kind: str, **limits: Limit) -> None:

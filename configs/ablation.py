@@ -5,10 +5,14 @@
     python launch/ablation.py --config configs/ablation.py --workdir runs/ablation --base runs/puppets32
     python launch/ablation.py --config configs/ablation.py:groups=helps,steps=3000 --workdir runs/ablation-helps \
         --base runs/puppets32
+    python launch/ablation.py --config configs/ablation.py:groups=forms+extrapolation --workdir runs/ablation-forms \
+        --base runs/puppets32
 
 Trains from the backbone of a `launch/puppets.py`; `--dry_run` tells how long it will take. Groups, seeds and steps are
-chosen behind the colon. What text alone teaches about timing (`groups=helps`) takes more steps than the rest. It is the
-world of the demo at 32 px, where a latent frame is one token; with `tokens=4` all takes several times as long.
+chosen behind the colon. What text alone teaches about timing (`groups=helps`) takes more steps than the rest. Rows with
+bare texts, and those that see few phases, read clips of the base that are told anew: texts are encoded once, into the
+workdir, and nothing is drawn again. It is the world of the demo at 32 px, where a latent frame is one token; with
+`tokens=4` all takes several times as long.
 
 On a CPU, a single-threaded process per core does more than one process with a thread per core; the last line prints
 the table:

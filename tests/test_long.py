@@ -13,7 +13,7 @@ from actavatar_jax import ActAvatarPipeline, InputError
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.media import Sound, Video, load_sound, load_video, probe
 from actavatar_jax.models import PRESETS
-from actavatar_jax.pipeline import Excerpt, LongVideo, cut_parts, prompt_of_long
+from actavatar_jax.pipeline import Excerpt, LongVideo, cut_parts, cut_prompt, prompt_of_long
 from actavatar_jax.pipeline.long import hold_colours, measure_colours
 from actavatar_jax.prompt import Phase, StructuredPrompt
 from actavatar_jax.runs.jobs import Job, run_jobs
@@ -69,18 +69,30 @@ class Heard(Encoders):
     def __init__(self):
         pass
 
-    def audio(self, samples, frames):
-        assert len(samples) == 640 * frames
-        return samples.reshape(frames, 1, 640).mean(-1, keepdims=True)
+    def audio(self, samples, frames, fps):
+        return samples.reshape(frames, 1, 16000 // fps).mean(-1, keepdims=True)
 
 
 @pytest.mark.parametrize(("begin", "context"), [(0, 0), (0, 5), (3, 5), (40, 5), (95, 25)])
-def test_speech_is_cut_where_its_frames_are_and_heard_in_its_context(begin, context):
-    samples = np.repeat(np.linspace(0.1, 0.9, 100, dtype=np.float32), 640)
-    excerpt = Excerpt(Sound(samples[:, None], 16000), begin, context)
-    wanted = np.pad(samples, (0, 640 * 200))[640 * begin :][: 9 * 640]
+@pytest.mark.parametrize("fps", [25, 16])
+def test_speech_is_cut_where_its_frames_are_and_heard_in_its_context(begin, context, fps):
+    each = 16000 // fps
+    samples = np.repeat(np.linspace(0.1, 0.9, 100, dtype=np.float32), each)
+    excerpt = Excerpt(Sound(samples[:, None], 16000), begin, context, fps)
+    wanted = np.pad(samples, (0, each * 200))[each * begin :][: 9 * each]
     np.testing.assert_array_equal(excerpt.cut(0, 9).samples[:, 0], wanted)
-    np.testing.assert_allclose(excerpt.encode(Heard(), 9)[:, 0, 0], wanted[::640], atol=1e-6)
+    np.testing.assert_allclose(excerpt.encode(Heard(), 9)[:, 0, 0], wanted[::each], atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [44100, 11025])
+def test_frames_that_are_no_whole_samples_of_a_recording_are_heard_whole(rate):
+    """A frame of 1/16 s has 689.0625 samples at 11,025 Hz, which become 999 to 1,001 at 16 kHz."""
+    sound = Sound(np.full((rate * 4, 1), 0.5, np.float32), rate)
+    for begin, context in itertools.product(range(32), (0, 3)):
+        excerpt = Excerpt(sound, begin, context, 16)
+        np.testing.assert_allclose(excerpt.encode(Heard(), 9), 0.5, atol=0.02)
+        lengths = [len(excerpt.cut(frame, frame + 1).samples) for frame in range(16)]
+        assert set(lengths) == {rate // 16, rate // 16 + 1} and sum(lengths) == rate
 
 
 def test_held_colours_are_those_of_the_first_part():
@@ -110,6 +122,16 @@ def test_a_long_prompt_may_have_many_phases_but_not_too_many_at_once():
     assert len(prompt_of_long(words, 25 * 12).phases) == 12
     with pytest.raises(InputError, match="reaches past the end"):
         prompt_of_long(words, 25 * 10)
+
+
+def test_parts_of_16_frames_a_second_are_cut_at_the_same_seconds():
+    long, prompt = LongVideo(3.0), prompt_of_long("A. [0-1s] Nods. [1-2s] Waves.", 48, 16)
+    assert long.frames(None, 16) == 48 and long.frames(Sound(np.zeros((8000, 1), np.float32), 16000), 16) == 48
+    parts = cut_parts(48, 25, 1, prompt, 16)
+    assert [part.end for part in parts] == [16, 40, 48]  # after an action, then as long as can be
+    told = cut_prompt(prompt, parts, 25, 16)
+    assert [(phase.start, phase.end) for phase in told[0].phases] == [(0, 1), (1, 1.5625)]
+    assert told[1].phases[-1].start == pytest.approx(1 / 16) and told[1].phases[-1].end == pytest.approx(17 / 16)
 
 
 # ---- with a model
@@ -207,3 +229,18 @@ def test_joined_parts_are_shown_as_they_were_written(pipe, inputs, tmp_path, mon
     recorded = load_sound(inputs[1]).samples[: len(video.sound.samples), 0]
     heard = video.sound.samples[: len(recorded), 0]
     assert np.corrcoef(recorded, heard)[0, 1] > 0.99
+
+
+@pytest.mark.slow
+def test_a_long_video_of_16_frames_a_second(pipe, inputs, tmp_path):
+    words = "A square. [0-0.5s] Moves. [0.5-1s] Turns."
+    out = tmp_path / "slow.mp4"
+    make_long_video(pipe, *inputs, words, str(out), LongVideo(1.0), rate=16)
+    info, sound = probe(out), load_sound(out)
+    assert (info.frames, info.fps) == (16, 16) and len(sound.samples) / sound.rate == pytest.approx(1, abs=1024 / 44100)
+    parts = list(pipe.make_long(*inputs, words, 1.0, rate=16))
+    assert {part.fps for part in parts} == {16}
+    heard = np.concatenate([part.sound.samples for part in parts])
+    np.testing.assert_array_equal(heard, load_sound(inputs[1]).samples[:44100])
+    with pytest.raises(InputError, match="reaches past the end of the clip at 1 s"):
+        make_long_video(pipe, *inputs, "A. [0-1.5s] Moves.", str(out), LongVideo(1.0), rate=16)

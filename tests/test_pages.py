@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from actavatar_jax import functional
-from actavatar_jax.media import load_video
+from actavatar_jax.media import load_video, probe
 from actavatar_jax.models import PRESETS, Execution
 from actavatar_jax.planning import sampling as planning_sampling
 from actavatar_jax.planning import topology
@@ -75,24 +75,31 @@ def commands(page, start="actavatar"):
 @pytest.mark.slow
 def test_the_commands_of_sampling_run_one_after_the_other(files, capsys):
     page = commands((ROOT / "docs" / "sampling.md").read_text())
-    assert [name for name, _ in page] == [*["sample"] * 4, "convert", "sample", "calibrate", "sample"]
+    assert [name for name, _ in page] == [*["sample"] * 6, "convert", *["sample"] * 2, "calibrate", "sample"]
     Path("TIE").symlink_to("model")
-    made = []
+    made, facts = [], []
     for name, arguments in page:
-        assert actavatar(name, *arguments, *(() if name == "convert" else ("--steps", 4))) == 0, arguments
+        here = () if name == "convert" else ("--steps", 4)
+        here += ("--seconds", 0.6) if "20" in arguments else ()
+        assert actavatar(name, *arguments, *here) == 0, arguments
         made.append({})
         for path in sorted(Path().glob("*.mp4")):
             made[-1][path.stem] = load_video(path).frames
-            assert made[-1][path.stem].shape == (FRAMES, *SIZE, 3)
+            assert made[-1][path.stem].shape[1:] == (*SIZE, 3)
+            facts.append((len(made) - 1, path.stem, (info := probe(path)).frames, info.fps))
             path.unlink()
-    assert [list(videos) for videos in made] == [
-        ["talk-seed0", "talk-seed1"], ["talk-seed3", "talk-seed7"], ["talk"], ["talk"], [], ["talk"], [], ["talk"]
+    assert facts == [
+        (0, "talk-seed0", FRAMES, 25), (0, "talk-seed1", FRAMES, 25),
+        (1, "talk-seed3", FRAMES, 25), (1, "talk-seed7", FRAMES, 25), (2, "talk", FRAMES, 25),
+        (3, "talk", 15, 25), (4, "talk", 9, 25),  # in parts
+        (5, "talk", FRAMES, 25), (7, "talk", FRAMES, 16), (8, "talk", FRAMES, 25), (10, "talk", FRAMES, 25),
     ]  # fmt: skip
-    alone, again, mesh, relay, *_ = made
+    alone, again, mesh, _, _, relay, *_ = made
     assert len({video.tobytes() for videos in (alone, again) for video in videos.values()}) == 4
     assert np.abs(mesh["talk"].astype(int) - alone["talk-seed0"]).mean() < 0.1
     assert np.abs(relay["talk"].astype(int) - alone["talk-seed0"]).max() > 0  # a bias, and a text without anchors
-    assert json.loads(Path("tie/transformer/config.json").read_text())["actavatar"]["phase_time"] == "tie"
+    tie = json.loads(Path("tie/transformer/config.json").read_text())["actavatar"]
+    assert (tie["phase_time"], tie["latent_rate"]) == ("tie", 4.0)
     assert re.search(r"skip 0.4: \d of 4 steps", capsys.readouterr().out)
 
 

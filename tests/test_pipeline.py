@@ -15,7 +15,7 @@ from PIL import Image
 
 from actavatar_jax import ActAvatarPipeline, InputError, Sampling, functional
 from actavatar_jax.encoders import encoders
-from actavatar_jax.media import fit_image, load_sound, load_video
+from actavatar_jax.media import fit_image, load_sound, load_video, probe
 from actavatar_jax.models import PRESETS
 from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.parallel import AXES
@@ -301,6 +301,58 @@ def test_a_form_may_be_asked_for_that_learns_nothing(make, sampled, monkeypatch)
         pipe.sample_latents(clip(20)[0], SPEECH, PROMPT, phase_time="soft_relay")
 
 
+def of_rate(pipe, rate):
+    """The pipeline of weights that were made for videos of so many frames a second."""
+    component = pipe.transformer
+    config = dataclasses.replace(component.config, latent_rate=rate / 4)
+    return ActAvatarPipeline(dataclasses.replace(component, config=config), pipe.encoders, pipe.defaults)
+
+
+def test_a_video_has_the_rate_that_its_weights_were_made_for_or_that_is_asked_for(make, sampled, monkeypatch, caplog):
+    pipe, networks, heard = make(), [], []
+    audio = pipe.encoders.audio
+    monkeypatch.setattr(pipeline, "embed_conditions", lambda network, *_: networks.append(network.config.latent_rate))
+    monkeypatch.setattr(
+        pipe.encoders, "audio", lambda *speech: heard.append((len(speech[0]), *speech[1:])) or audio(*speech)
+    )
+    made = [
+        of_rate(pipe, own)(clip(20)[0], SPEECH, PROMPT, **asked)
+        for own, asked in ((25, {}), (25, {"rate": 16}), (16, {}), (16, {"rate": 25}), (16, {"rate": 16}))
+    ]
+    assert [video.fps for video in made] == [25, 16, 16, 25, 16]
+    assert networks == [6.25, 4.0, 4.0, 6.25, 4.0]
+    assert {video.fps: len(video.audio) for video in made} == {25: FRAMES * 640, 16: FRAMES * 1000}
+    assert set(heard) == {(FRAMES * 640, FRAMES, 25), (FRAMES * 1000, FRAMES, 16)}
+    for video in made:  # of the sound, what the recording has; then silence
+        np.testing.assert_array_equal(video.audio[: len(SPEECH)], SPEECH)
+        assert not video.audio[len(SPEECH) :].any()
+    assert caplog.text.count("frames a second asked for; the model was made for") == 2
+
+
+def test_windows_are_seconds_at_every_rate(make, sampled):
+    """Nine frames are 0.36 s at 25 a second and 0.5625 s at 16."""
+    pipe, late = make(), "A square. [0.3-0.6s] Moves."
+    pipe(clip(20)[0], SPEECH, late, rate=16)
+    with pytest.raises(InputError, match=r"reaches past the end of the clip at 0\.36 s"):
+        pipe(clip(20)[0], SPEECH, late)
+    with pytest.raises(InputError, match=r"at 0\.5625 s"):
+        of_rate(pipe, 16)(clip(20)[0], SPEECH, "A square. [0.3-0.8s] Moves.")
+
+
+def test_a_file_of_16_frames_a_second_lasts_as_long_as_its_sound(make, sampled, tmp_path):
+    encode(tmp_path / "speech.wav", tones(44100, 1.0, 450, 1000), 44100)  # 2756.25 samples in a frame
+    Image.fromarray(clip(20)[0]).save(tmp_path / "face.png")
+    row = {"image": str(tmp_path / "face.png"), "audio": str(tmp_path / "speech.wav"), "prompt": PROMPT}
+    rows = [row | {"out": str(tmp_path / f"{rate}.mp4"), "rate": rate} for rate in (16, 25, 24)]
+    (tmp_path / "jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run_jobs(make(), read_jobs(tmp_path / "jobs.jsonl", {})) == 1  # nothing is made at 24
+    for rate in (16, 25):
+        info, sound = probe(tmp_path / f"{rate}.mp4"), load_sound(tmp_path / f"{rate}.mp4")
+        assert (info.frames, info.fps) == (FRAMES, rate)
+        assert info.duration == pytest.approx(FRAMES / rate, abs=1e-3)
+        assert len(sound.samples) / sound.rate == pytest.approx(FRAMES / rate, abs=1024 / 44100)
+
+
 def test_a_learned_strength_is_left_out_where_the_form_has_none():
     config = dataclasses.replace(PRESETS["tiny"].transformer, phase_time="paper+soft_relay")
     network = functional.Network(ActAvatarDiT, config)
@@ -320,6 +372,7 @@ def test_what_does_not_fit_is_told_before_anything_is_encoded(make, encoded):
         ({"initial_noise": np.zeros((1, 1, 1, 1, 1))}, "initial noise has shape"),
         ({"height": 60, "width": 64}, "60x64 does not fit"),
         ({"phase_time": "soft_relay"}, "learned no strength"),
+        ({"rate": 24}, "rate is 24; accepted is 16 or 25"),
     ):
         with pytest.raises(InputError, match=words):
             pipe(clip(20)[0], SPEECH, PROMPT, **wrong)

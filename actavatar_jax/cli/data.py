@@ -113,6 +113,9 @@ def encode(
     frames: Annotated[int, typer.Option(help="Frames of a window, 4k+1.")] = 125,
     buckets: Annotated[str | None, typer.Option(help="Sizes HEIGHTxWIDTH, separated by commas.")] = None,
     stride: Annotated[int | None, typer.Option(help="Frames from window to window; default: end to end.")] = None,
+    anchors: Annotated[
+        bool, typer.Option(help="Texts with labels and anchors, or bare as models without `paper` in phase_time read.")
+    ] = True,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     audio_encoder: Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")] = None,
 ) -> None:
@@ -127,6 +130,7 @@ def encode(
         return
     encoders = Encoders.from_folder(model, dtype=dtype, audio_encoder=audio_encoder)
     settings = {"frames": frames, "buckets": buckets or DEFAULT_SIZES, "stride_frames": stride, "stage": stage}
+    settings["anchors"] = anchors
     _tell(encode_clips(clip_dir, shard_dir, encoders, process=_slice(process), **settings))
 
 

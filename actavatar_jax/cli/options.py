@@ -27,6 +27,7 @@ PhaseTime = Annotated[
     str | None,
     typer.Option(help="How text knows time: paper, relay, tie, paper+relay, ...; default: as the model was trained."),
 ]
+Rate = Annotated[int | None, typer.Option(help="Frames a second, 16 or 25; default: as the model was trained.")]
 Anyway = Annotated[
     bool, typer.Option("--anyway", help="Also of a portrait that the model cannot show, or a video that has no room.")
 ]

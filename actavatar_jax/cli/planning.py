@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from actavatar_jax.cli.options import AttentionForm, AudioEncoder, Dtype, Memory, PhaseTime, Scale, Solver, Steps
+from actavatar_jax.cli.options import AttentionForm, AudioEncoder, Dtype, Memory, PhaseTime, Rate, Scale, Solver, Steps
 from actavatar_jax.cli.progress import show_progress
 from actavatar_jax.errors import InputError
 
@@ -71,7 +71,8 @@ def sample(
     model: Annotated[Path | None, typer.Option(help="Model folder.")] = None,
     preset: Annotated[str | None, typer.Option(help="In its place; default: wan22_ti2v_5b.")] = None,
     mesh: Annotated[str | None, typer.Option(help="Devices along data, fsdp and seq, where there are several.")] = None,
-    frames: Annotated[int | None, typer.Option(help="4k+1 at 25 fps; default: the model's own.")] = None,
+    frames: Annotated[int | None, typer.Option(help="4k+1; default: the model's own.")] = None,
+    rate: Rate = None,
     height: Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")] = None,
     steps: Steps = None,
@@ -101,7 +102,7 @@ def sample(
         raise InputError("Give either --model or --preset, not both.")
     _plan_only(jax)
     options = {
-        "num_frames": frames, "height": height, "width": width, "steps": steps, "solver": solver,
+        "num_frames": frames, "rate": rate, "height": height, "width": width, "steps": steps, "solver": solver,
         "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance,
         "guidance_interval": guidance_interval, "skip": skip, "phase_time": phase_time,
     }  # fmt: skip

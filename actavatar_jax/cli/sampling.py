@@ -18,6 +18,7 @@ from actavatar_jax.cli.options import (
     MeshSizes,
     Model,
     PhaseTime,
+    Rate,
     Scale,
     Shift,
     Solver,
@@ -59,7 +60,8 @@ def sample(
     prompt: Annotated[str | None, typer.Option(help="Text, or a .json, .yaml or .txt file.")] = None,
     out: Annotated[Path | None, typer.Option(help="The mp4 to write.")] = None,
     jobs: Annotated[Path | None, typer.Option(help="JSON lines with image, audio, prompt, out and options.")] = None,
-    frames: Annotated[int | None, typer.Option(help="4k+1 at 25 fps; default: the model's own.")] = None,
+    frames: Annotated[int | None, typer.Option(help="4k+1; default: the model's own.")] = None,
+    rate: Rate = None,
     seconds: Annotated[
         str | None, typer.Option(help="In parts of so many frames, until it is so long, or as long as the `speech`.")
     ] = None,
@@ -113,8 +115,8 @@ def sample(
     from actavatar_jax.runs.preview import save_preview
 
     options = {
-        "num_frames": frames, "height": height, "width": width, "steps": steps, "solver": solver, "shift": shift,
-        "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance,
+        "num_frames": frames, "rate": rate, "height": height, "width": width, "steps": steps, "solver": solver,
+        "shift": shift, "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance,
         "guidance_interval": guidance_interval, "skip": skip, "seed": seed[0] if seed else None,
         "negative_prompt": negative_prompt, "phase_time": phase_time, "anyway": anyway or None,
         "seconds": read_seconds(seconds), "overlap": overlap, "hold_colours": hold_colours or None,

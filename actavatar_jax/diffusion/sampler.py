@@ -45,6 +45,7 @@ def sample(
     sigmas: Sigmas,
     guidance: Guidance,
     unguided: Any = None,
+    per_step: Any = None,
     callback: Callable[[Step], None] | None = None,
 ) -> Float[Array, "B T H W C"]:
     """Latents (float32) that the flow `velocity_fn` carries from `noise` to data.
@@ -54,7 +55,8 @@ def sample(
     is any pytree already laid out for those G*B rows; it reaches velocity_fn untouched and holds the parameters too.
     The program is compiled once per velocity_fn object and set of shapes, so pass the same function every time.
     `unguided` is the same for the B rows of the branch that sees text and audio: a step outside guidance.interval
-    evaluates no other.
+    evaluates no other. `per_step` is a pytree of arrays with a row for each step: velocity_fn then has that of the step
+    as a fourth argument.
 
     Under `jax.set_mesh` the branches are cut over the axes of a batch and latent frames over those of a sequence.
 
@@ -67,13 +69,13 @@ def sample(
 
     Raises InputError for an unknown solver or sigmas that do not fall strictly from at most 1 to 0.
     """
-    integrator, times = make_solver(solver, sigmas), model_times(solver, sigmas)
+    integrator, given = make_solver(solver, sigmas), _given(solver, sigmas, per_step)
     guided, branches = _branches(conditions, unguided, sigmas, guidance)
     if callback is None:
-        return _integrate(velocity_fn, _stretches(guided), branches, noise, clean, integrator, times)
+        return _integrate(velocity_fn, _stretches(guided), branches, noise, clean, integrator, given)
     carry = _begin(noise, clean, integrator)
     for i, (on, sigma) in enumerate(zip(guided, np.float32(check_sigmas(sigmas)[:-1]), strict=True)):
-        now = jax.tree.map(lambda x, i=i: x[i], (integrator, times))
+        now = jax.tree.map(lambda x, i=i: x[i], (integrator, given))
         carry, velocity, data = _advance(velocity_fn, *branches[on], clean, carry, now, sigma)
         callback(Step(i + 1, len(guided), float(sigma), jax.block_until_ready(velocity), data))
     return carry[0]
@@ -96,13 +98,13 @@ def sample_calls(
     Of arrays only shapes, types and shardings are read: `jax.ShapeDtypeStruct`s will do. `watched` is with a callback:
     then steps are programs, otherwise all of them together are one.
     """
-    integrator, times = make_solver(solver, sigmas), model_times(solver, sigmas)
+    integrator, given = make_solver(solver, sigmas), _given(solver, sigmas)
     guided, branches = _branches(conditions, unguided, sigmas, guidance)
     if not watched:
-        arguments = (velocity_fn, _stretches(guided), branches, noise, clean, integrator, times)
+        arguments = (velocity_fn, _stretches(guided), branches, noise, clean, integrator, given)
         return {"sampling": (1, _integrate, arguments)}
     carry = result_shapes(_begin.lower(noise, clean, integrator))
-    now, sigma = jax.tree.map(lambda x: x[0], (integrator, times)), np.float32(1)
+    now, sigma = jax.tree.map(lambda x: x[0], (integrator, given)), np.float32(1)
     return {
         "step" if on else "step without guidance": (
             guided.count(on),
@@ -132,6 +134,11 @@ def _branches(conditions, unguided, sigmas, guidance):
     return guided, {True: (conditions, weights[True]), False: (unguided, weights[False])}
 
 
+def _given(solver: str, sigmas: Sigmas, per_step: Any = None) -> tuple[Any, ...]:
+    """What velocity_fn is given of the steps: times, and a caller's own where there is any."""
+    return (model_times(solver, sigmas),) + (() if per_step is None else (per_step,))
+
+
 def _stretches(guided: list[bool]) -> tuple[tuple[bool, int], ...]:
     return tuple((on, len(list(run))) for on, run in groupby(guided))
 
@@ -144,13 +151,13 @@ def _integrate(
     noise: Float[Array, "B T H W C"],
     clean: Float[Array, "B K H W C"] | None,
     solver: Solver,
-    times: Float[Array, "steps"],
+    given: tuple[Any, ...],
 ) -> Float[Array, "B T H W C"]:
     """All steps: stretches of (guided, how many steps), for each of which `branches` has conditions and weights."""
     carry, begin = _begin(noise, clean, solver), 0
     for guided, steps in stretches:
         move = partial(_move, velocity_fn, *branches[guided], clean)
-        part = jax.tree.map(lambda x, a=begin, b=begin + steps: x[a:b], (solver, times))
+        part = jax.tree.map(lambda x, a=begin, b=begin + steps: x[a:b], (solver, given))
         carry, _ = jax.lax.scan(lambda carry, now, move=move: (move(carry, now)[0], None), carry, part)
         begin += steps
     return carry[0]
@@ -171,11 +178,11 @@ def _begin(noise, clean, solver):
 
 def _move(velocity_fn, conditions, weights, clean, carry, now):
     """(latents, solver's state) -> those after a step whose solver has the coefficients of that step; the velocity."""
-    (latents, state), (solver, time), branches = carry, now, len(weights)
+    (latents, state), (solver, (time, *own)), branches = carry, now, len(weights)
     times = jnp.full(branches * len(latents), time)
     timesteps = spread_times(times, latents.shape[1], clean=0 if clean is None else clean.shape[1])
     branched = constrain(jnp.concatenate([latents] * branches), BATCH, SEQ)
-    velocities = velocity_fn(branched, timesteps, conditions)
+    velocities = velocity_fn(branched, timesteps, conditions, *own)
     velocity = constrain(combine(weights, velocities.reshape(branches, *latents.shape)), BATCH, SEQ)
     latents, state = solver.step(solver.coefficients, state, latents, velocity)
     return _cut((keep_clean(latents, clean), state)), velocity

@@ -7,15 +7,17 @@ import dataclasses
 import typing
 from typing import Any
 
-from actavatar_jax.checks import NOT_NEGATIVE, check_fields
+from actavatar_jax.checks import NOT_NEGATIVE, Limit, check_fields, one_of
 from actavatar_jax.diffusion.guidance import ALWAYS
 from actavatar_jax.diffusion.guidance import guidance as make_guidance
 from actavatar_jax.diffusion.solvers import sigma_grid
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import check_seed
-from actavatar_jax.media.clock import floor_frames
+from actavatar_jax.media.clock import RATES, floor_frames
 from actavatar_jax.prompt.forms import check_form
 from actavatar_jax.storage import first_of
+
+_RATE = Limit(one_of(*RATES).words, lambda x: x in (None, *RATES))
 
 
 @typing.no_type_check  # it does so itself, in sentences
@@ -32,14 +34,15 @@ class Sampling:
     guidance_interval: tuple[float, float] = ALWAYS  # noise levels, low and high, between which there is guidance
     skip: float = 0.0  # noise levels between which the velocity changes less are left out (`diffusion.skipping`)
     negative_prompt: str | None = None  # None: the model's own
-    num_frames: int | None = None  # 4k+1 at 25 fps; None: the model's own
+    num_frames: int | None = None  # 4k+1; None: the model's own
+    rate: int | None = None  # frames a second, of `media.clock.RATES`; None: as the model was trained
     height: int | None = None  # pixels; None, with width: from the image at the model's own area
     width: int | None = None
     seed: int = 0  # of the initial noise
     phase_time: str | None = None  # of `prompt.forms`: how text knows time; None: as the model was trained
 
     def __post_init__(self):
-        check_fields(self, "sampling option ", skip=NOT_NEGATIVE)
+        check_fields(self, "sampling option ", skip=NOT_NEGATIVE, rate=_RATE)
         if self.phase_time is not None:
             check_form(self.phase_time)
         sigma_grid(self.solver, self.steps, self.shift)

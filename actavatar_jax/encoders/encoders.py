@@ -21,7 +21,7 @@ from actavatar_jax.encoders.pictures import decode_video, encode_video, measure_
 from actavatar_jax.encoders.speech import check_standardised, encode_speech
 from actavatar_jax.encoders.text import encode_text, load_model_tokenizer
 from actavatar_jax.errors import InputError
-from actavatar_jax.media.clock import SAMPLES_PER_FRAME
+from actavatar_jax.media.clock import FPS, SAMPLE_RATE
 from actavatar_jax.parallel import TEXT_ENCODER_RULES, WHOLE, local_part, param_shardings, use_mesh
 from actavatar_jax.prompt import MAX_TOKENS, StructuredPrompt
 from actavatar_jax.prompt.tokenizer import ModelTokenizer
@@ -67,9 +67,8 @@ class Encoders:
         self.text_encoder, self.audio_encoder, self.vae = text_encoder, audio_encoder, vae
         self.text_len, self.mesh = text_len, mesh
         self._texts: dict[bytes, Float32[np.ndarray, "S D"]] = {}  # features by token ids
-        self._latest: dict[
-            str, tuple[np.ndarray, np.ndarray]
-        ] = {}  # recording and portrait: what went in, what came out
+        # Of recording and portrait: what went in, what came out.
+        self._latest: dict[str, tuple[tuple[Any, ...], np.ndarray]] = {}
 
     @classmethod
     def from_folder(
@@ -170,29 +169,31 @@ class Encoders:
         self._texts = dict(list({**self._texts, **known}.items())[-REMEMBERED:])
         return [known[ids.tobytes()] for ids in texts]
 
-    def audio(self, samples: Float[np.ndarray, " n"], num_frames: int) -> Float32[np.ndarray, "F layers E"]:
-        """Features of every layer of the audio encoder, one per video frame (25 Hz). The latest are remembered.
+    def audio(
+        self, samples: Float[np.ndarray, " n"], num_frames: int, fps: int = FPS
+    ) -> Float32[np.ndarray, "F layers E"]:
+        """Features of every layer of the audio encoder, one per video frame. The latest are remembered.
 
         Args:
-          samples: 16 kHz mono of the whole clip, exactly 640 per video frame; standardised here.
+          samples: 16 kHz mono of the whole clip, as long as its frames (at 25 a second 640 each); standardised here.
           num_frames: F.
+          fps: how many of them last a second.
 
         Raises:
           InputError: the two lengths differ.
         """
-        if len(samples) != num_frames * SAMPLES_PER_FRAME:
+        wanted = num_frames * SAMPLE_RATE // fps
+        if len(samples) != wanted:
             raise InputError(
-                f"{num_frames} video frames go with {num_frames * SAMPLES_PER_FRAME} samples of speech at 16 kHz, "
-                f"got {len(samples)}."
+                f"{num_frames} video frames go with {wanted} samples of speech at 16 kHz, got {len(samples)}."
             )
-        samples = np.float32(samples)
-        return self._once(samples, encode_speech, self.audio_encoder, samples, num_frames)
+        return self._once(encode_speech, self.audio_encoder, np.float32(samples), num_frames)
 
     def video(self, frames: UInt8[np.ndarray, "F h w 3"]) -> Float32[np.ndarray, "T H W C"]:
         """Normalised latents of a clip of 4k+1 frames with sides in multiples of the code's stride; InputError for any
         other. Those of the latest portrait, a clip of one frame, are remembered."""
         if len(frames) == 1:
-            return self._once(frames, encode_video, self.vae, frames)
+            return self._once(encode_video, self.vae, frames)
         return np.asarray(self._run(encode_video, self.vae, frames))
 
     def decode(
@@ -219,12 +220,12 @@ class Encoders:
         parts = {name: fingerprint.of(getattr(self, name)) for name in _PARTS}
         return {"tokenizer": fingerprint.of_tokenizer(self.tokenizer), **parts}
 
-    def _once(self, given: np.ndarray, program: Callable[..., jax.Array], part: Component, *inputs: Any) -> np.ndarray:
+    def _once(self, program: Callable[..., jax.Array], part: Component, *inputs: Any) -> np.ndarray:
         """What `_run` gives, or gave the last time, if that was given the same."""
-        before, result = self._latest.get(program.__name__, (None, None))
-        if before is None or not np.array_equal(before, given):
+        before, result = self._latest.get(program.__name__, ((), None))
+        if not before or not all(map(np.array_equal, before, inputs)):
             result = np.asarray(self._run(program, part, *inputs))
-            self._latest[program.__name__] = given.copy(), result
+            self._latest[program.__name__] = tuple(map(np.copy, inputs)), result
         return result
 
     def _run(self, program: Callable[..., jax.Array], part: Component, *inputs: Any) -> jax.Array:

@@ -14,7 +14,7 @@ from actavatar_jax import functional
 from actavatar_jax.diffusion import frame_times, interpolate, keep_clean, sample_noise
 from actavatar_jax.media import Video
 from actavatar_jax.models.avatar import Conditions
-from actavatar_jax.pipeline import ActAvatarPipeline, embed_conditions
+from actavatar_jax.pipeline import ActAvatarPipeline, embed_conditions, in_form
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.prompt.forms import has_anchors
 
@@ -32,8 +32,8 @@ def text_attention(
     text, phase_ids = pipeline.encoders.text(
         [prompt], strict=False, anchors=has_anchors(pipeline.transformer.config.phase_time)
     )
-    audio = pipeline.encoders.audio(video.audio, len(video.frames))[None]
-    network, params = pipeline.transformer.network, pipeline.transformer.params
+    audio = pipeline.encoders.audio(video.audio, len(video.frames), video.fps)[None]
+    network, params = in_form(pipeline.transformer.network, rate=video.fps), pipeline.transformer.params
     windows = prompt.windows(network.config.max_phases)[None]
     conditions = embed_conditions(network, params, text, phase_ids, windows, audio, latents.shape[1:4])
 

@@ -67,14 +67,42 @@ def temporal_correctness(curve: Curve, window: Window, fps: int = FPS) -> float:
     """
     if curve.max() < LEAST_PEAK:
         return 0.0
-    seen, inside = active(curve), window_frames(window, len(curve), fps)
-    first, last = np.flatnonzero(seen)[[0, -1]]
+    seen, asked, span = active(curve), window_frames(window, len(curve), fps), _span(curve)
     slack = round(TOLERANCE * fps)
-    both = seen[inside].sum()
-    share = float(min(both / seen.sum(), both / (inside.stop - inside.start)))
-    if abs(first - inside.start) <= slack and abs(last + 1 - inside.stop) <= slack:
+    both = seen[asked].sum()
+    share = float(min(both / seen.sum(), both / (asked.stop - asked.start)))
+    if abs(span.start - asked.start) <= slack and abs(span.stop - asked.stop) <= slack:
         return 10.0
     return min(10 * share, 9.0)
+
+
+def satisfied(curve: Curve, window: Window, fps: int = FPS) -> bool:
+    """Whether the action was seen, and at no time more than 0.3 s outside its window.
+
+    Its mean is what TIE (arXiv 2605.10543) calls constraint satisfaction, by a judge of its own.
+    """
+    if curve.max() < LEAST_PEAK:
+        return False
+    seen, asked, slack = _span(curve), window_frames(window, len(curve), fps), round(TOLERANCE * fps)
+    return seen.start >= asked.start - slack and seen.stop <= asked.stop + slack
+
+
+def boundary_error(curve: Curve, window: Window, fps: int = FPS) -> float:
+    """Seconds by which onset and end miss those of the window, mean of the two; TIE's other measure.
+
+    NaN where nothing was seen: then there is neither.
+    """
+    asked = window_frames(window, len(curve), fps)
+    if curve.max() < LEAST_PEAK:
+        return math.nan
+    seen = _span(curve)
+    return (abs(seen.start - asked.start) + abs(seen.stop - asked.stop)) / 2 / fps
+
+
+def _span(curve: Curve) -> slice:
+    """From the first to the last active frame."""
+    first, last = np.flatnonzero(active(curve))[[0, -1]]
+    return slice(int(first), int(last) + 1)
 
 
 def centre(curve: Curve, fps: int = FPS) -> float:

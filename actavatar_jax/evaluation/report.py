@@ -16,6 +16,8 @@ LABELS = {
     "accuracy": "action accuracy",
     "iou": "temporal IoU",
     "correctness": "temporal correctness, 0-10",
+    "satisfied": "actions inside their window",
+    "boundary": "boundary error of those seen, s",
     "iou_gap": "temporal IoU above shuffled",
     "centre": "centre correlation, single phase",
     "lip": "lip correlation at the best lag",

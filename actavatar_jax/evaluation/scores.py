@@ -18,6 +18,7 @@ from actavatar_jax.evaluation.measures import (
     LipCorrelation,
     Window,
     accuracy,
+    boundary_error,
     centre,
     centre_correlation,
     hit,
@@ -25,6 +26,7 @@ from actavatar_jax.evaluation.measures import (
     lip_correlation,
     psnr,
     psnr_of,
+    satisfied,
     temporal_correctness,
     temporal_iou,
 )
@@ -36,6 +38,7 @@ __all__ = [
     "Report",
     "Truth",
     "accuracy",
+    "boundary_error",
     "centre",
     "centre_correlation",
     "hit",
@@ -43,6 +46,7 @@ __all__ = [
     "lip_correlation",
     "psnr",
     "psnr_of",
+    "satisfied",
     "score_clips",
     "temporal_correctness",
     "temporal_iou",
@@ -89,15 +93,16 @@ class Truth:
     regions: Mapping[str, Mask] = field(default_factory=dict)
 
 
-TIMED = ("hit", "accuracy", "iou", "correctness")
-_Rows = list[Float[np.ndarray, " 4"] | None]  # per clip: sums over phases in the order of TIMED
+TIMED = ("hit", "accuracy", "iou", "correctness", "satisfied", "boundary")
+_Rows = list[Float[np.ndarray, "_ figures"] | None]  # of each clip that has any: of every phase the figures of TIMED
 
 
 def score_clips(judgements: Sequence[Judgement], truths: Sequence[Truth]) -> Report:
     """Every figure of a set of clips; judgement i is of clip i.
 
-    Phase figures are means over all phases of all clips, the others means over clips; intervals are bootstrapped over
-    clips. A clip without a phase counts in the lip figures, the drift and PSNR alone.
+    Phase figures are means over all phases of all clips (`boundary`: over those in which the action was seen at all),
+    the others means over clips; intervals are bootstrapped over clips. A clip without a phase counts in the lip
+    figures, the drift and PSNR alone.
 
     `psnr` is of all frames; `psnr_whole` and that of every region (`psnr_hands`, ...) are without the first one, which
     a model is given. Clips in which a region has no pixel, such as those without a raised hand, do not count in it.
@@ -115,7 +120,7 @@ def score_clips(judgements: Sequence[Judgement], truths: Sequence[Truth]) -> Rep
 
     plain: _Rows = [_phases(*clip) if clip[1] else None for clip in zip(judgements, names, windows, strict=True)]
     shuffled: _Rows = [
-        np.mean([_phases(judgement, names[i], windows[j]) for j in others[i]], axis=0)
+        np.concatenate([_phases(judgement, names[i], windows[j]) for j in others[i]])
         if windows[i] and others[i]
         else None
         for i, judgement in enumerate(judgements)
@@ -126,13 +131,12 @@ def score_clips(judgements: Sequence[Judgement], truths: Sequence[Truth]) -> Rep
     ]
     lips = [lip_correlation(j.opening, truth.opening) for j, truth in zip(judgements, truths, strict=True)]
     figures = {}
-    for column, name in enumerate(TIMED):
-        figures[name] = mean_figure([row[column] if row is not None else None for row in plain], phases)
-        for word, rows in (("shuffled", shuffled), ("swapped", swapped)):
-            figures[f"{name}_{word}"] = mean_figure([row[column] if row is not None else None for row in rows], phases)
-    iou = TIMED.index("iou")
-    pairs = zip(plain, shuffled, strict=True)
-    gap = [a[iou] - b[iou] if a is not None and b is not None else None for a, b in pairs]
+    for suffix, rows in (("", plain), ("_shuffled", shuffled), ("_swapped", swapped)):
+        for name in TIMED:
+            values, shares = _means(rows, name)
+            figures[name + suffix] = mean_figure(values, phases * shares)
+    pairs = zip(*(_means(rows, "iou")[0] for rows in (plain, shuffled)), strict=True)
+    gap = [own - wrong if own is not None and wrong is not None else None for own, wrong in pairs]
     figures["iou_gap"] = mean_figure(gap, phases)
     figures |= correlations(*_centres(judgements, names, windows))
     figures |= _lip_figures(judgements, truths, lips)
@@ -142,8 +146,16 @@ def score_clips(judgements: Sequence[Judgement], truths: Sequence[Truth]) -> Rep
     return Report(len(truths), {name: figure for name, figure in figures.items() if figure.clips})
 
 
-def _phases(judgement: Judgement, names: Sequence[str], windows: Sequence[Window]) -> Float[np.ndarray, " 4"]:
-    """The figures of TIMED, mean over the phases of one clip."""
+def _means(rows: _Rows, name: str) -> tuple[list[float | None], Float[np.ndarray, " N"]]:
+    """Of each clip the mean of a figure of TIMED over its phases that have it, and the share of these."""
+    columns = [np.empty(0) if row is None else row[:, TIMED.index(name)] for row in rows]
+    there = [column[~np.isnan(column)] for column in columns]
+    shares = [len(own) / max(len(column), 1) for own, column in zip(there, columns, strict=True)]
+    return [float(own.mean()) if len(own) else None for own in there], np.array(shares)
+
+
+def _phases(judgement: Judgement, names: Sequence[str], windows: Sequence[Window]) -> Float[np.ndarray, "P figures"]:
+    """The figures of TIMED for every phase of one clip."""
     rows = []
     for name, window in zip(names, windows, strict=True):
         column = _column(judgement, name)
@@ -154,9 +166,11 @@ def _phases(judgement: Judgement, names: Sequence[str], windows: Sequence[Window
                 accuracy(judgement.actions, column, window),
                 temporal_iou(curve, window),
                 temporal_correctness(curve, window),
+                satisfied(curve, window),
+                boundary_error(curve, window),
             )
         )
-    return np.array(rows, float).mean(axis=0)
+    return np.array(rows, float)
 
 
 def _column(judgement: Judgement, name: str) -> int:

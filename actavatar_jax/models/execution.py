@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from actavatar_jax.checks import Limit
 from actavatar_jax.errors import InputError
 
 DTYPES = ("float32", "bfloat16")
@@ -12,6 +13,10 @@ PRECISIONS = ("default", "high", "highest")
 ATTENTIONS = ("auto", "xla", "chunked", "blocked", "cudnn", "splash")
 PLATFORMS = (None, "cpu", "cuda", "tpu")
 REMATS = ("none", "full", "attention", "offload")
+SPLASH_BLOCKS = Limit(
+    "three multiples of 128, the second one also of the third",
+    lambda x: min(x) > 0 and not any(size % 128 for size in x) and x[1] % x[2] == 0,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +49,8 @@ class Execution:
         for name, values in accepted.items():
             if (value := getattr(self, name)) not in values:
                 raise InputError(f"The {name} is {value!r}; accepted is {', '.join(map(str, values))}.")
-        _, keys, together = self.splash_blocks
-        if min(self.splash_blocks) < 1 or any(size % 128 for size in self.splash_blocks) or keys % together:
-            raise InputError(
-                f"The splash_blocks are {self.splash_blocks}; accepted are three multiples of 128, the second one also "
-                "of the third."
-            )
+        if not SPLASH_BLOCKS.holds(self.splash_blocks):
+            raise InputError(f"The splash_blocks are {self.splash_blocks}; accepted are {SPLASH_BLOCKS.words}.")
 
     @property
     def products(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -16,9 +17,10 @@ def linear(
     execution: Execution,
     rngs: nnx.Rngs,
     kernel_init: Callable = nnx.initializers.xavier_uniform(),  # noqa: B008 - a pure function
+    use_bias: bool = True,
 ) -> "Linear":
     """A linear layer that keeps its weights in float32 whatever it computes in; zero bias."""
-    return Linear(inputs, outputs, kernel_init=kernel_init, rngs=rngs, **execution.products)
+    return Linear(inputs, outputs, kernel_init=kernel_init, use_bias=use_bias, rngs=rngs, **execution.products)
 
 
 class Linear(nnx.Linear):
@@ -39,3 +41,8 @@ def layer_norm(width: int, *, epsilon: float, affine: bool = True, rngs: nnx.Rng
 def rms_norm(width: int, *, epsilon: float, rngs: nnx.Rngs) -> nnx.RMSNorm:
     """RMSNorm computed and returned in float32."""
     return nnx.RMSNorm(width, epsilon=epsilon, dtype=jnp.float32, use_fast_variance=False, rngs=rngs)
+
+
+def gelu(x: Array) -> Array:
+    """The exact form with the error function, in float32."""
+    return jax.nn.gelu(x.astype(jnp.float32), approximate=False).astype(x.dtype)

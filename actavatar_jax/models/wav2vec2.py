@@ -18,7 +18,7 @@ from actavatar_jax.checks import Limit, check_fields, each, one_of
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.attention import attention
 from actavatar_jax.models.execution import Execution
-from actavatar_jax.models.layers import layer_norm, linear
+from actavatar_jax.models.layers import gelu, layer_norm, linear
 from actavatar_jax.models.limits import DEPTH, EPSILON, SIDE, SIDES, SIZE
 
 
@@ -273,8 +273,3 @@ def interpolation_points(
     position, steps = np.arange(frames) * (length - 1), max(frames - 1, 1)
     below, remainder = np.divmod(position, steps)
     return below, np.minimum(below + 1, length - 1), (remainder / steps).astype(np.float32)
-
-
-def gelu(x: Array) -> Array:
-    """The exact form with the error function, in float32."""
-    return jax.nn.gelu(x.astype(jnp.float32), approximate=False).astype(x.dtype)

@@ -1,6 +1,15 @@
 """The whole system: a portrait, speech and a structured prompt in, a talking video out."""
 
-from actavatar_jax.pipeline.long import LongVideo, Part, Tail, cut_parts, cut_prompt, make_parts, prompt_of_long
+from actavatar_jax.pipeline.long import (
+    LongVideo,
+    Part,
+    Tail,
+    cut_parts,
+    cut_prompt,
+    make_parts,
+    prompt_of_long,
+    sampling_of,
+)
 from actavatar_jax.pipeline.pipeline import ActAvatarPipeline
 from actavatar_jax.pipeline.programs import embed_conditions, fitting_params, in_form, velocity_function
 from actavatar_jax.pipeline.request import Excerpt
@@ -18,5 +27,6 @@ __all__ = [
     "in_form",
     "make_parts",
     "prompt_of_long",
+    "sampling_of",
     "velocity_function",
 ]

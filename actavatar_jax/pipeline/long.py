@@ -5,21 +5,21 @@ h w height and width in pixels, n frames that a part knows, m frames that it add
 
 import dataclasses
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from actavatar_jax.checks import Limit, check_fields, whole
-from actavatar_jax.diffusion import OPTIONS
+from actavatar_jax.diffusion import OPTIONS, Sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Sound, Video, load_sound
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.pipeline.request import Excerpt
 from actavatar_jax.prompt import StructuredPrompt
 
-CONTEXT = 25  # frames of speech that are heard before a part and after it
+CONTEXT = 1  # second of speech that is heard before a part and after it
 LONGEST = 24 * 3600  # seconds
 MOST_PHASES = 10_000  # of all parts together
 
@@ -46,15 +46,15 @@ class LongVideo:
         """Frames that a part knows of the one before."""
         return 4 * self.overlap - 3
 
-    def frames(self, speech: Sound | None) -> int:
+    def frames(self, speech: Sound | None, rate: int = FPS) -> int:
         """Of the whole video, any number from 1 on; `speech` may be None where seconds are given."""
         seconds = len(speech.samples) / speech.rate if self.seconds is None else self.seconds
-        return max(1, round(seconds * FPS))
+        return max(1, round(seconds * rate))
 
 
-def prompt_of_long(prompt: Any, frames: int) -> StructuredPrompt:
+def prompt_of_long(prompt: Any, frames: int, rate: int = FPS) -> StructuredPrompt:
     """The checked prompt of a video of so many frames; each of its parts may have as many phases as a short one."""
-    return StructuredPrompt.for_clip(prompt, frames / FPS, MOST_PHASES)
+    return StructuredPrompt.for_clip(prompt, frames / rate, MOST_PHASES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Part:
         return int(drawn[0]) if self.number else seed
 
 
-def cut_parts(frames: int, length: int, known: int, prompt: StructuredPrompt) -> list[Part]:
+def cut_parts(frames: int, length: int, known: int, prompt: StructuredPrompt, rate: int = FPS) -> list[Part]:
     """The parts of a video of `frames` frames, of `length` each, of which as many are kept as spares the actions.
 
     A border inside a window would cut an action in two, so a part ends earlier, by at most half of what it adds, where
@@ -89,25 +89,25 @@ def cut_parts(frames: int, length: int, known: int, prompt: StructuredPrompt) ->
     while (done := parts[-1].end if parts else 0) < frames:
         before = known if parts else 0
         most = length - before
-        added = frames - done if frames - done <= most else _choose_added(done, most, known, prompt)
+        added = frames - done if frames - done <= most else _choose_added(done, most, known, prompt, rate)
         parts.append(Part(len(parts), done - before, before, added))
     return parts
 
 
-def _choose_added(done: int, most: int, least: int, prompt: StructuredPrompt) -> int:
+def _choose_added(done: int, most: int, least: int, prompt: StructuredPrompt, rate: int) -> int:
     """How many frames to add to those that are done: from `least` on, which the next part has to know."""
     for added in range(most, max(most // 2, least - 1), -1):
-        border = (done + added) / FPS
+        border = (done + added) / rate
         if not any(phase.start < border < phase.end for phase in prompt.phases):
             return added
     return most
 
 
-def cut_prompt(prompt: StructuredPrompt, parts: Sequence[Part], length: int) -> list[StructuredPrompt]:
+def cut_prompt(prompt: StructuredPrompt, parts: Sequence[Part], length: int, rate: int = FPS) -> list[StructuredPrompt]:
     """What happens in each part of `length` frames; InputError where that is more than a model takes at once."""
-    prompts = [prompt.window(part.begin / FPS, (part.begin + length) / FPS) for part in parts]
+    prompts = [prompt.window(part.begin / rate, (part.begin + length) / rate) for part in parts]
     for one in prompts:
-        one.check(length / FPS)
+        one.check(length / rate)
     return prompts
 
 
@@ -134,16 +134,15 @@ def make_parts(
 
     `pipeline` is an `ActAvatarPipeline`, `options` are those of its call; `num_frames` is the length of a part.
     """
-    changes = {name: value for name, value in options.items() if name in OPTIONS}
-    sampling = pipeline.choose_sampling(options.get("sampling"), changes)
-    length = sampling.num_frames or pipeline.defaults.num_frames
-    parts = cut_parts(long.frames(speech), length, long.known, prompt)
-    prompts = cut_prompt(prompt, parts, length)
+    sampling = sampling_of(pipeline, options)
+    length, rate = sampling.num_frames or pipeline.defaults.num_frames, sampling.rate
+    parts = cut_parts(long.frames(speech, rate), length, long.known, prompt, rate)
+    prompts = cut_prompt(prompt, parts, length, rate)
     for part in parts[made:]:
         own = {**options, "seed": part.seed(sampling.seed)}
         if tail is not None:
             own |= {"height": tail.frames.shape[1], "width": tail.frames.shape[2], "anyway": True}
-        excerpt = Excerpt(speech, part.begin, CONTEXT)
+        excerpt = Excerpt(speech, part.begin, CONTEXT * rate, rate)
         frames = pipeline(image if tail is None else tail.frames, excerpt, prompts[part.number], **own).frames
         if tail is not None and long.hold_colours:
             frames = hold_colours(frames, tail.colours)
@@ -173,7 +172,13 @@ def hold_colours(
 
 def make_long(pipeline: Any, image: Any, audio: Any, prompt: Any, long: LongVideo, **options: Any) -> Iterator[Video]:
     """`make_parts` as videos with their sound, which follow each other without a gap."""
-    speech = load_sound(audio)
-    prompt = prompt_of_long(prompt, long.frames(speech))
+    speech, rate = load_sound(audio), sampling_of(pipeline, options).rate
+    prompt = prompt_of_long(prompt, long.frames(speech, rate), rate)
     for part, frames, _ in make_parts(pipeline, image, speech, prompt, long, **options):
-        yield Video(frames, Excerpt(speech, part.begin + part.known).cut(0, len(frames)))
+        yield Video(frames, Excerpt(speech, part.begin + part.known, fps=rate).cut(0, len(frames)), rate)
+
+
+def sampling_of(pipeline: Any, options: Mapping[str, Any]) -> Sampling:
+    """How an `ActAvatarPipeline` samples that is called with these options."""
+    changes = {name: value for name, value in options.items() if name in OPTIONS}
+    return pipeline.choose_sampling(options.get("sampling"), changes)

@@ -19,7 +19,6 @@ from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
 from actavatar_jax.media import Sound, Video
-from actavatar_jax.media.clock import FPS
 from actavatar_jax.models import Execution, self_attention_form
 from actavatar_jax.parallel import agreed, check_fit, make_mesh, param_shardings, share_values, to_host, use_mesh
 from actavatar_jax.pipeline.conditions import check_finite, encode_conditions
@@ -166,7 +165,8 @@ class ActAvatarPipeline:
         """
         latents, request = self._sample(image, audio, prompts, seeds, sampling, **options)
         with agreed():
-            return [Video(self.encoders.decode(one, request.picture), request.sound) for one in latents]
+            frames = [self.encoders.decode(one, request.picture) for one in latents]
+            return [Video(one, request.sound, request.rate) for one in frames]
 
     def make_long(
         self,
@@ -218,13 +218,16 @@ class ActAvatarPipeline:
     ) -> tuple[Float32[np.ndarray, "B T H W C"], Request]:
         with agreed():  # every process reads and encodes by itself
             s = self.choose_sampling(sampling, changes)
-            network = in_form(self.transformer.network, s.phase_time)
+            network = in_form(self.transformer.network, s.phase_time, s.rate)
             config = network.config
-            seconds = (s.num_frames or self.defaults.num_frames) / FPS
+            if config.rate != (own := self.transformer.config.rate):
+                log.warning("%d frames a second asked for; the model was made for %d, by its config.", config.rate, own)
+            seconds = (s.num_frames or self.defaults.num_frames) / config.rate
             prompts = [StructuredPrompt.for_clip(prompt, seconds) for prompt in prompts]
             prompts, seeds = _pair(prompts, [s.seed] if seeds is None else seeds)
             stride = self.encoders.vae.config.stride
-            request = fit_request(image, audio, s, sigmas, defaults=self.defaults, stride=stride, patch=config.patch[1])
+            made_for = {"defaults": self.defaults, "rate": config.rate, "stride": stride, "patch": config.patch[1]}
+            request = fit_request(image, audio, s, sigmas, **made_for)
             noise, videos = self._noise(initial_noise, seeds, (*request.grid, config.in_channels)), len(prompts)
             self._check_mesh(videos, request)
             self._report(network, videos, request)
@@ -260,12 +263,13 @@ class ActAvatarPipeline:
         return latents, request
 
     def choose_sampling(self, sampling: Sampling | None, changes: Mapping[str, Any]) -> Sampling:
-        """The model's own where none is given, with other values of single options."""
+        """The model's own where none is given, with other values of single options, and the rate of its frames."""
         if sampling is None:
             sampling = self.defaults.sampling
         if not isinstance(sampling, Sampling):
             raise InputError(f"The sampling is {sampling!r}; accepted is a Sampling, or single options by their names.")
-        return sampling.changed(**changes)
+        sampling = sampling.changed(**changes)
+        return sampling if sampling.rate else sampling.changed(rate=self.transformer.config.rate)
 
     def _check_mesh(self, videos: int, request: Request) -> None:
         if self.mesh is None:

@@ -30,14 +30,15 @@ def velocity_function(network: Network):
     return velocity
 
 
-def in_form(network: Network, phase_time: str | None) -> Network:
-    """The transformer with another form in which text knows time; None: its own. InputError where it cannot have it."""
+def in_form(network: Network, phase_time: str | None = None, rate: int | None = None) -> Network:
+    """The transformer with another form in which text knows time, and for videos of another rate (frames a second);
+    None: its own. InputError where it cannot have that form."""
     config = network.config
-    if phase_time in (None, config.phase_time):
-        return network
+    phase_time, rate = phase_time or config.phase_time, rate or config.rate
     if _learns_strength(phase_time) and not _learns_strength(config.phase_time):
         raise InputError(f"The phase_time is {phase_time}, but these weights have learned no strength; take relay.")
-    return dataclasses.replace(network, config=dataclasses.replace(config, phase_time=phase_time))
+    config = dataclasses.replace(config, phase_time=phase_time, latent_rate=rate / 4)
+    return dataclasses.replace(network, config=config)
 
 
 def fitting_params(network: Network, params: Params) -> Params:

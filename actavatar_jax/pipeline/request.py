@@ -17,7 +17,7 @@ from actavatar_jax.diffusion.guidance import guidance as make_guidance
 from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Sound, choose_size, fit_image, load_image, load_sound
-from actavatar_jax.media.clock import FPS, latent_frames
+from actavatar_jax.media.clock import FPS, SAMPLE_RATE, latent_frames
 from actavatar_jax.weights import Defaults
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ class Request:
     start: UInt8[np.ndarray, "known h w 3"]  # the portrait, or what a video goes on from
     speech: "Excerpt"
     num_frames: int
+    rate: int  # frames a second
     grid: tuple[int, int, int]  # (T, H, W)
     guidance: Guidance
     solver: str
@@ -54,11 +55,12 @@ class Excerpt:
     recording: Sound
     begin: int = 0  # frame of the recording with which the video begins
     context: int = 0  # frames that are heard before and after, where there are any before
+    fps: int = FPS  # of all these frames
 
     def cut(self, first: int, last: int) -> Sound:
         """From frame `first` of the video to before frame `last`, with silence behind the recording's end."""
         samples, rate = self.recording.samples, self.recording.rate
-        edges = [(self.begin + frame) * rate // FPS for frame in (first, last)]
+        edges = [(self.begin + frame) * rate // self.fps for frame in (first, last)]
         part = samples[slice(*edges)]
         return Sound(np.pad(part, ((0, edges[1] - edges[0] - len(part)), (0, 0))), rate)
 
@@ -66,8 +68,10 @@ class Excerpt:
         """Features of the video's frames."""
         before = min(self.context, self.begin)
         heard = before + num_frames + self.context
-        features = encoders.audio(self.cut(-before, num_frames + self.context).to_audio(), heard)
-        return features[before : before + num_frames]
+        wanted = heard * SAMPLE_RATE // self.fps
+        samples = self.cut(-before, num_frames + self.context).to_audio()[:wanted]
+        samples = np.pad(samples, (0, wanted - len(samples)))  # a 16th of a second is no whole samples of 11,025 Hz
+        return encoders.audio(samples, heard, self.fps)[before : before + num_frames]
 
 
 def fit_request(
@@ -77,13 +81,14 @@ def fit_request(
     sigmas: Any,
     *,
     defaults: Defaults,
+    rate: int,
     stride: int,
     patch: int,
 ) -> Request:
     """A portrait and a recording as a model takes them, before anything is encoded; InputError for what does not fit.
 
-    `sigmas`, if given, are in the place of the solver's own. `stride` is the side of a latent in pixels, `patch`
-    that of a token in latents.
+    `sigmas`, if given, are in the place of the solver's own. `rate` is of the videos, in frames a second; `stride` is
+    the side of a latent in pixels, `patch` that of a token in latents.
     """
     num_frames = s.num_frames or defaults.num_frames
     start = _load_start(image, num_frames)
@@ -91,11 +96,11 @@ def fit_request(
     plan = make_guidance(s.guidance, s.text_guidance, s.audio_guidance, s.guidance_interval)
     _compare_with_training((height, width), num_frames, defaults)
     sigmas = _levels(s, plan, sigmas, defaults)
-    speech = audio if isinstance(audio, Excerpt) else Excerpt(load_sound(audio, num_frames))
+    speech = audio if isinstance(audio, Excerpt) else Excerpt(load_sound(audio, num_frames, rate), fps=rate)
     start = np.stack([fit_image(frame, height, width) for frame in start])
     grid = (latent_frames(num_frames), height // stride, width // stride)
     negative = defaults.negative_prompt if s.negative_prompt is None else s.negative_prompt
-    return Request(start, speech, num_frames, grid, plan, s.solver, sigmas, negative)
+    return Request(start, speech, num_frames, rate, grid, plan, s.solver, sigmas, negative)
 
 
 def _load_start(image: Any, num_frames: int) -> UInt8[np.ndarray, "known h w 3"]:

@@ -17,6 +17,7 @@ from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.puppets.world.clips import PuppetClip, World, make_clip
+from actavatar_jax.puppets.world.script import tell_in_order
 from actavatar_jax.storage import replaced_folder
 from data_pipelines.loading import FitShapes, Stream
 from data_pipelines.shards import (
@@ -30,6 +31,12 @@ from data_pipelines.shards import (
 )
 
 WORDINGS = ("structured", "global", "brief")  # of a clip's prompt: with windows, actions without times, no actions
+TEXTS = {  # names of shards: the wording of their prompts, and whether texts have anchors; without windows none differ
+    "structured": ("structured", True),
+    "bare": ("structured", False),
+    "global": ("global", None),
+    "brief": ("brief", None),
+}
 PART = 512  # clips that are encoded, or lost to a kill, together
 # A seed is a presenter, a sentence and a script. Judges have seeds of their own above these.
 TEST_SEED, WATCHED_SEEDS = 0, range(1_000, 2_000)  # never trained on: for scores, and for looking on while training
@@ -42,9 +49,11 @@ class PuppetSource:
     Record i is the clip of seed `seeds[i]`, the same every time, so a loader's place is exact without any storage.
     """
 
-    def __init__(self, encoders: FrozenEncoders, world: World, seeds: range, wording: str = "structured"):
+    def __init__(
+        self, encoders: FrozenEncoders, world: World, seeds: range, wording: str = "structured", anchors: bool = True
+    ):
         self.world, self.seeds, self.wording = world, seeds, _known(wording)
-        self.make_record = RecordMaker(encoders)
+        self.make_record = RecordMaker(encoders, anchors)
         self.pool = _pool()
 
     def __enter__(self) -> "PuppetSource":
@@ -82,43 +91,56 @@ def make_puppet_loader(
     return stream.make_batches([source], [fit], read)
 
 
-def open_source(config: Any, **options: Any) -> tuple[grain.IterDataset, int]:
-    """Batches that are drawn as the settings of a training say, and how many there are before a clip comes again."""
+def open_source(config: Any, anchors: bool, **options: Any) -> tuple[grain.IterDataset, int]:
+    """Batches that are drawn as the settings of a training say, and how many there are before a clip comes again.
+
+    `anchors`: whether the texts that the model reads have them.
+    """
     encoders, d = Encoders.from_folder(config.model.folder), config.data
-    source = PuppetSource(encoders, World(**d.world), TRAIN_SEEDS, d.wording)
+    source = PuppetSource(encoders, World(**d.world), TRAIN_SEEDS, d.wording, anchors)
     return make_puppet_loader(source, **options), len(source)
 
 
 SOURCES = {"puppets": open_source}  # for `runs.training.run_training`
 
 
-def write_shards(folder: Path, encoders: FrozenEncoders, world: World, seeds: range, wordings: Iterable[str]) -> None:
-    """Draws and encodes the clips of `seeds` once, into `folder/<wording>/part-<n>`; finished parts are kept.
+def texts_of(wording: str, anchors: bool) -> str:
+    """The one of `TEXTS` for a model that reads texts with anchors, or without."""
+    return next(name for name, text in TEXTS.items() if text in ((wording, anchors), (wording, None)))
 
-    The wordings share pictures and sound. Raises InputError if the folder holds parts of other encoders or worlds.
+
+def write_shards(folder: Path, encoders: FrozenEncoders, world: World, seeds: range, texts: Iterable[str]) -> None:
+    """Draws and encodes the clips of `seeds` once, into `folder/<name of TEXTS>/part-<n>`; finished parts are kept.
+
+    The texts share pictures and sound. Raises InputError if the folder holds parts of other encoders or worlds.
     """
-    wordings = [_known(wording) for wording in wordings]
-    maker = RecordMaker(encoders)
+    makers = {name: RecordMaker(encoders, anchors=bool(TEXTS[name][1])) for name in texts}
     made_by = describe_records(encoders, world.frames) | {
         "world": repr(world),
-        "empty_prompt": maker.encode_empty_prompt().to_dict(),
+        "empty_prompt": RecordMaker(encoders).encode_empty_prompt().to_dict(),
     }
+    made_by = {name: made_by | {"anchors": TEXTS[name][1]} for name in makers}
     parts = [seeds[first : first + PART] for first in range(0, len(seeds), PART)]
     with tqdm(total=len(seeds), desc="puppets", unit="clip") as bar, _pool() as pool:
         for number, part in enumerate(parts):
-            places = {wording: folder / wording / f"part-{number:03d}" for wording in wordings}
-            missing = {wording: place for wording, place in places.items() if not _finished(place, made_by, part)}
+            places = {name: folder / name / f"part-{number:03d}" for name in makers}
+            missing = {name: place for name, place in places.items() if not _finished(place, made_by[name], part)}
             if missing:
-                clips = list(_encoded(pool, maker, world, part, missing, bar))
-            for wording, place in missing.items():
-                _write_part(place, (clip[wording] for clip in clips), made_by, part)
+                clips = list(_encoded(pool, {name: makers[name] for name in missing}, world, part, bar))
+            for name, place in missing.items():
+                _write_part(place, (clip[name] for clip in clips), made_by[name], part)
             if not missing:
                 bar.update(len(part))
 
 
 def prompt_of(clip: PuppetClip, wording: str) -> StructuredPrompt:
     """The clip's prompt in one of the `WORDINGS`."""
-    return {"structured": clip.prompt, "global": clip.global_prompt, "brief": clip.brief}[wording]
+    return worded(clip.prompt, wording)
+
+
+def worded(prompt: StructuredPrompt, wording: str) -> StructuredPrompt:
+    """A structured prompt in one of the `WORDINGS`."""
+    return {"structured": prompt, "global": tell_in_order(prompt), "brief": StructuredPrompt(prompt.base)}[wording]
 
 
 def draw(world: World, seeds: Iterable[int]) -> Iterator[PuppetClip]:
@@ -140,11 +162,13 @@ def drawn_windows(
 # ---- parts
 
 
-def _encoded(pool, maker: RecordMaker, world: World, part: range, wordings: Iterable[str], bar: tqdm):
-    """{wording: serialized record} of every clip."""
+def _encoded(pool, makers: dict[str, RecordMaker], world: World, part: range, bar: tqdm):
+    """{name of TEXTS: serialized record} of every clip."""
+    shared, *_ = makers.values()
     for seed, clip in zip(part, _in_order(pool, world, part), strict=True):
-        record = maker(f"puppet-{seed}", 0, clip.frames, clip.audio, clip.prompt)
-        yield {w: serialize_record(record | maker.encode_text(prompt_of(clip, w))) for w in wordings}
+        record = shared(f"puppet-{seed}", 0, clip.frames, clip.audio, clip.prompt)
+        told = {name: maker.encode_text(prompt_of(clip, TEXTS[name][0])) for name, maker in makers.items()}
+        yield {name: serialize_record(record | text) for name, text in told.items()}
         bar.update()
 
 
@@ -157,7 +181,9 @@ def _finished(place: Path, made_by: dict, part: range) -> bool:
     if not place.is_dir():
         return False
     stored = open_dataset(place).metadata
-    differing = [key for key, value in (made_by | {"seeds": repr(part)}).items() if stored.get(key) != value]
+    wanted = made_by | {"seeds": repr(part)}
+    # Parts from before `anchors` was written down lack it, and are as they were.
+    differing = [key for key, value in wanted.items() if stored.get(key, value) != value]
     if differing:
         raise InputError(f"{place}: made with other {', '.join(differing)}; give an empty folder")
     return True

@@ -17,7 +17,7 @@ from actavatar_jax.media.clock import FPS
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.puppets.judge.network import load_judge
 from actavatar_jax.puppets.world.actions import ACTIONS
-from actavatar_jax.puppets.world.clips import PuppetClip, World, make_clip, tell
+from actavatar_jax.puppets.world.clips import PuppetClip, World, find_prompt, make_clip
 from actavatar_jax.puppets.world.script import Cue, make_prompt
 
 SHORTEST, LONGEST = 1.0, 2.5  # seconds of an action
@@ -78,7 +78,7 @@ def make_long_clip(seed: int, world: World, seconds: float, phases: int) -> Pupp
         start = round(float(k * slot + rng.uniform(0, slot - length)), 1)
         cues.append(Cue(start, round(start + length, 1), str(name)))
     long = replace(world, frames=round(seconds * FPS))
-    base = tell(seed, world)[1].base
+    base = find_prompt(seed, world).base
     return make_clip(seed, long, prompt=make_prompt(rng, base, tuple(cues)))
 
 

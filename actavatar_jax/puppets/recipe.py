@@ -25,6 +25,7 @@ from actavatar_jax.functional import Params
 from actavatar_jax.media import Video
 from actavatar_jax.models import GROUP, PRESETS, FrameDecoderConfig, PatchCodec, PatchCodecConfig
 from actavatar_jax.pipeline import ActAvatarPipeline
+from actavatar_jax.prompt.forms import has_anchors
 from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets.decoder import Example, train_decoder
 from actavatar_jax.puppets.decoder import Settings as DecoderSettings
@@ -112,10 +113,16 @@ def save_defaults(
 
 
 def make_data(config: ConfigDict, base: Path, folder: Path) -> None:
-    """Encoded clips with global and with structured prompts; nothing where clips are drawn on the fly."""
+    """Encoded clips with the texts that the stages read; nothing where clips are drawn on the fly."""
     if not config.fresh:
-        seeds = dataset.TRAIN_SEEDS[: config.clips]
-        dataset.write_shards(folder, Encoders.from_folder(base), World(**config.world), seeds, ("global", "structured"))
+        seeds, texts = dataset.TRAIN_SEEDS[: config.clips], dict.fromkeys(texts_of(config[s], base) for s in STAGES)
+        dataset.write_shards(folder, Encoders.from_folder(base), World(**config.world), seeds, texts)
+
+
+def texts_of(settings: ConfigDict, start: Path) -> str:
+    """The one of `dataset.TEXTS` that a training from the model folder `start` reads."""
+    form = transformer_network(settings, find(start, "transformer").config).config.phase_time
+    return dataset.texts_of(settings.data.wording, has_anchors(form))
 
 
 def run_stage(name: str, config: ConfigDict, start: Path, workdir: Path) -> Path:
@@ -142,7 +149,7 @@ def train_stage(
     with settings.unlocked():
         settings.model.folder = str(start)
         if settings.data.source == "shards":
-            settings.data.dirs = (str(shards / settings.data.wording),)
+            settings.data.dirs = (str(shards / texts_of(settings, start)),)
     training.run_training(settings, workdir, watch, dataset.SOURCES)
     model, adapter = workdir / "model", workdir / "adapter.safetensors"
     if adapter.exists() and not model.exists():
@@ -150,8 +157,11 @@ def train_stage(
     return model
 
 
-def run_decoder(config: ConfigDict, model: Path, workdir: Path) -> Path:
-    """Trains the learned decoder on what the model folder `model` makes; the folder of the whole, `workdir/model`."""
+def run_decoder(config: ConfigDict, model: Path, workdir: Path, start: Path | None = None) -> Path:
+    """Trains the learned decoder on what the model folder `model` makes; the folder of the whole, `workdir/model`.
+
+    It goes on from the decoder of the model folder `start`, if that has one of the same form.
+    """
     pipeline, world = ActAvatarPipeline.from_pretrained(model), World(**config.world)
     codec = pipeline.encoders.vae
     whole = dataclasses.replace(codec.config, decoder=FrameDecoderConfig(**config.decoder.network))
@@ -173,11 +183,19 @@ def run_decoder(config: ConfigDict, model: Path, workdir: Path) -> Path:
         DecoderSettings(**config.decoder.training),
         workdir / "decoder",
         look,
+        None if start is None else trained_decoder(start, whole.decoder),
     )
     with replaced_folder(workdir / "model") as partial:
         shutil.copytree(model, partial, dirs_exist_ok=True)
         folders.save(partial, "vae", whole, with_decoder(jax.device_get(params)).params)
     return workdir / "model"
+
+
+def trained_decoder(folder: Path, config: FrameDecoderConfig) -> Params | None:
+    """The learned decoder of a model folder, if it has one of this form."""
+    vae = folders.load(folder, "vae", dtype="float32")
+    alike = vae.module is PatchCodec and vae.config.decoder == config
+    return jax.tree.map(jax.numpy.asarray, vae.params["decoder"]) if alike else None
 
 
 def decoder_examples(pipeline: ActAvatarPipeline, world: World, first: int) -> Iterator[Example]:

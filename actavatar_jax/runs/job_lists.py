@@ -14,7 +14,6 @@ from typing_extensions import TypedDict
 from actavatar_jax.diffusion import sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import load_audio, load_image, load_sound, probe
-from actavatar_jax.media.clock import FPS
 from actavatar_jax.pipeline import LongVideo, cut_parts, cut_prompt, prompt_of_long
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.storage import check_output, first_of, named, read_json_lines, refusal, shown
@@ -126,20 +125,21 @@ def check_video_name(job: Job) -> None:
         check_output(job.out)
 
 
-def check_inputs(job: Job, num_frames: int) -> None:
+def check_inputs(job: Job, num_frames: int, rate: int) -> None:
     """InputError for what is wrong with the portrait, the recording or the prompt, whatever else the model may say.
 
-    `num_frames` is the length of videos for which none is asked for. Of the recording, the first second is read.
+    `num_frames` and `rate` are of videos for which none is asked for. Of the recording, the first second is read.
     """
     load_image(job.image)
     load_audio(job.audio, max_seconds=1)
+    rate = sampling.Sampling(rate=job.options.get("rate")).rate or rate
     part, long = job.options.get("num_frames") or num_frames, job.long
     if long is None:
-        StructuredPrompt.coerce(job.prompt, part / FPS).check(part / FPS)
+        StructuredPrompt.coerce(job.prompt, part / rate).check(part / rate)
     else:
-        frames = long.frames(load_sound(job.audio) if long.seconds is None else None)
-        prompt = prompt_of_long(job.prompt, frames)
-        cut_prompt(prompt, cut_parts(frames, part, long.known, prompt), part)
+        frames = long.frames(load_sound(job.audio) if long.seconds is None else None, rate)
+        prompt = prompt_of_long(job.prompt, frames, rate)
+        cut_prompt(prompt, cut_parts(frames, part, long.known, prompt, rate), part, rate)
 
 
 def with_seeds(job: Job, seeds: Sequence[int] = (), count: int = 1) -> list[Job]:

@@ -131,9 +131,9 @@ def _open(
 ) -> tuple[ActAvatarPipeline | None, list[Job]]:
     """The pipeline of a model folder, and the jobs that can be made with it; none without one."""
     check_loading(**loading)
-    check_parts(model, loading.get("audio_encoder"))
-    length = load_defaults(model).num_frames
-    jobs = [job for job in jobs if _passes(lambda job: check_inputs(job, length), job, failures)]
+    config, defaults = check_parts(model, loading.get("audio_encoder"))["transformer"], load_defaults(model)
+    own = defaults.num_frames, defaults.sampling.rate or config.rate
+    jobs = [job for job in jobs if _passes(lambda job: check_inputs(job, *own), job, failures)]
     room = Room(model, watched=watched or jax.process_count() > 1, **loading)
     jobs = [job for job in jobs if _passes(lambda job: room.check(job.image, job.call), job, failures)]
     if not jobs:

@@ -18,9 +18,9 @@ from jax.experimental import multihost_utils
 
 from actavatar_jax.diffusion import Step
 from actavatar_jax.errors import InputError
-from actavatar_jax.media import FPS, Sound, Video, join_videos, load_image, load_sound
+from actavatar_jax.media import Sound, Video, join_videos, load_image, load_sound
 from actavatar_jax.parallel import agreed
-from actavatar_jax.pipeline import ActAvatarPipeline, LongVideo, Tail, make_parts, prompt_of_long
+from actavatar_jax.pipeline import ActAvatarPipeline, LongVideo, Tail, make_parts, prompt_of_long, sampling_of
 from actavatar_jax.storage import locked_folder, named, read_text, replaced_file, write_text
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,8 @@ def make_long_video(
       InputError: also where the parts that are there are not those of this video, or somebody else is making them.
     """
     portrait, speech = load_image(image), load_sound(audio)
-    prompt = prompt_of_long(prompt, long.frames(speech))
+    rate = sampling_of(pipeline, options).rate
+    prompt = prompt_of_long(prompt, long.frames(speech, rate), rate)
     asked = _digest(portrait, speech, [prompt.to_dict(), long, sorted(options.items()), made_by])
     folder, writes = Path(f"{out}.parts"), jax.process_index() == 0
     with _held(folder, asked):
@@ -63,9 +64,9 @@ def make_long_video(
         for part, frames, tail in parts:
             with agreed():
                 if writes:
-                    Video(frames).save(_video(folder, part.number))
+                    Video(frames, fps=rate).save(_video(folder, part.number))
                     _save_tail(folder, part.number, tail)
-            log.info("%s: %.1f s are made", out, part.end / FPS)
+            log.info("%s: %.1f s are made", out, part.end / rate)
         with agreed():
             if writes:
                 join_videos(out, [_video(folder, number) for number in range(_count_finished(folder))], speech)

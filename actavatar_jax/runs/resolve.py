@@ -109,7 +109,7 @@ def may_change(config: ConfigDict) -> set[str]:
     cosine ends where it was to end.
     """
     free = {"log_every", "checkpoint_every", "heldout", "sample", "stall_minutes"}
-    free |= {"mesh", "micro_batches", "model.remat", "model.attention"}
+    free |= {"mesh", "micro_batches", "model.remat", "model.attention", "model.splash_blocks"}
     free |= {"optim.learning_rate", "optim.decay", "bad_steps", "explode"}
     return free if config.optim.schedule == "cosine" else free | {"steps"}
 

@@ -12,7 +12,8 @@ from actavatar_jax.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, ch
 from actavatar_jax.diffusion import Sampling
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import SEEDS
-from actavatar_jax.models.execution import ATTENTIONS, DTYPES, REMATS
+from actavatar_jax.models.avatar import DiTConfig
+from actavatar_jax.models.execution import ATTENTIONS, DTYPES, REMATS, SPLASH_BLOCKS
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.prompt.forms import FORMS
 from actavatar_jax.runs.settings import chosen
@@ -65,7 +66,9 @@ class Model:
     remat: str
     stream: str | None
     attention: str
+    splash_blocks: tuple[int, int, int]
     phase_time: str | None
+    latent_rate: float | None
     frame_time: bool | None
     gamma: float | None
 
@@ -76,7 +79,9 @@ class Model:
             remat=one_of(*REMATS),
             stream=_or_unset(one_of(*DTYPES)),
             attention=one_of(*ATTENTIONS),
+            splash_blocks=SPLASH_BLOCKS,
             phase_time=_or_unset(one_of(*FORMS)),
+            latent_rate=_or_unset(DiTConfig.LIMITS["latent_rate"]),
             gamma=_or_unset(NOT_NEGATIVE),
         )
 

@@ -81,6 +81,7 @@ def training(preset: str = "") -> ConfigDict:
     # them in the host's memory)
     c.model.stream = placeholder(str)  # of the residual stream: float32 | bfloat16; unset: as `precision`
     c.model.attention = "auto"  # auto (the platform's best) | xla | chunked | blocked | cudnn | splash
+    c.model.splash_blocks = (512, 512, 512)  # of splash: queries, keys, and keys computed at once; try larger ones
     c.model.phase_time = placeholder(str)  # of `prompt.forms`; unset: as the folder or preset has it
     c.model.latent_rate = placeholder(float)  # a quarter of the clips' frames a second; unset: as the folder has it
     c.model.frame_time = placeholder(bool)  # absolute frame time; unset: as the folder or preset has it
@@ -167,7 +168,13 @@ def transformer_network(config: ConfigDict, base: DiTConfig) -> Network:
     changes = {name: m[name] for name in ("phase_time", "latent_rate", "frame_time") if m[name] is not None}
     if m.gamma is not None:
         changes["audio"] = dataclasses.replace(base.audio, gamma=m.gamma)
-    execution = Execution(dtype=config.precision, stream=m.stream, attention=m.attention, remat=m.remat)
+    execution = Execution(
+        dtype=config.precision,
+        stream=m.stream,
+        attention=m.attention,
+        remat=m.remat,
+        splash_blocks=tuple(m.splash_blocks),
+    )
     return Network(ActAvatarDiT, dataclasses.replace(base, **changes), execution)
 
 

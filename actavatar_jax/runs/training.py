@@ -14,6 +14,7 @@ from actavatar_jax import functional
 from actavatar_jax.encoders import Encoders, stored_fingerprint
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network, Params
+from actavatar_jax.media.clock import FPS
 from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.parallel import agreed, check_fit, local_rows, make_mesh
 from actavatar_jax.pipeline import ActAvatarPipeline
@@ -145,6 +146,11 @@ def open_data(
     `rows` are the samples of each batch that this process loads (`parallel.batches.local_rows`); None: all.
     """
     d, m = config.data, model_config
+    if m.rate != FPS:
+        raise InputError(
+            f"Clips have {FPS} frames a second, and the model was made for {m.rate}; set model.latent_rate to "
+            f"{FPS / 4:g} to train it for {FPS}."
+        )
     common = {"batch_size": d.batch_size, "seed": config.seed, "rows": rows}
     common |= {"text_len": m.text_len, "max_phases": m.max_phases}
     if d.source == "synthetic":
@@ -157,11 +163,7 @@ def open_data(
             audio_dim=m.audio.feature_width,
         )
         return make_synthetic_loader(source, **common), len(source)
-    if not has_anchors(m.phase_time):
-        raise InputError(
-            f"Clips are encoded with anchors in their texts, which phase_time {m.phase_time} does not read; accepted "
-            "are paper and sums with it."
-        )
+    common["anchors"] = has_anchors(m.phase_time)
     dropout = {"text_drop": d.text_drop, "audio_drop": d.audio_drop, "both_drop": d.both_drop}
     if d.source in sources:
         return sources[d.source](config, **common, **dropout)
@@ -185,8 +187,9 @@ def open_heldout(config: ml_collections.ConfigDict, model_config: DiTConfig, mes
     if shared := [folder for folder in find_datasets([Path(folder) for folder in h.dirs]) if folder in trained]:
         raise InputError(f"{shared[0]} is in data.dirs and in heldout.dirs; hold out clips that are not trained on.")
     rows = local_rows(mesh, size) if jax.process_count() > 1 else None
-    sizes = {"text_len": model_config.text_len, "max_phases": model_config.max_phases}
-    batches = FixedBatches(h.dirs, clips=h.clips, batch_size=size, rows=rows, **sizes)
+    form = {"text_len": model_config.text_len, "max_phases": model_config.max_phases}
+    form["anchors"] = has_anchors(model_config.phase_time)
+    batches = FixedBatches(h.dirs, clips=h.clips, batch_size=size, rows=rows, **form)
     _check_fit(next(iter(batches)), model_config)
     for grid in batches.grids:
         check_fit(mesh, model_config.heads, batch=size, grid=grid)

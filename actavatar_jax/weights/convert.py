@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from actavatar_jax.diffusion import Sampling
 from actavatar_jax.errors import InputError
-from actavatar_jax.prompt.forms import check_form
 from actavatar_jax.storage import locked_target, named, read_json, replaced_folder, shown, write_json
 from actavatar_jax.weights.components import COMPONENTS, TOKENIZERS, WAN_EXTRA, Stored, find, find_tokenizer
 from actavatar_jax.weights.copying import check_copy, check_new, check_space, copy_folder
@@ -33,21 +33,25 @@ Progress = Callable[[str, int, int], Any]  # told (component, bytes done, bytes 
 
 
 def from_torch(
-    src: str | Path, dst: str | Path, report: Progress = lambda *_: None, phase_time: str | None = None
+    src: str | Path,
+    dst: str | Path,
+    report: Progress = lambda *_: None,
+    phase_time: str | None = None,
+    rate: int | None = None,
 ) -> None:
     """Makes a model folder `dst` of an original Wan or a diffusers folder `src`.
 
-    `phase_time` is recorded as the form in which the transformer's text knows time (`prompt.forms`): nothing in public
-    weights says so.
+    `phase_time` is recorded as the form in which the transformer's text knows time (`prompt.forms`), and `rate` as the
+    frames a second that it was trained on: nothing in public weights says so.
 
     A backbone without our adapters stays one: they are not written, and start at their identity when it is loaded.
 
     Raises:
       InputError: `src` lacks a component or tensors do not fit its config, or `dst` is there already.
     """
-    if phase_time is not None:
-        check_form(phase_time)
-    _convert(Path(src), Path(dst), "diffusers", report, phase_time)
+    told = Sampling(phase_time=phase_time, rate=rate)  # which says what is accepted
+    settings = {"phase_time": told.phase_time, "latent_rate": told.rate and told.rate / 4}
+    _convert(Path(src), Path(dst), "diffusers", report, {key: x for key, x in settings.items() if x is not None})
 
 
 def to_torch(
@@ -63,7 +67,7 @@ def to_torch(
     _convert(Path(folder), Path(out), layout, report)
 
 
-def _convert(src: Path, dst: Path, layout: str, report: Progress, phase_time: str | None = None) -> None:
+def _convert(src: Path, dst: Path, layout: str, report: Progress, settings: Mapping[str, Any] | None = None) -> None:
     check_new(dst)
     stored = {
         component: find(src, component)
@@ -71,8 +75,8 @@ def _convert(src: Path, dst: Path, layout: str, report: Progress, phase_time: st
         # Plain Wan folders have no audio encoder.
         if component != "audio_encoder" or is_folder(src / component)
     }
-    if phase_time:
-        config = dataclasses.replace(stored["transformer"].config, phase_time=phase_time)
+    if settings:
+        config = dataclasses.replace(stored["transformer"].config, **settings)
         stored["transformer"] = dataclasses.replace(stored["transformer"], config=config)
     for component, part in stored.items():
         check_tensors(part, f"the {component} of {named(src)}")
@@ -94,7 +98,7 @@ def _convert(src: Path, dst: Path, layout: str, report: Progress, phase_time: st
                     write_sharded(partial, part.kind.stem, _renamed(part, layout), progress=progress)
                 else:
                     write_pth(partial / part.kind.wan_file, _renamed(part, layout), progress)
-            if phase_time:
+            if settings:
                 _record_settings(stored["transformer"], partial / "transformer" / "config.json")
             _copy_tokenizer(src, partial, layout)
             _write_index(src, partial, stored, layout, defaults)

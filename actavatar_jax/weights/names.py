@@ -71,6 +71,14 @@ def linear(theirs: str, ours: str, layer: int | None = None, bias: bool = True) 
     return entries + [Entry(f"{theirs}.bias", f"{ours}/bias", IDENTITY, layer)] * bias
 
 
+def norm(theirs: str, ours: str, layer: int | None = None) -> list[Entry]:
+    """The entries of one norm with gain and bias."""
+    return [
+        Entry(f"{theirs}.weight", f"{ours}/scale", IDENTITY, layer),
+        Entry(f"{theirs}.bias", f"{ours}/bias", IDENTITY, layer),
+    ]
+
+
 @runtime_checkable
 class TensorSource(Protocol):
     """Tensors by name. A view of a tensor in a file is a memory map: what is not used is not read."""

@@ -83,6 +83,10 @@ class Slots:
         """Some of the tensors under other names: `old_names` maps each new name to the old one."""
         return Slots({new: self._slots[old] for new, old in old_names.items()})
 
+    def over(self, below: "Slots") -> "Slots":
+        """These tensors, and those of `below` that have other names."""
+        return Slots({**below._slots, **self._slots})
+
 
 def _row_major(slot: Slot) -> tuple[int, ...]:
     return tuple(slot.dtype.itemsize * math.prod(slot.shape[i + 1 :]) for i in range(len(slot.shape)))

@@ -20,10 +20,10 @@ from jaxtyping import Complex, Float, Int
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
-from actavatar_jax.media.clock import FPS, latent_times
+from actavatar_jax.media.clock import latent_times
 from actavatar_jax.models.avatar import FLOAT32, AudioAdapterConfig, DiTConfig
 from actavatar_jax.models.avatar.audio_adapter import FIRST_WINDOW, GROUP_WINDOW
-from actavatar_jax.models.avatar.intervals import BASE_WINDOW, LATENT_RATE
+from actavatar_jax.models.avatar.intervals import BASE_WINDOW
 from actavatar_jax.models.avatar.relay import EPSILON
 from actavatar_jax.prompt.forms import bias_of, has_anchors, turn_of
 from actavatar_jax.weights import folder as folders
@@ -154,7 +154,7 @@ class ActAvatarTwin(WanTransformer3DModel):
         phases = self.phase_embedding(phase_ids.clamp(min=0)) * (phase_ids >= 0)[..., None]
         phases = phases * has_anchors(c.phase_time)
         tokens = self.audio_proj(audio.to(dtype), frames)
-        penalty = window_penalty(phase_ids, phase_windows, frames) if bias_of(c.phase_time) else None
+        penalty = window_penalty(c, phase_ids, phase_windows, frames) if bias_of(c.phase_time) else None
         turns = text_turns(c, phase_ids, phase_windows, frames) if turn_of(c.phase_time) else None
         with contextlib.ExitStack() as stack:
             for handle in self._added(tokens, penalty, turns, (frames, rows, columns)):
@@ -199,7 +199,7 @@ class ActAvatarTwin(WanTransformer3DModel):
         frames, rows, columns = grid
         added = torch.zeros(1, 1, 1, 1, device=device)
         if self.settings.frame_time:
-            times = torch.as_tensor(latent_times(frames), device=device)
+            times = torch.as_tensor(latent_times(frames, self.settings.rate), device=device)
             added = added + self.frame_time(sinusoid(times * 200)).T[:, :, None, None]
         if self.settings.place:
             down = sinusoid(100.0 * torch.arange(rows, device=device))[:, None].expand(-1, columns, -1)
@@ -292,12 +292,12 @@ class AudioCrossAttention(torch.nn.Module):
 
 
 def window_penalty(
-    phase_ids: Int[Tensor, "B S"], phase_windows: Float[Tensor, "B phases 2"], frames: int
+    config: DiTConfig, phase_ids: Int[Tensor, "B S"], phase_windows: Float[Tensor, "B phases 2"], frames: int
 ) -> Float[Tensor, "B T S"]:
     """How far each latent frame lies outside each token's window, as `models.avatar.relay` defines it."""
-    windows = phase_windows * FPS / 4  # in latent frames
+    windows = phase_windows * config.latent_rate  # in latent frames
     half = ((windows[..., 1] - windows[..., 0]) / 2 - 1).clamp(min=0.5)
-    times = torch.as_tensor(latent_times(frames), device=windows.device) * FPS / 4
+    times = torch.as_tensor(latent_times(frames, config.rate), device=windows.device) * config.latent_rate
     outside = (times[None, :, None] - windows.mean(dim=-1)[:, None]).abs() - half[:, None]
     penalty = (outside.clamp(min=0) * math.log(1 / EPSILON)).square() / 2  # [B, T, phases]
     penalty = F.pad(penalty, (1, 0))  # phase 0 and padding lie nowhere outside
@@ -324,7 +324,7 @@ def text_turns(
     timed = (phase_ids > 0).any(dim=1)
     keys = torch.where((timed[:, None] & (phase_ids >= 0))[..., None], torch.polar(size.abs(), angles) * size.sign(), 1)
     index = torch.arange(frames, device=device)
-    middles = torch.where(index == 0, 0.125, index - 0.25) / LATENT_RATE
+    middles = torch.where(index == 0, 0.125, index - 0.25) / config.latent_rate
     angles = (middles[:, None] * rates).expand(len(phase_ids), -1, -1)
     return keys, torch.where(timed[:, None, None], torch.polar(torch.ones_like(angles), angles), 1)
 

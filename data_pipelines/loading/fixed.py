@@ -15,7 +15,8 @@ class FixedBatches:
 
     A batch has the entries of a batch of `make_loader`, of which `index` is the number among these clips, and `weight`
     [b] float32: 1, or 0 where a clip is there again only to fill the last batch of its bucket. `rows` are the samples
-    of a batch that this process reads (`parallel.batches.local_rows`; None: all). InputError as of `make_loader`.
+    of a batch that this process reads (`parallel.batches.local_rows`; None: all). InputError, and `anchors`, as
+    of `make_loader`.
     """
 
     def __init__(
@@ -26,9 +27,10 @@ class FixedBatches:
         batch_size: int,
         text_len: int,
         max_phases: int,
+        anchors: bool | None = None,
         rows: Sequence[int] | None = None,
     ):
-        make_loader(shard_dirs, batch_size=1, seed=0)  # refuses what does not belong together
+        make_loader(shard_dirs, batch_size=1, seed=0, anchors=anchors)  # refuses what does not belong together
         self.datasets = [open_dataset(folder) for folder in find_datasets([Path(folder) for folder in shard_dirs])]
         self.fit = [FitShapes(dataset.empty_prompt, text_len, max_phases) for dataset in self.datasets]
         self.rows = range(batch_size) if rows is None else rows

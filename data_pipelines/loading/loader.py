@@ -20,6 +20,11 @@ from data_pipelines.loading.stream import Stream
 from data_pipelines.loading.transforms import FitShapes
 from data_pipelines.shards import LATENT_LAYOUT, SCHEMA_VERSION, EncodedDataset, find_datasets, open_dataset
 
+_OTHER_TEXTS = {  # by the anchors that are wanted
+    True: "their texts are bare, and a phase_time with paper reads anchors (encode --anchors)",
+    False: "their texts have anchors, and a phase_time without paper reads bare ones (encode --no-anchors)",
+}
+
 
 def make_loader(
     shard_dirs: Sequence[str | Path] | str | Path,
@@ -31,6 +36,7 @@ def make_loader(
     both_drop: float = 0.05,
     shuffle: bool = True,
     fingerprint: Mapping[str, str] | None = None,
+    anchors: bool | None = None,
     text_len: int = 512,
     max_phases: int = 8,
     rows: Sequence[int] | None = None,
@@ -55,13 +61,13 @@ def make_loader(
     both: one categorical draw per sample. `repeat=False` gives every record once, in a last batch that may be smaller.
 
     `iter(loader)` has `get_state` and `set_state`. Raises InputError before any record is read if the shards are of
-    another schema, layout or frame rate, or made with other encoders than `fingerprint` names (without it: than the
-    first of them).
+    another schema, layout or frame rate, made with other encoders than `fingerprint` names, or with other texts than
+    `anchors` says: with labels and anchors, or bare (without these: than the first of them).
     """
     keep_freed_memory()
     folders = [Path(folder) for folder in ([shard_dirs] if isinstance(shard_dirs, str | Path) else shard_dirs)]
     datasets = [open_dataset(folder) for folder in find_datasets(folders)]
-    _check(datasets, fingerprint)
+    _check(datasets, fingerprint, anchors)
     stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop), shuffle, repeat, rows)
     fit = [FitShapes(dataset.empty_prompt, text_len, max_phases) for dataset in datasets]
     buckets = [dataset.source[0]["latents"].shape for dataset in datasets]
@@ -91,9 +97,11 @@ def _shares(
     return shares
 
 
-def _check(datasets: Sequence[EncodedDataset], fingerprint: Mapping[str, str] | None) -> None:
+def _check(datasets: Sequence[EncodedDataset], fingerprint: Mapping[str, str] | None, anchors: bool | None) -> None:
     wanted = {"schema": SCHEMA_VERSION, "layout": LATENT_LAYOUT, "fps": FPS}
     encoders = fingerprint or datasets[0].metadata["encoders"]
+    if anchors is None:
+        anchors = next((dataset.anchors for dataset in datasets if dataset.anchors is not None), None)
     for dataset in datasets:
         stored = dataset.metadata
         faults = [
@@ -104,5 +112,7 @@ def _check(datasets: Sequence[EncodedDataset], fingerprint: Mapping[str, str] | 
             for part, value in encoders.items()
             if stored.get("encoders", {}).get(part) != value
         ]
+        if dataset.anchors not in (anchors, None):
+            faults.append(_OTHER_TEXTS[anchors])
         if faults:
             raise refusal(f"shards {named(dataset.folder)} do not fit, encode the clips again:", faults)

@@ -12,7 +12,7 @@ from data_pipelines.pages.charts import draw_timeline, encode_thumbnail
 from data_pipelines.pages.page import SHOWN_AT, Page, pick_spread
 from data_pipelines.shards import EncodedDataset, Record, find_datasets, list_shards, open_dataset, read_index
 
-MADE_WITH = ("schema", "layout", "latents", "fps", "stage", "stride_frames", "records_per_shard")
+MADE_WITH = ("schema", "layout", "latents", "fps", "anchors", "stage", "stride_frames", "records_per_shard")
 
 LARGEST_REPORT = 2**30  # bytes
 

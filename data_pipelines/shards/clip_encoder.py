@@ -26,7 +26,7 @@ class ClipEncoder:
     def __init__(self, clip_dir: Path, encoders: FrozenEncoders, settings: dict[str, Any]):
         self.clip_dir, self.frames, self.stride = clip_dir, settings["frames"], settings["stride_frames"]
         self.needs_actions = settings["stage"] == 2
-        self.make_record = RecordMaker(encoders)
+        self.make_record = RecordMaker(encoders, settings["anchors"])
 
     def files(self, clip: Clip) -> list[Path]:
         """The video, and the prompt beside it if there is one. Raises Skip where there is no video."""

@@ -53,6 +53,11 @@ class EncodedDataset:
     def empty_prompt(self) -> EmptyPrompt:
         return EmptyPrompt.from_dict(self.metadata["empty_prompt"])
 
+    @property
+    def anchors(self) -> bool | None:
+        """`describe_records`'s; all texts had them before that was written down."""
+        return self.metadata.get("anchors", True)
+
 
 def open_dataset(folder: Path) -> EncodedDataset:
     """Opens one bucket's folder. Nothing of a record is read yet. InputError where its files do not fit together."""
@@ -77,6 +82,7 @@ class _Metadata:
     fps: int
     encoders: dict[str, str]
     empty_prompt: dict[str, Any]
+    anchors: bool | None = True
 
 
 def _damaged(folder: Path, what: str, error: Exception) -> InputError:

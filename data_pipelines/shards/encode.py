@@ -37,6 +37,7 @@ def encode_clips(
     buckets: str = DEFAULT_SIZES,
     stride_frames: int | None = None,
     records_per_shard: int = 128,
+    anchors: bool = True,
     progress: bool = True,
 ) -> StepReport:
     """Makes one dataset per bucket, `shard_dir/<height>x<width>x<frames>`, of the clips of a finished `prepare`.
@@ -46,6 +47,7 @@ def encode_clips(
     encoded text cannot be cut afterwards. The prompt is re-timed by `StructuredPrompt.window`.
     `buckets` lists the allowed sizes, HEIGHTxWIDTH separated by commas; a clip goes to the nearest aspect ratio.
     `stage`: only the clips that `select` chose for it; those of stage 2 must have a prompt with actions.
+    `anchors`: texts have labels and anchors, as models read them whose `phase_time` has `paper`, or else are bare.
 
     The datasets hold exactly these clips: unchanged clips are not encoded again, clips that are gone leave.
     `process` (i, n) encodes slice i = 0..n-1 of n only; default: this process's of a distributed JAX job, else all.
@@ -59,7 +61,7 @@ def encode_clips(
     if not 0 <= index < count:
         raise InputError(f"process {index}/{count}: accepted are 0/{count} to {count - 1}/{count}")
     sizes = parse_buckets(buckets, frames)
-    settings = _settings(encoders, sizes, stride_frames or frames, records_per_shard, stage)
+    settings = _settings(encoders, sizes, stride_frames or frames, records_per_shard, stage, anchors)
     clips = _clips(clip_dir, stage)
     encoder = ClipEncoder(clip_dir, encoders, settings)
     run = EncodingRun(shard_dir, _manifest(clip_dir), settings, count)
@@ -160,11 +162,12 @@ def _settings(
     stride_frames: int,
     records_per_shard: int,
     stage: int | None,
+    anchors: bool,
 ) -> dict[str, Any]:
     """What all records of a shard folder share."""
     if stride_frames < 1 or records_per_shard < 1:
         raise InputError("stride_frames and records_per_shard must be at least 1")
-    return describe_records(encoders, buckets[0].frames) | {
+    return describe_records(encoders, buckets[0].frames, anchors) | {
         "sample_rate": SAMPLE_RATE,
         "buckets": [[bucket.height, bucket.width] for bucket in buckets],
         "stride_frames": stride_frames,

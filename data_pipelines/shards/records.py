@@ -18,13 +18,17 @@ class FrozenEncoders(Protocol):
     tokenizer: Any
 
     def fingerprint(self) -> dict[str, str]: ...
-    def text(self, prompts: list[StructuredPrompt]) -> tuple[np.ndarray, np.ndarray]: ...
+    def text(self, prompts: list[StructuredPrompt], *, anchors: bool) -> tuple[np.ndarray, np.ndarray]: ...
     def audio(self, samples: np.ndarray, num_frames: int) -> np.ndarray: ...
     def video(self, frames: np.ndarray) -> np.ndarray: ...
 
 
-def describe_records(encoders: FrozenEncoders, frames: int) -> dict[str, Any]:
-    """What all records of `frames` frames that these encoders make share; stored beside them and checked."""
+def describe_records(encoders: FrozenEncoders, frames: int, anchors: bool | None = True) -> dict[str, Any]:
+    """What all records of `frames` frames that these encoders make share; stored beside them and checked.
+
+    `anchors`: whether their texts have labels and anchors or are bare (`prompt.forms`); None where no prompt has a
+    phase, so that both are the same.
+    """
     return {
         "schema": SCHEMA_VERSION,
         "layout": LATENT_LAYOUT,
@@ -32,14 +36,18 @@ def describe_records(encoders: FrozenEncoders, frames: int) -> dict[str, Any]:
         "fps": FPS,
         "frames": frames,
         "encoders": encoders.fingerprint(),
+        "anchors": anchors,
     }
 
 
 class RecordMaker:
-    """Makes records of `record_features()`; a prompt that many windows share is encoded once."""
+    """Makes records of `record_features()`, of texts with `anchors` or bare ones.
 
-    def __init__(self, encoders: FrozenEncoders):
-        self.encoders = encoders
+    A prompt that many windows share is encoded once.
+    """
+
+    def __init__(self, encoders: FrozenEncoders, anchors: bool = True):
+        self.encoders, self.anchors = encoders, anchors
         self._tokens = functools.lru_cache(maxsize=64)(self._encode_tokens)
 
     def __call__(
@@ -84,8 +92,8 @@ class RecordMaker:
 
     def _encode_tokens(self, prompt: StructuredPrompt) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens, phase ids and embeddings of the real tokens."""
-        embeds, phase_ids = (np.asarray(value)[0] for value in self.encoders.text([prompt]))
-        tokens = prompt.tokenise(self.encoders.tokenizer, len(embeds))
+        embeds, phase_ids = (np.asarray(value)[0] for value in self.encoders.text([prompt], anchors=self.anchors))
+        tokens = prompt.tokenise(self.encoders.tokenizer, len(embeds), anchors=self.anchors)
         real = len(tokens.ids)
         assert np.array_equal(phase_ids[:real], tokens.phase_ids), "text encoder and prompt disagree on phase ids"
         return tokens.ids, phase_ids[:real], embeds[:real]

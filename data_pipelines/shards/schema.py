@@ -34,7 +34,7 @@ def record_features() -> tfds.features.FeaturesDict:
             "start": tfds.features.Scalar(np.int32),  # first frame of the window in the clip
             "latents": tensor(BFLOAT16, None, None, None, None),  # [T, H, W, C]
             "text_tokens": tensor(np.int32, None),  # [S], ends with the end token
-            "phase_ids": tensor(np.int8, None),  # [S], 0 base and end token, 1..P phases
+            "phase_ids": tensor(np.int8, None),  # [S], 0 base, 1..P phases; the end token as TokenisedPrompt has it
             "text_embeds": tensor(BFLOAT16, None, None),  # [S, D]
             "phase_windows": tensor(np.float32, None, 2),  # [P, 2] seconds from the start of the window
             "audio_feats": tensor(np.float16, None, None, None),  # [F, layers, E]

@@ -5,8 +5,10 @@ import json
 import jax
 import pytest
 
-from actavatar_jax import InputError, parallel
+from actavatar_jax import InputError, encoders, parallel
 from actavatar_jax.runs import jobs
+from data_pipelines import shards
+from data_pipelines.table import StepReport
 from tests.commands import actavatar, refused
 
 
@@ -18,15 +20,16 @@ def test_options_that_are_not_given_are_left_to_the_model(monkeypatch, tmp_path)
     every = {
         "steps": 8, "solver": "euler", "shift": 3.0, "text_guidance": 2.0, "audio_guidance": 0.0,
         "guidance": "audio_only", "guidance_interval": (0.2, 0.9), "skip": 0.0, "negative_prompt": "", "num_frames": 9,
-        "height": 64, "width": 96, "seed": 0, "phase_time": "relay",
+        "height": 64, "width": 96, "seed": 0, "phase_time": "relay", "rate": 16, "seconds": 4.0, "overlap": 2,
     }  # fmt: skip
     names = {name: f"--{name.replace('_', '-')}" for name in every} | {"num_frames": "--frames"}
     given = []
     for name, value in every.items():
         given += [names[name], *(value if isinstance(value, tuple) else (value,))]
-    assert actavatar("sample", *single, *given, "--anyway") == 0
-    assert [row.options for row in made] == [{}, every | {"anyway": True}]
-    assert set(every) | {"anyway"} == set(jobs.OPTIONS)
+    assert actavatar("sample", *single, *given, "--anyway", "--hold-colours") == 0
+    switches = {"anyway": True, "hold_colours": True}
+    assert [row.options for row in made] == [{}, every | switches]
+    assert set(every) | set(switches) == set(jobs.OPTIONS)
 
 
 SINGLE = ("--model", "m", "--image", "a.png", "--audio", "a.wav", "--prompt", "A man.", "--out")
@@ -126,3 +129,13 @@ def test_prompt_check_shows_the_timeline_or_all_problems(capsys):
     shown = capsys.readouterr().out
     assert "Phase-1 [0-2s]: Gestures outward." in shown
     refused(capsys, "7", "prompt", "check", "A woman. [3-2s] Waves. [4-7s] ", "--seconds", 5)
+
+
+def test_texts_of_clips_are_bare_where_that_is_asked_for(monkeypatch):
+    made = []
+    monkeypatch.setattr(encoders.Encoders, "from_folder", lambda *_, **__: None)
+    monkeypatch.setattr(shards, "encode_clips", lambda *_, anchors, **__: made.append(anchors) or StepReport("encoded"))
+    monkeypatch.setattr(StepReport, "check", lambda self: None)
+    for given in ((), ("--anchors",), ("--no-anchors",)):
+        assert actavatar("encode", "clips", "shards", "--model", "m", *given) == 0
+    assert made == [True, True, False]

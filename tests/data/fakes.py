@@ -31,11 +31,11 @@ class FakeEncoders:
     def fingerprint(self) -> dict[str, str]:
         return {"video": self.name, "text": "words"}
 
-    def text(self, prompts: list[StructuredPrompt]) -> tuple[np.ndarray, np.ndarray]:
+    def text(self, prompts: list[StructuredPrompt], *, anchors: bool = True) -> tuple[np.ndarray, np.ndarray]:
         embeds = np.zeros((len(prompts), TEXT_LEN, TEXT_DIM), np.float32)
         phase_ids = np.full((len(prompts), TEXT_LEN), -1, np.int32)
         for row, prompt in enumerate(prompts):
-            tokens = prompt.tokenise(self.tokenizer, TEXT_LEN)
+            tokens = prompt.tokenise(self.tokenizer, TEXT_LEN, anchors=anchors)
             embeds[row, : len(tokens.ids)] = np.sin(tokens.ids[:, None] * np.arange(1, TEXT_DIM + 1))
             phase_ids[row, : len(tokens.ids)] = tokens.phase_ids
         return embeds, phase_ids

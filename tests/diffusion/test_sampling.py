@@ -40,6 +40,8 @@ from actavatar_jax.diffusion import OPTIONS
         ({"height": -64, "width": 64}, "-64x64"),
         ({"phase_time": "evil"}, "phase_time is 'evil'; accepted is paper, relay, soft_relay, tie, "),
         ({"phase_time": 1}, "phase_time is 1; accepted is text"),
+        ({"rate": 24}, "rate is 24; accepted is 16 or 25"),
+        ({"rate": 16.5}, "rate is 16.5; accepted is a whole number"),
         ({"seed": -1}, "0 to 18446744073709551615"),
         ({"seed": 2**64}, "0 to 18446744073709551615"),
     ],

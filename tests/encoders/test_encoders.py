@@ -119,6 +119,15 @@ def test_audio_has_one_row_per_frame(encoders):
         encoders.audio(samples[:-1], 5)
 
 
+def test_audio_of_another_rate_has_its_frames(encoders):
+    samples = 0.2 * np.random.default_rng(0).standard_normal(25 * 640).astype(np.float32)
+    slow = encoders.audio(samples, 16, 16)
+    assert slow.shape[0] == 16 and encoders.audio(samples, 25).shape[0] == 25  # of the same second
+    np.testing.assert_array_equal(encoders.audio(samples, 16, 16), slow)
+    with pytest.raises(InputError, match=r"5 video frames go with 5000 samples.*got 3200"):
+        encoders.audio(samples[:3200], 5, 16)
+
+
 def test_video_through_an_orthonormal_codec():
     """A codec whose basis spans everything gives the frames back, so scaling and rounding are each other's inverse."""
     first, rest = np.eye(768, dtype=np.float32), np.zeros((3072, 768), np.float32)

@@ -14,12 +14,14 @@ from actavatar_jax.evaluation.scores import (
     Judgement,
     Truth,
     accuracy,
+    boundary_error,
     centre,
     centre_correlation,
     hit,
     identity_drift,
     lip_correlation,
     psnr,
+    satisfied,
     score_clips,
     temporal_correctness,
     temporal_iou,
@@ -90,6 +92,26 @@ def test_temporal_iou(curve, expected):
 )
 def test_temporal_correctness(curve, expected):
     assert temporal_correctness(curve, (1, 3)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("curve", "inside", "error"),
+    [
+        (box(1, 3), True, 0),
+        (box(1.6, 1.8), True, 0.9),  # a flash of it is inside, and far from the borders
+        (box(0.72, 3.28), True, 0.28),
+        (box(0.64, 3), False, 0.18),
+        (box(1, 3.36), False, 0.18),
+        (box(0, 4), False, 1),
+        (box(3, 4), False, 1.5),
+        (np.maximum(box(1, 3), box(3.8, 3.84, 0.6)), False, 0.42),  # comes again
+        (np.maximum(box(1, 3), box(3.8, 3.84, 0.4)), True, 0),  # hardly
+        (box(1, 3, 0.19), False, math.nan),  # nothing was seen
+    ],
+)
+def test_constraints_and_boundaries(curve, inside, error):
+    assert satisfied(curve, (1, 3)) is inside
+    assert boundary_error(curve, (1, 3)) == pytest.approx(error, nan_ok=True)
 
 
 def test_centre_is_the_centre_of_mass_above_half_peak():
@@ -187,10 +209,11 @@ PERFECT = score_clips([see(truth) for truth in TRUTHS], TRUTHS)
 
 
 def test_clips_that_show_what_was_asked_score_one():
-    for name in ("hit", "accuracy", "iou", "centre", "lip", "lip_at_zero", "lag_within_1"):
+    for name in ("hit", "accuracy", "iou", "satisfied", "centre", "lip", "lip_at_zero", "lag_within_1"):
         figure = PERFECT[name]
         assert (figure.value, figure.low, figure.high) == pytest.approx((1, 1, 1), abs=1e-3), name
     assert PERFECT["correctness"].value == 10 and PERFECT["lag"].value == 0 and PERFECT["drift"].value == 0
+    assert PERFECT["boundary"].value == 0
     assert PERFECT["hit"].clips == 40 and PERFECT["centre"].clips == 20 and PERFECT["hit_swapped"].clips == 20
 
 
@@ -199,7 +222,8 @@ def test_against_wrong_windows_the_same_clips_score_low():
     assert abs(PERFECT["centre_shuffled"].value) < 0.1
     assert PERFECT["iou_gap"].value == pytest.approx(1 - PERFECT["iou_shuffled"].value)
     assert PERFECT["hit_swapped"].value == PERFECT["iou_swapped"].value == PERFECT["accuracy_swapped"].value == 0
-    assert PERFECT["lip_shuffled"].value < 0.5
+    assert PERFECT["satisfied_shuffled"].value < 0.6 and PERFECT["boundary_shuffled"].value > 0.5
+    assert PERFECT["satisfied_swapped"].value == 0 and PERFECT["lip_shuffled"].value < 0.5
 
 
 def test_shuffled_windows_are_of_all_other_clips_with_as_many_phases():
@@ -218,7 +242,7 @@ def test_frozen_clips_score_zero():
         for t in TRUTHS
     ]
     report = score_clips(still, TRUTHS)
-    for name in ("hit", "iou", "correctness", "centre", "lip", "lip_at_zero"):
+    for name in ("hit", "iou", "correctness", "satisfied", "centre", "lip", "lip_at_zero"):
         assert report[name].value == 0, name
 
 
@@ -251,7 +275,22 @@ def test_shifted_sound_moves_the_lag_by_the_shift(shift):
 def test_phases_count_alike_whatever_their_clip():
     many, one = Truth([Cue(0, 1, "wave"), Cue(1, 2, "nod"), Cue(2, 3, "clap")], TRUTHS[0].opening), TRUTHS[1]
     missing = replace(see(one), actions=np.zeros((FRAMES, 4)))
-    assert score_clips([see(many), missing], [many, one])["hit"].value == pytest.approx(3 / 4)
+    report = score_clips([see(many), missing], [many, one])
+    assert report["hit"].value == report["satisfied"].value == pytest.approx(3 / 4)
+
+
+def test_boundaries_are_those_of_the_actions_that_were_seen():
+    two, one = (
+        Truth([Cue(0, 1, "wave"), Cue(1, 2, "nod")], TRUTHS[0].opening),
+        Truth([Cue(2, 3, "clap")], TRUTHS[1].opening),
+    )
+    late = replace(see(one), actions=np.roll(see(one).actions, 10, axis=0))
+    unseen = replace(see(two), actions=see(two).actions * (np.array(NAMES) != "nod"))
+    report = score_clips([unseen, late, see(Truth([], one.opening))], [two, one, Truth([], one.opening)])
+    assert report["boundary"].value == pytest.approx(0.4 / 2) and report["boundary"].clips == 2
+    assert report["satisfied"].value == pytest.approx(1 / 3)
+    alone = score_clips([replace(see(one), actions=np.zeros((FRAMES, 4)))], [one])
+    assert "boundary" not in alone.figures and alone["satisfied"].value == 0
 
 
 def test_clips_without_phases_count_in_the_lip_figures_alone():

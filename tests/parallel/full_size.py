@@ -106,7 +106,7 @@ def write_others(folder: Path) -> None:
     kind = COMPONENTS["transformer"][0]
     weights = f"transformer/{kind.stem}.safetensors"
     (folder / "tie" / weights).symlink_to(folder / WAN / weights)
-    config = dataclasses.replace(FULL.transformer, phase_time="tie")
+    config = dataclasses.replace(FULL.transformer, phase_time="tie", latent_rate=4.0)
     write_json(folder / "tie" / "transformer" / "config.json", kind.to_json(config))
 
 

@@ -116,8 +116,13 @@ def saved(tmp_path):
         {"phase_time": "original"},
         {"frame_time": True},
         {"place": True, "linear_guess": True},
+        {"phase_time": "tie", "latent_rate": 4.0},
+        {"phase_time": "paper+relay", "frame_time": True, "latent_rate": 4.0},
     ],
-    ids=["paper", "relay", "tie", "point", "original", "frame_time", "place_linear_guess"],
+    ids=[
+        *("paper", "relay", "tie", "point", "original", "frame_time", "place_linear_guess"),
+        *("tie_of_16_fps", "relay_of_16_fps"),
+    ],
 )
 def test_velocity(saved, tmp_path, options):
     config = dataclasses.replace(CONFIG, **options)

@@ -1,6 +1,7 @@
 """The ablation: rows are what their names say, the rule decides as it was fixed, runs are made once."""
 
 import json
+import shutil
 from concurrent.futures import Future, ProcessPoolExecutor
 
 import jax
@@ -13,7 +14,7 @@ from actavatar_jax.evaluation.scores import Judgement
 from actavatar_jax.models import ADAPTER, PRESETS
 from actavatar_jax.puppets import ablation, dataset
 from actavatar_jax.puppets import recipe as puppets
-from actavatar_jax.puppets.ablation import planning, runs
+from actavatar_jax.puppets.ablation import data, planning, runs
 from actavatar_jax.puppets.ablation.planning import Run, stages_of, total_steps
 from actavatar_jax.puppets.ablation.results import Scores, spread
 from actavatar_jax.puppets.ablation.rows import GROUPS, ROWS
@@ -25,6 +26,8 @@ from actavatar_jax.weights import draw_leaves
 from actavatar_jax.weights import folder as folders
 from configs.ablation import get_config
 from configs.stage2 import get_config as stage2
+from data_pipelines.shards import find_datasets, open_dataset, serialize_record
+from tests.data.fakes import FakeEncoders
 
 # ---- rows
 
@@ -65,6 +68,30 @@ def test_the_bare_mechanism_lacks_each_help():
     assert settings("plain-rate")["stage2"]["time_law"] == full["time_law"]
     assert settings("plain-levels")["stage2"]["rules"] == full["rules"]
     assert settings("no-frame-time") == settings("text")
+
+
+def test_forms_differ_in_the_form_alone():
+    forms = {form: settings(name) for form, name in GROUPS["forms"].items()}
+    told = {form: {stage["model"]["phase_time"] for stage in row.values()} for form, row in forms.items()}
+    assert told == {form: {form.removesuffix(" (full)")} for form in GROUPS["forms"]}
+    assert {"relay", "tie", "point", "original", "paper+tie"} < told.keys()
+    for row in forms.values():
+        for stage in row.values():
+            stage["model"]["phase_time"] = "paper"
+    assert all(row == forms["paper"] for row in forms.values())
+
+
+def test_extrapolation_is_to_finer_windows_and_to_more_phases():
+    for name in GROUPS["forms"].values():
+        assert (ROWS[f"{name}-fine"].model_of, ROWS[f"{name}-fine"].grid) == (name, 0.1)
+        few, own = settings(f"{name}-few"), settings(name)
+        assert {stage["data"]["world"].pop("max_phases") for stage in few.values()} == {2}
+        assert {stage["data"]["world"].pop("max_phases") for stage in own.values()} == {4} and few == own
+        for cues in (3, 4):
+            assert (ROWS[f"{name}-few-{cues}"].model_of, ROWS[f"{name}-few-{cues}"].cues) == (f"{name}-few", cues)
+    assert get_config().world.grid == 0.5 and len(GROUPS["extrapolation"]) == 5 * len(GROUPS["forms"])
+    names = [one.name for one in ablation.plan_runs(get_config("groups=extrapolation,seeds=1"))]
+    assert len(names) == len(set(names)) == 5 * len(GROUPS["forms"])
 
 
 def test_a_run_serves_all_groups_and_a_model_comes_before_what_scores_it(tmp_path):
@@ -149,6 +176,40 @@ def test_clips_are_chosen_by_their_phases():
         assert [len(make_clip(seed, world).cues) for seed in seeds] == [cues] * 2
     with pytest.raises(InputError, match="only 0 have 4 phases; 2 are"):
         runs.clip_seeds(World(side=16, frames=25), 2, 4)
+
+
+@pytest.mark.slow
+def test_clips_are_told_anew_without_being_drawn(tmp_path, monkeypatch):
+    world, encoders = World(side=16, frames=25), FakeEncoders()
+    monkeypatch.setattr(dataset, "PART", 3)
+    monkeypatch.setattr(dataset, "_pool", Here)
+    seeds = dataset.TRAIN_SEEDS[:6]
+    dataset.write_shards(tmp_path, encoders, world, seeds, dataset.TEXTS)
+
+    def clips(folder):
+        opened = [open_dataset(place) for place in find_datasets([folder])]
+        return {
+            record["clip"]: serialize_record(record)
+            for one in opened
+            for record in map(one.source.__getitem__, range(len(one.source)))
+        }
+
+    phases = {f"puppet-{seed}".encode(): len(make_clip(seed, world).cues) for seed in seeds}
+    assert set(phases.values()) == {1, 2}
+    for texts in dataset.TEXTS:
+        for most in (4, 1):
+            data.retell(tmp_path / "structured", tmp_path / f"{most}" / texts, encoders, world, texts, most)
+            told = clips(tmp_path / f"{most}" / texts)
+            assert told == {clip: record for clip, record in clips(tmp_path / texts).items() if phases[clip] <= most}
+            described = open_dataset(tmp_path / f"{most}" / texts / "part-000")
+            assert described.anchors is open_dataset(tmp_path / texts / "part-000").anchors
+            assert described.metadata["most_phases"] == most
+    assert data.has_texts(tmp_path, "global") and not data.has_texts(tmp_path / "nowhere", "global")
+    (tmp_path / "global").rename(tmp_path / "elsewhere")
+    shutil.copytree(tmp_path / "structured", tmp_path / "global")
+    assert not data.has_texts(tmp_path, "global")  # they are described as others
+    monkeypatch.setattr(data, "find_cues", None)
+    data.retell(tmp_path / "structured", tmp_path / "1" / "bare", encoders, world, "bare", 1)  # all is there
 
 
 def test_results_of_other_settings_are_refused(tmp_path):
@@ -253,11 +314,24 @@ def test_rows_are_trained_scored_and_not_made_again(base, tmp_path, monkeypatch)
     with pytest.raises(InputError, match="has no trained backbone; make it"):
         ablation.run_ablation(config, tmp_path, tmp_path / "runs")
     monkeypatch.setattr(puppets, "load_judge", fake_judge)
-    monkeypatch.setitem(GROUPS, "some", {"one phase": "phases-1", "bare": "bare"})
+    monkeypatch.setitem(GROUPS, "some", {"one phase": "phases-1", "bare": "bare", "fine": "tie-fine"})
+    read, train_stage = {}, puppets.train_stage
+
+    def train(settings, start, shards, workdir):
+        read["/".join(workdir.parts[-3:])] = shards / puppets.texts_of(settings, start)
+        return train_stage(settings, start, shards, workdir)
+
+    monkeypatch.setattr(puppets, "train_stage", train)
     config.groups = ("some",)
     ablation.run_ablation(config, base, tmp_path / "runs")
     made = {p.relative_to(tmp_path / "runs").parts[0] for p in (tmp_path / "runs").rglob("scores.json")}
-    assert made == {"full", "phases-1", "bare"}
+    assert made == {"full", "phases-1", "bare", "tie", "tie-fine"}
+    assert read["full/seed-1/stage1"] == read["tie/seed-1/stage1"] == base / "shards" / "global"
+    assert read["full/seed-1/stage2"] == base / "shards" / "structured"
+    assert read["tie/seed-1/stage2"] == tmp_path / "runs" / "clips-4-phases" / "bare"
+    few = stages_of(config, Run("tie-few", 1))["stage2"]
+    assert data.shards_for(config, few, base / "base", base, tmp_path / "runs").name == "clips-2-phases"
+    assert (tmp_path / "runs" / "clips-2-phases" / "bare" / "part-000").is_dir()
     bare = tmp_path / "runs" / "bare" / "seed-1"
     assert {p.name for p in bare.iterdir()} == {"settings.json", "stage1", "stage2", "scores.json"}
     assert not folders.load(bare / "stage2" / "model", "transformer").config.frame_time

@@ -109,7 +109,7 @@ def test_training_goes_on_from_a_finished_model_without_its_decoder(world, tmp_p
 
 
 def test_the_decoder_goes_on_from_a_finished_one_of_the_same_form(world):
-    config, folder = world
+    _, folder = world
     trained = folders.load(folder / "model", "vae", dtype="float32")
     start = puppets.trained_decoder(folder / "model", trained.config.decoder)
     assert not changed(functional.flatten(start), functional.flatten(trained.params["decoder"]))

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Video
-from actavatar_jax.runs.job_lists import Job, is_finished, read_jobs
+from actavatar_jax.runs.job_lists import Job, check_inputs, is_finished, read_jobs
+from tests.media.sounds import encode, tones
 
 ROW = {"image": "a.png", "audio": "a.wav", "prompt": "A man.", "out": "o.mp4"}
 
@@ -104,3 +106,23 @@ def test_finished_is_a_video_that_opens(tmp_path):
     Path(job.out).unlink()
     Path(job.out).symlink_to(tmp_path / "nothing")
     assert not is_finished(job)
+
+
+def test_windows_of_a_job_are_in_the_seconds_of_its_rate(tmp_path):
+    """Nine frames are 0.36 s at 25 a second and 0.5625 s at 16."""
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "face.png")
+    encode(tmp_path / "speech.wav", tones(16000, 1.0, 300), 16000)
+
+    def check(own, **options):
+        files = str(tmp_path / "face.png"), str(tmp_path / "speech.wav")
+        check_inputs(Job(*files, "A man. [0.3-0.6s] Nods.", "o.mp4", options), 9, own)
+
+    check(16)
+    check(25, rate=16)
+    check(16, rate=25, num_frames=13)
+    check(16, seconds="speech")
+    for own, options in ((25, {}), (16, {"rate": 25}), (16, {"seconds": 0.3})):
+        with pytest.raises(InputError, match="reaches past the end"):
+            check(own, **options)
+    with pytest.raises(InputError, match="rate is 0; accepted is 16 or 25"):
+        check(25, rate=0)

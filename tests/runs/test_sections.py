@@ -37,6 +37,7 @@ ACCEPTED = {
     "model.preset": TEXT,
     "model.stream": UNSET,
     "model.phase_time": UNSET,
+    "model.latent_rate": UNSET,
     "model.frame_time": UNSET | {"switch"},
     "model.gamma": UNSET,
     "data.source": TEXT,

@@ -114,15 +114,20 @@ def test_the_parts_of_every_layout_fit(diffusers_folder, complete, wan):
 
 
 @pytest.mark.parametrize("layout", ["complete", "wan"])
-def test_the_form_of_the_text_is_recorded_and_nothing_else_changes(request, layout, tmp_path):
+def test_the_form_of_the_text_and_the_rate_are_recorded_and_nothing_else_changes(request, layout, tmp_path):
     source = request.getfixturevalue(layout)
-    convert.from_torch(source, tmp_path / "tie", phase_time="tie")
+    convert.from_torch(source, tmp_path / "tie", phase_time="tie", rate=16)
     convert.from_torch(source, tmp_path / "plain")
     tie, plain = (folder.find(tmp_path / name, "transformer").config for name in ("tie", "plain"))
-    assert tie == dataclasses.replace(plain, phase_time="tie") and plain.phase_time == "paper"
+    assert tie == dataclasses.replace(plain, phase_time="tie", latent_rate=4.0)
+    assert (plain.phase_time, plain.rate) == ("paper", 25)
     assert content(tmp_path / "tie", "transformer") == content(tmp_path / "plain", "transformer")
     with pytest.raises(InputError, match="phase_time is 'evil'; accepted is paper, relay"):
         convert.from_torch(source, tmp_path / "x", phase_time="evil")
+    with pytest.raises(InputError, match="rate is 24; accepted is 16 or 25"):
+        convert.from_torch(source, tmp_path / "x", rate=24)
+    convert.from_torch(tmp_path / "tie", tmp_path / "again")
+    assert folder.find(tmp_path / "again", "transformer").config == tie
 
 
 @pytest.mark.slow

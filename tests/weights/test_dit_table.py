@@ -113,7 +113,7 @@ def test_out_and_in_again_is_bitwise(layout):
 
 @pytest.mark.parametrize(
     "config",
-    [DiTConfig(), SMALL, dataclasses.replace(SMALL, phase_time="paper+relay", frame_time=True)],
+    [DiTConfig(), SMALL, dataclasses.replace(SMALL, phase_time="paper+relay", latent_rate=4.0, frame_time=True)],
     ids=["full", "small", "options"],
 )
 def test_config_files(config):

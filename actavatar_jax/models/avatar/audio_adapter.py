@@ -101,7 +101,11 @@ class AudioCrossAttention(nnx.Module):
     def __call__(self, x: Float[Array, "B T P D"], keys_values: Float[Array, "2 B T A N K"]) -> Float[Array, "B T P D"]:
         """x has P tokens in each of T latent frames."""
         q = self.query(x).reshape(*x.shape[:3], self.heads, -1)
-        # 32 keys per frame: scores are small, so every platform uses the plain form. Samples and frames stay apart,
-        # because each may be cut over a mesh.
-        out = jax.vmap(jax.nn.dot_product_attention, in_axes=1, out_axes=1)(q, *keys_values)
-        return self.out(out.reshape(*x.shape[:3], -1))
+        return self.out(attend_frames(q, keys_values).reshape(*x.shape[:3], -1))
+
+
+def attend_frames(q: Float[Array, "B T P N K"], keys_values: Float[Array, "2 B T A N K"]) -> Float[Array, "B T P N K"]:
+    """Attention of each latent frame's queries to that frame's keys."""
+    # 32 keys per frame: scores are small, so every platform uses the plain form. Samples and frames stay apart,
+    # because each may be cut over a mesh.
+    return jax.vmap(jax.nn.dot_product_attention, in_axes=1, out_axes=1)(q, *keys_values)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from actavatar_jax.models.attention import attention
 from actavatar_jax.models.avatar.audio_adapter import AudioCrossAttention
-from actavatar_jax.models.avatar.config import Conditions, DiTConfig
+from actavatar_jax.models.avatar.config import Conditions, DiTConfig, WanSizes
 from actavatar_jax.models.avatar.intervals import turn
 from actavatar_jax.models.avatar.rope import apply_rope
 from actavatar_jax.models.execution import ISLAND, Execution
@@ -50,17 +50,10 @@ class Block(nnx.Module):
         modulation = self.modulation[...][None, None] + modulation
         shift_sa, scale_sa, gate_sa, shift_ff, scale_ff, gate_ff = (modulation[:, :, i, None] for i in range(6))
 
-        x = add(x, gate_sa * self.attend_self(self.self_norm(x) * (1 + scale_sa) + shift_sa, conditions.rope))
+        x = add(x, gate_sa * self.self_attn.attend_self(self.self_norm(x) * (1 + scale_sa) + shift_sa, conditions.rope))
         x = add(x, self.attend_text(self.cross_norm(x), text_kv, conditions))
         x = add(x, audio_scale * self.audio_attn(self.audio_norm(x), audio_kv))
         return add(x, gate_ff * self.ffn(self.ffn_norm(x) * (1 + scale_ff) + shift_ff))
-
-    def attend_self(self, x: Float[Array, "B T P D"], rope: Float[Array, "2 L pairs"]) -> Float[Array, "B T P D"]:
-        tokens = x.reshape(x.shape[0], -1, x.shape[-1])
-        q = apply_rope(self.self_attn.queries(tokens), rope)
-        k, v = self.self_attn.keys_values(tokens)
-        out = attention(q, apply_rope(k, rope), v, self.execution, cut="heads", keep=True)
-        return self.self_attn.output(out).reshape(x.shape)
 
     def attend_text(
         self, x: Float[Array, "B T P D"], kv: Float[Array, "2 B S N K"], conditions: Conditions
@@ -92,7 +85,7 @@ class Block(nnx.Module):
         """The softmax that `attend_text` takes, mean over heads and over the tokens of a latent frame."""
         modulation = self.modulation[...][None, None] + modulation
         shift, scale, gate = (modulation[:, :, i, None] for i in range(3))
-        x = add(x, gate * self.attend_self(self.self_norm(x) * (1 + scale) + shift, conditions.rope))
+        x = add(x, gate * self.self_attn.attend_self(self.self_norm(x) * (1 + scale) + shift, conditions.rope))
         q = self.text_queries(self.cross_norm(x), conditions)
         scores = jnp.einsum("BLNK,BSNK->BNLS", q, text_kv[0], preferred_element_type=jnp.float32) / q.shape[-1] ** 0.5
         bias = self.window_bias(conditions.window_penalty, x.shape[2])
@@ -110,7 +103,7 @@ class Block(nnx.Module):
 class Attention(nnx.Module):
     """Projections of one attention; queries and keys are RMS-normed over the full width, before the head split."""
 
-    def __init__(self, config: DiTConfig, execution: Execution, *, rngs: nnx.Rngs):
+    def __init__(self, config: WanSizes, execution: Execution, *, rngs: nnx.Rngs):
         c, inner = config, config.heads * config.head_dim
         self.query = linear(c.width, inner, execution, rngs)
         self.key = linear(c.width, inner, execution, rngs)
@@ -118,7 +111,15 @@ class Attention(nnx.Module):
         self.out = linear(inner, c.width, execution, rngs)
         self.norm_query = rms_norm(inner, epsilon=c.eps, rngs=rngs)
         self.norm_key = rms_norm(inner, epsilon=c.eps, rngs=rngs)
-        self.heads, self.dtype = c.heads, execution.dtype
+        self.heads, self.execution = c.heads, execution
+
+    def attend_self(self, x: Float[Array, "B T P D"], rope: Float[Array, "2 L pairs"]) -> Float[Array, "B T P D"]:
+        """Every token of all latent frames sees every other."""
+        tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+        q = apply_rope(self.queries(tokens), rope)
+        k, v = self.keys_values(tokens)
+        out = attention(q, apply_rope(k, rope), v, self.execution, cut="heads", keep=True)
+        return self.output(out).reshape(x.shape)
 
     def queries(self, x: Float[Array, "B L D"]) -> Float[Array, "B L N K"]:
         return self._heads(self.norm_query(self.query(x)))
@@ -130,13 +131,13 @@ class Attention(nnx.Module):
         return self.out(x.reshape(*x.shape[:2], -1))
 
     def _heads(self, x: Array) -> Array:
-        return x.reshape(*x.shape[:2], self.heads, -1).astype(self.dtype)
+        return x.reshape(*x.shape[:2], self.heads, -1).astype(self.execution.dtype)
 
 
 class FeedForward(nnx.Module):
     """Linear, tanh-GELU, linear."""
 
-    def __init__(self, config: DiTConfig, execution: Execution, *, rngs: nnx.Rngs):
+    def __init__(self, config: WanSizes, execution: Execution, *, rngs: nnx.Rngs):
         self.up = linear(config.width, config.ffn, execution, rngs)
         self.down = linear(config.ffn, config.width, execution, rngs)
 
@@ -160,7 +161,7 @@ class MLP(nnx.Module):
 class Head(nnx.Module):
     """Modulated norm and projection to patches; its modulation takes the time embedding before the 6-way split."""
 
-    def __init__(self, config: DiTConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: WanSizes, *, rngs: nnx.Rngs):
         c = config
         patch = c.patch[0] * c.patch[1] * c.patch[2]
         self.modulation = nnx.Param(jax.random.normal(rngs.params(), (2, c.width)) / c.width**0.5)

@@ -8,6 +8,7 @@ import jax
 from jaxtyping import Array
 
 from actavatar_jax.checks import Limit, check_fields, one_of
+from actavatar_jax.media.clock import FPS, RATES
 from actavatar_jax.models.avatar.audio_adapter import AudioAdapterConfig
 from actavatar_jax.models.limits import DEPTH, EPSILON, EVEN_SIZE, SIDE, SIZE
 from actavatar_jax.prompt.forms import FORMS
@@ -18,6 +19,21 @@ FLOAT32 = (
     r"(time_embedding|time_projection|head|phase_embedding|frame_time|place)/.*|latent_log_variance"
     r"|(.*/)?([a-z]+_)?norm/.*|blocks/(modulation|window_strength)"
 )
+
+
+@typing.runtime_checkable
+class WanSizes(typing.Protocol):
+    """What the parts that all transformers of Wan share, and their name table, read of a config; `DiTConfig` is one."""
+
+    width: int
+    heads: int
+    head_dim: int
+    ffn: int
+    layers: int
+    in_channels: int
+    out_channels: int
+    eps: float
+    patch: tuple[int, int, int]
 
 
 @typing.no_type_check  # it does so itself, in sentences
@@ -41,6 +57,7 @@ class DiTConfig:
     audio: AudioAdapterConfig = dataclasses.field(default_factory=AudioAdapterConfig)
     phase_time: str = "paper"  # of `prompt.forms`: how text knows time
     time_scale: float = 4.0  # of its rotary forms: times are multiplied by it
+    latent_rate: float = FPS / 4  # latent frames a second of the videos that the weights were made for
     # Helps that the paper does not have; each but the last starts as the identity.
     frame_time: bool = False  # absolute time added to video tokens, for backbones trained from scratch
     place: bool = False  # absolute row and column likewise, for codes whose bases differ from place to place
@@ -54,10 +71,16 @@ class DiTConfig:
         "patch": Limit("1, and two sides from 1 to 1024", lambda x: x[0] == 1 and all(map(SIDE.holds, x))),
         "phase_time": one_of(*FORMS),
         "time_scale": Limit("a number from 0 to 1000", lambda x: 0 <= x <= 1000),
+        "latent_rate": one_of(*(rate / 4 for rate in RATES)),
     }
 
     def __post_init__(self):
         check_fields(self, "transformer's ", **self.LIMITS)
+
+    @property
+    def rate(self) -> int:
+        """Frames a second."""
+        return round(4 * self.latent_rate)
 
     def tokens(self, grid: tuple[int, int, int]) -> int:
         """Video tokens of latents of (T, H, W)."""

@@ -15,7 +15,6 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 from actavatar_jax.media.clock import FPS
 
 BASE_WINDOW = (0.0, 10.0)  # seconds, of the base text, whatever the clip's length
-LATENT_RATE = FPS / 4  # latent frames in a second
 
 
 def is_timed(phase_ids: Int[Array, "B S"]) -> Bool[Array, "B"]:
@@ -48,10 +47,15 @@ def key_turns(
     return jnp.where(timed[..., None, None], turns, _still(turns))
 
 
-def query_turns(timed: Bool[Array, "B"], frames: int, head_dim: int, scale: float) -> Float[Array, "B T 2 pairs"]:
-    """Cosines and sines by which the queries of each latent frame turn: by the middle of what it lasts, in seconds."""
+def query_turns(
+    timed: Bool[Array, "B"], frames: int, head_dim: int, scale: float, rate: int = FPS
+) -> Float[Array, "B T 2 pairs"]:
+    """Cosines and sines by which the queries of each latent frame turn: by the middle of what it lasts, in seconds.
+
+    A latent frame is four frames, of `rate` a second.
+    """
     index = np.arange(frames)
-    middles = np.where(index == 0, 0.125, index - 0.25) / LATENT_RATE
+    middles = np.where(index == 0, 0.125, index - 0.25) / (rate / 4)
     angles = middles[:, None] * scale * _frequencies(head_dim)
     turns = jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], axis=1), jnp.float32)[None]
     return jnp.where(timed[:, None, None, None], turns, _still(turns))

@@ -9,6 +9,8 @@ Source of the architecture: Wan-Video/Wan2.2 wan/modules/model.py; eq. numbers a
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +72,7 @@ class ActAvatarDiT(nnx.Module):
           phase_ids: 0 base block, k phase k, -1 padding; the end token has that of the base, or of the last phase where
             texts are bare (`prompt.forms`).
           phase_windows: seconds [start, end] of phases 1.., zeros where unused; `paper` does not read them.
-          audio: speech features at 25 Hz; zeros are the null audio.
+          audio: speech features, one per video frame; zeros are the null audio.
           grid: latent (T, H, W).
         """
         c = self.config
@@ -84,10 +86,10 @@ class ActAvatarDiT(nnx.Module):
             text=constrain(self.text_embedding(text), BATCH),
             audio=self.audio_projection(audio, frames),
             rope=jnp.asarray(rope_table((frames, height // c.patch[1], width // c.patch[2]), c.head_dim)),
-            frame_time=self.frame_time(frame_sinusoids(frames, c.freq_dim)) if c.frame_time else None,
-            window_penalty=window_penalty(phase_ids, phase_windows, frames) if bias_of(c.phase_time) else None,
+            frame_time=self.frame_time(frame_sinusoids(frames, c.freq_dim, c.rate)) if c.frame_time else None,
+            window_penalty=window_penalty(phase_ids, phase_windows, frames, c.rate) if bias_of(c.phase_time) else None,
             key_turns=key_turns(form, phase_ids, phase_windows, c.head_dim, scale) if form else None,
-            query_turns=query_turns(timed, frames, c.head_dim, scale) if form else None,
+            query_turns=query_turns(timed, frames, c.head_dim, scale, c.rate) if form else None,
         )
 
     def cache(self, conditions: Conditions) -> Conditions:
@@ -106,19 +108,14 @@ class ActAvatarDiT(nnx.Module):
     def _velocity(self, latents: Array, timesteps: Array, conditions: Conditions) -> Array:
         x, time, modulation = self._embed(latents, timesteps, conditions)
 
-        def body(tokens, layer):
+        def apply(x, layer):
             block, audio_scale, text_kv, audio_kv = layer
             if text_kv is None:
                 text_kv, audio_kv = block.keys_values(conditions)
-            # Pinned on both ends: else XLA may choose another layout for the loop, and gather whole arrays to leave it.
-            frames = constrain(tokens.reshape(x.shape), BATCH, SEQ)
-            frames = block(frames, modulation, conditions, text_kv, audio_kv, audio_scale)
-            return constrain(frames, BATCH, SEQ).reshape(tokens.shape), None
+            return block(x, modulation, conditions, text_kv, audio_kv, audio_scale)
 
-        # Between blocks [B, L, D]: of [B, T, P, D] the backward pass would keep a second copy, its frames side by side.
-        tokens = x.reshape(x.shape[0], -1, x.shape[-1])
-        tokens, _ = jax.lax.scan(rematerialised(body, self.execution.remat), tokens, self._layers(conditions))
-        return unpatchify(self.head(tokens.reshape(x.shape), time), latents.shape, self.config.patch)
+        x = scan_blocks(apply, x, self._layers(conditions), self.execution.remat)
+        return unpatchify(self.head(x, time), latents.shape, self.config.patch)
 
     def text_attention(
         self, latents: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"], conditions: Conditions
@@ -161,6 +158,20 @@ class ActAvatarDiT(nnx.Module):
         """What a scan over the blocks reads: per-layer keys and values are None where the block computes them."""
         scales = jnp.asarray(depth_scale(self.config.layers, self.config.audio.gamma))
         return self.blocks, scales, conditions.text_keys_values, conditions.audio_keys_values
+
+
+def scan_blocks(apply: Callable[[Array, Any], Array], x: Float[Array, "B T P D"], layers: Any, remat: str) -> Array:
+    """`x` after all blocks: `x = apply(x, layer)` for every one of `layers`, a tree with that leading axis."""
+
+    def body(tokens, layer):
+        # Pinned on both ends: else XLA may choose another layout for the loop, and gather whole arrays to leave it.
+        frames = apply(constrain(tokens.reshape(x.shape), BATCH, SEQ), layer)
+        return constrain(frames, BATCH, SEQ).reshape(tokens.shape), None
+
+    # Between blocks [B, L, D]: of [B, T, P, D] the backward pass would keep a second copy, its frames side by side.
+    tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+    tokens, _ = jax.lax.scan(rematerialised(body, remat), tokens, layers)
+    return tokens.reshape(x.shape)
 
 
 def rematerialised(body, policy: str):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from actavatar_jax.media.clock import latent_times
+from actavatar_jax.media.clock import FPS, latent_times
 
 
 def patchify(x: Float[Array, "B T H W C"], patch: tuple[int, int, int]) -> Float[Array, "B T P patchvalues"]:
@@ -26,10 +26,10 @@ def unpatchify(
     return x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(batch, frames, height, width, -1)
 
 
-def frame_sinusoids(latent_frames: int, width: int) -> Float[Array, "T width"]:
-    """The absolute time of every latent frame."""
+def frame_sinusoids(latent_frames: int, width: int, rate: int = FPS) -> Float[Array, "T width"]:
+    """The absolute time of every latent frame of a video of `rate` frames a second."""
     # Milliseconds over 5: the sinusoid's usual range of 0 .. 1000 for a clip of 5 s.
-    return sinusoid(jnp.asarray(latent_times(latent_frames)) * 200, width)
+    return sinusoid(jnp.asarray(latent_times(latent_frames, rate)) * 200, width)
 
 
 def place_sinusoids(rows: int, columns: int, width: int) -> Float[Array, "P twowidths"]:

@@ -15,16 +15,17 @@ EPSILON = 1e-3  # attention left one latent frame outside the plateau is below t
 
 
 def window_penalty(
-    phase_ids: Int[Array, "B S"], phase_windows: Float[Array, "B phases 2"], latent_frames: int
+    phase_ids: Int[Array, "B S"], phase_windows: Float[Array, "B phases 2"], latent_frames: int, rate: int = FPS
 ) -> Float[Array, "B T S"]:
     """`max(|f - m_k| - w_k, 0)^2 / (2 sigma^2)`, in latent frames; 0 for base, end and padding tokens.
 
-    m_k is the middle of phase k's window, w_k half of it less one latent frame (at least half a frame).
+    m_k is the middle of phase k's window, w_k half of it less one latent frame (at least half a frame). `rate` is of
+    video frames, per second.
     """
-    latent_rate = FPS / 4
+    latent_rate = rate / 4
     start, end = phase_windows[..., 0], phase_windows[..., 1]
     middle, half = (start + end) / 2, jnp.maximum((end - start) / 2 - 1 / latent_rate, 0.5 / latent_rate)
-    times = jnp.asarray(latent_times(latent_frames))
+    times = jnp.asarray(latent_times(latent_frames, rate))
     outside = jnp.abs(times[None, :, None] - middle[:, None]) - half[:, None]
     sigma = 1 / math.log(1 / EPSILON)
     penalty = jnp.square(jnp.maximum(outside, 0) * latent_rate) / (2 * sigma**2)  # [B, T, phases]

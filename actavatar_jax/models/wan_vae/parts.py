@@ -1,4 +1,4 @@
-"""Layers of the Wan2.2 VAE: causal in time, channels last, arrays [B, T, H, W, C].
+"""Layers of the VAEs of Wan: causal in time, channels last, arrays [B, T, H, W, C].
 
 Every layer that looks back in time takes a `Memory`. A whole video is the case in which nothing came before and
 nothing follows; a stream is the same code run chunk by chunk with the memory handed on.
@@ -179,12 +179,12 @@ class Downsample(nnx.Module):
 class Upsample(nnx.Module):
     """If `temporal`, two frames for each after the first; then doubles height and width."""
 
-    def __init__(self, channels: int, temporal: bool, *, execution: Execution, rngs: nnx.Rngs):
+    def __init__(self, in_channels: int, out_channels: int, temporal: bool, *, execution: Execution, rngs: nnx.Rngs):
         if temporal:
-            self.temporal = CausalConv(channels, 2 * channels, (3, 1, 1), execution=execution, rngs=rngs)
-        self.spatial = nnx.Conv(channels, channels, (3, 3), padding=1, rngs=rngs, **execution.products)
+            self.temporal = CausalConv(in_channels, 2 * in_channels, (3, 1, 1), execution=execution, rngs=rngs)
+        self.spatial = nnx.Conv(in_channels, out_channels, (3, 3), padding=1, rngs=rngs, **execution.products)
 
-    def __call__(self, x: Float[Array, "B T H W C"], memory: Memory) -> Float[Array, "B t h w C"]:
+    def __call__(self, x: Float[Array, "B T H W I"], memory: Memory) -> Float[Array, "B t h w O"]:
         if hasattr(self, "temporal"):
             x = self._double_time(x, memory)
         return self.spatial(jnp.repeat(jnp.repeat(x, 2, axis=2), 2, axis=3))

@@ -20,7 +20,7 @@ from actavatar_jax.encoders.pictures import decode_video, encode_video
 from actavatar_jax.encoders.speech import encode_speech
 from actavatar_jax.encoders.text import encode_text
 from actavatar_jax.functional.kernels import Quantized
-from actavatar_jax.media.clock import SAMPLES_PER_FRAME
+from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.models import condition_flops, forward_flops
 from actavatar_jax.parallel import (
     BATCH,
@@ -105,7 +105,7 @@ class Programs:
 
     def speech(self) -> list[Program]:
         frames = self.work.sampling.num_frames
-        samples = _shape(jnp.float32, frames * SAMPLES_PER_FRAME)
+        samples = _shape(jnp.float32, frames * SAMPLE_RATE // self.networks["transformer"].config.rate)
         return self._encoder("speech", 1, encode_speech, "audio_encoder", samples, frames)
 
     def conditions(self) -> list[Program]:

@@ -109,7 +109,7 @@ class Workload:
             how = {"attention": self.attention}
         execution = Execution(dtype=self._read(part)[0], platform=self.platform, **how) if kind.executes else None
         network = Network(kind.module, config, execution)
-        return in_form(network, self.sampling.phase_time) if part == "transformer" else network
+        return in_form(network, self.sampling.phase_time, self.sampling.rate) if part == "transformer" else network
 
     def params(self, part: str) -> Params:
         """The shapes of its parameters."""

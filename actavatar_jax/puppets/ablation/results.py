@@ -71,6 +71,8 @@ COLUMNS = {  # heading -> figure, and what it is with wrong windows or speech
     "IoU": ("iou", ""),
     "shuffled IoU": ("iou_shuffled", ""),
     "IoU gap": ("iou_gap", ""),
+    "inside": ("satisfied", "satisfied_shuffled"),
+    "boundary error, s": ("boundary", "boundary_shuffled"),
     "centre correlation": ("centre", "centre_shuffled"),
     "lip correlation": ("lip", "lip_shuffled"),
 }

@@ -1,7 +1,6 @@
 """Trains and scores the runs of an ablation, each in a folder of its own, and skips what is there."""
 
 import dataclasses
-import fcntl
 import itertools
 import logging
 import shutil
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from actavatar_jax import functional
@@ -21,10 +19,10 @@ from actavatar_jax.models import ADAPTER
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets import recipe as puppets
+from actavatar_jax.puppets.ablation.data import alone_in, shards_for
 from actavatar_jax.puppets.ablation.planning import Run, part_of, plan_runs, stages_of, steps
 from actavatar_jax.puppets.ablation.results import table
-from actavatar_jax.puppets.world.clips import World
-from actavatar_jax.puppets.world.script import make_script
+from actavatar_jax.puppets.world.clips import World, find_cues
 from actavatar_jax.runs.exporting import write_model
 from actavatar_jax.runs.settings import chosen
 from actavatar_jax.storage import plain, read_json, read_json_lines, write_json, write_text
@@ -70,10 +68,11 @@ def score(config: ConfigDict, one: Run, base: Path, workdir: Path) -> None:
     else:
         backbone = base / "backbone" / "model"
         if not one.row.frame_time:
-            backbone = without_frame_time(config, base, workdir / "backbone-no-frame-time")
+            backbone = without_frame_time(config, base, workdir)
         start = copy_with_fresh_leaves(backbone, folder / "start", ADAPTER, one.seed)
-        model = train(stages, start, base / "shards", folder)
-    world, sampling = World(**config.world), Sampling(**chosen(config.sample)).changed(seed=one.seed)
+        model = train(config, stages, start, base, folder, workdir)
+    grid = one.row.grid or config.world.grid
+    world, sampling = World(**{**config.world, "grid": grid}), Sampling(**chosen(config.sample)).changed(seed=one.seed)
     seeds = clip_seeds(world, config.test_clips, one.row.cues)
     report = puppets.evaluate(ActAvatarPipeline.from_pretrained(model), world, seeds, sampling, one.row.wording)
     write_json(folder / "scores.json", report.to_dict())
@@ -81,23 +80,25 @@ def score(config: ConfigDict, one: Run, base: Path, workdir: Path) -> None:
         shutil.rmtree(spent, ignore_errors=True)
 
 
-def train(stages: Mapping[str, ConfigDict], start: Path, data: Path, folder: Path) -> Path:
+def train(
+    config: ConfigDict, stages: Mapping[str, ConfigDict], start: Path, base: Path, folder: Path, workdir: Path
+) -> Path:
     """Trainings one after the other from the model folder `start`; the last one's model folder."""
     for stage, settings in stages.items():
         if not (folder / stage / "model").is_dir():
+            data = shards_for(config, settings, start, base, workdir)
             puppets.train_stage(settings, start, data, folder / stage)
         start = folder / stage / "model"
     return start
 
 
-def without_frame_time(config: ConfigDict, base: Path, folder: Path) -> Path:
+def without_frame_time(config: ConfigDict, base: Path, workdir: Path) -> Path:
     """A backbone trained as the base's was, but for the frame time; one for all rows and seeds that want it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # another part may be training it: that is waited for
+    folder = workdir / "backbone-no-frame-time"
+    with alone_in(folder):
         keep_settings(folder, {"backbone": config.backbone})
         start = copy_with_fresh_leaves(base / "base", folder / "start", "frame_time/.*", frame_time=False)
-        return train({"backbone": config.backbone}, start, base / "shards", folder)
+        return train(config, {"backbone": config.backbone}, start, base, folder, workdir)
 
 
 def copy_with_fresh_leaves(source: Path, target: Path, leaves: str, seed: int = 0, **changes: Any) -> Path:
@@ -116,9 +117,8 @@ def copy_with_fresh_leaves(source: Path, target: Path, leaves: str, seed: int = 
 def clip_seeds(world: World, count: int, cues: int | None) -> list[int]:
     """The first `count` test clips, or the first that have `cues` phases."""
     seeds = range(dataset.TEST_SEED, dataset.TRAIN_SEEDS.start)
-    if cues is not None:  # the stream of random numbers is that of `make_clip`
-        shape = (world.frames, world.grid, world.max_phases)
-        seeds = (seed for seed in seeds if len(make_script(np.random.default_rng([seed, 3]), *shape)) == cues)
+    if cues is not None:
+        seeds = (seed for seed in seeds if len(find_cues(seed, world)) == cues)
     found = list(itertools.islice(seeds, count))
     if len(found) < count:
         raise InputError(

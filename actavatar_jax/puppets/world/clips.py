@@ -24,7 +24,18 @@ from actavatar_jax.puppets.world.pose import JOINTS, Pose, joints
 from actavatar_jax.puppets.world.script import Cue, make_prompt, make_script, read_prompt, tell_in_order
 from actavatar_jax.storage import write_json
 
-__all__ = ["ACTIONS", "JOINTS", "Cue", "PuppetClip", "World", "make_clip", "write_clip", "write_clips"]
+__all__ = [
+    "ACTIONS",
+    "JOINTS",
+    "Cue",
+    "PuppetClip",
+    "World",
+    "find_cues",
+    "find_prompt",
+    "make_clip",
+    "write_clip",
+    "write_clips",
+]
 
 
 IDLE = ("told", "random")  # see `idle`
@@ -97,9 +108,7 @@ def make_clip(
     """
     identity = identity or Identity.from_seed(seed)
     if prompt is None:
-        cues = make_script(np.random.default_rng([seed, 3]), world.frames, world.grid, world.max_phases)
-        words = np.random.default_rng([seed, 4])
-        prompt = make_prompt(words, identity.describe(words), cues)
+        cues, prompt = find_cues(seed, world), find_prompt(seed, world, identity)
     else:
         cues = read_prompt(prompt, world.frames)
     sentence, voice, utterance = _speech(seed, world, sentence, voice)
@@ -124,6 +133,17 @@ def make_clip(
         joints=np.stack([joints(identity, pose) for pose in poses]),
         identity=identity,
     )
+
+
+def find_cues(seed: int, world: World) -> tuple[Cue, ...]:
+    """What happens in the clip of a seed; nothing is drawn."""
+    return make_script(np.random.default_rng([seed, 3]), world.frames, world.grid, world.max_phases)
+
+
+def find_prompt(seed: int, world: World, identity: Identity | None = None) -> StructuredPrompt:
+    """The prompt of the clip of a seed; nothing is drawn."""
+    identity, words = identity or Identity.from_seed(seed), np.random.default_rng([seed, 4])
+    return make_prompt(words, identity.describe(words), find_cues(seed, world))
 
 
 def write_clips(folder: str | Path, seeds: Iterable[int], world: World = World()) -> list[Path]:

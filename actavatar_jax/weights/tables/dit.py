@@ -5,7 +5,6 @@ adds have one name in both; those of the audio adapter are MultiTalk's.
 """
 
 import dataclasses
-import math
 from typing import Any
 
 from actavatar_jax.checks import typed
@@ -14,45 +13,12 @@ from actavatar_jax.models import ADAPTER, PHASES
 from actavatar_jax.models.avatar import AudioAdapterConfig, DiTConfig
 from actavatar_jax.prompt.forms import bias_of
 from actavatar_jax.storage import shown
-from actavatar_jax.weights.names import LINEAR, Entry, Table, chain, linear, reshape
+from actavatar_jax.weights.names import Entry, Table, linear, norm, reshape
+from actavatar_jax.weights.tables.backbone import DIFFUSERS, WAN, backbone
 from actavatar_jax.weights.tables.fields import own_keys, read_fields, refuse_unknown
 
-# Ours, theirs in diffusers, theirs in Wan: linear layers outside the blocks.
-_LINEARS = (
-    ("time_embedding/linear_1", "condition_embedder.time_embedder.linear_1", "time_embedding.0"),
-    ("time_embedding/linear_2", "condition_embedder.time_embedder.linear_2", "time_embedding.2"),
-    ("time_projection", "condition_embedder.time_proj", "time_projection.1"),
-    ("text_embedding/linear_1", "condition_embedder.text_embedder.linear_1", "text_embedding.0"),
-    ("text_embedding/linear_2", "condition_embedder.text_embedder.linear_2", "text_embedding.2"),
-    ("head/out", "proj_out", "head.head"),
-)
-# The same inside one block.
-_BLOCK_LINEARS = (
-    ("self_attn/query", "attn1.to_q", "self_attn.q"),
-    ("self_attn/key", "attn1.to_k", "self_attn.k"),
-    ("self_attn/value", "attn1.to_v", "self_attn.v"),
-    ("self_attn/out", "attn1.to_out.0", "self_attn.o"),
-    ("cross_attn/query", "attn2.to_q", "cross_attn.q"),
-    ("cross_attn/key", "attn2.to_k", "cross_attn.k"),
-    ("cross_attn/value", "attn2.to_v", "cross_attn.v"),
-    ("cross_attn/out", "attn2.to_out.0", "cross_attn.o"),
-    ("ffn/up", "ffn.net.0.proj", "ffn.0"),
-    ("ffn/down", "ffn.net.2", "ffn.2"),
-    ("audio_attn/query", "audio_cross_attn.q_linear", "audio_cross_attn.q_linear"),
-    ("audio_attn/key_value", "audio_cross_attn.kv_linear", "audio_cross_attn.kv_linear"),
-    ("audio_attn/out", "audio_cross_attn.proj", "audio_cross_attn.proj"),
-)
-_BLOCK_VECTORS = (
-    ("self_attn/norm_query/scale", "attn1.norm_q.weight", "self_attn.norm_q.weight"),
-    ("self_attn/norm_key/scale", "attn1.norm_k.weight", "self_attn.norm_k.weight"),
-    ("cross_attn/norm_query/scale", "attn2.norm_q.weight", "cross_attn.norm_q.weight"),
-    ("cross_attn/norm_key/scale", "attn2.norm_k.weight", "cross_attn.norm_k.weight"),
-    ("cross_norm/scale", "norm2.weight", "norm3.weight"),  # diffusers numbers the norms in the order of use
-    ("cross_norm/bias", "norm2.bias", "norm3.bias"),
-    ("audio_norm/scale", "norm_x.weight", "norm_x.weight"),
-    ("audio_norm/bias", "norm_x.bias", "norm_x.bias"),
-)
-_MODULATION = ("scale_shift_table", "modulation")
+# Ours, MultiTalk's: linear layers of the audio adapter, in one block and outside the blocks.
+_AUDIO_ATTENTION = (("query", "q_linear"), ("key_value", "kv_linear"), ("out", "proj"))
 _AUDIO_PROJECTION = (("first", "proj1"), ("rest", "proj1_vf"), ("hidden", "proj2"), ("tokens", "proj3"))
 
 # Ours that a plain backbone file lacks; as initialised they leave the backbone's output as it is.
@@ -86,35 +52,25 @@ _WAN_CONFIG = {
 }
 _WAN_OPTIONAL = {"text_dim", "text_len", "patch_size"}  # the release leaves them to the defaults of the class
 # Ours, beside the audio adapter's.
-_SETTINGS = ("max_phases", "phase_time", "time_scale", "frame_time", "place", "linear_guess", "text_len")
+_SETTINGS = ("max_phases", "phase_time", "time_scale", "latent_rate", "frame_time", "place", "linear_guess", "text_len")
 
 
 def diffusers(config: DiTConfig) -> Table:
     """diffusers' `WanTransformer3DModel`, with our tensors beside its own."""
-    return _table(config, 0)
+    return _table(config, DIFFUSERS)
 
 
 def wan(config: DiTConfig) -> Table:
     """`diffusion_pytorch_model-*.safetensors` of the original release, with our tensors beside its own."""
-    return _table(config, 1)
+    return _table(config, WAN)
 
 
 def _table(config: DiTConfig, side: int) -> Table:
-    patch, width = math.prod(config.patch), config.width
-    kernel = (width, config.in_channels, *config.patch)
     entries = [
-        Entry(  # rows in (channel, time, row, column) order
-            "patch_embedding.weight",
-            "patch_embedding/kernel",
-            chain(reshape(kernel, (width, config.in_channels * patch)), LINEAR),
-        ),
-        Entry("patch_embedding.bias", "patch_embedding/bias"),
-        Entry(("scale_shift_table", "head.modulation")[side], "head/modulation", reshape((1, 2, width), (2, width))),
+        *backbone(config, side),
         Entry("phase_embedding.weight", "phase_embedding/embedding"),
-        *_norm("audio_proj.norm", "audio_projection/norm"),
+        *norm("audio_proj.norm", "audio_projection/norm"),
     ]
-    for ours, *theirs in _LINEARS:
-        entries += linear(theirs[side], ours)
     for ours, theirs in _AUDIO_PROJECTION:
         entries += linear(f"audio_proj.{theirs}", f"audio_projection/{ours}")
     if config.frame_time:
@@ -124,20 +80,13 @@ def _table(config: DiTConfig, side: int) -> Table:
     if config.linear_guess:
         entries.append(Entry("latent_log_variance", "latent_log_variance"))
 
-    modulation = reshape((1, 6, width), (6, width))
     for i in range(config.layers):
-        entries.append(Entry(f"blocks.{i}.{_MODULATION[side]}", "blocks/modulation", modulation, i))
-        for ours, *theirs in _BLOCK_LINEARS:
-            entries += linear(f"blocks.{i}.{theirs[side]}", f"blocks/{ours}", i)
-        for ours, *theirs in _BLOCK_VECTORS:
-            entries.append(Entry(f"blocks.{i}.{theirs[side]}", f"blocks/{ours}", layer=i))
+        entries += norm(f"blocks.{i}.norm_x", "blocks/audio_norm", i)
+        for ours, theirs in _AUDIO_ATTENTION:
+            entries += linear(f"blocks.{i}.audio_cross_attn.{theirs}", f"blocks/audio_attn/{ours}", i)
         if bias_of(config.phase_time) == "soft_relay":
             entries.append(Entry(f"blocks.{i}.window_strength", "blocks/window_strength", reshape((1,), ()), i))
     return tuple(entries)
-
-
-def _norm(theirs: str, ours: str) -> list[Entry]:
-    return [Entry(f"{theirs}.weight", f"{ours}/scale"), Entry(f"{theirs}.bias", f"{ours}/bias")]
 
 
 def to_json(config: DiTConfig) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Names of the Wan2.2 VAE's tensors in diffusers and in the original release, and its `vae/config.json`.
+"""Names of the tensors of Wan's VAEs in diffusers and in the original releases, and the `vae/config.json` of Wan2.2.
 
-Both layouts hold the same 196 tensors in the same shapes under different names.
+Both layouts hold the same tensors (196, of Wan2.1 194) in the same shapes under different names.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ def diffusers(config: VAEConfig) -> Table:
 
 
 def wan(config: VAEConfig) -> Table:
-    """`Wan2.2_VAE.pth` of the original release."""
+    """`Wan2.2_VAE.pth` or `Wan2.1_VAE.pth` of the original releases."""
     return tuple(e for ours, _, theirs, kind in _parts(config) for e in kind(theirs, ours))
 
 
@@ -50,7 +50,7 @@ def to_json(config: VAEConfig) -> dict[str, Any]:
         **{key: _plain(getattr(config, field)) for key, field in _CONFIG.items()},
         "dropout": 0.0,
         "in_channels": channels,
-        "is_residual": True,
+        "is_residual": config.residual,
         "out_channels": channels,
         "scale_factor_spatial": config.space_factor,
         "scale_factor_temporal": config.time_factor,
@@ -90,24 +90,20 @@ def _parts(config: VAEConfig) -> Iterator[Part]:
     yield "encoder/conv_in", "encoder.conv_in", "encoder.conv1", _conv3d
     widths = [config.encoder_base * m for m in (1, *config.multipliers)]
     for s in range(len(config.multipliers)):
-        ours, new, old = f"encoder/stages/{s}", f"encoder.down_blocks.{s}", f"encoder.downsamples.{s}.downsamples"
+        ours, theirs = f"encoder/stages/{s}", _encoder_stage(config, s)
         for i in range(config.res_blocks):
             changes = i == 0 and widths[s] != widths[s + 1]
-            yield from _residual(f"{ours}/blocks/{i}", f"{new}.resnets.{i}", f"{old}.{i}", changes)
+            yield from _residual(f"{ours}/blocks/{i}", *theirs[i], changes)
         if s < len(config.temporal_down):
-            names = f"{ours}/down", f"{new}.downsampler", f"{old}.{config.res_blocks}"
-            yield from _resample(*names, config.temporal_down[s])
+            yield from _resample(f"{ours}/down", *theirs[-1], config.temporal_down[s])
 
     yield "decoder/conv_in", "decoder.conv_in", "decoder.conv1", _conv3d
-    widths = [config.decoder_base * m for m in (config.multipliers[-1], *reversed(config.multipliers))]
-    for s in range(len(config.multipliers)):
-        ours, new, old = f"decoder/stages/{s}", f"decoder.up_blocks.{s}", f"decoder.upsamples.{s}.upsamples"
+    for s, (into, out) in enumerate(config.decoder_widths):
+        ours, theirs = f"decoder/stages/{s}", _decoder_stage(config, s)
         for i in range(config.res_blocks + 1):
-            changes = i == 0 and widths[s] != widths[s + 1]
-            yield from _residual(f"{ours}/blocks/{i}", f"{new}.resnets.{i}", f"{old}.{i}", changes)
+            yield from _residual(f"{ours}/blocks/{i}", *theirs[i], i == 0 and into != out)
         if s < len(config.temporal_down):
-            names = f"{ours}/up", f"{new}.upsampler", f"{old}.{config.res_blocks + 1}"
-            yield from _resample(*names, config.temporal_down[-1 - s])
+            yield from _resample(f"{ours}/up", *theirs[-1], config.temporal_down[-1 - s])
 
     for half in ("encoder", "decoder"):
         middle = f"{half}/middle", f"{half}.mid_block", f"{half}.middle"
@@ -119,6 +115,29 @@ def _parts(config: VAEConfig) -> Iterator[Part]:
         yield from _residual(f"{middle[0]}/after", f"{middle[1]}.resnets.1", f"{middle[2]}.2", False)
         yield f"{half}/norm_out", f"{half}.norm_out", f"{half}.head.0", _gain3d
         yield f"{half}/conv_out", f"{half}.conv_out", f"{half}.head.2", _conv3d
+
+
+def _encoder_stage(config: VAEConfig, stage: int) -> list[tuple[str, str]]:
+    """The names of a stage's blocks and of its halving, in diffusers and in the original."""
+    count = config.res_blocks + 1
+    if not config.residual:  # no stages, but one list
+        return [
+            (f"encoder.down_blocks.{n}", f"encoder.downsamples.{n}")
+            for n in range(stage * count, stage * count + count)
+        ]
+    new, old = f"encoder.down_blocks.{stage}", f"encoder.downsamples.{stage}.downsamples"
+    parts = [*(f"resnets.{i}" for i in range(config.res_blocks)), "downsampler"]
+    return [(f"{new}.{part}", f"{old}.{i}") for i, part in enumerate(parts)]
+
+
+def _decoder_stage(config: VAEConfig, stage: int) -> list[tuple[str, str]]:
+    """The names of a stage's blocks and of its doubling, in diffusers and in the original."""
+    parts = [f"resnets.{i}" for i in range(config.res_blocks + 1)]
+    parts.append("upsampler" if config.residual else "upsamplers.0")
+    first, old = (
+        (0, f"decoder.upsamples.{stage}.upsamples") if config.residual else (stage * len(parts), "decoder.upsamples")
+    )
+    return [(f"decoder.up_blocks.{stage}.{part}", f"{old}.{first + i}") for i, part in enumerate(parts)]
 
 
 def _residual(ours: str, new: str, old: str, changes_channels: bool) -> Iterator[Part]:

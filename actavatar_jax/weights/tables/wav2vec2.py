@@ -6,7 +6,7 @@ from typing import Any
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import Wav2Vec2Config
 from actavatar_jax.storage import shown
-from actavatar_jax.weights.names import CONV1D, Entry, Table, linear, reshape
+from actavatar_jax.weights.names import CONV1D, Entry, Table, linear, norm, reshape
 from actavatar_jax.weights.tables.fields import read_fields
 
 _LINEARS = (
@@ -46,8 +46,8 @@ def hf(config: Wav2Vec2Config) -> Table:
         if config.conv_bias:
             entries.append(Entry(f"{theirs}.conv.bias", f"{ours}/conv/bias"))
         if i == 0 or config.conv_norm == "layer":
-            entries += _norm(f"{theirs}.layer_norm", f"{ours}/norm")
-    entries += _norm("feature_projection.layer_norm", "projection_norm")
+            entries += norm(f"{theirs}.layer_norm", f"{ours}/norm")
+    entries += norm("feature_projection.layer_norm", "projection_norm")
     entries += linear("feature_projection.projection", "projection")
 
     gain = reshape((1, 1, config.pos_conv_kernel), (config.pos_conv_kernel,))
@@ -56,12 +56,12 @@ def hf(config: Wav2Vec2Config) -> Table:
         Entry("encoder.pos_conv_embed.conv.weight_g", "position/gain", gain),
         Entry("encoder.pos_conv_embed.conv.weight_v", "position/direction", CONV1D),
     ]
-    entries += _norm("encoder.layer_norm", "norm")
+    entries += norm("encoder.layer_norm", "norm")
     for i in range(config.layers):
         for ours, theirs in _LINEARS:
             entries += linear(f"encoder.layers.{i}.{theirs}", f"layers/{ours}", i)
-        entries += _norm(f"encoder.layers.{i}.layer_norm", "layers/attn_norm", i)
-        entries += _norm(f"encoder.layers.{i}.final_layer_norm", "layers/ffn_norm", i)
+        entries += norm(f"encoder.layers.{i}.layer_norm", "layers/attn_norm", i)
+        entries += norm(f"encoder.layers.{i}.final_layer_norm", "layers/ffn_norm", i)
     return tuple(entries)
 
 
@@ -95,10 +95,3 @@ def from_json(values: dict[str, Any]) -> Wav2Vec2Config:
             f"not {', '.join(other) or 'an adapter'}."
         )
     return Wav2Vec2Config(**read_fields(Wav2Vec2Config, values, _CONFIG))
-
-
-def _norm(theirs: str, ours: str, layer: int | None = None) -> list[Entry]:
-    return [
-        Entry(f"{theirs}.weight", f"{ours}/scale", layer=layer),
-        Entry(f"{theirs}.bias", f"{ours}/bias", layer=layer),
-    ]

@@ -77,3 +77,5 @@ def test_shards_that_do_not_belong_together_are_refused(shards, tmp_path):
     write(tmp_path / "other", Bucket(32, 32, 9), 2, encoders="other")
     with pytest.raises(InputError, match="the vae that made them is"):
         FixedBatches([shards[0], tmp_path], clips=4, batch_size=2, **SIZES)
+    with pytest.raises(InputError, match="their texts have anchors"):
+        FixedBatches([shards[0]], clips=4, batch_size=2, anchors=False, **SIZES)

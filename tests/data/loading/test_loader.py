@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -149,3 +150,43 @@ def test_shards_that_do_not_fit_are_refused(shard_dir, tmp_path):
         loader(shard_dir, batch_size=0)
     with pytest.raises(InputError, match="at most 1"):
         loader(shard_dir, text_drop=0.9, both_drop=0.2)
+
+
+def described(folder, source, **metadata):
+    """A copy of a dataset with another description."""
+    shutil.copytree(source, folder)
+    stored = json.loads((folder / "metadata.json").read_text()) | metadata
+    (folder / "metadata.json").write_text(json.dumps(stored))
+    return folder
+
+
+def test_texts_of_another_form_are_refused(shard_dir, tmp_path):
+    anchored, bare, either = (
+        described(tmp_path / name, shard_dir / "32x64x9", anchors=anchors)
+        for name, anchors in (("anchored", True), ("bare", False), ("either", None))
+    )
+    for fitting in ([anchored, either], [bare, either], [either]):
+        take(loader(fitting, anchors=bare not in fitting), 1)
+        take(loader(fitting), 1)
+    with pytest.raises(
+        InputError, match=r"bare do not fit.* texts are bare, and a phase_time with paper reads anchors"
+    ):
+        loader([either, bare], anchors=True)
+    with pytest.raises(
+        InputError, match=r"anchored do not fit.* texts have anchors, .* reads bare ones \(encode --no-an"
+    ):
+        loader([either, anchored], anchors=False)
+    with pytest.raises(InputError, match="bare do not fit"):
+        loader([anchored, bare])
+    with pytest.raises(InputError, match="anchors is 'no'"):
+        loader(described(tmp_path / "odd", bare, anchors="no"))
+
+
+def test_texts_had_anchors_before_that_was_written_down(shard_dir, tmp_path):
+    old = described(tmp_path / "old", shard_dir / "32x64x9")
+    stored = json.loads((old / "metadata.json").read_text())
+    del stored["anchors"]
+    (old / "metadata.json").write_text(json.dumps(stored))
+    take(loader(old, anchors=True), 1)
+    with pytest.raises(InputError, match="their texts have anchors"):
+        loader(old, anchors=False)

@@ -10,7 +10,7 @@ import pytest
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.video import load_video
-from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.prompt import Phase, StructuredPrompt
 from data_pipelines.clips import prepare_clips
 from data_pipelines.loading import SyntheticSource
 from data_pipelines.shards import (
@@ -91,6 +91,21 @@ def test_records_are_the_windows_of_the_clips(clips, tmp_path):
     )
 
 
+def test_texts_are_bare_where_that_is_asked_for(clips, tmp_path):
+    run(clips, tmp_path / "shards", anchors=False)
+    found, dataset = records(tmp_path / "shards" / "32x64x9")
+    told, anchored = found[2], StructuredPrompt("A man.", (Phase(0, 0.36, "Bows low."),)).tokenise(WordTokenizer())
+    bare = [
+        token for text in ("A man.", "Bows low.") for token in WordTokenizer().encode(text, add_special_tokens=False)
+    ]
+    assert told["text_tokens"].tolist() == [*bare, WordTokenizer.eos_token_id] and len(anchored.ids) > len(bare) + 1
+    assert told["phase_ids"].tolist() == [0, 0, 1, 1, 1]  # the end token has that of the last phase
+    np.testing.assert_allclose(told["phase_windows"], [[0, 0.36]], atol=1e-6)
+    assert dataset.anchors is dataset.metadata["anchors"] is False
+    run(clips, tmp_path / "anchored")
+    assert records(tmp_path / "anchored" / "32x64x9")[1].anchors is True
+
+
 def test_a_record_is_always_the_same_bytes():
     """Protobuf would order the fields differently in every process."""
     source = SyntheticSource(Bucket(32, 64, 9), channels=2, text_dim=4, audio_layers=1, audio_dim=2)
@@ -147,7 +162,13 @@ def test_finished_clips_are_not_encoded_again(clips, tmp_path):
 def test_other_settings_and_other_clips_are_refused(clips, tmp_path):
     run(clips, tmp_path / "shards")
     before = tree(tmp_path / "shards")
-    for settings in ({"stride_frames": 3}, {"frames": 13}, {"encoders": FakeEncoders("new")}, {"buckets": "32x32"}):
+    for settings in (
+        {"stride_frames": 3},
+        {"frames": 13},
+        {"anchors": False},
+        {"encoders": FakeEncoders("new")},
+        {"buckets": "32x32"},
+    ):
         with pytest.raises(InputError, match="other settings"):
             run(clips, tmp_path / "shards", **settings)
     others = make_clips(tmp_path / "other", {"z": (12, 64, 96)})

@@ -10,12 +10,13 @@ import pytest
 from flax import nnx
 
 from actavatar_jax import functional
+from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import latent_times
 from actavatar_jax.models import ADAPTER, PHASES, Execution
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
 from actavatar_jax.models.avatar.audio_adapter import AudioCrossAttention, depth_scale
 from actavatar_jax.models.avatar.guess import gaussian_data, gaussian_velocity
-from actavatar_jax.models.avatar.positions import patchify, unpatchify
+from actavatar_jax.models.avatar.positions import frame_sinusoids, patchify, sinusoid, unpatchify
 from actavatar_jax.models.avatar.relay import window_penalty
 
 CONFIG = DiTConfig(
@@ -275,6 +276,20 @@ def test_window_penalty_is_zero_inside_and_for_base_and_padding():
     assert not penalty[inside, 1].any()
     assert (penalty[inside, 2] > 7).all()  # e^-7 = 0.001
     assert (penalty[times > 2.2, 1] > 7).all()
+
+
+def test_a_model_of_16_frames_a_second_has_windows_and_times_in_seconds():
+    """Its latent frames lie 1.5625 times as far apart: what happens in windows as much longer is the same to it."""
+    slow = dataclasses.replace(CONFIG, latent_rate=4.0, phase_time="paper+relay", frame_time=True)
+    assert (slow.rate, CONFIG.rate) == (16, 25)
+    ids, windows = jnp.asarray([[0, 1, 2, -1]]), jnp.asarray([[[0.5, 1.5], [2.0, 3.0]]])
+    np.testing.assert_allclose(
+        window_penalty(ids, windows * 25 / 16, 16, 16), window_penalty(ids, windows, 16), rtol=1e-4
+    )
+    np.testing.assert_allclose(latent_times(16, 16), latent_times(16) * 25 / 16, rtol=1e-6)
+    np.testing.assert_allclose(frame_sinusoids(4, 8, 16), sinusoid(jnp.asarray(latent_times(4, 16)) * 200, 8))
+    with pytest.raises(InputError, match=r"latent_rate is 5.0; accepted is 4.0 or 6.25"):
+        dataclasses.replace(CONFIG, latent_rate=5.0)
 
 
 def test_patches_are_channel_major_in_and_channel_minor_out():

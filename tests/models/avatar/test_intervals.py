@@ -22,8 +22,8 @@ def keys(form: str, ids=IDS, windows=WINDOWS) -> np.ndarray:
     return cos + 1j * sin
 
 
-def queries(frames: int, timed: bool = True) -> np.ndarray:
-    cos, sin = np.moveaxis(np.asarray(query_turns(jnp.asarray([timed]), frames, K, SCALE)), 2, 0)
+def queries(frames: int, timed: bool = True, rate: int = 25) -> np.ndarray:
+    cos, sin = np.moveaxis(np.asarray(query_turns(jnp.asarray([timed]), frames, K, SCALE, rate)), 2, 0)
     return (cos + 1j * sin)[0]
 
 
@@ -80,6 +80,8 @@ def test_latent_frames_turn_by_the_middle_of_what_they_last():
     """Frame 0 lasts 1/25 s, each latent frame after it four of them."""
     middles = np.array([0.02, 0.04 + 0.08, 0.04 + 0.16 + 0.08])
     np.testing.assert_allclose(queries(3), np.exp(1j * middles[:, None] * RATES), atol=1e-5)
+    slow = np.exp(1j * middles[:, None] * 25 / 16 * RATES)
+    np.testing.assert_allclose(queries(3, rate=16), slow, atol=1e-5)
     np.testing.assert_array_equal(queries(3, timed=False), 1)
 
 

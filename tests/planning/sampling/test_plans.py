@@ -68,6 +68,13 @@ def test_a_video_takes_these_programs():
     assert found["step"] == part.guidance.guided(part.sigmas[:-1]).sum() == 4 - found["step without guidance"]
 
 
+@pytest.mark.parametrize("rate", [16, 25])
+def test_speech_is_as_long_as_the_frames(rate):
+    (speech,) = Programs(workload(options=SHORT | {"rate": rate}), Place()).speech()
+    *_, samples, frames = speech.arguments
+    assert samples.shape == (13 * 16000 // rate,) and frames == 13
+
+
 def test_skipped_steps_are_not_counted():
     path = ((1.0, 0.0), (0.9, 0.01), (0.5, 0.02), (0.1, 1.0))
     system = dataclasses.replace(sampling.System.of_preset("tiny"), defaults=Defaults(velocity_path=path))
