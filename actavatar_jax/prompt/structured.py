@@ -116,10 +116,10 @@ class StructuredPrompt:
         duration: Seconds,
         most_phases: int = MAX_PHASES,
     ) -> "StructuredPrompt":
-        """As `coerce` and `check`, for a clip of `duration` seconds; `remarks` become a warning."""
+        """As `coerce` and `check`, for a clip of `duration` seconds; `remarks` on what was read become a warning."""
         prompt = cls.coerce(source, duration)
         prompt.check(duration, most_phases=most_phases)
-        if remarks := prompt.remarks():
+        if prompt is not source and (remarks := prompt.remarks()):
             log.warning("%s.", "; ".join(remarks))
         return prompt
 

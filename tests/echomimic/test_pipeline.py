@@ -154,14 +154,41 @@ def test_windows_blend_the_velocities_of_each():
     assert relative_error(got, np.asarray(blend_windows(windows, parts, fade))) < 1e-5
 
 
+@pytest.mark.slow
+def test_one_window_is_the_whole_video():
+    """Whose negative prompt is not multiplied; the public code makes a grey video, or never ends."""
+    pipe = pipeline("preview")
+    plain, windows = (
+        pipe(PICTURE, speech(9), PROMPT, face=FACE, **FEW, **options)
+        for options in ({"negative_scale": 1.0}, {"windows": True})
+    )
+    assert np.abs(windows.frames.astype(int) - plain.frames).max() <= 1
+    assert plain.frames.std() > 5
+
+
+@pytest.mark.slow
+def test_windows_hear_the_frames_that_follow(monkeypatch):
+    pipe, heard = pipeline("preview"), []
+    told_of = inputs.features_of
+
+    def listen(features, begin, *rest):
+        heard.append((begin, told_of(features, begin, *rest).shape[0]))
+        return told_of(features, begin, *rest)
+
+    monkeypatch.setattr(inputs, "features_of", listen)
+    video = pipe(PICTURE[:32], speech(119), PROMPT, face="everywhere", windows=True, **FEW | {"steps": 1})
+    assert video.frames.shape == (119, 32, 32, 3)
+    assert heard == [(0, 8 * 29), (4 * 21, 8 * 10 - 6)]  # of 31 latent frames
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recorder(EchoMimicPipeline):
     """Makes flat frames in the place of video, and remembers what it was to make."""
 
     seen: list = dataclasses.field(default_factory=list)
 
-    def _make(self, part, chunk, s, plan, text, seen, heard, face, noise, callback):
-        self.seen.append((part, chunk, noise, text, seen, heard, face))
+    def _make(self, part, begin, told, s, noise, callback):
+        self.seen.append((part, begin, noise, told))
         return np.full(part.frames.shape, 100 + 10 * len(self.seen), np.uint8)
 
 
@@ -192,7 +219,7 @@ SHORT = {"chunk_frames": 13, "overlap": 3, "match_colours": False}
 def test_chunks_go_on_from_the_frames_before(recorder):
     video = recorder(PICTURE, speech(24), PROMPT, **SHORT, **face_of(recorder))
     assert known(recorder) == [[0], [0, 1, 2], [0, 1, 2]]
-    assert [(chunk.begin, chunk.frames) for _, chunk, *_ in recorder.seen] == [(0, 13), (10, 13), (20, 5)]
+    assert [(begin, len(part.known)) for part, begin, *_ in recorder.seen] == [(0, 13), (10, 13), (20, 5)]
     noises = [noise for _, _, noise, *_ in recorder.seen]
     assert [noise.shape for noise in noises] == [(1, n, 12, 8, 4) for n in (4, 4, 2)]
     assert np.any(noises[0] != noises[1])
@@ -200,7 +227,7 @@ def test_chunks_go_on_from_the_frames_before(recorder):
     assert (recorder.seen[1][0].frames[:3] == 110).all() and (recorder.seen[2][0].frames[:3] == 120).all()
     assert video.frames.shape == (24, 48, 32, 3) and len(video.audio) == 24 * 640
     assert video.frames[:, 0, 0, 0].tolist() == [110] * 11 + [115] + [120] * 9 + [125] + [130] * 2
-    assert len({chunk[4].tobytes() for chunk in recorder.seen}) == 1, "the picture is another one"
+    assert len({id(told) for *_, told in recorder.seen}) == 1
 
 
 def test_dropped_tails_are_left_out_of_the_sound_too(recorder):
@@ -227,7 +254,7 @@ def test_continuation(recorder):
     recorder(None, speech(9), PROMPT, task="continuation", video=start, **SHORT, **face_of(recorder))
     assert known(recorder) == [[0, 1, 2, 3]]
     np.testing.assert_array_equal(recorder.seen[0][0].frames[:4], start)
-    assert recorder.seen[0][4].max() == pytest.approx(start[0].mean())
+    assert recorder.seen[0][3].picture.max() == pytest.approx(start[0].mean())
 
 
 def test_mouths_are_replaced_in_every_chunk(recorder):
@@ -253,15 +280,15 @@ def test_known_frames_keep_their_colours_around_a_mouth(recorder):
 def test_text_and_audio_alone(recorder, caplog):
     with caplog.at_level("INFO", "actavatar_jax"):
         recorder(None, speech(5), PROMPT, task="text_and_audio", height=32, width=16, **SHORT)
-    part, _, _, _, seen, _, face = recorder.seen[0]
+    part, _, _, told = recorder.seen[0]
     assert not part.known.any() and part.known.shape == (5, 32, 16)
-    assert (seen == -1).all() and face is None
+    assert (told.picture == -1).all() and told.face is None
     assert ("speech is heard everywhere" in caplog.text) == (recorder.variant == "preview")
 
 
 def test_negative_prompt_of_each_level(recorder):
     recorder(PICTURE, speech(5), "x" * 7, negative_prompt="y" * 4, steps=5, **SHORT, **face_of(recorder))
-    text = recorder.seen[0][3][:, 0, 0].tolist()
+    text = recorder.seen[0][3].text[:, 0, 0].tolist()
     assert text == ([6, 7, 7, 9, 13.5] if recorder.variant == "preview" else [7, 7])
 
 
@@ -286,7 +313,7 @@ def test_faces_are_found_or_everywhere(recorder):
         return
     for face in (FACE, lambda image: FACE, "everywhere"):
         recorder(PICTURE, speech(5), PROMPT, face=face)
-    given, found, everywhere = (face for *_, face in recorder.seen)
+    given, found, everywhere = (told.face for *_, told in recorder.seen)
     np.testing.assert_array_equal(given, found)
     np.testing.assert_array_equal(given, face_tokens(FACE, (48, 32), (48, 32), 8))
     assert everywhere is None
@@ -312,16 +339,17 @@ VIDEO = np.stack([PICTURE] * 9)
         ({"windows": True, "task": "text_and_audio", "image": None}, "Windows are for first_frame"),
         ({"initial_noise": np.zeros((1, 4, 3, 8, 12))}, r"accepted is \(1, 4, 3, 12, 8\)"),
         ({"step": 4}, "no sampling option step"),
+        ({"prompt": 7}, "prompt is 7; accepted is text"),
         ({"face": (0, 60, 0, 9)}, "within 48 rows"),
     ],
 )
 def test_what_does_not_fit(given, problem):
     pipe = pipeline("preview")
-    given = {"image": PICTURE, "face": FACE, **given}
+    given = {"image": PICTURE, "face": FACE, "prompt": PROMPT, **given}
     if given.get("task") == "text_and_audio":
         del given["face"]
     with pytest.raises(InputError, match=problem):
-        pipe(audio=speech(9), prompt=PROMPT, **given)
+        pipe(audio=speech(9), **given)
 
 
 @pytest.mark.slow

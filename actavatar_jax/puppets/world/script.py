@@ -15,6 +15,7 @@ from actavatar_jax.puppets.world.identity import Number
 SHORTEST = 0.5  # seconds of a window; one or two windows get at least twice that where it fits
 SINGLE = (1.0, 1.5)  # seconds of the window that is alone in its clip
 SHARES = (0.46, 0.26, 0.16, 0.12)  # of clips with 1, 2, 3 and 4 phases, where so many fit
+MOST_PHASES = 1000  # that can be drawn; a model takes fewer at once
 EASE = 0.2  # seconds from rest to the action and back, inside the window
 
 
@@ -70,7 +71,7 @@ def tell_in_order(prompt: StructuredPrompt) -> StructuredPrompt:
 
 def read_prompt(prompt: StructuredPrompt, frames: int) -> tuple[Cue, ...]:
     """The cues of a prompt from outside; an InputError for windows outside the clip and for unknown actions."""
-    prompt.check(duration=frames / FPS)
+    prompt.check(duration=frames / FPS, most_phases=MOST_PHASES)
     cues = []
     for phase in prompt.phases:
         if (name := find_action(phase.action)) is None:

@@ -1,0 +1,256 @@
+"""EchoMimicPipeline: picture + speech + prompt -> talking video, by EchoMimicV3 of either variant.
+
+R rows of conditions, S text tokens, E widths of encoders, F video frames, T latent frames, h w pixel sides, H W latent
+sides, C latent channels.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from actavatar_jax.checks import typed
+from actavatar_jax.diffusion import BOTH, Guidance, Step, sample, sample_noise
+from actavatar_jax.echomimic import inputs
+from actavatar_jax.echomimic.chunks import cut_windows, join, window_fades
+from actavatar_jax.echomimic.colours import match_colours
+from actavatar_jax.echomimic.config import EchoMimicConfig
+from actavatar_jax.echomimic.files import FILES, read_file, read_transformer
+from actavatar_jax.echomimic.levels import Plan, multiplied, noise_levels, plan_guidance
+from actavatar_jax.echomimic.options import DEFAULTS, EchoMimicSampling
+from actavatar_jax.echomimic.programs import embed, embed_windows, velocity_function, windows_function
+from actavatar_jax.echomimic.projections import FOLLOWING
+from actavatar_jax.echomimic.request import Request, fit_request
+from actavatar_jax.echomimic.tasks import Task, known_channels
+from actavatar_jax.encoders.encoders import PRECISION
+from actavatar_jax.encoders.pictures import decode_video
+from actavatar_jax.encoders.speech import check_standardised
+from actavatar_jax.encoders.text import load_model_tokenizer
+from actavatar_jax.errors import InputError
+from actavatar_jax.functional import Network
+from actavatar_jax.media import Video
+from actavatar_jax.models import Execution, UMT5Config
+from actavatar_jax.models.clip import CLIPVisionConfig
+from actavatar_jax.models.wan_vae import Wan21VAEConfig
+from actavatar_jax.prompt.tokenizer import ModelTokenizer
+from actavatar_jax.weights import DEVICE, Component, check_loading, load
+from actavatar_jax.weights.loading import checked_dtype
+
+ALONE = Guidance((BOTH,), (1.0,))  # branches are evaluated and weighed by the velocity function itself
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Told:
+    """What all chunks of a video are told."""
+
+    plan: Plan
+    text: Float32[np.ndarray, "R S E"]  # of the plan's rows
+    picture: Float32[np.ndarray, "I e"]
+    speech: Float32[np.ndarray, "n *layers a"]  # of the whole video
+    face: Float32[np.ndarray, " P"] | None  # where it is heard
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EchoMimicPipeline:
+    """The networks in memory. Calling it makes one video."""
+
+    transformer: Component
+    text_encoder: Component
+    image_encoder: Component
+    audio_encoder: Component
+    vae: Component
+    tokenizer: ModelTokenizer
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        transformer: str | Path,
+        base: str | Path,
+        audio_encoder: str | Path,
+        variant: str = "preview",
+        dtype: str = "float32",
+        attention: str = "auto",
+        configs: Mapping[str, Any] | None = None,
+    ) -> "EchoMimicPipeline":
+        """Reads the public files; nothing is downloaded.
+
+        Args:
+          transformer: the folder of EchoMimicV3's own file.
+          base: the folder of Wan2.1-Fun-V1.1-1.3B-InP, of which the other networks are, and of which the transformer
+            takes what its own file lacks.
+          audio_encoder: a folder of wav2vec2-base-960h (preview) or chinese-wav2vec2-base (flash).
+          variant: preview | flash.
+          dtype: of the transformer's and the text encoder's weights and products; `bfloat16` on accelerators.
+          attention: its form, see `models.attention`.
+          configs: of the parts that have other sizes than the published ones.
+
+        Raises:
+          InputError: a file is missing or damaged, or does not fit.
+        """
+        check_loading(dtype, attention)
+        place, kind, speech = Path(base), checked_dtype(dtype), Path(audio_encoder)
+        check_standardised(speech / "preprocessor_config.json")
+        config = {
+            "transformer": EchoMimicConfig(variant=variant),
+            "text_encoder": UMT5Config(),
+            "image_encoder": CLIPVisionConfig(),
+            "vae": Wan21VAEConfig(),
+            **(configs or {}),
+        }
+        fast, exact = Execution(dtype=dtype, attention=attention), Execution(precision=PRECISION)
+        weights = read_transformer(Path(transformer), place, config["transformer"], kind)
+
+        def part(name: str, execution: Execution, dtype: Any) -> Component:
+            network = Network(FILES[name].module, config[name], execution)
+            return Component.of(network, read_file(name, place, config[name], dtype))
+
+        return cls(
+            Component.of(Network(FILES["transformer"].module, config["transformer"], fast), weights).moved(DEVICE),
+            part("text_encoder", fast, kind),  # the largest, used once for a video: it waits on the host
+            part("image_encoder", exact, np.dtype("float32")).moved(DEVICE),
+            load(speech, "audio_encoder", "float32", precision=PRECISION).moved(DEVICE),
+            part("vae", exact, np.dtype("float32")).moved(DEVICE),
+            load_model_tokenizer(place),
+        )
+
+    @property
+    def variant(self) -> str:
+        return self.transformer.config.variant
+
+    def __call__(
+        self,
+        image: Any,
+        audio: Any,
+        prompt: Any,
+        *,
+        task: str = "first_frame",
+        last_image: Any = None,
+        video: Any = None,
+        mouth: Any = None,
+        face: Any = None,
+        sampling: EchoMimicSampling | None = None,
+        initial_noise: Any = None,
+        callback: Callable[[Step], None] | None = None,
+        **changes: Any,
+    ) -> Video:
+        """Makes one video.
+
+        Args:
+          image: PIL image, path or uint8 [h, w, 3]: the first frame, and what the video looks like. None where the task
+            takes none (`request.TASKS`).
+          audio: path, `Sound` or float [samples] at 16 kHz. The video is as long, unless `num_frames` is given.
+          prompt: text, taken as it is.
+          task: first_frame | first_and_last | continuation | mouth | text_and_audio.
+          last_image: the last frame of first_and_last.
+          video: path, `Video` or uint8 [n, h, w, 3]: the frames with which continuation begins, or of whose mouth the
+            task of that name makes another.
+          mouth: (top, bottom, left, right) in pixels of the video, one for all frames or a list of them.
+          face: where speech is heard in `preview`: the same of the image (or else the video's first frame), a function
+            that finds it in such an array (None: there is none), or "everywhere".
+          sampling: None is the variant's own, `options.DEFAULTS`.
+          initial_noise: float [1, C, T, H, W] (the PyTorch layout) instead of noise from the seed; a list of them for
+            a video in several chunks.
+          callback: called after every solver step; what it raises ends the call.
+          **changes: single options of `EchoMimicSampling`, in the place of those of `sampling`.
+
+        Raises:
+          InputError: one sentence on an input that does not fit.
+        """
+        s = (DEFAULTS[self.variant] if sampling is None else sampling).changed(**changes)
+        given = {"image": image, "last_image": last_image, "video": video, "mouth": mouth, "face": face}
+        token = self.vae.config.stride * self.transformer.config.patch[1]
+        request = fit_request(self.variant, s, task, audio, token, **given)
+        noises = self._noises(initial_noise, s.seed, request)
+        told = self._tell(typed("prompt", prompt, str), s, request)
+        frames = None
+        for chunk, noise in zip(request.chunks, noises, strict=True):
+            part = request.task.cut(chunk.begin, chunk.frames)
+            part = part if frames is None else part.starting_with(frames[-chunk.known :])
+            made = self._make(part, chunk.begin, told, s, noise, callback)
+            frames = made if frames is None else join(frames, made, chunk.known, s.fade)
+        frames = frames[: request.num_frames]
+        frames = match_colours(frames) if s.match_colours and task != "mouth" else frames
+        return Video(frames, request.recording.fit(len(frames)))
+
+    def _tell(self, prompt: str, s: EchoMimicSampling, request: Request) -> Told:
+        def encode(text: str) -> np.ndarray:
+            return inputs.encode_prompt(text, self.tokenizer, self.text_encoder, self.transformer.config.text_len)
+
+        plan, dtype = plan_guidance(s, self.variant), (self.transformer.execution or Execution()).dtype
+        positive = encode(prompt)
+        negative = encode(s.negative_prompt) if any(row.negative is not None for row in plan.rows) else None
+        text = [
+            positive if row.negative is None else multiplied(negative, s.negative_scale, row.negative, dtype)
+            for row in plan.rows
+        ]
+        samples, frames = request.speech.to_audio(), request.num_frames
+        return Told(
+            plan,
+            np.stack(text),
+            inputs.encode_picture(request.picture, self.image_encoder),
+            inputs.encode_audio(samples, frames, self.audio_encoder, self.variant),
+            request.face,
+        )
+
+    def _make(
+        self,
+        part: Task,
+        begin: int,
+        told: Told,
+        s: EchoMimicSampling,
+        noise: Float32[np.ndarray, "1 T H W C"],
+        callback: Callable[[Step], None] | None,
+    ) -> UInt8[np.ndarray, "F h w 3"]:
+        """The frames of a chunk that begins with frame `begin` of the video."""
+        known, network = known_channels(part, self.vae), self.transformer.network
+        windows = cut_windows(len(known)) if s.windows else [(0, len(known))]
+        # All but the last window hear a little of what follows.
+        more = [FOLLOWING] * (len(windows) - 1) + [0]
+        heard = [
+            inputs.features_of(told.speech, begin + 4 * start, 4 * (end - start) - 3, self.variant, extra)
+            for (start, end), extra in zip(windows, more, strict=True)
+        ]
+        audios = [np.stack([one if row.hears else np.zeros_like(one) for row in told.plan.rows]) for one in heard]
+        own, around = (told.plan.taken, told.plan.weights), (told.text, told.picture)
+        with self.transformer.on_device() as params:
+            if s.windows:
+                conditions = embed_windows(network, params, *around, audios, known, told.face)
+                velocity, own = windows_function(network), (*own, window_fades(s.steps))
+            else:
+                conditions = embed(network, params, *around, audios[0], known, told.face)
+                velocity = velocity_function(network)
+            latents = sample(
+                velocity,
+                (params, conditions),
+                noise=jnp.asarray(noise),
+                clean=None,
+                solver=s.solver,
+                sigmas=noise_levels(s, self.variant),
+                guidance=ALONE,
+                per_step=own,
+                callback=callback,
+            )
+            latents = np.asarray(latents)[0]
+        if not np.isfinite(latents).all():
+            raise InputError(
+                "The sampled latents are not finite numbers; look for damage in the transformer's weights."
+            )
+        with self.vae.on_device() as params:
+            return np.asarray(decode_video(self.vae.network, params, latents))
+
+    def _noises(self, given: Any, seed: int, request: Request) -> list[Float32[np.ndarray, "1 T H W C"]]:
+        """One for each chunk."""
+        sides = [side // self.vae.config.stride for side in request.task.known.shape[1:]]
+        shapes = [((chunk.frames + 3) // 4, *sides, self.vae.config.latent_channels) for chunk in request.chunks]
+        if given is None:
+            return [np.asarray(sample_noise(seed, np.asarray([i]), shape)) for i, shape in enumerate(shapes)]
+        rows = list(given) if isinstance(given, list | tuple) else [given]
+        noises = [np.moveaxis(np.asarray(one, np.float32), 1, -1) for one in rows]
+        if [noise.shape for noise in noises] != [(1, *shape) for shape in shapes]:
+            accepted = " and ".join(str((1, shape[-1], *shape[:-1])) for shape in shapes)
+            raise InputError(f"The initial noise has shape {[np.shape(one) for one in rows]}; accepted is {accepted}.")
+        return noises
