@@ -64,11 +64,13 @@ def test_samples_and_videos_are_those_of_one_device():
 
 
 def test_the_pipeline_takes_a_mesh():
-    """One device, eight, eight as a training uses them for its sample videos, and with another video beside it."""
+    """One device, eight, eight as a training uses them for its sample videos, and with another video beside it; and
+    a video that goes on, in TIE's form."""
     (found,), _ = reports("pipeline")
     assert found["devices"] == [1, 8, 8]
     assert len(found["frames"]) == 4 and max(found["frames"]) <= 1 < found["range"]
     assert found["other"] > 1  # another seed
+    assert found["tie"] <= 1 and found["untied"] > 0.1  # another form of time, from five frames on
 
 
 def test_two_processes_train_like_one(tmp_path):
