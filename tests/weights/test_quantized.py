@@ -92,7 +92,7 @@ def velocity():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("form", "limit"), [("int8", 0.006), ("fp8", 0.03)])
+@pytest.mark.parametrize(("form", "limit"), [("int8", 0.012), ("fp8", 0.04)])
 def test_a_trained_model_hardly_changes(velocity, form, limit):
     got, wanted = velocity(form), velocity()
     error = [np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(got, wanted, strict=True)]
