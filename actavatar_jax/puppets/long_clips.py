@@ -52,7 +52,7 @@ def score_long(
         clip = make_long_clip(seed, world, seconds, phases)
         videos = pipeline.make_long(clip.frames[0], clip.audio, clip.prompt, len(clip.frames) / FPS, **options)
         parts = [video.frames for video in videos]
-        frames, borders = np.concatenate(parts), np.cumsum([len(part) for part in parts])[:-1]
+        frames, borders = np.concatenate(parts), np.cumsum([len(part) for part in parts])[:-1].tolist()
         judged.append(judge(frames))
         truths.append(Truth(clip.cues, clip.opening))
         changes.append([changes_at(one, borders) for one in (frames, clip.frames)])
