@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from actavatar_jax.cli.echomimic import check_system, sample_echomimic
 from actavatar_jax.cli.options import (
     Adapter,
     Anyway,
@@ -108,8 +109,25 @@ def sample(
     stall_minutes: Annotated[
         float, typer.Option(min=0, help="Over several processes, without a step, until they exit with 75; 0: never.")
     ] = 30.0,
+    system: Annotated[str, typer.Option(help="actavatar, or echomimic: the options below are its own.")] = "actavatar",
+    base: Annotated[Path | None, typer.Option(help="Folder of Wan2.1-Fun-V1.1-1.3B-InP.")] = None,
+    variant: Annotated[str, typer.Option(help="preview or flash.")] = "preview",
+    task: Annotated[
+        str, typer.Option(help="first_frame, first_and_last, continuation, mouth or text_and_audio.")
+    ] = "first_frame",
+    last_image: Annotated[Path | None, typer.Option(help="The last frame, of first_and_last.")] = None,
+    video: Annotated[Path | None, typer.Option(help="To go on from, or whose mouth is to say something else.")] = None,
+    mouth: Annotated[str | None, typer.Option(help="Its box in the video: top, bottom, left, right in pixels.")] = None,
+    face: Annotated[
+        str | None, typer.Option(help="Where speech is heard: such a box in the portrait, or everywhere (preview).")
+    ] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder with face.onnx, by which boxes are found.")] = None,
 ) -> None:
     """Makes a talking video, several with other seeds, or those of a jobs file (finished ones are skipped)."""
+    every = dict(locals())
+    check_system(system, sample, every)
+    if system == "echomimic":
+        return sample_echomimic({**every, "num_frames": frames})
     from actavatar_jax.parallel import join_cluster
     from actavatar_jax.runs.jobs import Job, read_jobs, read_seconds, run_jobs, with_seeds
     from actavatar_jax.runs.preview import save_preview

@@ -13,6 +13,7 @@ from actavatar_jax.echomimic.config import Conditions, EchoMimicConfig, Sources
 from actavatar_jax.models.attention import attention
 from actavatar_jax.models.avatar.audio_adapter import attend_frames
 from actavatar_jax.models.avatar.block import Attention, FeedForward, add
+from actavatar_jax.models.avatar.relay import window_bias
 from actavatar_jax.models.execution import Execution
 from actavatar_jax.models.layers import layer_norm, linear, rms_norm
 from actavatar_jax.parallel import BATCH, SEQ, constrain
@@ -45,24 +46,25 @@ class Block(nnx.Module):
         shift_sa, scale_sa, gate_sa, shift_ff, scale_ff, gate_ff = (modulation[:, :, i, None] for i in range(6))
 
         x = add(x, gate_sa * self.self_attn.attend_self(self.self_norm(x) * (1 + scale_sa) + shift_sa, conditions.rope))
-        x = add(x, self.attend_sources(self.cross_norm(x), keys_values, conditions.strengths))
+        x = add(x, self.attend_sources(self.cross_norm(x), keys_values, conditions))
         return add(x, gate_ff * self.ffn(self.ffn_norm(x) * (1 + scale_ff) + shift_ff))
 
     def attend_sources(
-        self, x: Float[Array, "B T P D"], keys_values: Sources, strengths: Sources
+        self, x: Float[Array, "B T P D"], keys_values: Sources, conditions: Conditions
     ) -> Float[Array, "B T P D"]:
         """The sum of the three results before the one output projection. The paper sums keys and values (eq. 2); the
         published code, and so its weights, sum what attention makes of them."""
         q = self.cross_attn.queries(x.reshape(x.shape[0], -1, x.shape[-1]))
         frames = q.reshape(*x.shape[:3], *q.shape[2:])
+        bias = window_bias(conditions.window_penalty, x.shape[2])
         heard = Sources(
-            text=attention(q, *keys_values.text, self.execution).reshape(frames.shape),
+            text=attention(q, *keys_values.text, self.execution, bias=bias).reshape(frames.shape),
             image=attention(q, *keys_values.image, self.execution).reshape(frames.shape),
             audio=attend_frames(frames, keys_values.audio),
         )
         mixed = sum(
             strength[:, None, :, None, None].astype(one.dtype) * one
-            for strength, one in zip(strengths, heard, strict=True)
+            for strength, one in zip(conditions.strengths, heard, strict=True)
         )
         return self.cross_attn.output(mixed.reshape(q.shape)).reshape(x.shape)
 

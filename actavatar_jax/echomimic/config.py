@@ -88,7 +88,7 @@ class Conditions:
     known [B, T, H, W, C] mask and masked latent, rope [2, L, K/2], strengths: text [B, 1], image [B, 1], audio [B, P],
     what the result of each attention is multiplied by, tokens: text [B, S, D], image [B, I, D], audio [B, T, A, D]
     (None once keys and values are there), keys_values: text [layers, 2, B, S, N, K], image [layers, 2, B, I, N, K],
-    audio [layers, 2, B, T, A, N, K] (None until `EchoMimicDiT.cache`).
+    audio [layers, 2, B, T, A, N, K] (None until `EchoMimicDiT.cache`), window_penalty [B, T, S] of `relay`, or None.
     """
 
     known: Array
@@ -96,3 +96,4 @@ class Conditions:
     strengths: Sources
     tokens: Sources | None
     keys_values: Sources | None = None
+    window_penalty: Array | None = None

@@ -11,15 +11,18 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Float32, UInt8
+from jaxtyping import Array, Float, Float32, Int32, UInt8
 from PIL import Image
 
+from actavatar_jax.checks import typed
 from actavatar_jax.encoders.speech import encode_speech
 from actavatar_jax.encoders.text import encode_text
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
 from actavatar_jax.media.clock import SAMPLES_PER_FRAME
 from actavatar_jax.models import standardise
+from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.prompt.reading import file_named
 from actavatar_jax.prompt.tokens import Tokenizer
 from actavatar_jax.weights import Component
 
@@ -79,18 +82,40 @@ def encode_picture(image: UInt8[np.ndarray, "a b 3"] | None, encoder: Component)
         return np.asarray(_encode_picture(encoder.network, params, clip_pixels(image, c.image_size)))
 
 
-def encode_prompt(text: str, tokenizer: Tokenizer, encoder: Component, length: int) -> Float32[np.ndarray, "S D"]:
-    """Features of a text as it is, without any cleaning; exact zeros beyond its end.
+def read_prompt(prompt: Any, phase_time: str, seconds: float) -> str | StructuredPrompt:
+    """A text as it is, or where there are windows and they are heeded, a prompt with phases in `seconds`.
 
-    What is longer than `length` tokens is cut, which is logged.
+    Raises:
+      InputError: a prompt that is none, or phases that do not fit.
     """
-    ids = tokenizer.encode(text, add_special_tokens=True)
-    if len(ids) > length:
-        log.warning("The prompt has %d tokens; those beyond %d are left out.", len(ids), length)
-        ids = [*ids[: length - 1], ids[-1]]
-    padded = np.pad(np.asarray(ids, np.int32), (0, length - len(ids)))
+    if phase_time == "none":
+        return typed("prompt", prompt, str)
+    structured = StructuredPrompt.coerce(prompt, seconds)
+    if structured.phases:
+        return StructuredPrompt.for_clip(prompt, seconds)
+    return prompt if isinstance(prompt, str) and file_named(prompt) is None else structured.base
+
+
+def encode_prompt(
+    prompt: str | StructuredPrompt, tokenizer: Tokenizer, encoder: Component, length: int
+) -> tuple[Float32[np.ndarray, "S D"], Int32[np.ndarray, " S"]]:
+    """Features of a text, without any cleaning, or of base and actions without their windows, and the phase of each (0:
+    the base); exact zeros beyond its end.
+
+    What is longer than `length` tokens is cut, of a prompt with phases at the end of its base, which is logged.
+    """
+    if isinstance(prompt, StructuredPrompt):
+        tokens = prompt.tokenise(tokenizer, length, strict=False, anchors=False)
+        ids, phases = tokens.ids.tolist(), tokens.phase_ids
+    else:
+        ids = tokenizer.encode(prompt, add_special_tokens=True)
+        if len(ids) > length:
+            log.warning("The prompt has %d tokens; those beyond %d are left out.", len(ids), length)
+            ids = [*ids[: length - 1], ids[-1]]
+        phases = np.zeros(len(ids), np.int32)
+    padded, phases = (np.pad(np.asarray(row, np.int32), (0, length - len(ids))) for row in (ids, phases))
     with encoder.on_device() as params:
-        return np.asarray(encode_text(encoder.network, params, padded, np.arange(length) < len(ids)))
+        return np.asarray(encode_text(encoder.network, params, padded, np.arange(length) < len(ids))), phases
 
 
 def encode_audio(

@@ -53,6 +53,7 @@ class EchoMimicDiT(nnx.Module):
         known: Float[Array, "B T H W knownchannels"],
         face: Float[Array, "B P"] | None = None,
         strengths: Float[Array, "B 3"] | None = None,
+        window_penalty: Float[Array, "B T S"] | None = None,
     ) -> Conditions:
         """Embeds what stays the same at every noise level.
 
@@ -64,6 +65,7 @@ class EchoMimicDiT(nnx.Module):
           known: four channels of mask, 1 where known, and the latent of what is known.
           face: where in every frame speech is heard (preview); None: everywhere.
           strengths: what the results of text, picture and speech are multiplied by; None: 1.
+          window_penalty: how far latent frames lie outside the windows of the text's phases (`models.avatar.relay`).
 
         Raises:
           InputError: the speech is not as long as the video.
@@ -81,6 +83,7 @@ class EchoMimicDiT(nnx.Module):
                 image=constrain(self.image_projection(image), BATCH),
                 audio=self.audio_projection(audio, frames),
             ),
+            window_penalty=window_penalty,
         )
 
     def cache(self, conditions: Conditions) -> Conditions:

@@ -44,6 +44,7 @@ class EchoMimicSampling:
     fade: str = (
         "linspace"  # weights of the new frames in an overlap: linspace from 0 to 1 | open, which never gets to 1
     )
+    phase_time: str = "relay"  # relay: actions act in their windows (`prompt.forms`) | none: the text is taken as it is
     windows: bool = False  # all latents at once in sliding windows of 29, in the place of chunks
     match_colours: bool = True  # but for mouth, every frame has the mean and deviation of the first one's colours
     height: int | None = None  # pixels; None, with width: from the picture
@@ -60,6 +61,7 @@ class EchoMimicSampling:
         "chunk_frames": Limit("9, 13, 17, ... (4k + 1)", lambda x: x >= 9 and x == floor_frames(x)),
         "overlap": COUNT,
         "chunk_tail": one_of("pad", "drop"),
+        "phase_time": one_of("relay", "none"),
         "fade": one_of("linspace", "open"),
     }
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Array, Float, Float32, Int32, UInt8
 
-from actavatar_jax.checks import typed
 from actavatar_jax.diffusion import BOTH, Guidance, Step, sample, sample_noise
 from actavatar_jax.echomimic import inputs
 from actavatar_jax.echomimic.chunks import cut_windows, join, window_fades
@@ -32,10 +31,12 @@ from actavatar_jax.encoders.speech import check_standardised
 from actavatar_jax.encoders.text import load_model_tokenizer
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
-from actavatar_jax.media import Video
+from actavatar_jax.media import FPS, Video
 from actavatar_jax.models import Execution, UMT5Config
+from actavatar_jax.models.avatar.relay import window_penalty
 from actavatar_jax.models.clip import CLIPVisionConfig
 from actavatar_jax.models.wan_vae import Wan21VAEConfig
+from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.prompt.tokenizer import ModelTokenizer
 from actavatar_jax.weights import DEVICE, Component, check_loading, load
 from actavatar_jax.weights.loading import checked_dtype
@@ -49,9 +50,18 @@ class Told:
 
     plan: Plan
     text: Float32[np.ndarray, "R S E"]  # of the plan's rows
+    phase_ids: Int32[np.ndarray, "R S"]
+    windows: Float[np.ndarray, "phases 2"] | None  # of the whole video, seconds; None: there are none to heed
     picture: Float32[np.ndarray, "I e"]
     speech: Float32[np.ndarray, "n *layers a"]  # of the whole video
     face: Float32[np.ndarray, " P"] | None  # where it is heard
+
+    def penalty(self, begin: int, latent_frames: int) -> Float[Array, "R T S"] | None:
+        """How far the latent frames of a chunk that begins with frame `begin` lie outside each token's window."""
+        if self.windows is None:
+            return None
+        windows = np.stack([self.windows - begin / FPS] * len(self.phase_ids))
+        return window_penalty(jnp.asarray(self.phase_ids), jnp.asarray(windows, jnp.float32), latent_frames)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,7 +153,8 @@ class EchoMimicPipeline:
           image: PIL image, path or uint8 [h, w, 3]: the first frame, and what the video looks like. None where the task
             takes none (`request.TASKS`).
           audio: path, `Sound` or float [samples] at 16 kHz. The video is as long, unless `num_frames` is given.
-          prompt: text, taken as it is.
+          prompt: text, taken as it is; or with windows such as `[0-2s]`, in all forms of `StructuredPrompt.coerce`:
+            then base and actions are told, and each action acts in its window (`options.phase_time`).
           task: first_frame | first_and_last | continuation | mouth | text_and_audio.
           last_image: the last frame of first_and_last.
           video: path, `Video` or uint8 [n, h, w, 3]: the frames with which continuation begins, or of whose mouth the
@@ -165,7 +176,7 @@ class EchoMimicPipeline:
         token = self.vae.config.stride * self.transformer.config.patch[1]
         request = fit_request(self.variant, s, task, audio, token, **given)
         noises = self._noises(initial_noise, s.seed, request)
-        told = self._tell(typed("prompt", prompt, str), s, request)
+        told = self._tell(inputs.read_prompt(prompt, s.phase_time, request.num_frames / FPS), s, request)
         frames = None
         for chunk, noise in zip(request.chunks, noises, strict=True):
             part = request.task.cut(chunk.begin, chunk.frames)
@@ -176,13 +187,13 @@ class EchoMimicPipeline:
         frames = match_colours(frames) if s.match_colours and task != "mouth" else frames
         return Video(frames, request.recording.fit(len(frames)))
 
-    def _tell(self, prompt: str, s: EchoMimicSampling, request: Request) -> Told:
-        def encode(text: str) -> np.ndarray:
+    def _tell(self, prompt: str | StructuredPrompt, s: EchoMimicSampling, request: Request) -> Told:
+        def encode(text: str | StructuredPrompt) -> tuple[np.ndarray, np.ndarray]:
             return inputs.encode_prompt(text, self.tokenizer, self.text_encoder, self.transformer.config.text_len)
 
         plan, dtype = plan_guidance(s, self.variant), (self.transformer.execution or Execution()).dtype
-        positive = encode(prompt)
-        negative = encode(s.negative_prompt) if any(row.negative is not None for row in plan.rows) else None
+        positive, phase_ids = encode(prompt)
+        negative = encode(s.negative_prompt)[0] if any(row.negative is not None for row in plan.rows) else None
         text = [
             positive if row.negative is None else multiplied(negative, s.negative_scale, row.negative, dtype)
             for row in plan.rows
@@ -191,6 +202,8 @@ class EchoMimicPipeline:
         return Told(
             plan,
             np.stack(text),
+            np.stack([phase_ids if row.negative is None else np.zeros_like(phase_ids) for row in plan.rows]),
+            prompt.windows() if isinstance(prompt, StructuredPrompt) else None,
             inputs.encode_picture(request.picture, self.image_encoder),
             inputs.encode_audio(samples, frames, self.audio_encoder, self.variant),
             request.face,
@@ -216,12 +229,13 @@ class EchoMimicPipeline:
         ]
         audios = [np.stack([one if row.hears else np.zeros_like(one) for row in told.plan.rows]) for one in heard]
         own, around = (told.plan.taken, told.plan.weights), (told.text, told.picture)
+        seen = (known, told.face, told.penalty(begin, len(known)))
         with self.transformer.on_device() as params:
             if s.windows:
-                conditions = embed_windows(network, params, *around, audios, known, told.face)
+                conditions = embed_windows(network, params, *around, audios, *seen)
                 velocity, own = windows_function(network), (*own, window_fades(s.steps))
             else:
-                conditions = embed(network, params, *around, audios[0], known, told.face)
+                conditions = embed(network, params, *around, audios[0], *seen)
                 velocity = velocity_function(network)
             latents = sample(
                 velocity,

@@ -28,10 +28,11 @@ def embed(
     audio: Float[Array, "R n *layers a"],
     known: Float[Array, "T H W K"],
     face: Float[Array, " P"] | None,
+    penalty: Float[Array, "R T S"] | None = None,
 ) -> Conditions:
     """Conditions of rows that differ in text and speech, with every block's keys and values."""
     model = network.bind(params)
-    return model.cache(_condition(model, text, image, audio, known, face))
+    return model.cache(_condition(model, text, image, audio, known, face, penalty))
 
 
 @functools.partial(jax.jit, static_argnames="network")
@@ -43,6 +44,7 @@ def embed_windows(
     audios: list[Float[Array, "R _ *layers a"]],
     known: Float[Array, "T H W K"],
     face: Float[Array, " P"] | None,
+    penalty: Float[Array, "R T S"] | None = None,
 ) -> tuple[Conditions | None, Conditions]:
     """Conditions of all windows but the last, stacked (None where there is but one), and of the last.
 
@@ -50,17 +52,18 @@ def embed_windows(
     are told what is known at the beginning of the video: its first latent frame is the first of each.
     """
     model = network.bind(params)
-    lengths = [end - start for start, end in cut_windows(len(known))]
     *others, last = (
-        _condition(model, text, image, audio, known[:length], face)
-        for audio, length in zip(audios, lengths, strict=True)
+        _condition(
+            model, text, image, audio, known[: end - start], face, None if penalty is None else penalty[:, start:end]
+        )
+        for audio, (start, end) in zip(audios, cut_windows(len(known)), strict=True)
     )
     return (jax.tree.map(lambda *leaves: jnp.stack(leaves), *others) if others else None), last
 
 
-def _condition(model, text, image, audio, known, face):
+def _condition(model, text, image, audio, known, face, penalty):
     image, known, face = (None if x is None else jnp.stack([x] * len(text)) for x in (image, known, face))
-    return model.condition(text, image, audio, known, face)
+    return model.condition(text, image, audio, known, face, window_penalty=penalty)
 
 
 @functools.cache
@@ -119,4 +122,5 @@ def _take(conditions: Conditions, rows: Int[Array, " G"]) -> Conditions:
         strengths=jax.tree.map(lambda x: x[rows], conditions.strengths),
         tokens=jax.tree.map(lambda x: x[rows], tokens),
         keys_values=jax.tree.map(lambda x: x[:, :, rows], keys_values),  # layers and key or value come first
+        window_penalty=None if conditions.window_penalty is None else conditions.window_penalty[rows],
     )

@@ -117,12 +117,12 @@ def is_finished(job: Job) -> bool:
     return True
 
 
-def check_video_name(job: Job) -> None:
+def check_video_name(out: str | Path) -> None:
     """InputError where the video cannot be written. The first process looks, as it alone writes."""
-    if Path(job.out).suffix != ".mp4":
-        raise InputError(f"The output {named(job.out)} is not an .mp4 file; videos are written as .mp4.")
+    if Path(out).suffix != ".mp4":
+        raise InputError(f"The output {named(out)} is not an .mp4 file; videos are written as .mp4.")
     if jax.process_index() == 0:
-        check_output(job.out)
+        check_output(out)
 
 
 def check_inputs(job: Job, num_frames: int, rate: int) -> None:

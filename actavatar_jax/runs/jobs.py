@@ -84,7 +84,7 @@ def _run(
     if len(todo) < len(jobs):
         log.info("%d of %d videos exist already", len(jobs) - len(todo), len(jobs))
     failures = Failures()
-    todo = [job for job in todo if _passes(check_video_name, job, failures)]
+    todo = [job for job in todo if _passes(lambda job: check_video_name(job.out), job, failures)]
     if not todo:
         return failures.count
     if isinstance(model, ActAvatarPipeline):

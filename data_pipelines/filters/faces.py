@@ -20,6 +20,15 @@ SCORE, OVERLAP = 0.7, 0.3  # of a detection; of two detections in one picture th
 LINK, LOST = 0.3, 5  # overlap of a face with itself one sample later; samples after which a missing face is another
 SEEN = 0.1  # part of the samples in which a track must be seen to count
 
+
+@dataclass(frozen=True)
+class FaceMarks:
+    """A face's size in square pixels, and its two corners of the mouth, (x, y) in pixels."""
+
+    area: float
+    mouth: tuple[tuple[float, float], tuple[float, float]]
+
+
 Track = dict[int, Float[np.ndarray, "4"]]  # sample -> box: left, top, width, height in pixels
 
 
@@ -62,12 +71,26 @@ class MeasureFaces:
 
 def detect_faces(frame: UInt8[np.ndarray, "H W 3"], model: Path) -> Float[np.ndarray, "n 4"]:
     """Boxes of the faces in an RGB picture: left, top, width, height in pixels."""
+    return _detect(frame, model)[:, :4]
+
+
+def mark_faces(frame: UInt8[np.ndarray, "H W 3"], model: Path) -> list[FaceMarks]:
+    """The faces in an RGB picture."""
+    return [
+        FaceMarks(width * height, ((x, y), (other_x, other_y)))
+        for _, _, width, height, *_, x, y, other_x, other_y in _detect(frame, model).tolist()
+    ]
+
+
+def _detect(frame: UInt8[np.ndarray, "H W 3"], model: Path) -> Float[np.ndarray, "n 14"]:
+    """Of each face left, top, width, height, and x and y of right eye, left eye, nose, right and left corner of the
+    mouth."""
     small = shrink_frame(frame, DETECTOR_SIDE)
     detector = _detector(model)
     detector.setInputSize((small.shape[1], small.shape[0]))
     _, found = detector.detect(np.ascontiguousarray(small[..., ::-1]))
-    boxes = np.zeros((0, 4)) if found is None else found[:, :4].astype(float)
-    return boxes * (frame.shape[1] / small.shape[1])
+    rows = np.zeros((0, 14)) if found is None else found[:, :14].astype(float)
+    return rows * (frame.shape[1] / small.shape[1])
 
 
 def link_faces(samples: Iterable[Float[np.ndarray, "_ 4"]]) -> list[Track]:

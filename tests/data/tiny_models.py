@@ -45,6 +45,7 @@ class Graph:
 
 
 FACE = 128  # pixels of the box around a red square
+KEYPOINTS = [0] * 6 + [0, 1, 1, 1]  # in cells: both corners of the mouth at its lower edge
 
 
 def face(path: Path) -> Path:
@@ -58,7 +59,7 @@ def face(path: Path) -> Path:
         for name in ("cls", "obj"):
             graph("Identity", flat, out=f"{name}_{stride}")
         size = np.log(FACE / stride)
-        for name, bias in (("bbox", [0.5, 0.5, size, size]), ("kps", [0] * 10)):
+        for name, bias in (("bbox", [0.5, 0.5, size, size]), ("kps", KEYPOINTS)):
             weights = np.zeros((len(bias), 1, 1, 1), np.float32)
             values = graph("Conv", cells, weights, np.float32(bias))
             values = graph("Transpose", values, perm=[0, 2, 3, 1])

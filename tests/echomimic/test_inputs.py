@@ -117,13 +117,40 @@ def test_text_is_not_cleaned_and_padding_is_zero(caplog):
     encoder = component(UMT5Encoder, config)
     text = "some  words &amp; more"
     ids = tokenizer.encode(text, add_special_tokens=True)
-    got = inputs.encode_prompt(text, tokenizer, encoder, 64)
+    got, _ = inputs.encode_prompt(text, tokenizer, encoder, 64)
     forward = jax.jit(lambda params, ids: functional.bind(UMT5Encoder, config, params)(ids, ids >= 0))
     want = np.asarray(forward(encoder.params, np.asarray([ids], np.int32)))[0]
     np.testing.assert_allclose(got[: len(ids)], want, atol=1e-5)
     assert not got[len(ids) :].any() and got.shape == (64, 8)
     assert not caplog.records
-    short = inputs.encode_prompt(text, tokenizer, encoder, 6)
+    short, _ = inputs.encode_prompt(text, tokenizer, encoder, 6)
     cut = np.asarray([[*ids[:5], tokenizer.eos_token_id]], np.int32)
     np.testing.assert_allclose(short, np.asarray(forward(encoder.params, cut))[0], atol=1e-5)
     assert f"The prompt has {len(ids)} tokens; those beyond 6 are left out." in caplog.text
+
+
+def test_of_a_prompt_with_windows_base_and_actions_are_told_and_each_token_knows_its_phase():
+    tokenizer = fit_tokenizer(["A person talks. Waves."], 512)
+    config = UMT5Config(vocab_size=len(tokenizer), width=8, heads=2, head_dim=4, ffn=12, layers=1)
+    encoder = component(UMT5Encoder, config)
+    prompt = inputs.read_prompt("A person talks. [0-1s] Waves.", "relay", 2.0)
+    text, phases = inputs.encode_prompt(prompt, tokenizer, encoder, 24)
+    bare = "A person talks.", "Waves."
+    counts = [len(tokenizer.encode(one, add_special_tokens=False)) for one in bare]
+    assert phases.tolist() == [0] * counts[0] + [1] * (counts[1] + 1) + [0] * (23 - sum(counts))
+    plain, none = inputs.encode_prompt(" ".join(bare), tokenizer, encoder, 24)
+    np.testing.assert_array_equal(text, plain)
+    assert not none.any()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "phase_time", "told"),
+    [
+        ("A [0-3s] Waves.", "relay", r"beyond|longer|2"),
+        ({"base": "A"}, "none", "The prompt is"),
+        (3, "relay", "prompt"),
+    ],
+)
+def test_prompts_that_do_not_fit_are_refused(prompt, phase_time, told):
+    with pytest.raises(InputError, match=told):
+        inputs.read_prompt(prompt, phase_time, 2.0)

@@ -53,7 +53,7 @@ def flash_velocity(params, latents, time, given):
 
 def told(pipe, frames):
     """What all branches are told, and text and speech of each: text, picture, speech, known."""
-    text, negative = (inputs.encode_prompt(one, pipe.tokenizer, pipe.text_encoder, 24)[None] for one in TEXTS)
+    text, negative = (inputs.encode_prompt(one, pipe.tokenizer, pipe.text_encoder, 24)[0][None] for one in TEXTS)
     features = inputs.encode_audio(speech(frames), frames, pipe.audio_encoder, pipe.variant)
     rate = inputs.RATES[pipe.variant]
     features = np.concatenate([features, features[-1:]])[None, : rate * frames]  # one of `preview` is missing
@@ -195,10 +195,15 @@ class Recorder(EchoMimicPipeline):
 @pytest.fixture(params=["preview", "flash"])
 def recorder(request, monkeypatch):
     """Without any network."""
-    monkeypatch.setattr(inputs, "encode_prompt", lambda text, *_: np.full((24, 12), len(text), np.float32))
-    monkeypatch.setattr(
-        inputs, "encode_picture", lambda image, *_: np.full((5, 20), -1 if image is None else image.mean(), np.float32)
-    )
+
+    def encode_prompt(text, *_):
+        return np.full((24, 12), len(str(text)), np.float32), np.zeros(24, np.int32)
+
+    def encode_picture(image, *_):
+        return np.full((5, 20), -1 if image is None else image.mean(), np.float32)
+
+    monkeypatch.setattr(inputs, "encode_prompt", encode_prompt)
+    monkeypatch.setattr(inputs, "encode_picture", encode_picture)
     monkeypatch.setattr(inputs, "encode_audio", lambda samples, *_: np.zeros((len(samples) // 320 - 1, 6), np.float32))
     pipe = pipeline(request.param)
     return Recorder(*(getattr(pipe, field.name) for field in dataclasses.fields(EchoMimicPipeline)))
@@ -228,6 +233,61 @@ def test_chunks_go_on_from_the_frames_before(recorder):
     assert video.frames.shape == (24, 48, 32, 3) and len(video.audio) == 24 * 640
     assert video.frames[:, 0, 0, 0].tolist() == [110] * 11 + [115] + [120] * 9 + [125] + [130] * 2
     assert len({id(told) for *_, told in recorder.seen}) == 1
+
+
+def test_windows_are_those_of_the_video_in_every_chunk(recorder):
+    """A phase of the second half: in the first chunk its tokens are shut out, in the last one they are heard."""
+    prompt = "A person talks. [0.5-0.96s] Waves."
+    recorder(PICTURE, speech(24), prompt, **SHORT, **face_of(recorder))
+    told = recorder.seen[0][3]
+    np.testing.assert_allclose(told.windows[0], [0.5, 0.96])
+    told = dataclasses.replace(told, phase_ids=np.stack([np.repeat(np.int32([1, 0]), 12)] * len(told.text)))
+    first, last = (np.asarray(told.penalty(begin, frames)) for begin, frames in ((0, 4), (20, 2)))
+    assert first.shape == (len(told.text), 4, 24) and last.shape == (len(told.text), 2, 24)
+    assert (first[:, 0, :12] > 7).all() and not first[..., 12:].any() and not last.any()
+
+
+def test_texts_without_windows_are_taken_as_they_are(recorder):
+    for phase_time, prompt in (("relay", "A  person [smiling] talks."), ("none", "Talks. [0-1s] Waves.")):
+        recorder(PICTURE, speech(9), prompt, phase_time=phase_time, **SHORT, **face_of(recorder))
+        told = recorder.seen[-1][3]
+        assert told.windows is None and told.penalty(0, 3) is None
+        assert len(prompt) in told.text[:, 0, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("windows", [False, True])
+def test_an_action_outside_of_its_window_is_not_heard(windows):
+    """What is said of the second half changes nothing in the text attention of the first latent frame."""
+    pipe = pipeline("preview")
+    network, params = pipe.transformer.network, pipe.transformer.params
+    frames, rng = 9, np.random.default_rng(0)
+    text = rng.normal(size=(1, 24, 12)).astype(np.float32)
+    others = text.copy()
+    others[:, 12:] = rng.normal(size=(12, 12))
+    image = rng.normal(size=(5, 20)).astype(np.float32)
+    seen = known_channels(known_frames(frames, 48, 32, {0: PICTURE}), pipe.vae)
+    audio = rng.normal(size=(1, 2 * frames, 6)).astype(np.float32)
+    penalty = np.zeros((1, 3, 24), np.float32)
+    penalty[:, 0, 12:] = 1e4
+
+    def first(stacked):
+        return jax.tree.map(lambda leaf: leaf[0], stacked)
+
+    def heard(text, penalty):
+        if windows:
+            _, conditions = embed_windows(network, params, text, image, [audio], seen, None, penalty)
+        else:
+            conditions = embed(network, params, text, image, audio, seen, None, penalty)
+        model = network.bind(params)
+        block = first(model.blocks)
+        keys_values = block.keys_values(conditions.tokens) if windows else first(conditions.keys_values)
+        x = jnp.asarray(np.random.default_rng(1).normal(size=(1, 3, 24, 72)), jnp.float32)
+        return np.asarray(block.attend_sources(x, keys_values, conditions))
+
+    free, held = (heard(text, p) - heard(others, p) for p in (None, penalty))
+    assert np.abs(free[:, 0]).max() > 1e-3 and np.abs(held[:, 0]).max() < 1e-6
+    np.testing.assert_allclose(held[:, 1:], free[:, 1:], atol=1e-5)
 
 
 def test_dropped_tails_are_left_out_of_the_sound_too(recorder):
@@ -339,7 +399,7 @@ VIDEO = np.stack([PICTURE] * 9)
         ({"windows": True, "task": "text_and_audio", "image": None}, "Windows are for first_frame"),
         ({"initial_noise": np.zeros((1, 4, 3, 8, 12))}, r"accepted is \(1, 4, 3, 12, 8\)"),
         ({"step": 4}, "no sampling option step"),
-        ({"prompt": 7}, "prompt is 7; accepted is text"),
+        ({"prompt": 7}, "The prompt: it is int, not a mapping"),
         ({"face": (0, 60, 0, 9)}, "within 48 rows"),
     ],
 )

@@ -13,6 +13,7 @@ from actavatar_jax.models.attention import attention
 from actavatar_jax.models.avatar.audio_adapter import AudioCrossAttention
 from actavatar_jax.models.avatar.config import Conditions, DiTConfig, WanSizes
 from actavatar_jax.models.avatar.intervals import turn
+from actavatar_jax.models.avatar.relay import window_bias
 from actavatar_jax.models.avatar.rope import apply_rope
 from actavatar_jax.models.execution import ISLAND, Execution
 from actavatar_jax.models.layers import layer_norm, linear, rms_norm
@@ -69,11 +70,7 @@ class Block(nnx.Module):
         return turn(queries, jnp.repeat(conditions.query_turns, x.shape[2], axis=1))
 
     def window_bias(self, penalty: Float[Array, "B T S"] | None, tokens: int) -> Float[Array, "B 1 L S"] | None:
-        """What is added to the text scores, the same for all `tokens` of a latent frame."""
-        if penalty is None:
-            return None
-        strength = self.window_strength[...] if self.learns_strength else 1.0
-        return -strength * jnp.repeat(penalty, tokens, axis=1)[:, None]
+        return window_bias(penalty, tokens, self.window_strength[...] if self.learns_strength else 1.0)
 
     def text_weights(
         self,

@@ -33,3 +33,10 @@ def window_penalty(
         jnp.maximum(phase_ids - 1, 0)[:, None], (len(phase_ids), latent_frames, phase_ids.shape[1])
     )
     return jnp.where(phase_ids[:, None] > 0, jnp.take_along_axis(penalty, index, axis=2), 0.0)
+
+
+def window_bias(
+    penalty: Float[Array, "B T S"] | None, tokens: int, strength: Float[Array, ""] | float = 1.0
+) -> Float[Array, "B 1 L S"] | None:
+    """What is added to the text scores, the same for all `tokens` of a latent frame."""
+    return None if penalty is None else -strength * jnp.repeat(penalty, tokens, axis=1)[:, None]

@@ -1,0 +1,90 @@
+"""`sample --system echomimic`: which options it takes, and the one video that it makes."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actavatar_jax.cli.progress import StepBar
+from actavatar_jax.errors import InputError
+
+SYSTEMS = ("actavatar", "echomimic")
+OWN = {"variant", "base", "task", "last_image", "video", "mouth", "face", "models"}  # what the other has no use for
+SAMPLING = (
+    "num_frames", "overlap", "height", "width", "steps", "solver", "shift", "text_guidance", "audio_guidance",
+    "negative_prompt", "phase_time", "seed",
+)  # fmt: skip
+SHARED = {"system", "model", "image", "audio", "prompt", "out", "frames", "dtype", "attention", "audio_encoder"}
+
+
+def check_system(system: str, command: Callable, options: Mapping[str, Any]) -> None:
+    """InputError for a system that there is not, or an option that differs from its default in `command` and has no
+    meaning for the system."""
+    if system not in SYSTEMS:
+        raise InputError(f'There is no system "{system}"; choose one of {", ".join(SYSTEMS)}.')
+    defaults = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
+    given = {name for name, value in options.items() if value != defaults[name] and value is not None}
+    stray = sorted(given & OWN if system == "actavatar" else given - OWN - SHARED - {*SAMPLING})
+    if stray:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in stray)
+        raise InputError(f"The system {system} has no use for {names}; leave it out.")
+
+
+def sample_echomimic(given: Mapping[str, Any]) -> None:
+    """Makes one video of the command's options, by name; those that are None are the variant's own."""
+    from actavatar_jax.echomimic import EchoMimicPipeline
+    from actavatar_jax.runs.job_lists import check_video_name
+
+    needed = ("model", "base", "audio_encoder", "audio", "prompt", "out")
+    if missing := [f"--{name.replace('_', '-')}" for name in needed if given[name] is None]:
+        raise InputError(f"A video of echomimic needs {', '.join(missing)}.")
+    if len(given["seed"] or [0]) > 1:
+        raise InputError("The system echomimic makes one video at a time; give one --seed.")
+    check_video_name(given["out"])
+    changes = {name: given[name] for name in SAMPLING if given[name] is not None}
+    if given["seed"]:
+        changes["seed"] = given["seed"][0]
+    tasked = {"task": given["task"], **{name: given[name] for name in ("last_image", "video")}}
+    tasked |= {"mouth": _mouth(given), "face": _face(given)}
+    pipeline = EchoMimicPipeline.from_pretrained(
+        given["model"],
+        given["base"],
+        given["audio_encoder"],
+        variant=given["variant"],
+        dtype=given["dtype"],
+        attention=given["attention"],
+    )
+    video = pipeline(given["image"], given["audio"], given["prompt"], callback=StepBar(), **tasked, **changes)
+    video.save(given["out"])
+
+
+def _face(given: Mapping[str, Any]) -> Any:
+    """A box, `everywhere`, or what finds it; speech is never heard everywhere for want of a word."""
+    if given["face"] is not None:
+        return given["face"] if given["face"] == "everywhere" else _box("--face", given["face"])
+    if given["models"] is None or given["variant"] == "flash":
+        return None
+    from actavatar_jax.runs.faces import face_finder
+
+    return face_finder(given["models"])
+
+
+def _mouth(given: Mapping[str, Any]) -> Any:
+    """A box for all frames, or one for each, found."""
+    if given["mouth"] is not None:
+        return _box("--mouth", given["mouth"])
+    if given["task"] != "mouth" or given["models"] is None or given["video"] is None:
+        return None
+    from actavatar_jax.runs.faces import find_mouths
+
+    return find_mouths(given["video"], given["models"])
+
+
+def _box(name: str, text: str) -> tuple[float, ...]:
+    parts = text.replace(",", " ").split()
+    try:
+        box = tuple(map(float, parts))
+    except ValueError:
+        box = ()
+    if len(box) != 4:
+        raise InputError(f'{name} is "{text}"; accepted are four numbers in pixels: top, bottom, left, right.')
+    return box
