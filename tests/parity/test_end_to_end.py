@@ -1,4 +1,8 @@
-"""A TI2V model folder written by diffusers gives the same film here and there: 8 UniPC steps."""
+"""A TI2V model folder written by diffusers gives the same film here and there: 8 UniPC steps.
+
+Also where its text knows time as TIE's does (arXiv 2605.10543): an oracle of its own turns the queries and keys of
+diffusers' transformer.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -76,7 +80,8 @@ def speech_encoder(tmp_path_factory):
     return path
 
 
-def test_same_frames_as_diffusers(folder, speech_encoder):
+def films(folder, speech_encoder, text, prompt, **options):
+    """The film of diffusers, told `text` (arguments of its pipeline); ours of `prompt`, in float pixels and in 8 bits."""
     theirs = diffusers.WanImageToVideoPipeline.from_pretrained(folder)
     theirs.set_progress_bar_config(disable=True)
     rng = np.random.default_rng(0)
@@ -84,8 +89,7 @@ def test_same_frames_as_diffusers(folder, speech_encoder):
     noise = rng.standard_normal((1, 8, (FRAMES - 1) // 4 + 1, HEIGHT // 16, WIDTH // 16)).astype(np.float32)
     want = theirs(
         image=Image.fromarray(image),
-        prompt=PROMPT,
-        negative_prompt=NEGATIVE,
+        **text(theirs),
         height=HEIGHT,
         width=WIDTH,
         num_frames=FRAMES,
@@ -102,7 +106,7 @@ def test_same_frames_as_diffusers(folder, speech_encoder):
     video = ours(
         image,
         rng.standard_normal(FRAMES * 640).astype(np.float32),  # any speech: the adapter is at its identity
-        PROMPT,
+        prompt,
         negative_prompt=NEGATIVE,
         height=HEIGHT,
         width=WIDTH,
@@ -112,11 +116,78 @@ def test_same_frames_as_diffusers(folder, speech_encoder):
         audio_guidance=GUIDANCE,
         sigmas=theirs.scheduler.sigmas.numpy(),
         initial_noise=noise,
+        **options,
     )
     part = ours.encoders.vae
     pixels = functional.bind(part.module, part.config, part.params).decode(jnp.asarray(latents[0])[None])[0]
-    got = (np.asarray(pixels) + 1) / 2
+    return want, (np.asarray(pixels) + 1) / 2, video.frames / 255
+
+
+def check_films(want, got, rounded):
     assert want.std() > 0.05  # the films are not flat
     assert np.abs(want[1:] - want[:1]).max() > 0.05  # and they move
     assert np.abs(got - want).max() < 2e-3
-    assert np.abs(video.frames / 255 - want).max() < 2e-3 + 0.5 / 255
+    assert np.abs(rounded - want).max() < 2e-3 + 0.5 / 255
+
+
+def test_same_frames_as_diffusers(folder, speech_encoder):
+    text = {"prompt": PROMPT, "negative_prompt": NEGATIVE}
+    check_films(*films(folder, speech_encoder, lambda _: text, PROMPT))
+
+
+# ---- TIE
+
+
+BASE, ACTIONS, WINDOWS = "A woman speaking", ("professionally", "in business attire"), ((0.0, 0.3), (0.2, 0.5))
+RATE, SCALE = 16, 4.0  # video frames a second; of all times
+
+
+def turned(x, angles, left):
+    """Pairs (d, d + K/2) of every head turned by angles [L, K/2], times what is left of them."""
+    heads = x.unflatten(-1, (2, -1)).double()
+    a, b = heads.chunk(2, dim=-1)
+    cos, sin = ((f(angles) * left)[:, None] for f in (torch.cos, torch.sin))
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)
+
+
+def tell_events(pipeline):
+    """Arguments of the pipeline: base and events each tokenised alone, with the transformer's attention hooked."""
+    pieces = [pipeline.tokenizer(one, add_special_tokens=False).input_ids for one in (BASE, *ACTIONS)]
+    spans = [(0.0, 10.0), *WINDOWS]
+    spans = torch.tensor([span for span, ids in zip(spans, pieces, strict=True) for _ in ids] + [spans[-1]])
+    ids = torch.tensor([[*(i for piece in pieces for i in piece), pipeline.tokenizer.eos_token_id]])
+    embedded = torch.zeros(1, 512, 32)
+    embedded[:, : ids.shape[1]] = pipeline.text_encoder(ids).last_hidden_state.detach()
+
+    rates = SCALE * 10_000.0 ** (-torch.arange(12, dtype=torch.float64) / 12)
+    start, end = spans.double().split(1, dim=1)
+    half = rates * (end - start) / 2
+    left = torch.sinc(half / torch.pi)
+    left = left / left.mean(dim=1, keepdim=True)
+    keys = torch.zeros(512, 12, dtype=torch.float64), torch.ones(512, 12, dtype=torch.float64)
+    keys[0][: len(spans)], keys[1][: len(spans)] = rates * (start + end) / 2, left
+    middles = torch.tensor([0.125, *(i - 0.25 for i in range(1, (FRAMES - 1) // 4 + 1))], dtype=torch.float64)
+    tokens = (HEIGHT // 32) * (WIDTH // 32)
+    queries = (middles / (RATE / 4))[:, None].mul(rates).repeat_interleave(tokens, dim=0), torch.ones(1)
+
+    transformer, timed = pipeline.transformer, []
+
+    def note(module, args, kwargs):  # the negative prompt is a plain text: nothing of it turns
+        timed[:] = [torch.equal(kwargs["encoder_hidden_states"], embedded)]
+
+    transformer.register_forward_pre_hook(note, with_kwargs=True)
+    for block in transformer.blocks:
+        for norm, turns in ((block.attn2.norm_q, queries), (block.attn2.norm_k, keys)):
+            norm.register_forward_hook(lambda _, args, out, turns=turns: turned(out, *turns) if timed[0] else out)
+    return {"prompt_embeds": embedded, "negative_prompt": NEGATIVE}
+
+
+def test_same_frames_as_diffusers_where_text_knows_time_by_intervals(folder, speech_encoder):
+    phases = [
+        {"start": start, "end": end, "action": action} for (start, end), action in zip(WINDOWS, ACTIONS, strict=True)
+    ]
+    prompt = {"base": BASE, "phases": phases}
+    told = films(folder, speech_encoder, tell_events, prompt, phase_time="tie", rate=RATE)
+    check_films(*told)
+    plain = films(folder, speech_encoder, tell_events, prompt, phase_time="relay", rate=RATE)
+    assert np.abs(plain[1] - told[0]).max() > 1e-2  # the form makes another film
