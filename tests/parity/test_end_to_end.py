@@ -81,7 +81,7 @@ def speech_encoder(tmp_path_factory):
 
 
 def films(folder, speech_encoder, text, prompt, **options):
-    """The film of diffusers, told `text` (arguments of its pipeline); ours of `prompt`, in float pixels and in 8 bits."""
+    """The film of diffusers, which is told `text(pipeline)`; ours of `prompt`, in float pixels and in 8 bits."""
     theirs = diffusers.WanImageToVideoPipeline.from_pretrained(folder)
     theirs.set_progress_bar_config(disable=True)
     rng = np.random.default_rng(0)
