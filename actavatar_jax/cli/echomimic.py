@@ -8,10 +8,20 @@ from actavatar_jax.cli.progress import StepBar
 from actavatar_jax.errors import InputError
 
 SYSTEMS = ("actavatar", "echomimic")
-OWN = {"variant", "base", "task", "last_image", "video", "mouth", "face", "models"}  # what the other has no use for
+OWN = {
+    "variant",
+    "base",
+    "task",
+    "last_image",
+    "video",
+    "mouth",
+    "face",
+    "models",
+    "teacache",
+}  # what the other has no use for
 SAMPLING = (
     "num_frames", "overlap", "height", "width", "steps", "solver", "shift", "text_guidance", "audio_guidance",
-    "negative_prompt", "phase_time", "seed",
+    "negative_prompt", "phase_time", "seed", "teacache",
 )  # fmt: skip
 SHARED = {"system", "model", "image", "audio", "prompt", "out", "frames", "dtype", "attention", "audio_encoder"}
 

@@ -122,6 +122,9 @@ def sample(
         str | None, typer.Option(help="Where speech is heard: such a box in the portrait, or everywhere (preview).")
     ] = None,
     models: Annotated[Path | None, typer.Option(help="Folder with face.onnx, by which boxes are found.")] = None,
+    teacache: Annotated[
+        str | None, typer.Option(help="off, separate or shared: leaves out what changes little.")
+    ] = None,
 ) -> None:
     """Makes a talking video, several with other seeds, or those of a jobs file (finished ones are skipped)."""
     every = dict(locals())

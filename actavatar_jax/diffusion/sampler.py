@@ -46,6 +46,7 @@ def sample(
     guidance: Guidance,
     unguided: Any = None,
     per_step: Any = None,
+    memory: Any = None,
     callback: Callable[[Step], None] | None = None,
 ) -> Float[Array, "B T H W C"]:
     """Latents (float32) that the flow `velocity_fn` carries from `noise` to data.
@@ -56,7 +57,8 @@ def sample(
     The program is compiled once per velocity_fn object and set of shapes, so pass the same function every time.
     `unguided` is the same for the B rows of the branch that sees text and audio: a step outside guidance.interval
     evaluates no other. `per_step` is a pytree of arrays with a row for each step: velocity_fn then has that of the step
-    as a fourth argument.
+    as a fourth argument. `memory` is a pytree of arrays that velocity_fn is given last, and gives back as it is to be
+    at the next step: (velocity, memory).
 
     Under `jax.set_mesh` the branches are cut over the axes of a batch and latent frames over those of a sequence.
 
@@ -72,8 +74,8 @@ def sample(
     integrator, given = make_solver(solver, sigmas), _given(solver, sigmas, per_step)
     guided, branches = _branches(conditions, unguided, sigmas, guidance)
     if callback is None:
-        return _integrate(velocity_fn, _stretches(guided), branches, noise, clean, integrator, given)
-    carry = _begin(noise, clean, integrator)
+        return _integrate(velocity_fn, _stretches(guided), branches, noise, clean, integrator, given, memory)
+    carry = _begin(noise, clean, integrator, memory)
     for i, (on, sigma) in enumerate(zip(guided, np.float32(check_sigmas(sigmas)[:-1]), strict=True)):
         now = jax.tree.map(lambda x, i=i: x[i], (integrator, given))
         carry, velocity, data = _advance(velocity_fn, *branches[on], clean, carry, now, sigma)
@@ -152,9 +154,10 @@ def _integrate(
     clean: Float[Array, "B K H W C"] | None,
     solver: Solver,
     given: tuple[Any, ...],
+    memory: Any = None,
 ) -> Float[Array, "B T H W C"]:
     """All steps: stretches of (guided, how many steps), for each of which `branches` has conditions and weights."""
-    carry, begin = _begin(noise, clean, solver), 0
+    carry, begin = _begin(noise, clean, solver, memory), 0
     for guided, steps in stretches:
         move = partial(_move, velocity_fn, *branches[guided], clean)
         part = jax.tree.map(lambda x, a=begin, b=begin + steps: x[a:b], (solver, given))
@@ -171,21 +174,25 @@ def _advance(velocity_fn, conditions, weights, clean, carry, now, sigma):
 
 
 @jax.jit
-def _begin(noise, clean, solver):
+def _begin(noise, clean, solver, memory=None):
     latents = keep_clean(noise.astype(jnp.float32), clean)
-    return _cut((latents, solver.init(latents)))
+    return *_cut((latents, solver.init(latents))), memory
 
 
 def _move(velocity_fn, conditions, weights, clean, carry, now):
-    """(latents, solver's state) -> those after a step whose solver has the coefficients of that step; the velocity."""
-    (latents, state), (solver, (time, *own)), branches = carry, now, len(weights)
+    """(latents, solver's state, memory) -> those after a step whose solver has the coefficients of that step; the
+    velocity."""
+    (latents, state, memory), (solver, (time, *own)), branches = carry, now, len(weights)
     times = jnp.full(branches * len(latents), time)
     timesteps = spread_times(times, latents.shape[1], clean=0 if clean is None else clean.shape[1])
     branched = constrain(jnp.concatenate([latents] * branches), BATCH, SEQ)
-    velocities = velocity_fn(branched, timesteps, conditions, *own)
+    if memory is None:
+        velocities = velocity_fn(branched, timesteps, conditions, *own)
+    else:
+        velocities, memory = velocity_fn(branched, timesteps, conditions, *own, memory)
     velocity = constrain(combine(weights, velocities.reshape(branches, *latents.shape)), BATCH, SEQ)
     latents, state = solver.step(solver.coefficients, state, latents, velocity)
-    return _cut((keep_clean(latents, clean), state)), velocity
+    return (*_cut((keep_clean(latents, clean), state)), memory), velocity
 
 
 def _cut(carry):

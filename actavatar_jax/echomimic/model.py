@@ -95,17 +95,37 @@ class EchoMimicDiT(nnx.Module):
         self, latents: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"], conditions: Conditions
     ) -> Float[Array, "B T H W C"]:
         """Velocity. `timesteps` are 1000 t, in the published model the same for all latent frames."""
+        x, time, modulation = self.begin(latents, timesteps, conditions)
+        return self.end(self.through_blocks(x, modulation, conditions), time, latents.shape)
+
+    def begin(
+        self, latents: Float[Array, "B T H W C"], timesteps: Float[Array, "B T"], conditions: Conditions
+    ) -> tuple[Float[Array, "B T P D"], Float[Array, "B T D"], Float[Array, "B T 6 D"]]:
+        """Tokens before the blocks, embedded times, and what blocks make of these."""
         c = self.config
         latents, timesteps = constrain(latents, BATCH, SEQ), constrain(timesteps, BATCH, SEQ)
         seen = jnp.concatenate([latents, conditions.known.astype(latents.dtype)], axis=-1)
         x = self.patch_embedding(patchify(seen, c.patch)).astype(self.execution.stream or self.execution.dtype)
         time = constrain(self.time_embedding(sinusoid(timesteps, c.freq_dim)), BATCH, SEQ)
         modulation = constrain(self.time_projection(nnx.silu(time)), BATCH, SEQ)
-        modulation = modulation.reshape(*timesteps.shape, 6, c.width)
+        return x, time, modulation.reshape(*timesteps.shape, 6, c.width)
 
+    def through_blocks(
+        self, x: Float[Array, "B T P D"], modulation: Float[Array, "B T 6 D"], conditions: Conditions
+    ) -> Float[Array, "B T P D"]:
         def apply(x, layer):
             block, keys_values = layer
             return block(x, modulation, conditions, keys_values or block.keys_values(conditions.tokens))
 
-        x = scan_blocks(apply, x, (self.blocks, conditions.keys_values), self.execution.remat)
-        return unpatchify(self.head(x, time), latents.shape, c.patch)
+        return scan_blocks(apply, x, (self.blocks, conditions.keys_values), self.execution.remat)
+
+    def end(
+        self, x: Float[Array, "B T P D"], time: Float[Array, "B T D"], shape: tuple[int, ...]
+    ) -> Float[Array, "B T H W C"]:
+        """Tokens behind the blocks to the velocity of latents of that shape."""
+        return unpatchify(self.head(x, time), shape, self.config.patch)
+
+    def modulations(self, timesteps: Float[Array, " n"]) -> Float[Array, "n six_widths"]:
+        """What blocks are told of a time, in the dtype in which they compute."""
+        time = self.time_embedding(sinusoid(timesteps[None], self.config.freq_dim))
+        return self.time_projection(nnx.silu(time))[0].astype(self.execution.dtype)

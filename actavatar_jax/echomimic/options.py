@@ -45,6 +45,8 @@ class EchoMimicSampling:
         "linspace"  # weights of the new frames in an overlap: linspace from 0 to 1 | open, which never gets to 1
     )
     phase_time: str = "relay"  # relay: actions act in their windows (`prompt.forms`) | none: the text is taken as it is
+    teacache: str = "off"  # off | separate | shared, which is what the public code of flash does (`teacache`)
+    teacache_threshold: float = 0.1  # of the estimated change, at which blocks run again
     windows: bool = False  # all latents at once in sliding windows of 29, in the place of chunks
     match_colours: bool = True  # but for mouth, every frame has the mean and deviation of the first one's colours
     height: int | None = None  # pixels; None, with width: from the picture
@@ -61,6 +63,8 @@ class EchoMimicSampling:
         "chunk_frames": Limit("9, 13, 17, ... (4k + 1)", lambda x: x >= 9 and x == floor_frames(x)),
         "overlap": COUNT,
         "chunk_tail": one_of("pad", "drop"),
+        "teacache": one_of("off", "separate", "shared"),
+        "teacache_threshold": POSITIVE,
         "phase_time": one_of("relay", "none"),
         "fade": one_of("linspace", "open"),
     }
@@ -72,6 +76,8 @@ class EchoMimicSampling:
                 f"Chunks of {self.chunk_frames} frames cannot know {self.overlap} of the one before; accepted are 1 to "
                 f"{self.chunk_frames - 5}."
             )
+        if self.windows and self.teacache != "off":
+            raise InputError("Windows are evaluated in full; leave teacache off, or windows out.")
         if (self.height is None) != (self.width is None):
             raise InputError("Height and width go together: give both, or neither to take them from the picture.")
         if self.height is not None and (min(self.height, self.width) < 1 or self.height % 16 or self.width % 16):

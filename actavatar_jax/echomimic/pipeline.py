@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int32, UInt8
 
 from actavatar_jax.diffusion import BOTH, Guidance, Step, sample, sample_noise
+from actavatar_jax.diffusion.solvers import model_times
 from actavatar_jax.echomimic import inputs
 from actavatar_jax.echomimic.chunks import cut_windows, join, window_fades
 from actavatar_jax.echomimic.colours import match_colours
@@ -21,10 +22,19 @@ from actavatar_jax.echomimic.config import EchoMimicConfig
 from actavatar_jax.echomimic.files import FILES, read_file, read_transformer
 from actavatar_jax.echomimic.levels import Plan, multiplied, noise_levels, plan_guidance
 from actavatar_jax.echomimic.options import DEFAULTS, EchoMimicSampling
-from actavatar_jax.echomimic.programs import embed, embed_windows, velocity_function, windows_function
+from actavatar_jax.echomimic.programs import (
+    cached_function,
+    embed,
+    embed_times,
+    embed_windows,
+    teacache_memory,
+    velocity_function,
+    windows_function,
+)
 from actavatar_jax.echomimic.projections import FOLLOWING
 from actavatar_jax.echomimic.request import Request, fit_request
 from actavatar_jax.echomimic.tasks import Task, known_channels
+from actavatar_jax.echomimic.teacache import plan_calls
 from actavatar_jax.encoders.encoders import PRECISION
 from actavatar_jax.encoders.pictures import decode_video
 from actavatar_jax.encoders.speech import check_standardised
@@ -219,33 +229,19 @@ class EchoMimicPipeline:
         callback: Callable[[Step], None] | None,
     ) -> UInt8[np.ndarray, "F h w 3"]:
         """The frames of a chunk that begins with frame `begin` of the video."""
-        known, network = known_channels(part, self.vae), self.transformer.network
-        windows = cut_windows(len(known)) if s.windows else [(0, len(known))]
-        # All but the last window hear a little of what follows.
-        more = [FOLLOWING] * (len(windows) - 1) + [0]
-        heard = [
-            inputs.features_of(told.speech, begin + 4 * start, 4 * (end - start) - 3, self.variant, extra)
-            for (start, end), extra in zip(windows, more, strict=True)
-        ]
-        audios = [np.stack([one if row.hears else np.zeros_like(one) for row in told.plan.rows]) for one in heard]
-        own, around = (told.plan.taken, told.plan.weights), (told.text, told.picture)
-        seen = (known, told.face, told.penalty(begin, len(known)))
+        known, sigmas = known_channels(part, self.vae), noise_levels(s, self.variant)
         with self.transformer.on_device() as params:
-            if s.windows:
-                conditions = embed_windows(network, params, *around, audios, *seen)
-                velocity, own = windows_function(network), (*own, window_fades(s.steps))
-            else:
-                conditions = embed(network, params, *around, audios[0], *seen)
-                velocity = velocity_function(network)
+            velocity, conditions, own, memory = self._program(params, known, begin, told, s, sigmas)
             latents = sample(
                 velocity,
                 (params, conditions),
                 noise=jnp.asarray(noise),
                 clean=None,
                 solver=s.solver,
-                sigmas=noise_levels(s, self.variant),
+                sigmas=sigmas,
                 guidance=ALONE,
                 per_step=own,
+                memory=memory,
                 callback=callback,
             )
             latents = np.asarray(latents)[0]
@@ -255,6 +251,36 @@ class EchoMimicPipeline:
             )
         with self.vae.on_device() as params:
             return np.asarray(decode_video(self.vae.network, params, latents))
+
+    def _program(
+        self,
+        params: Any,
+        known: Float32[np.ndarray, "T H W K"],
+        begin: int,
+        told: Told,
+        s: EchoMimicSampling,
+        sigmas: Float[np.ndarray, "levels"],
+    ) -> tuple[Callable, Any, tuple[Any, ...], Any]:
+        """The velocity function of a chunk, its conditions, what it is given of each step, and its memory."""
+        network, windows = self.transformer.network, cut_windows(len(known)) if s.windows else [(0, len(known))]
+        # All but the last window hear a little of what follows.
+        more = [FOLLOWING] * (len(windows) - 1) + [0]
+        heard = [
+            inputs.features_of(told.speech, begin + 4 * start, 4 * (end - start) - 3, self.variant, extra)
+            for (start, end), extra in zip(windows, more, strict=True)
+        ]
+        audios = [np.stack([one if row.hears else np.zeros_like(one) for row in told.plan.rows]) for one in heard]
+        own, seen = (told.plan.taken, told.plan.weights), (known, told.face, told.penalty(begin, len(known)))
+        if s.windows:
+            conditions = embed_windows(network, params, told.text, told.picture, audios, *seen)
+            return windows_function(network), conditions, (*own, window_fades(s.steps)), None
+        conditions = embed(network, params, told.text, told.picture, audios[0], *seen)
+        if s.teacache == "off":
+            return velocity_function(network), conditions, own, None
+        times, branches, shared = model_times(s.solver, sigmas), told.plan.taken.shape[1], s.teacache == "shared"
+        made = plan_calls(np.asarray(embed_times(network, params, times)), branches, s.teacache, s.teacache_threshold)
+        memory = teacache_memory(network, 1 if shared else branches, known.shape[:3])
+        return cached_function(network, shared), conditions, (*own, made), memory
 
     def _noises(self, given: Any, seed: int, request: Request) -> list[Float32[np.ndarray, "1 T H W C"]]:
         """One for each chunk."""

@@ -17,6 +17,7 @@ from actavatar_jax.diffusion.guidance import combine
 from actavatar_jax.echomimic.chunks import WINDOW, blend_windows, cut_windows
 from actavatar_jax.echomimic.config import Conditions
 from actavatar_jax.functional import Network, Params
+from actavatar_jax.models import Execution
 
 
 @functools.partial(jax.jit, static_argnames="network")
@@ -78,6 +79,45 @@ def velocity_function(network: Network) -> Callable:
         return _guided(network.bind(params), latents, timesteps, conditions, *now)
 
     return velocity
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def embed_times(network: Network, params: Params, times: Float[Array, " steps"]) -> Float[Array, "steps E"]:
+    """What the blocks are told of the times of all steps."""
+    return network.bind(params).modulations(times).astype(jnp.float32)
+
+
+@functools.cache
+def cached_function(network: Network, shared: bool) -> Callable:
+    """As `velocity_function`, with (taken, weights, made) of a step and the memory of `teacache_memory`.
+
+    A branch that is not made adds to its tokens what the blocks added when they last ran, be it, where the memory is
+    `shared`, for another branch. Speech is first, as in the original.
+    """
+
+    def velocity(latents, timesteps, params_and_conditions, now, memory):
+        (params, conditions), (taken, weights, made) = params_and_conditions, now
+        model, results = network.bind(params), []
+        for branch in reversed(range(len(taken))):
+            own, slot = _take(conditions, taken[branch][None]), 0 if shared else branch
+            x, time, modulation = model.begin(latents, timesteps, own)
+            after = jax.lax.cond(
+                made[branch],
+                lambda x=x, modulation=modulation, own=own: model.through_blocks(x, modulation, own),
+                lambda x=x, slot=slot, memory=memory: x + memory[slot],
+            )
+            memory = jnp.where(made[branch], memory.at[slot].set(after - x), memory)
+            results.insert(0, model.end(after, time, latents.shape))
+        return combine(weights, jnp.concatenate(results))[None], memory
+
+    return velocity
+
+
+def teacache_memory(network: Network, slots: int, grid: tuple[int, int, int]) -> Float[Array, "slots 1 T P D"]:
+    """What the blocks added: nothing yet."""
+    c, e = network.config, network.execution or Execution()
+    tokens = (grid[1] // c.patch[1]) * (grid[2] // c.patch[2])
+    return jnp.zeros((slots, 1, grid[0], tokens, c.width), e.stream or e.dtype)
 
 
 @functools.cache

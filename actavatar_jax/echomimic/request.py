@@ -69,6 +69,8 @@ def fit_request(
     _check_given(task, {"image": image, "last_image": last_image, "video": video, "mouth": mouth})
     if s.windows and (task, variant) != ("first_frame", "preview"):
         raise InputError(f"Windows are for first_frame with preview; for {task} with {variant} leave windows out.")
+    if s.teacache == "shared" and variant == "preview":
+        raise InputError("In preview all branches are one call, so that teacache has nothing to share; take separate.")
     recording = load_sound(audio)
     asked = s.num_frames or len(recording.samples) * FPS // recording.rate
     speech = recording if s.num_frames is None else recording.fit(asked)
