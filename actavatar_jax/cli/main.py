@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from actavatar_jax import __version__
-from actavatar_jax.cli import conversion, data, evaluation, planning, prompts, sampling, training
+from actavatar_jax.cli import conversion, data, evaluation, planning, preferences, prompts, sampling, training
 from actavatar_jax.cli.cache import keep_compiled_programs
 from actavatar_jax.cli.exits import run_command
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(sampling.app)
 app.add_typer(training.app)
+app.add_typer(preferences.app, name="preferences")
 app.add_typer(planning.app, name="plan")
 app.add_typer(prompts.app, name="prompt")
 app.add_typer(conversion.app, name="convert")

@@ -13,6 +13,7 @@ from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.runs.settings import training
 from actavatar_jax.storage import cut, refusal
 from actavatar_jax.training.lora import RATES, LoraSettings
+from actavatar_jax.training.preference import PreferenceSettings
 from actavatar_jax.training.settings import MOST_STEPS, OptimizerSettings, TrainingSettings
 
 DURATIONS = ("steps", "log_every", "checkpoint_every", "heldout.every", "sample.every", "optim.warmup", "optim.decay")
@@ -84,6 +85,7 @@ def training_settings(config: ConfigDict) -> TrainingSettings:
         rules=RATES if config.lora.rank else ParameterGroups(config.rules),
         optim=build(OptimizerSettings, "optim.", config.optim),
         time_law=build(TimeLaw, "time_law.", config.time_law),
+        preference=PreferenceSettings(config.preference.beta) if config.preference.folder else None,
         lora=lora_settings(config),
     )
 

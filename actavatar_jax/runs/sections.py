@@ -36,7 +36,8 @@ def check_values(config: ConfigDict) -> None:
         if not isinstance(rules, tuple | list):
             raise InputError(f"The setting {name} is {shown(rules)}; accepted is a list of rules.")
         ParameterGroups(rules)
-    for section, values in ((Model, config.model), (Data, config.data), (HeldOut, config.heldout)):
+    sections = ((Model, config.model), (Data, config.data), (HeldOut, config.heldout), (Preference, config.preference))
+    for section, values in sections:
         section(**values.to_dict())
     checked("setting sample.jobs", config.sample.jobs, str)
     check_options(config.sample)
@@ -125,3 +126,18 @@ class HeldOut:
 
     def __post_init__(self):
         check_fields(self, "setting heldout.", clips=whole(1, MOST))
+
+
+@typing.no_type_check
+@dataclasses.dataclass(frozen=True)
+class Preference:
+    """`config.preference`."""
+
+    folder: str
+    every: int
+    batch_size: int
+    beta: float
+
+    def __post_init__(self):
+        limits = {"every": whole(2, MOST), "batch_size": whole(1, MOST), "beta": POSITIVE}
+        check_fields(self, "setting preference.", **limits)

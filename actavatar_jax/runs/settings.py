@@ -141,6 +141,12 @@ def training(preset: str = "") -> ConfigDict:
     c.heldout.every = "500 steps"  # and at the end; 0: never
     c.heldout.clips = 64  # so many of them at most, evenly spread
 
+    c.preference = ConfigDict()  # steps of pairs of videos, of which one was preferred (`training.preference`)
+    c.preference.folder = ""  # of pairs, as `actavatar preferences make` leaves it; empty: there are none
+    c.preference.every = 5  # of so many steps one is of pairs
+    c.preference.batch_size = 20  # pairs, over all devices
+    c.preference.beta = 2000.0  # how far the model may go from where it began: less is further
+
     c.sample = sampling()
     c.sample.every = "0"  # how often sample videos are made; 0: never
     c.sample.jobs = ""  # JSON lines with image, audio and prompt, as for `actavatar sample --jobs`
@@ -184,7 +190,7 @@ def shrink(config: ConfigDict) -> ConfigDict:
     config.model.remat = "none"
     config.data.source = "synthetic"
     config.data.bucket = (32, 64, 9)
-    config.data.batch_size = 4
+    config.data.batch_size, config.preference.batch_size = 4, 4
     config.steps = "20 steps"
     config.log_every = "5 steps"
     config.checkpoint_every = "10 steps"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import grain
 import jax
 import ml_collections
 from jax.sharding import Mesh
@@ -27,11 +28,20 @@ from actavatar_jax.runs.sections import check_values
 from actavatar_jax.runs.settings import chosen
 from actavatar_jax.training.groups import backbone_is_frozen, multipliers, trains_adapter_alone
 from actavatar_jax.training.loop import train
+from actavatar_jax.training.preference import Alternating
 from actavatar_jax.training.settings import TrainingSettings
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import TRAINED, Component, find, lora, never_trained, write_adapter
 from actavatar_jax.weights import folder as model_folder
-from data_pipelines.loading import Batch, FixedBatches, SyntheticSource, make_loader, make_synthetic_loader
+from data_pipelines.loading import (
+    Batch,
+    FixedBatches,
+    SyntheticSource,
+    make_loader,
+    make_pair_loader,
+    make_synthetic_loader,
+)
+from data_pipelines.loading.pairs import HALVES
 from data_pipelines.shards import Bucket, find_datasets, open_dataset
 
 # (config, options of a loader) -> (dataset of batches, examples in an epoch)
@@ -88,7 +98,7 @@ def run_training(
         settings,
         network,
         open_weights,
-        iter(batches),
+        with_pairs(config, iter(batches), network.config, mesh),
         workdir,
         described=config.to_dict(),
         may_change=may_change(config),
@@ -196,6 +206,21 @@ def open_heldout(config: ml_collections.ConfigDict, model_config: DiTConfig, mes
     return batches
 
 
+def with_pairs(
+    config: ml_collections.ConfigDict, batches: Any, model_config: DiTConfig, mesh: Mesh
+) -> grain.DatasetIterator:
+    """The batches of a run, with those of the pairs of `config.preference` among them where it names any."""
+    p = config.preference
+    if not p.folder:
+        return batches
+    rows = local_rows(mesh, p.batch_size) if jax.process_count() > 1 else None
+    form = {"text_len": model_config.text_len, "max_phases": model_config.max_phases}
+    form["anchors"] = has_anchors(model_config.phase_time)
+    pairs = make_pair_loader(p.folder, batch_size=p.batch_size, seed=config.seed, rows=rows, **form)
+    _check_fit(next(iter(pairs)), model_config)
+    return Alternating(batches, iter(pairs), p.every)
+
+
 def _weights(d: ml_collections.ConfigDict) -> dict[str, float | int] | None:
     if d.weights is None:
         return None
@@ -210,6 +235,7 @@ def check_encoders(config: ml_collections.ConfigDict) -> None:
     """InputError where shards were made by other encoders than the model folder's. All its files are read, once."""
     d, folder = config.data, config.model.folder
     dirs = [*(d.dirs if d.source == "shards" else ()), *config.heldout.dirs]
+    dirs += [Path(config.preference.folder) / half for half in HALVES] if config.preference.folder else []
     if dirs and folder and jax.process_index() == 0:
         make_loader(dirs, batch_size=1, seed=0, fingerprint=stored_fingerprint(folder))
 

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from actavatar_jax import functional
 from actavatar_jax.functional import Network, Params, random_key
 from actavatar_jax.functional.kernels import LOW_RANK
-from actavatar_jax.models import Execution, peak_flops, self_attention_form, train_flops
+from actavatar_jax.models import Execution, forward_flops, peak_flops, self_attention_form, train_flops
 from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.parallel import (
     agreed,
@@ -33,6 +33,7 @@ from actavatar_jax.training.groups import backbone_is_frozen, multipliers, parti
 from actavatar_jax.training.heldout import HeldOutLoss
 from actavatar_jax.training.lora import abstract_params, add_low_rank
 from actavatar_jax.training.optimizer import forget_streak, make_optimizer, make_schedule
+from actavatar_jax.training.preference import REJECTED
 from actavatar_jax.training.runtime import workdir as work
 from actavatar_jax.training.runtime.checkpoint import Checkpoints
 from actavatar_jax.training.runtime.guard import StopRequest
@@ -70,8 +71,8 @@ def train(
       open_params: (names, where each goes) -> those parameters of the transformer by name, in float32; they are taken
         over. Called once, when it is known that this run may use `workdir` and what a checkpoint holds: a mistake
         should not cost the time in which large files are read.
-      batches: see `make_train_step`; of this process the samples `parallel.batches.local_rows`. An iterator of grain,
-        whose place is stored with each checkpoint.
+      batches: see `make_train_step`, the first of single videos; of this process the samples
+        `parallel.batches.local_rows`. An iterator of grain, whose place is stored with each checkpoint.
       workdir: gets `checkpoints/`, `logs/`, `metrics.jsonl`, `goodput.json`, `tensorboard/` and `run.lock`.
       described: the run's whole config, as JSON has it: the same in every process, and stored with each checkpoint. A
         run that goes on must have the same, but for the names and sections of `may_change`.
@@ -98,7 +99,8 @@ def train(
         flops_of(first)  # before memory is spent on a model that the mesh does not fit
         _report_attention(network, mesh, first, settings.micro_batches)
         with StopRequest() as stop, jax.set_mesh(mesh):
-            abstract = abstract_state(*partition(shapes, settings.rules), tx, settings.optim.ema_decay > 0, mesh)
+            halves, kept = partition(shapes, settings.rules), (settings.optim.ema_decay > 0, mesh)
+            abstract = abstract_state(*halves, tx, *kept, reference=settings.preference is not None)
             restored = checkpoints.restore(abstract, batches)
             extend = functools.partial(add_low_rank, settings=settings.lora, seed=settings.seed)
             state = _filled(restored or abstract, open_params, extend, tx, mesh)
@@ -126,7 +128,7 @@ def _filled(
     """The state with arrays for what is abstract in it: after a restart its frozen half, at the start all."""
     absent = {
         name: leaf.sharding
-        for half in (state.params, state.frozen)
+        for half in (state.params, state.frozen, state.reference or {})
         for name, leaf in functional.flatten(half).items()
         if isinstance(leaf, jax.ShapeDtypeStruct)
     }
@@ -138,9 +140,12 @@ def _filled(
         {name: place_array(params[name], absent[name]) for name in functional.flatten(state.frozen)}
     )
     if isinstance(state.step, jax.Array):
-        return dataclasses.replace(state, frozen=frozen, opt_state=forget_streak(state.opt_state))
+        before = state.reference and functional.unflatten(
+            {name: place_array(params[name], absent[name]) for name in functional.flatten(state.reference)}
+        )
+        return dataclasses.replace(state, frozen=frozen, reference=before, opt_state=forget_streak(state.opt_state))
     trained = functional.unflatten({name: params[name] for name in functional.flatten(state.params)})
-    return create_state(trained, frozen, tx, state.ema is not None, mesh)
+    return create_state(trained, frozen, tx, state.ema is not None, mesh, state.reference is not None)
 
 
 def _take_step(
@@ -159,6 +164,7 @@ def _take_step(
         make_schedule(settings.optim, settings.steps),
         settings.optim.ema_decay,
         micro_batches=settings.micro_batches,
+        preference=settings.preference,
         shardings=shardings,
     )
     key = replicate(random_key(settings.seed), mesh)
@@ -180,7 +186,12 @@ def _flops_of(
     def flops_of(batch: Batch) -> float:
         samples, grid = _samples(mesh, batch), batch["latents"].shape[1:4]
         check_fit(mesh, model_config.heads, batch=samples, grid=grid, micro_batches=micro_batches)
-        return float(samples * train_flops(model_config, grid, frozen_backbone))
+        if REJECTED not in batch:
+            return float(samples * train_flops(model_config, grid, frozen_backbone))
+        # Both videos, and both once more through the reference.
+        return float(
+            2 * samples * (train_flops(model_config, grid, frozen_backbone) + forward_flops(model_config, grid))
+        )
 
     return flops_of
 

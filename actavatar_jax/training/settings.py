@@ -12,6 +12,7 @@ from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.functional import SEEDS
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.training.lora import LoraSettings
+from actavatar_jax.training.preference import PreferenceSettings
 
 MOST_STEPS = 2**31 - 1  # that are counted on the devices
 SEED, SOME, STEPS = whole(SEEDS.start, SEEDS.stop - 1), whole(1, MOST_STEPS), whole(0, MOST_STEPS)
@@ -71,6 +72,7 @@ class TrainingSettings:
     optim: OptimizerSettings
     time_law: TimeLaw
     heldout_every: int = 0  # steps; 0: never
+    preference: PreferenceSettings | None = None  # of batches of pairs, where there are any
     lora: LoraSettings | None = None  # leaves that are added to the model, of which `rules` tell as of its own
 
     def __post_init__(self):

@@ -28,6 +28,7 @@ class TrainState:
     frozen: Params
     opt_state: Any
     ema: Any = None  # Params, the running average of `params`; None when switched off
+    reference: Any = None  # Params, `params` as they were before the first step; None where no preference asks for them
 
     @classmethod
     def create(
@@ -47,10 +48,10 @@ class TrainState:
 
 
 def abstract_state(
-    params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool, mesh: Mesh
+    params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool, mesh: Mesh, reference: bool = False
 ) -> TrainState:
     """The shapes of `create_state`, each with its sharding; of `params` and `frozen` only shapes are read."""
-    state = jax.eval_shape(functools.partial(_fresh, tx=tx, ema=ema), params, frozen)
+    state = jax.eval_shape(functools.partial(_fresh, tx=tx, ema=ema, reference=reference), params, frozen)
     return jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
         state,
@@ -58,25 +59,31 @@ def abstract_state(
     )
 
 
-def create_state(params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool, mesh: Mesh) -> TrainState:
+def create_state(
+    params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool, mesh: Mesh, reference: bool = False
+) -> TrainState:
     """`TrainState.create` over a mesh: every leaf is made where `state_shardings` puts it, whole on no device.
 
     Args:
       params, frozen: the same in every process, of host arrays or of arrays cut like that already; taken over.
     """
-    fresh = functools.partial(_fresh, tx=tx, ema=ema)
+    fresh = functools.partial(_fresh, tx=tx, ema=ema, reference=reference)
     shardings = state_shardings(jax.eval_shape(fresh, params, frozen), mesh)
     params, frozen = jax.tree.map(place_array, (params, frozen), (shardings.params, shardings.frozen))
 
-    @functools.partial(jax.jit, out_shardings=(shardings.step, shardings.opt_state, shardings.ema))
-    def rest(params: Params) -> tuple[Array, Any, Params | None]:
+    copies = shardings.ema, shardings.reference
+
+    @functools.partial(jax.jit, out_shardings=(shardings.step, shardings.opt_state, *copies))
+    def rest(params: Params) -> tuple[Array, Any, Params | None, Params | None]:
         state = fresh(params, {})
-        return state.step, state.opt_state, state.ema
+        return state.step, state.opt_state, state.ema, state.reference
 
-    step, opt_state, average = rest(params)
-    return TrainState(step, params, frozen, opt_state, average)
+    step, opt_state, average, before = rest(params)
+    return TrainState(step, params, frozen, opt_state, average, before)
 
 
-def _fresh(params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool) -> TrainState:
-    average = jax.tree.map(jnp.copy, params) if ema else None
-    return TrainState(jnp.zeros((), jnp.int32), params, frozen, tx.init(params), average)
+def _fresh(
+    params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool, reference: bool = False
+) -> TrainState:
+    average, before = (jax.tree.map(jnp.copy, params) if wanted else None for wanted in (ema, reference))
+    return TrainState(jnp.zeros((), jnp.int32), params, frozen, tx.init(params), average, before)

@@ -18,6 +18,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network, Params
 from actavatar_jax.training.groups import merge
 from actavatar_jax.training.optimizer import skipped_steps
+from actavatar_jax.training.preference import REJECTED, PreferenceSettings, pair_draws, preference_losses
 from actavatar_jax.training.state import TrainState
 
 NOISE_BINS = 10  # of flow time, for the loss per noise level
@@ -34,6 +35,7 @@ def make_train_step(
     ema_decay: float = 0.0,
     *,
     micro_batches: int = 1,
+    preference: PreferenceSettings | None = None,
     shardings: TrainState | None = None,
 ) -> Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Metrics]]:
     """The jitted `step(state, batch, key) -> (state, metrics)`; it reuses the memory of the state that it is given.
@@ -48,29 +50,35 @@ def make_train_step(
 
     Args:
       micro_batches: parts of a batch that are computed one after the other; they change memory, not results.
+      preference: of steps of pairs, for which the state has a reference.
       shardings: of every leaf of the state on a mesh (`parallel.rules.state_shardings`). The step must then be called
         under `jax.set_mesh`, with batches from `parallel.batches.place_batch` and the key from `replicate`.
 
     Args of the step:
       batch: `latents` [B, T, H, W, C], `text` [B, S, text_dim], `phase_ids` [B, S], `phase_windows` [B, phases, 2],
-        `audio` [B, F, layers, E] and `index` [B], the number of the draw in the stream.
+        `audio` [B, F, layers, E] and `index` [B], the number of the draw in the stream; in a batch of pairs `latents`
+        are of the preferred videos, and `rejected` of the others.
       key: the run's key, the same at every step: noise and time of a sample come from it and the sample's index.
     """
 
-    def loss(params, frozen, batch, key):
+    def loss(params, frozen, reference, batch, key):
         model = network.bind(merge(params, frozen))
-        losses, times = sample_losses(model, batch, time_law, key)
+        if REJECTED in batch:
+            before = network.bind(merge(reference, frozen))
+            losses, times = pair_losses(model, before, batch, time_law, preference.beta, key)
+        else:
+            losses, times = sample_losses(model, batch, time_law, key)
         return jnp.mean(losses), (losses, times)
 
-    def gradients_of(params, frozen, batch, key) -> tuple[Params, tuple[Array, Array]]:
-        gradients, scores = jax.grad(loss, has_aux=True)(params, frozen, batch, key)
+    def gradients_of(params, frozen, reference, batch, key) -> tuple[Params, tuple[Array, Array]]:
+        gradients, scores = jax.grad(loss, has_aux=True)(params, frozen, reference, batch, key)
         if shardings is not None:  # cut like the parameters: what devices add up, none of them holds whole
             gradients = jax.lax.with_sharding_constraint(gradients, shardings.params)
         return gradients, scores
 
     def step(state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
         gradients, (losses, times) = in_parts(
-            lambda part: gradients_of(state.params, state.frozen, part, key), batch, micro_batches
+            lambda part: gradients_of(state.params, state.frozen, state.reference, part, key), batch, micro_batches
         )
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -78,6 +86,7 @@ def make_train_step(
         ema = state.ema and _average(state.ema, params, ema_decay, skipped[0] > 0)
         metrics = {
             "loss": jnp.mean(losses),
+            "of_pairs": REJECTED in batch,
             "grad_norm": optax.tree.norm(gradients),  # before clipping
             "param_norm": optax.tree.norm(params),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
@@ -128,6 +137,21 @@ def sample_losses(
     times = time_law.sample(keys[:, 0])
     clean = time_law.draw_clean(keys[:, 0], latents.shape[1])
     return noisy_losses(model, latents, conditions_of(model, batch), times, keys[:, 1], clean), times
+
+
+def pair_losses(
+    model: Any, before: Any, batch: Batch, time_law: flow.TimeLaw, beta: float, key: Key[Array, ""]
+) -> tuple[Float[Array, "B"], Float[Array, "B"]]:
+    """Each pair's loss of preference and flow time; `before` is the reference, of which no gradient is taken."""
+    times, keys, clean = pair_draws(batch, time_law, key)
+
+    def missed(model: Any) -> Float[Array, "2 B"]:
+        conditions = conditions_of(model, batch)
+        videos = (batch[name].astype(jnp.float32) for name in ("latents", REJECTED))
+        return jnp.stack([noisy_losses(model, video, conditions, times, keys, clean) for video in videos])
+
+    losses, _ = preference_losses(missed(model), jax.lax.stop_gradient(missed(before)), beta)
+    return losses, times
 
 
 def conditions_of(model: Any, batch: Batch) -> Any:

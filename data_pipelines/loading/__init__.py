@@ -2,8 +2,18 @@
 
 from data_pipelines.loading.fixed import FixedBatches
 from data_pipelines.loading.loader import make_loader
+from data_pipelines.loading.pairs import make_pair_loader
 from data_pipelines.loading.stream import Stream
 from data_pipelines.loading.synthetic import SyntheticSource, make_synthetic_loader
 from data_pipelines.loading.transforms import Batch, FitShapes
 
-__all__ = ["Batch", "FitShapes", "FixedBatches", "Stream", "SyntheticSource", "make_loader", "make_synthetic_loader"]
+__all__ = [
+    "Batch",
+    "FitShapes",
+    "FixedBatches",
+    "Stream",
+    "SyntheticSource",
+    "make_loader",
+    "make_pair_loader",
+    "make_synthetic_loader",
+]

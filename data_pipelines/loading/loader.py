@@ -67,7 +67,7 @@ def make_loader(
     keep_freed_memory()
     folders = [Path(folder) for folder in ([shard_dirs] if isinstance(shard_dirs, str | Path) else shard_dirs)]
     datasets = [open_dataset(folder) for folder in find_datasets(folders)]
-    _check(datasets, fingerprint, anchors)
+    check_datasets(datasets, fingerprint, anchors)
     stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop), shuffle, repeat, rows)
     fit = [FitShapes(dataset.empty_prompt, text_len, max_phases) for dataset in datasets]
     buckets = [dataset.source[0]["latents"].shape for dataset in datasets]
@@ -97,7 +97,10 @@ def _shares(
     return shares
 
 
-def _check(datasets: Sequence[EncodedDataset], fingerprint: Mapping[str, str] | None, anchors: bool | None) -> None:
+def check_datasets(
+    datasets: Sequence[EncodedDataset], fingerprint: Mapping[str, str] | None, anchors: bool | None
+) -> None:
+    """InputError for datasets that do not belong together, see `make_loader`."""
     wanted = {"schema": SCHEMA_VERSION, "layout": LATENT_LAYOUT, "fps": FPS}
     encoders = fingerprint or datasets[0].metadata["encoders"]
     if anchors is None:

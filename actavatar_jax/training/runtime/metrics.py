@@ -90,7 +90,9 @@ class Recorder:
                     "diverged and stops."
                 )
         else:
-            self.loss, self.usable = float(metrics["loss"]), step
+            self.usable = step
+            if not metrics.get("of_pairs"):
+                self.loss = float(metrics["loss"])
         if step % self.every == 0 or step == self.total:
             self._close_window(step)
 
@@ -131,7 +133,14 @@ def summarise(window: list[dict[str, np.ndarray]]) -> Record:
     good = [m for m in window if not m["skipped"][0]]
     if not good:
         return record
-    record |= {name: float(np.mean([m[name] for m in good])) for name in ("loss", "grad_norm")}
+    record["grad_norm"] = float(np.mean([m["grad_norm"] for m in good]))
+    pairs = [m for m in good if m.get("of_pairs")]
+    if pairs:
+        record["preference_loss"] = float(np.mean([m["loss"] for m in pairs]))
+    good = [m for m in good if not m.get("of_pairs")]
+    if not good:
+        return record
+    record["loss"] = float(np.mean([m["loss"] for m in good]))
     sums, counts = (np.sum([m[name] for m in good], axis=0) for name in ("noise_loss_sum", "noise_count"))
     for i, (total, count) in enumerate(zip(sums, counts, strict=True)):
         if count:
