@@ -4,7 +4,7 @@ Run again, it goes on where it stopped: steps whose result is there are skipped,
 checkpoint. On the way WORKDIR/sheets and WORKDIR/progress.jsonl show what unseen clips look like. The result is
 WORKDIR/model; `--ship` also puts it, in bfloat16, where `actavatar demo` finds it. `--start` goes on from a model
 folder, say the shipped one, where there are no checkpoints: its encoders and transformer stand for everything before
-stage 2, and with `--config.vae` another codec takes the place of its own.
+stage 2.
 """
 
 import logging
@@ -67,7 +67,7 @@ def make() -> None:
             puppets.make_data(config, model, workdir / "shards")
         elif step in puppets.STAGES:
             model = puppets.run_stage(step, config, model, workdir)
-        elif step == "decoder" and puppets.has_decoder(model):
+        elif step == "decoder" and config.code == "motion" and not config.vae:
             model = puppets.run_decoder(config, model, workdir)
         if step == UNTIL.value:
             return

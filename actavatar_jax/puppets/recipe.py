@@ -136,13 +136,14 @@ def make_base(config: ConfigDict, vae: Path | None, folder: Path) -> None:
     preset, sizes = dataclasses.replace(preset, transformer=transformer), {"size": size, "num_frames": world.frames}
     with replaced_folder(folder) as partial:
         make_model(partial, (clip.frames for clip in clips), texts, preset=preset, codec=codec, vae=vae, **sizes)
-        save_defaults(partial, config)
+        unseen = dataset.draw(world, dataset.WATCHED_SEEDS[: config.watched_clips])
+        save_defaults(partial, world, Sampling(**chosen(config.sample)), [clip.frames[0] for clip in unseen])
         right = train_hearing(partial, frames=world.frames, **config.hearing)
     log.info("the audio encoder tells %.0f %% of unheard phonemes", 100 * right)
 
 
 def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
-    """The model folder `start` as the one everything starts from, with the codec of `config.vae` if there is one.
+    """The model folder `start` as the one everything starts from.
 
     InputError where it was made for another world than `config.world`.
     """
@@ -151,34 +152,19 @@ def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
         raise InputError(f"{start} was made for the world {made_for}; the config has {asked}.")
     with replaced_folder(folder) as partial:
         shutil.copytree(start, partial, dirs_exist_ok=True)
-        if config.vae:
-            exchange_codec(partial, Path(config.vae))
-            save_defaults(partial, config)
 
 
-def exchange_codec(model: Path, vae: Path) -> None:
-    """Gives a model folder another codec. What the transformer knows of latents alone, leaves that have other sizes
-    now, is new; the rest goes on as it was."""
-    codec, old = folders.load(vae, "vae", dtype="float32"), folders.load(model, "transformer", dtype="float32")
-    channels = codec.config.latent_channels
-    transformer = dataclasses.replace(old.config, in_channels=channels, out_channels=channels)
-    draw = jax.jit(functional.init, static_argnums=(0, 1), compiler_options=functional.RUN_ONCE)
-    new = functional.flatten(jax.device_get(draw(old.module, transformer, functional.random_key(0))))
-    kept = functional.flatten(old.params)
-    params = {name: kept[name] if kept[name].shape == leaf.shape else leaf for name, leaf in new.items()}
-    folders.save(model, "vae", codec.config, codec.params)
-    folders.save(model, "transformer", transformer, functional.unflatten(params))
-
-
-def save_defaults(folder: Path, config: ConfigDict) -> None:
+def save_defaults(
+    folder: Path, world: World, sampling: Sampling, portraits: Iterable[UInt8[np.ndarray, "h w 3"]]
+) -> None:
     """Writes into a model folder what its model is made for: the world, how to sample, and which portraits it knows."""
-    world, encoders, strangest = World(**config.world), Encoders.from_folder(folder), None
-    portraits = [clip.frames[0] for clip in dataset.draw(world, dataset.WATCHED_SEEDS[: config.watched_clips])]
+    encoders = Encoders.from_folder(folder)
+    strangest = None
     if encoders.vae.module in (PatchCodec, MotionCodec):
         strangest = round(FOREIGN * max(encoders.strangeness(encoders.video(one[None])) for one in portraits), 1)
     defaults = dataclasses.replace(
         folders.load_defaults(folder),
-        sampling=Sampling(**chosen(config.sample)),
+        sampling=sampling,
         sizes=((world.side, world.side),),
         lengths=(world.frames,),
         strangest_portrait=strangest,
@@ -231,11 +217,6 @@ def train_stage(
     if adapter.exists() and not model.exists():
         export_model(start, model, adapter)
     return model
-
-
-def has_decoder(model: Path) -> bool:
-    """Whether the codec of a model folder has a decoder that can be trained on."""
-    return find(model, "vae").kind.module is MotionCodec
 
 
 def run_decoder(config: ConfigDict, model: Path, workdir: Path) -> Path:

@@ -128,23 +128,6 @@ def test_training_goes_on_from_a_finished_model(world, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_another_codec_takes_the_place_of_a_models_own(world, tmp_path):
-    """The transformer keeps all that does not depend on the number of channels."""
-    config, folder = world[0].copy_and_resolve_references(), world[1]
-    with config.unlocked():
-        config.motion.encoder.channels = 12
-        config.vae = str(tmp_path / "codec")
-    folders.save(tmp_path / "codec", "vae", *puppets.new_motion_codec(config, World(**config.world)))
-    puppets.take_base(config, folder / "model", tmp_path / "base")
-    assert folders.load(tmp_path / "base", "vae").config.channels == 12
-    old, new = weights(folder / "model"), weights(tmp_path / "base")
-    moved = changed(old, new)
-    assert moved and all(old[name].shape != new[name].shape for name in moved)
-    assert len(moved) < 0.2 * len(new) and not any(name.startswith("blocks/") for name in moved)
-    clip = next(dataset.draw(World(**config.world), range(1)))
-    assert puppets.sample_clip(ActAvatarPipeline.from_pretrained(tmp_path / "base"), clip).frames.any()
-
-
 def test_the_command_goes_on_from_a_model_and_ends_a_sitting(world, tmp_path):
     """From a finished folder to stage 2, of which the sitting sees only a part; then what is asked for is there."""
     _, folder = world
