@@ -16,34 +16,29 @@ from ml_collections import ConfigDict
 from actavatar_jax.models import ADAPTER
 from actavatar_jax.runs import settings
 
-# Tokens of a frame: pixels a side, the code, the transformer's patch.
+# What one token of the transformer stands for: pixels a side, patch and reduction of the linear code, its channels, the
+# transformer's patch. `16` is the default; the others are its rivals.
 TOKENS = {
-    "1": (32, "linear", (1, 2, 2)),  # the ablation's world
-    "4": (128, "motion", (1, 2, 2)),  # of 64 x 64 pixels
-    "16": (128, "motion", (1, 1, 1)),  # of 32 x 32 pixels
+    "1": (32, 16, 1, 64, (1, 2, 2)),  # of 32 x 32 pixels, one in a frame: the ablation's world
+    "4": (128, 16, 2, 64, (1, 2, 2)),  # of 64 x 64 pixels, coded as 32 x 32
+    "16": (128, 16, 2, 64, (1, 1, 1)),  # of 32 x 32 pixels, coded as 16 x 16
+    "16fine": (128, 16, 1, 32, (1, 2, 2)),  # of 32 x 32 pixels, coded as they are
+    "8x8": (128, 8, 2, 20, (1, 2, 2)),  # of 32 x 32 pixels, coded in four parts: Wan2.1's geometry
 }
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    arg = settings.parse_arg(arg, tokens="4", frames=77, fresh=False, runlocal=False)
-    side, code, cells = TOKENS[arg.tokens]
+    arg = settings.parse_arg(arg, tokens="16", frames=77, fresh=False, runlocal=False)
+    side, patch, reduce, channels, cells = TOKENS[arg.tokens]
     config = ConfigDict()
     config.world = ConfigDict({"side": side, "frames": arg.frames, "grid": 0.5, "max_phases": 4, "idle": "told"})
     config.preset = "puppets"
-    config.code = code
+    config.code = ConfigDict({"patch": patch, "reduce": reduce, "channels": channels})
     config.tokens = cells
     config.fresh = arg.fresh  # draw clips on the fly; else `clips` are drawn and encoded once
     config.clips = 32768
-    config.vae = ""  # model folder of a trained VAE (configs/vae.py:puppets), in the place of the code
-    config.codec_clips = 256  # clips that linear codes and the tokenizer are fitted on
-    config.linear = ConfigDict({"patch": 16, "reduce": 1, "channels": 64})
-
-    # What moves, as a few vectors, and a decoder that draws it from the clean first frame.
-    config.motion = ConfigDict()
-    config.motion.encoder = ConfigDict({"channels": 32, "places": (4, 4), "reduce": 2, "widths": (64, 96, 128, 128)})
-    config.motion.decoder = ConfigDict({"widths": (80, 112, 128), "blocks": 3, "warps": 2, "found": 10, "fixed": 4})
-    config.motion.training = ConfigDict({"steps": 7000, "batch": 8, "learning_rate": 2e-3})
-    config.motion.watch_every = 500
+    config.vae = ""  # model folder of a trained VAE (configs/vae.py:puppets); else PatchCodec is fitted on
+    config.codec_clips = 256  # so many clips
     config.hearing = ConfigDict({"utterances": 3072, "steps": 1500})
 
     # Image to video by what is seen and told, without times and without sound.
@@ -69,9 +64,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.stage2.sample.every = "600 steps"
     config.stage2.model.phase_time = "paper+relay"  # without it timing takes far longer (docs/puppets.md)
 
-    # The last part: the decoder learns to draw what the finished model makes.
+    # The last part: frames are drawn anew from what the finished model makes and the clean first frame.
     config.decoder = ConfigDict()
-    config.decoder.training = ConfigDict({"steps": 2000, "learning_rate": 5e-4})
+    config.decoder.network = ConfigDict({"widths": (80, 112, 128), "warps": 2, "shuffle": 4})
+    config.decoder.training = ConfigDict({"steps": 12000, "learning_rate": 2e-3, "mouth": 15.0, "hands": 6.0})
     config.decoder.watch_every = 400
 
     config.sample = settings.sampling(steps=1, solver="mean", text_guidance=1.0, audio_guidance=1.0)
@@ -103,11 +99,7 @@ def training(config: ConfigDict, wording: str) -> ConfigDict:
 def shrink(config: ConfigDict) -> ConfigDict:
     config.world.update({"frames": 25})
     config.preset = "tiny"
-    config.linear.channels = 8
-    config.motion.encoder.update({"channels": 8, "widths": (8, 8, 8, 8)})
-    config.motion.decoder.update({"widths": (4, 6), "blocks": 1})
-    config.motion.training.update({"steps": 4, "pool": 4, "log_every": 2})
-    config.motion.watch_every = 2
+    config.code.channels = 8
     config.clips, config.codec_clips, config.test_clips = 16, 8, 3
     config.hearing.update({"utterances": 16, "steps": 4})
     for stage in (config.backbone, config.stage1, config.stage2):
@@ -115,6 +107,7 @@ def shrink(config: ConfigDict) -> ConfigDict:
         stage.data.batch_size = 4
         stage.steps = "4 steps"
         stage.optim.warmup = "1 steps"
+    config.decoder.network.widths = (4, 6)
     config.decoder.training.update({"steps": 4, "pool": 4, "log_every": 2})
     config.decoder.watch_every = 2
     config.stage2.sample.every = "2 steps"

@@ -4,7 +4,7 @@ Run again, it goes on where it stopped: steps whose result is there are skipped,
 checkpoint. On the way WORKDIR/sheets and WORKDIR/progress.jsonl show what unseen clips look like. The result is
 WORKDIR/model; `--ship` also puts it, in bfloat16, where `actavatar demo` finds it. `--start` goes on from a model
 folder, say the shipped one, where there are no checkpoints: its encoders and transformer stand for everything before
-stage 2.
+stage 2, and the decoder goes on from its own.
 """
 
 import logging
@@ -20,7 +20,7 @@ from ml_collections import config_flags
 
 ROOT = Path(__file__).resolve().parents[1]
 
-STEPS = ("codec", "base", "data", "backbone", "stage1", "stage2", "decoder")
+STEPS = ("base", "data", "backbone", "stage1", "stage2", "decoder")
 
 CONFIG = config_flags.DEFINE_config_file("config", str(ROOT / "configs" / "puppets.py"), "Config file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run.", required=True)
@@ -54,21 +54,19 @@ def make() -> None:
         end.start()
     model = workdir / "base"
     for step in STEPS:
-        if START.value and step in ("codec", "backbone", "stage1"):
+        if START.value and step in ("backbone", "stage1"):
             continue
-        if step == "codec":
-            vae = puppets.make_codec(config, workdir)
-        elif step == "base" and not model.exists():
+        if step == "base" and not model.exists():
             if START.value:
                 puppets.take_base(config, Path(START.value), model)
             else:
-                puppets.make_base(config, vae, model)
+                puppets.make_base(config, model)
         elif step == "data":
             puppets.make_data(config, model, workdir / "shards")
         elif step in puppets.STAGES:
             model = puppets.run_stage(step, config, model, workdir)
-        elif step == "decoder" and config.code == "motion" and not config.vae:
-            model = puppets.run_decoder(config, model, workdir)
+        elif step == "decoder" and not config.vae:
+            model = puppets.run_decoder(config, model, workdir, START.value and Path(START.value))
         if step == UNTIL.value:
             return
 

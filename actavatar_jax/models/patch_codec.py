@@ -8,7 +8,7 @@ B batch, F video frames, h w pixels, T latent frames, H W latent sides, C channe
 
 import dataclasses
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -149,12 +149,19 @@ class PatchCodec(nnx.Module):
         return frames + first[:, None] if self.config.differences else frames
 
     def strangeness(self, latents: Float[Array, "B T H W C"]) -> Float[Array, "B"]:
-        """How far first frames are from those of the clips that the code was fitted on: see `Basis`."""
-        return self.first.strangeness(latents[:, :1])
+        """How far first frames are from those of the clips that the code was fitted on.
+
+        Mean square of their components in units of those clips' deviations: about 1 for pictures of the same world.
+        Others need much of the components that hardly vary there.
+        """
+        scale = self.first.scale[...]  # see `fit_patch_codec`: the square of it is in proportion to the deviation
+        deviation = scale / jnp.sqrt(jnp.mean(scale**2, axis=-1, keepdims=True))
+        return jnp.mean((latents[:, 0] / deviation[None]) ** 2, axis=(1, 2, 3))
 
     def _first(self, latents: Float[Array, "B T H W C"], first: Float[Array, "B h w 3"] | None) -> Array:
         if first is None:
-            first = decode_first_frame(self.first, latents, self.config)
+            coded = unpatches(self.first.decode(latents[:, :1]), self.config.patch)
+            first = enlarged(coded, self.config.reduce)[:, 0]
         return jnp.clip(first, -1, 1)
 
 
@@ -174,14 +181,6 @@ class Basis(nnx.Module):
             self._project(latents * self.scale[None, None], self.directions[...].swapaxes(-1, -2))
             + self.mean[None, None]
         )
-
-    def strangeness(self, latents: Float[Array, "B T H W C"]) -> Float[Array, "B"]:
-        """Mean square of the components in units of the deviations that they had when they were fitted: about 1 for
-        pictures of the same world. Others need much of the components that hardly vary there.
-        """
-        scale = self.scale[...]  # see `fit_patch_codec`: the square of it is in proportion to the deviation
-        deviation = scale / jnp.sqrt(jnp.mean(scale**2, axis=-1, keepdims=True))
-        return jnp.mean((latents / deviation[None, None]) ** 2, axis=(1, 2, 3, 4))
 
     def _project(self, x: Float[Array, "B T H W I"], matrix: Float[Array, "rows columns I O"]) -> Array:
         if matrix.shape[:2] == (1, 1):
@@ -203,27 +202,14 @@ def fit_patch_codec(clips: Sequence[Float[np.ndarray, "_ h w 3"]], config: Patch
     if places == (1, 1):
         first, rest = first.reshape(-1, 1, 1, config.values), rest.reshape(-1, 1, 1, GROUP * config.values)
     fitted = [_fit_place(first[:, i, j], rest[:, i, j], config) for i, j in np.ndindex(places)]
-    params = {name: _half_whitened([place[name] for place in fitted], places) for name in ("first", "rest")}
+    params = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*places, *leaves[0].shape), *fitted)
+    for part in params.values():
+        deviation = part["scale"]  # of the coefficients, so far
+        deviation = np.maximum(deviation, STILLEST * deviation.mean())
+        part["scale"] = np.sqrt(deviation) * np.sqrt(np.mean(deviation))
     if not config.differences:  # a still group of four frames has twice the norm of one frame
         params["first"]["scale"] = params["rest"]["scale"] / np.float32(np.sqrt(GROUP))
     return params
-
-
-def fit_first_frames(clips: Iterable[Float[np.ndarray, "_ h w 3"]], config: PatchCodecConfig) -> functional.Params:
-    """Parameters of the `Basis` of first frames alone, every frame of the clips standing for one."""
-    frames = np.concatenate([np.asarray(reduced(clip[:, None], config.reduce)) for clip in clips])
-    rows = patches(frames, config.patch)[:, 0]
-    if config.places == (1, 1):
-        rows = rows.reshape(-1, 1, 1, config.values)
-    places = [rows[:, i, j] for i, j in np.ndindex(config.places)]
-    return _half_whitened([_basis(place, *_components(place, config.channels)) for place in places], config.places)
-
-
-def _half_whitened(fitted: Sequence[functional.Params], places: tuple[int, int]) -> functional.Params:
-    """The bases of all places as one; `scale`, so far the deviation of the coefficients, as `fit_patch_codec` says."""
-    part = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*places, *leaves[0].shape), *fitted)
-    deviation = np.maximum(part["scale"], STILLEST * part["scale"].mean())
-    return {**part, "scale": np.sqrt(deviation) * np.sqrt(np.mean(deviation))}
 
 
 def _rest(clip: Float[np.ndarray, "F h w 3"], config: PatchCodecConfig) -> Float[np.ndarray, "T H W V"]:
@@ -265,13 +251,6 @@ def _components(rows: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray
     size = len(covariance)
     _, vectors = scipy.linalg.eigh(covariance, subset_by_index=(size - channels, size - 1))
     return mean.astype(np.float32), np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32)
-
-
-def decode_first_frame(
-    basis: Basis, latents: Float[Array, "B T H W C"], config: PatchCodecConfig
-) -> Float[Array, "B h w 3"]:
-    """What the code keeps of frame 0, not clamped."""
-    return enlarged(unpatches(basis.decode(latents[:, :1]), config.patch), config.reduce)[:, 0]
 
 
 def still(first: Float[Array, "B one H W V"]) -> Float[Array, "B one H W values"]:

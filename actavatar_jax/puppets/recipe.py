@@ -19,19 +19,16 @@ from tqdm import tqdm
 from actavatar_jax import functional
 from actavatar_jax.diffusion import Sampling
 from actavatar_jax.encoders import Encoders
-from actavatar_jax.encoders.pictures import decode_video, encode_video
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.scores import Report, Truth, score_clips
 from actavatar_jax.functional import Params
 from actavatar_jax.media import Video
-from actavatar_jax.models import GROUP, PRESETS, PatchCodec, PatchCodecConfig
-from actavatar_jax.models.motion import MotionCodec, MotionCodecConfig, MotionDecoderConfig
-from actavatar_jax.models.patch_codec import fit_first_frames
+from actavatar_jax.models import GROUP, PRESETS, FrameDecoderConfig, PatchCodec, PatchCodecConfig
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.prompt.forms import has_anchors
 from actavatar_jax.puppets import dataset
-from actavatar_jax.puppets.codec import Example, train_codec
-from actavatar_jax.puppets.codec import Settings as CodecSettings
+from actavatar_jax.puppets.decoder import Example, train_decoder
+from actavatar_jax.puppets.decoder import Settings as DecoderSettings
 from actavatar_jax.puppets.hearing import train_hearing
 from actavatar_jax.puppets.judge.network import load_judge
 from actavatar_jax.puppets.pictures.sheets import draw_contacts
@@ -56,81 +53,19 @@ SHOWN = 6  # clips on a sheet
 MOST_BYTES = 40_000_000  # of the shipped folder; of a single file half
 
 
-def make_codec(config: ConfigDict, workdir: Path) -> Path | None:
-    """Trains the code of what moves; the folder of its `vae`, or None where the base fits a linear code."""
-    if config.vae:
-        return Path(config.vae)
-    if config.code == "linear":
-        return None
-    made, fresh, world = workdir / "codec" / "model", workdir / "codec" / "start", World(**config.world)
-    if made.exists():
-        return made
-    if not fresh.exists():
-        with replaced_folder(fresh) as partial:
-            folders.save(partial, "vae", *new_motion_codec(config, world))
-    start, watch = folders.load(fresh, "vae", dtype="float32"), Watch(workdir, "codec", world, config.watched_clips)
-
-    def look(params: Params, step: int, _: Any) -> None:
-        if step % config.motion.watch_every == 0:
-            watch(lambda clip: coded(start.network, params, clip.frames), step)
-
-    settings = CodecSettings(**config.motion.training)
-    params = train_codec(
-        start.config,
-        start.params,
-        ("encoder", "decoder"),
-        lambda first: codec_examples(world, first),
-        settings,
-        workdir / "codec",
-        look,
-    )
-    with replaced_folder(made) as partial:
-        folders.save(partial, "vae", start.config, params)
-    return made
-
-
-def new_motion_codec(config: ConfigDict, world: World) -> tuple[MotionCodecConfig, Params]:
-    """A codec whose code of frame 0 is fitted; its networks are new."""
-    decoder = MotionDecoderConfig(**config.motion.decoder)
-    codec = MotionCodecConfig(**{**config.motion.encoder, "decoder": decoder})
-    draw = jax.jit(functional.init, static_argnums=(0, 1), compiler_options=functional.RUN_ONCE)
-    params = jax.device_get(draw(MotionCodec, codec, functional.random_key(config.motion.training.get("seed", 0))))
-    seeds = tqdm(dataset.TRAIN_SEEDS[: config.codec_clips], "drawing", unit="clip")
-    clips = (clip.frames.astype(np.float32) / 127.5 - 1 for clip in dataset.draw(world, seeds))
-    return codec, {**params, "first": fit_first_frames(clips, codec.first)}
-
-
-def codec_examples(world: World, first: int) -> Iterator[Example]:
-    """Clips from the one with number `first` on, as drawn."""
-    for clip in dataset.draw(world, dataset.TRAIN_SEEDS[first:]):
-        yield example(clip)
-
-
-def example(clip: PuppetClip, **latents: Any) -> Example:
-    hands, mouth, _ = regions(clip)
-    frames, mouth, hands = (part[1:].reshape(-1, GROUP, *part.shape[1:]) for part in (clip.frames, mouth, hands))
-    return Example(first=clip.frames[0], frames=frames, mouth=mouth, hands=hands, **latents)
-
-
-def coded(network: functional.Network, params: Params, frames: Frames) -> Frames:
-    """Frames that went through a codec and back."""
-    return np.asarray(decode_video(network, params, encode_video(network, params, frames), frames[0]))
-
-
-def make_base(config: ConfigDict, vae: Path | None, folder: Path) -> None:
+def make_base(config: ConfigDict, folder: Path) -> None:
     """The model folder everything starts from.
 
-    The codec of the folder `vae`, or a linear code fitted on drawn clips; a tokenizer of their texts, an audio encoder
-    that tells phonemes apart, a random text encoder, a random transformer. Its own way of sampling is that of
-    `config.sample`.
+    Codec (or the VAE of `config.vae`) and tokenizer of drawn clips, an audio encoder that tells phonemes apart, a
+    random text encoder, a random transformer. Its own way of sampling is that of `config.sample`.
     """
     world = World(**config.world)
     clips = list(tqdm(dataset.draw(world, dataset.TRAIN_SEEDS[: config.codec_clips]), "drawing", config.codec_clips))
     texts = [dataset.prompt_of(clip, wording).render() for clip in clips for wording in dataset.WORDINGS]
-    c, size = config.linear, (world.side, world.side)
+    c, size = config.code, (world.side, world.side)
     places = (world.side // (c.patch * c.reduce),) * 2
     codec = PatchCodecConfig(c.channels, places, differences=True, patch=c.patch, reduce=c.reduce)
-    vae = folders.load(vae, "vae", dtype="float32") if vae else None
+    vae = folders.load(config.vae, "vae", dtype="float32") if config.vae else None
     preset = PRESETS[config.preset]
     transformer = dataclasses.replace(preset.transformer, patch=tuple(config.tokens))
     preset, sizes = dataclasses.replace(preset, transformer=transformer), {"size": size, "num_frames": world.frames}
@@ -143,7 +78,7 @@ def make_base(config: ConfigDict, vae: Path | None, folder: Path) -> None:
 
 
 def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
-    """The model folder `start` as the one everything starts from.
+    """The model folder `start` as the one everything starts from, without its learned decoder, which is trained last.
 
     InputError where it was made for another world than `config.world`.
     """
@@ -152,6 +87,10 @@ def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
         raise InputError(f"{start} was made for the world {made_for}; the config has {asked}.")
     with replaced_folder(folder) as partial:
         shutil.copytree(start, partial, dirs_exist_ok=True)
+        vae = folders.load(start, "vae", dtype="float32")
+        if vae.module is PatchCodec:
+            params = {name: part for name, part in vae.params.items() if name != "decoder"}
+            folders.save(partial, "vae", dataclasses.replace(vae.config, decoder=None), params)
 
 
 def save_defaults(
@@ -160,7 +99,7 @@ def save_defaults(
     """Writes into a model folder what its model is made for: the world, how to sample, and which portraits it knows."""
     encoders = Encoders.from_folder(folder)
     strangest = None
-    if encoders.vae.module in (PatchCodec, MotionCodec):
+    if encoders.vae.module is PatchCodec:
         strangest = round(FOREIGN * max(encoders.strangeness(encoders.video(one[None])) for one in portraits), 1)
     defaults = dataclasses.replace(
         folders.load_defaults(folder),
@@ -197,8 +136,7 @@ def run_stage(name: str, config: ConfigDict, start: Path, workdir: Path) -> Path
     def look(params: Params, step: int) -> None:
         transformer = find(base, "transformer").config
         model = Component.of(transformer_network(settings, transformer), params)
-        pipeline = ActAvatarPipeline(model, Encoders.from_folder(base), folders.load_defaults(base))
-        watch(lambda clip: sample_clip(pipeline, clip).frames, step)
+        watch(ActAvatarPipeline(model, Encoders.from_folder(base), folders.load_defaults(base)), step)
 
     return train_stage(settings, start, workdir / "shards", workdir / name, look)
 
@@ -219,30 +157,45 @@ def train_stage(
     return model
 
 
-def run_decoder(config: ConfigDict, model: Path, workdir: Path) -> Path:
-    """Trains the decoder on, on what the model folder `model` makes; the folder of the whole, `workdir/model`."""
+def run_decoder(config: ConfigDict, model: Path, workdir: Path, start: Path | None = None) -> Path:
+    """Trains the learned decoder on what the model folder `model` makes; the folder of the whole, `workdir/model`.
+
+    It goes on from the decoder of the model folder `start`, if that has one of the same form.
+    """
     pipeline, world = ActAvatarPipeline.from_pretrained(model), World(**config.world)
-    codec, watch = pipeline.encoders.vae, Watch(workdir, "decoder", world, config.watched_clips)
+    codec = pipeline.encoders.vae
+    whole = dataclasses.replace(codec.config, decoder=FrameDecoderConfig(**config.decoder.network))
+    watch = Watch(workdir, "decoder", world, config.watched_clips)
+
+    def with_decoder(params: Params) -> Component:
+        return Component(PatchCodec, whole, {**codec.params, "decoder": params})
 
     def look(params: Params, step: int, _: Any) -> None:
-        if step % config.decoder.watch_every == 0:
-            parts = pipeline.encoders.with_vae(dataclasses.replace(codec, params=params))
-            new = ActAvatarPipeline(pipeline.transformer, parts, pipeline.defaults)
-            watch(lambda clip: sample_clip(new, clip).frames, step)
+        if step % config.decoder.watch_every:
+            return
+        parts = pipeline.encoders.with_vae(with_decoder(params))
+        watch(ActAvatarPipeline(pipeline.transformer, parts, pipeline.defaults), step)
 
-    params = train_codec(
-        codec.config,
-        codec.params,
-        ("decoder",),
+    params = train_decoder(
+        whole.decoder,
         lambda first: decoder_examples(pipeline, world, first),
-        CodecSettings(**config.decoder.training),
+        functional.bind(PatchCodec, codec.config, codec.params).draw_linearly,
+        DecoderSettings(**config.decoder.training),
         workdir / "decoder",
         look,
+        None if start is None else trained_decoder(start, whole.decoder),
     )
     with replaced_folder(workdir / "model") as partial:
         shutil.copytree(model, partial, dirs_exist_ok=True)
-        folders.save(partial, "vae", codec.config, params)
+        folders.save(partial, "vae", whole, with_decoder(jax.device_get(params)).params)
     return workdir / "model"
+
+
+def trained_decoder(folder: Path, config: FrameDecoderConfig) -> Params | None:
+    """The learned decoder of a model folder, if it has one of this form."""
+    vae = folders.load(folder, "vae", dtype="float32")
+    alike = vae.module is PatchCodec and vae.config.decoder == config
+    return jax.tree.map(jax.numpy.asarray, vae.params["decoder"]) if alike else None
 
 
 def decoder_examples(pipeline: ActAvatarPipeline, world: World, first: int) -> Iterator[Example]:
@@ -250,7 +203,11 @@ def decoder_examples(pipeline: ActAvatarPipeline, world: World, first: int) -> I
     them."""
     for clip in dataset.draw(world, dataset.DECODER_SEEDS[first:]):
         made, *_ = pipeline.sample_latents(clip.frames[0], clip.audio, clip.prompt, num_frames=len(clip.frames))
-        yield example(clip, made=made[1:], true=pipeline.encoders.video(clip.frames)[1:])
+        hands, mouth, _ = regions(clip)
+        grouped = (part[1:].reshape(-1, GROUP, *part.shape[1:]) for part in (clip.frames, mouth, hands))
+        frames, mouth, hands = grouped
+        true = pipeline.encoders.video(clip.frames)
+        yield Example(first=clip.frames[0], frames=frames, made=made[1:], true=true[1:], mouth=mouth, hands=hands)
 
 
 class Watch:
@@ -261,11 +218,8 @@ class Watch:
         self.seeds = dataset.WATCHED_SEEDS[:clips]
         self.log = workdir / "progress.jsonl"
 
-    def __call__(self, make: Callable[[PuppetClip], Frames], step: int) -> None:
-        """`make` is given the clips as drawn."""
-        pairs = [
-            (clip, make(clip)) for clip in tqdm(list(dataset.draw(self.world, self.seeds)), "looking", unit="clip")
-        ]
+    def __call__(self, pipeline: ActAvatarPipeline, step: int) -> None:
+        pairs = list(sample_clips(pipeline, self.world, self.seeds))
         sheet = self.workdir / "sheets" / f"{self.stage}-{step:06d}.png"
         sheet.parent.mkdir(parents=True, exist_ok=True)
         draw_contacts(sheet, [(clip.frames, frames) for clip, frames in pairs[:SHOWN]])

@@ -7,9 +7,8 @@ from ml_collections import ConfigDict
 
 from actavatar_jax.checks import COUNT, POSITIVE, check_fields, each, one_of, whole
 from actavatar_jax.diffusion import Sampling
-from actavatar_jax.models import PRESETS, PatchCodecConfig
-from actavatar_jax.models.motion import MotionCodecConfig, MotionDecoderConfig
-from actavatar_jax.puppets.codec import Settings as CodecSettings
+from actavatar_jax.models import PRESETS, FrameDecoderConfig, PatchCodecConfig
+from actavatar_jax.puppets.decoder import Settings as DecoderSettings
 from actavatar_jax.puppets.world.clips import IDLE
 from actavatar_jax.puppets.world.clips import World as PuppetWorld
 from actavatar_jax.runs.resolve import build, check_names, in_steps, training_settings
@@ -19,8 +18,7 @@ from actavatar_jax.training.settings import MOST_STEPS
 
 SOME = whole(1, MOST_STEPS)
 STAGES = ("backbone", "stage1", "stage2")
-SECTIONS = ("world", "linear", "motion", "hearing", "decoder", "sample", *STAGES)
-CODES = ("motion", "linear")
+SECTIONS = ("world", "code", "hearing", "decoder", "sample", *STAGES)
 
 
 def check_recipe(config: ConfigDict) -> None:
@@ -29,13 +27,10 @@ def check_recipe(config: ConfigDict) -> None:
     build(World, "world.", config.world)
     PuppetWorld(**config.world)
     build(Hearing, "hearing.", config.hearing)
-    build(PatchCodecConfig, "linear.", config.linear)
-    build(Motion, "motion.", {**config.motion, "encoder": {}, "decoder": {}, "training": {}})
-    decoder = build(MotionDecoderConfig, "motion.decoder.", config.motion.decoder)
-    build(MotionCodecConfig, "motion.encoder.", {**config.motion.encoder, "decoder": decoder})
-    build(CodecSettings, "motion.training.", config.motion.training)
-    build(Decoder, "decoder.", {**config.decoder, "training": {}})
-    build(CodecSettings, "decoder.training.", config.decoder.training)
+    build(PatchCodecConfig, "code.", config.code)
+    build(Decoder, "decoder.", {**config.decoder, "network": {}, "training": {}})
+    build(FrameDecoderConfig, "decoder.network.", config.decoder.network)
+    build(DecoderSettings, "decoder.training.", config.decoder.training)
     check_options(config.sample)
     Sampling(**chosen(config.sample))
     for name in STAGES:
@@ -50,7 +45,6 @@ class Recipe:
     """What stands in no section."""
 
     preset: str
-    code: str
     tokens: tuple[int, int, int]
     fresh: bool
     clips: int
@@ -61,7 +55,7 @@ class Recipe:
 
     def __post_init__(self):
         counts = dict.fromkeys(("clips", "codec_clips", "watched_clips", "test_clips"), SOME)
-        check_fields(self, "setting ", preset=one_of(*PRESETS), code=one_of(*CODES), tokens=each(COUNT, 3), **counts)
+        check_fields(self, "setting ", preset=one_of(*PRESETS), tokens=each(COUNT, 3), **counts)
 
 
 @typing.no_type_check
@@ -103,24 +97,11 @@ class Hearing:
 @typing.no_type_check
 @dataclasses.dataclass(frozen=True)
 class Decoder:
-    """`config.decoder`, but for what is in its section."""
+    """`config.decoder`, but for what is in its sections."""
 
+    network: dict
     training: dict
     watch_every: int
 
     def __post_init__(self):
         check_fields(self, "setting decoder.", watch_every=SOME)
-
-
-@typing.no_type_check
-@dataclasses.dataclass(frozen=True)
-class Motion:
-    """`config.motion`, but for what is in its sections."""
-
-    encoder: dict
-    decoder: dict
-    training: dict
-    watch_every: int
-
-    def __post_init__(self):
-        check_fields(self, "setting motion.", watch_every=SOME)

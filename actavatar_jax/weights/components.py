@@ -22,7 +22,6 @@ from actavatar_jax.models import (
     Wav2Vec2Config,
 )
 from actavatar_jax.models.avatar import FLOAT32, ActAvatarDiT, DiTConfig
-from actavatar_jax.models.motion import MotionCodec, MotionCodecConfig
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
 from actavatar_jax.storage import named, read_json
 from actavatar_jax.weights.files import is_file, is_folder
@@ -30,7 +29,7 @@ from actavatar_jax.weights.misfits import foreign_prefix
 from actavatar_jax.weights.names import NOTHING, Table
 from actavatar_jax.weights.pth import Pth
 from actavatar_jax.weights.reader import Safetensors, Slots
-from actavatar_jax.weights.tables import dit, motion_codec, patch_codec, umt5, vae, wav2vec2
+from actavatar_jax.weights.tables import dit, patch_codec, umt5, vae, wav2vec2
 
 WAN_VAE_FILE = "Wan2.2_VAE.pth"
 WAN_TEXT_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
@@ -102,17 +101,6 @@ COMPONENTS: dict[str, tuple[Kind, ...]] = {
             patch_codec.ours,
             patch_codec.to_json,
             patch_codec.from_json,
-            executes=False,
-        ),
-        Kind(
-            MotionCodec,
-            MotionCodecConfig,
-            "actavatar_jax",
-            "MotionCodec",
-            "diffusion_pytorch_model",
-            motion_codec.ours,
-            motion_codec.to_json,
-            motion_codec.from_json,
             executes=False,
         ),
     ),

@@ -82,8 +82,7 @@ def _convert(src: Path, dst: Path, layout: str, report: Progress, settings: Mapp
         check_tensors(part, f"the {component} of {named(src)}")
     if layout == "wan" and stored["vae"].kind.wan_table is None:
         raise InputError(
-            f"{named(src)} holds a {stored['vae'].kind.class_name}, which the layout wan has no place for; "
-            "accepted is diffusers."
+            f"{named(src)} holds a PatchCodec, which the layout wan has no place for; accepted is diffusers."
         )
     sizes = {name: stored_bytes(src, name) for name in stored}
     check_space(dst, sum(sizes.values()) + _check_copies(src, stored, layout))

@@ -1,10 +1,10 @@
 """The recipe of the puppet world at its smallest: every step leaves what the next one needs, and can be repeated."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -30,9 +30,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """(config, folder) after the codec's training and the other three of four steps each, and the decoder's."""
+    """(config, folder) after all three trainings of four steps each, and the decoder's."""
     config, folder = settings.read_config("configs/puppets.py:runlocal"), tmp_path_factory.mktemp("puppets")
-    puppets.make_base(config, puppets.make_codec(config, folder), folder / "base")
+    puppets.make_base(config, folder / "base")
     puppets.make_data(config, folder / "base", folder / "shards")
     model = folder / "base"
     for stage in puppets.STAGES:
@@ -87,39 +87,19 @@ def test_portraits_of_the_world_are_taken_and_others_are_not(world):
 
 def test_the_decoder_alone_is_new_in_the_whole_model(world):
     _, folder = world
-    before, whole = (folders.load(folder / name, "vae", dtype="float32") for name in ("stage2/model", "model"))
-    assert before.config == whole.config
-    moved = changed(functional.flatten(before.params), functional.flatten(whole.params))
-    assert moved and all(name.startswith("decoder/") for name in moved)
+    linear, whole = (folders.load(folder / name, "vae", dtype="float32") for name in ("stage2/model", "model"))
+    assert linear.config.decoder is None and whole.config.decoder.widths == (4, 6)
+    kept = functional.flatten({name: part for name, part in whole.params.items() if name != "decoder"})
+    assert not changed(functional.flatten(linear.params), kept)
     assert not changed(weights(folder / "stage2" / "model"), weights(folder / "model"))
 
 
-def test_the_codec_is_the_trained_one(world):
-    _, folder = world
-    start, made, base = (
-        functional.flatten(folders.load(folder / name, "vae", dtype="float32").params)
-        for name in ("codec/start", "codec/model", "base")
-    )
-    moved = changed(start, made)
-    assert {name.split("/")[0] for name in moved} == {"encoder", "decoder"}
-    assert not changed(made, base)
-
-
-def test_where_a_vae_is_given_or_the_code_is_linear_there_is_nothing_to_train(world, tmp_path):
-    config = world[0].copy_and_resolve_references()
-    with config.unlocked():
-        config.code = "linear"
-        assert puppets.make_codec(config, tmp_path) is None
-        config.vae = "a/vae"
-    assert puppets.make_codec(config, tmp_path) == Path("a/vae")
-    assert not list(tmp_path.iterdir())
-
-
-def test_training_goes_on_from_a_finished_model(world, tmp_path):
+def test_training_goes_on_from_a_finished_model_without_its_decoder(world, tmp_path):
     config, folder = world
     puppets.take_base(config, folder / "model", tmp_path / "base")
+    assert folders.load(tmp_path / "base", "vae").config.decoder is None
     assert not changed(weights(folder / "model"), weights(tmp_path / "base"))
-    assert Encoders.from_folder(tmp_path / "base").fingerprint() == Encoders.from_folder(folder / "model").fingerprint()
+    assert Encoders.from_folder(tmp_path / "base").fingerprint() == Encoders.from_folder(folder / "base").fingerprint()
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.world.idle = "random"
@@ -128,12 +108,21 @@ def test_training_goes_on_from_a_finished_model(world, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_the_decoder_goes_on_from_a_finished_one_of_the_same_form(world):
+    _, folder = world
+    trained = folders.load(folder / "model", "vae", dtype="float32")
+    start = puppets.trained_decoder(folder / "model", trained.config.decoder)
+    assert not changed(functional.flatten(start), functional.flatten(trained.params["decoder"]))
+    assert puppets.trained_decoder(folder / "base", trained.config.decoder) is None
+    assert puppets.trained_decoder(folder / "model", dataclasses.replace(trained.config.decoder, warps=1)) is None
+
+
 def test_the_command_goes_on_from_a_model_and_ends_a_sitting(world, tmp_path):
     """From a finished folder to stage 2, of which the sitting sees only a part; then what is asked for is there."""
     _, folder = world
     shutil.copytree(folder / "shards", tmp_path / "shards")  # of the same encoders: not drawn again
     command = [sys.executable, "launch/puppets.py", "--config", "configs/puppets.py:runlocal", "--workdir", tmp_path]
-    command += ["--start", folder / "stage2" / "model", "--until", "stage2", "--config.stage2.sample.every=0 steps"]
+    command += ["--start", folder / "model", "--until", "stage2", "--config.stage2.sample.every=0 steps"]
 
     def run(*options):
         return subprocess.run([*command, *options], capture_output=True, text=True, timeout=300)
@@ -145,10 +134,7 @@ def test_the_command_goes_on_from_a_model_and_ends_a_sitting(world, tmp_path):
     whole = run("--until", "decoder", "--config.decoder.training.learning_rate=1e-9")
     assert whole.returncode == 0, whole.stderr
     assert changed(weights(folder / "model"), weights(tmp_path / "stage2" / "model"))
-    start, made = (
-        folders.load(one, "vae", dtype="float32").params["decoder"]
-        for one in (folder / "stage2" / "model", tmp_path / "model")
-    )
+    start, made = (folders.load(one / "model", "vae", dtype="float32").params["decoder"] for one in (folder, tmp_path))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), start, made)  # not from new numbers
 
 
@@ -156,8 +142,6 @@ def test_unseen_clips_are_watched_while_models_train(world):
     _, folder = world
     rows = read_rows(folder / "progress.jsonl")
     assert [(row["stage"], row["step"]) for row in rows] == [
-        ("codec", 2),
-        ("codec", 4),
         ("stage2", 2),
         ("stage2", 4),
         ("decoder", 2),
@@ -207,13 +191,12 @@ def test_clips_are_sampled_and_judged_from_their_pixels(world):
     assert {"hit", "iou", "lip", "drift", "psnr"} <= report.figures.keys()
 
 
-def test_what_the_codec_costs_is_scored_without_a_model(world):
+def test_the_codec_is_a_ceiling_above_a_model_of_four_steps(world):
     config, folder = world
-    drawn, vae = World(**config.world), folders.load(folder / "model", "vae", dtype="float32")
-    report = puppets.score_codec(Encoders.from_folder(folder / "model"), drawn, range(2))
-    pairs = [(clip, puppets.coded(vae.network, vae.params, clip.frames)) for clip in dataset.draw(drawn, range(2))]
-    assert report.figures == puppets.score(pairs).figures
-    assert not np.array_equal(pairs[0][1], pairs[0][0].frames)
+    items = World(**config.world), range(config.test_clips)
+    codec = puppets.score_codec(Encoders.from_folder(folder / "base"), *items)
+    pipeline = ActAvatarPipeline.from_pretrained(folder / "stage2" / "model")
+    assert codec["psnr"].value > puppets.evaluate(pipeline, *items)["psnr"].value
 
 
 def test_a_shipped_model_is_the_trained_one_in_bfloat16(world, tmp_path, monkeypatch):
