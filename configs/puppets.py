@@ -66,8 +66,10 @@ def get_config(arg: str = "") -> ConfigDict:
 
     # The last part: frames are drawn anew from what the finished model makes and the clean first frame.
     config.decoder = ConfigDict()
-    config.decoder.network = ConfigDict({"widths": (80, 112, 128), "warps": 2, "shuffle": 4})
-    config.decoder.training = ConfigDict({"steps": 12000, "learning_rate": 2e-3, "mouth": 15.0, "hands": 6.0})
+    config.decoder.network = ConfigDict({"widths": (80, 112, 128), "warps": 2, "shuffle": 4, "found": 10, "fixed": 4})
+    config.decoder.training = ConfigDict(
+        {"steps": 24000, "batch": 8, "learning_rate": 2e-3, "mouth": 15.0, "hands": 6.0}
+    )
     config.decoder.watch_every = 400
 
     config.sample = settings.sampling(steps=1, solver="mean", text_guidance=1.0, audio_guidance=1.0)

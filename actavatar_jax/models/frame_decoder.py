@@ -1,9 +1,10 @@
 """FrameDecoder: draws the frames cleanly that a linear code decodes with blotches, from the clip's clean first frame.
 
 A U-Net sees four frames as the linear code decodes them, and the first frame. For every pixel of every frame it says
-how much to take of the linear decode, of the first frame as it is, of the first frame warped, and of a colour of its
-own: what stands still is copied, what moves keeps its edges, and only what comes into view has to be drawn.
-N groups of four frames, h w pixels, H W and I J places of a coarser grid, C channels, M warped pictures.
+how much to take of the linear decode, of the first frame as it is, of the first frame warped, and of a palette: colours
+that it finds in the first frame, and a few that it always has. What stands still is copied, what moves keeps its edges,
+and what comes into view is flat and has the colours of this presenter.
+N groups of four frames, h w pixels, H W and I J places of a coarser grid, C channels, K colours, M warped pictures.
 """
 
 import dataclasses
@@ -22,7 +23,8 @@ from actavatar_jax.models.limits import SIDE, SIZE
 
 FRAMES = 4  # of a group
 FLOW_CELL = 4  # pixels a side of the cells whose flow is told; in between it is enlarged
-LINEAR_LOGIT = 4.0  # before training more than nine tenths of every pixel are the linear decode
+LINEAR_LOGIT = 6.0  # before training more than nine tenths of every pixel are the linear decode
+SHARPNESS = 10.0  # with which colours near to one that is searched are found
 EPSILON = 1e-4  # of the norms
 ROWS, COLUMNS = ((1, 1), (0, 0), (0, 0)), ((0, 0), (1, 1), (0, 0))  # paddings
 
@@ -35,10 +37,12 @@ class FrameDecoderConfig:
     widths: tuple[int, ...] = (48, 80, 112, 128)
     warps: int = 2  # of the first frame, for each of the four frames
     shuffle: int = 2  # pixels a side of the cells of the finest stage
+    found: int = 10  # colours of the first frame
+    fixed: int = 4  # colours of every clip
 
     LIMITS: typing.ClassVar[dict[str, Limit]] = {
         "widths": Limit("2 to 16 widths above 0", lambda x: 2 <= len(x) <= 16 and all(map(SIZE.holds, x))),
-        "warps": SIDE,
+        **dict.fromkeys(("warps", "found", "fixed"), SIDE),
         "shuffle": Limit("2 or 4", lambda x: x in (2, 4)),
     }
 
@@ -65,8 +69,10 @@ class FrameDecoder(nnx.Module):
         self.up = nnx.Dict({str(i): Up(coarse, fine, rngs=rngs) for i, (fine, coarse) in halvings})
         # Not from zero: warps that start alike are taught alike, and would stay one.
         self.flow = Head(widths[self.flow_stage], 2 * config.warps * FRAMES, nnx.initializers.normal(0.01), rngs=rngs)
-        planes = 3 + 3 + config.warps  # a colour, and a logit for each candidate
-        self.mix = Head(widths[0], planes * FRAMES * config.shuffle**2, nnx.initializers.zeros, rngs=rngs)
+        self.wanted = nnx.Param(nnx.initializers.uniform(2.0)(rngs.params(), (config.found, 3)) - 1)
+        self.colours = nnx.Param(nnx.initializers.uniform(2.0)(rngs.params(), (config.fixed, 3)) - 1)
+        candidates = 2 + config.warps + config.found + config.fixed
+        self.mix = Head(widths[0], candidates * FRAMES * config.shuffle**2, nnx.initializers.normal(0.01), rngs=rngs)
 
     def __call__(self, linear: Float[Array, "N 4 h w 3"], first: Float[Array, "N h w 3"]) -> Float[Array, "N 4 h w 3"]:
         """Four frames as the linear code decodes them, and the clean first frame of their clip -> the frames, clean.
@@ -75,16 +81,24 @@ class FrameDecoder(nnx.Module):
         `config.multiple`.
         """
         self._check(*first.shape[1:3])
-        first = first[:, None]
+        palette, first = self.palette(first), first[:, None]
         features = self._features(to_cells(jnp.concatenate([linear - first, first], axis=1), self.config.shuffle))
         flow = FLOW_CELL * self.flow(features[self.flow_stage])
-        mix = from_cells(self.mix(features[0]), FRAMES, self.config.shuffle)
+        logits = from_cells(self.mix(features[0]), FRAMES, self.config.shuffle)
 
         linear, first = to_planes(linear), to_planes(first)
-        colour, logits = mix[:, :3], mix[:, 3:]
-        candidates = [linear, first, colour, *warp(first, flow)]
-        shares = jax.nn.softmax(logits.at[:, 0].add(LINEAR_LOGIT), axis=1)[:, :, None]
-        return from_planes(sum(shares[:, i] * candidate for i, candidate in enumerate(candidates)))
+        pictures = [linear, first, *warp(first, flow)]
+        shares = jax.nn.softmax(logits.at[:, 0].add(LINEAR_LOGIT), axis=1)
+        mixed = sum(shares[:, i, None] * picture for i, picture in enumerate(pictures))
+        return from_planes(mixed + jnp.einsum("nkfhw,nkc->ncfhw", shares[:, len(pictures) :], palette))
+
+    def palette(self, first: Float[Array, "N h w 3"]) -> Float[Array, "N K 3"]:
+        """Means of the first frame's pixels that are nearest to each of the wanted colours, then the fixed ones."""
+        pixels, wanted = first.reshape(len(first), -1, 3), self.wanted[...]
+        distance = jnp.sum((pixels[:, None] - wanted[None, :, None]) ** 2, axis=-1)
+        found = jnp.einsum("nkp,npc->nkc", jax.nn.softmax(-SHARPNESS * distance, axis=-1), pixels)
+        fixed = jnp.broadcast_to(self.colours[...][None], (len(first), *self.colours.shape))
+        return jnp.concatenate([found, fixed], axis=1)
 
     def _features(self, cells: Float[Array, "N H W C"]) -> list[Float[Array, "N _ _ _"]]:
         """Of every stage, from fine to coarse; each has seen the coarser ones."""

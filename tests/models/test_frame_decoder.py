@@ -13,8 +13,8 @@ from actavatar_jax.models import FrameDecoder, FrameDecoderConfig, frame_decoder
 
 CONFIGS = [
     FrameDecoderConfig(widths=(8, 12), shuffle=2),
-    FrameDecoderConfig(widths=(8, 12), shuffle=4, warps=1),
-    FrameDecoderConfig(widths=(6, 8, 10), shuffle=2, warps=3),
+    FrameDecoderConfig(widths=(8, 12), shuffle=4, warps=1, found=3, fixed=1),
+    FrameDecoderConfig(widths=(6, 8, 10), shuffle=2, warps=3, found=2, fixed=2),
 ]
 
 
@@ -39,15 +39,15 @@ def fresh(config):
     return jax.tree.map(lambda leaf: leaf, drawn_parameters(config))
 
 
-def choosing(config, candidate, colour=None):
-    """Parameters that take one candidate everywhere, in its place in (linear, first, colour, warps ...)."""
-    params = fresh(config)
-    cell = config.shuffle
-    planes = np.zeros((6 + config.warps, 4, cell, cell), np.float32)
-    planes[3 + candidate] = 50
-    if colour is not None:
-        planes[:3] = colour
-    params["mix"]["linear"]["bias"] = jnp.asarray(planes.reshape(-1))
+def choosing(config, candidate):
+    """Parameters that take one candidate everywhere, in its place in (linear, first, warps ..., palette ...)."""
+    params, cell = fresh(config), config.shuffle
+    planes = np.zeros((2 + config.warps + config.found + config.fixed, 4, cell, cell), np.float32)
+    planes[candidate] = 80
+    params["mix"]["linear"] = {
+        "kernel": 0 * params["mix"]["linear"]["kernel"],
+        "bias": jnp.asarray(planes.reshape(-1)),
+    }
     return params
 
 
@@ -69,20 +69,31 @@ def test_the_linear_decode_and_the_first_frame_can_be_had_as_they_are(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_colour_of_its_own_for_every_pixel_of_every_frame(config):
+def test_every_colour_of_the_palette_can_be_had(config):
     linear, first = pictures()
-    cell = config.shuffle
-    colour = np.random.default_rng(1).uniform(-1, 1, (3, 4, cell, cell)).astype(np.float32)
-    drawn = decode(config, choosing(config, 2, colour), linear, first)
-    expected = np.tile(colour.transpose(1, 2, 3, 0), (1, 16 // cell, 24 // cell, 1))
-    np.testing.assert_allclose(drawn, np.broadcast_to(expected, drawn.shape), atol=1e-5)
+    palette = functional.bind(FrameDecoder, config, fresh(config)).palette(first)
+    assert palette.shape == (2, config.found + config.fixed, 3)
+    for number in range(palette.shape[1]):
+        drawn = decode(config, choosing(config, 2 + config.warps + number), linear, first)
+        np.testing.assert_allclose(drawn, np.broadcast_to(palette[:, number, None, None, None], drawn.shape), atol=1e-5)
+
+
+def test_colours_are_those_of_the_first_frame_that_are_nearest_to_the_wanted_ones():
+    config, params = CONFIGS[1], fresh(CONFIGS[1])
+    red, green, wall = np.float32([0.9, -0.8, -0.8]), np.float32([-0.7, 0.8, -0.6]), np.float32([0.1, 0.2, 0.4])
+    first = np.tile(wall, (1, 16, 24, 1))
+    first[:, 4:9, 5:11], first[:, 10:12, 3:13] = red, green
+    params["wanted"] = jnp.asarray([[1.0, -1, -1], [-1, 1, -1], [0, 0, 1]])
+    palette = functional.bind(FrameDecoder, config, params).palette(jnp.asarray(first))[0]
+    np.testing.assert_allclose(palette[:3], [red, green, wall], atol=0.02)
+    np.testing.assert_array_equal(palette[3:], params["colours"])
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_every_warp_has_a_flow_of_its_own_for_every_frame(config):
     linear, first = pictures()
     last = config.warps - 1
-    params = choosing(config, 3 + last)
+    params = choosing(config, 2 + last)
     flow = np.zeros((2, config.warps, 4), np.float32)
     flow[0, last], flow[1, last] = (0, 1, 2, 3), (0, -2, -4, -6)
     params["flow"]["linear"]["kernel"] *= 0
@@ -179,7 +190,9 @@ def test_wrong_sides_are_refused(shape):
         functional.bind(FrameDecoder, config, fresh(config))(linear, first)
 
 
-@pytest.mark.parametrize("wrong", [{"shuffle": 3}, {"warps": 0}, {"widths": (8,)}, {"widths": (8, 0)}])
+@pytest.mark.parametrize(
+    "wrong", [{"shuffle": 3}, {"warps": 0}, {"found": 0}, {"fixed": 0}, {"widths": (8,)}, {"widths": (8, 0)}]
+)
 def test_wrong_sizes_are_refused(wrong):
     with pytest.raises(InputError, match=r"The frame decoder.s .*; accepted is"):
         FrameDecoderConfig(**wrong)

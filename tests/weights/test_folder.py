@@ -248,6 +248,9 @@ def test_patch_codec(tmp_path):
     assert json.loads((tmp_path / "model_index.json").read_text())["vae"] == ["actavatar_jax", "PatchCodec"]
 
 
+DECODER = {"widths": [4, 6], "warps": 1, "shuffle": 2, "found": 3, "fixed": 1}
+
+
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
@@ -256,9 +259,9 @@ def test_patch_codec(tmp_path):
         ({"reduce": "two"}, "reduce is 'two'; accepted is a whole number"),
         ({"places": [4]}, r"places is \[4\]; accepted is a list of 2"),
         ({"differences": 1}, "differences is 1; accepted is true or false"),
-        ({"decoder": {"widths": [4, "6"], "warps": 1, "shuffle": 2}}, "widths is '6'"),
-        ({"decoder": {"widths": [4, 6], "warps": 1, "shuffle": 3}}, "shuffle is 3; accepted is 2 or 4"),
-        ({"decoder": {"widths": [4, 6], "warps": 1}}, "lacks shuffle"),
+        ({"decoder": DECODER | {"widths": [4, "6"]}}, "widths is '6'"),
+        ({"decoder": DECODER | {"shuffle": 3}}, "shuffle is 3; accepted is 2 or 4"),
+        ({"decoder": {"widths": [4, 6], "warps": 1, "shuffle": 2}}, "lacks fixed and 1 more"),
         ({"decoder": [4, 6]}, r"decoder is \[4, 6\]; accepted is an object"),
         ({"decoders": None}, "not known here: decoders"),
     ],
