@@ -116,6 +116,9 @@ def encode(
     anchors: Annotated[
         bool, typer.Option(help="Texts with labels and anchors, or bare as models without `paper` in phase_time read.")
     ] = True,
+    split: Annotated[
+        str | None, typer.Option(help="Only the clips of this split; default: all that are not held back for tests.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     audio_encoder: Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")] = None,
 ) -> None:
@@ -130,7 +133,7 @@ def encode(
         return
     encoders = Encoders.from_folder(model, dtype=dtype, audio_encoder=audio_encoder)
     settings = {"frames": frames, "buckets": buckets or DEFAULT_SIZES, "stride_frames": stride, "stage": stage}
-    settings["anchors"] = anchors
+    settings |= {"anchors": anchors, "split": split}
     _tell(encode_clips(clip_dir, shard_dir, encoders, process=_slice(process), **settings))
 
 

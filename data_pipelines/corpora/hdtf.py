@@ -24,7 +24,7 @@ def read_hdtf(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
     """Clips of videos on disk, uncropped, with the columns `hdtf.*`.
 
     Face boxes are columns only: they hold at the listed resolution, and a talking upper body needs the whole picture.
-    `hdtf.split` is "test" for all clips of the videos in our test list; `hdtf.test_start` is where in the source the
+    The split is "test" for all clips of the videos in our test list; `hdtf.test_start` is where in the source the
     clip of the list begins, in seconds. Rows that are not as others are left out.
     """
     folder = src / "HDTF_dataset" if (src / "HDTF_dataset").is_dir() else src
@@ -41,16 +41,14 @@ def read_hdtf(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
         cut = {f"{video}_{number}", f"{group}_{video}_{number:03d}"} & videos.keys()
         whole = {video, f"{group}_{video}"} & videos.keys()
         used |= cut | whole
-        facts = clip.facts | {
-            "hdtf.split": "test" if clip.id.rpartition("_")[0] in tested else "train",
-            "hdtf.test_start": windows.get(clip.id),
-        }
+        split = "test" if clip.id.rpartition("_")[0] in tested else "train"
+        facts = clip.facts | {"hdtf.test_start": windows.get(clip.id)}
         if whole:
-            yield Clip(clip.id, "hdtf", str(videos[min(whole)]), clip.start, clip.end, facts=facts)
+            yield Clip(clip.id, "hdtf", str(videos[min(whole)]), clip.start, clip.end, split=split, facts=facts)
         elif cut:
             if facts["hdtf.test_start"] is not None:
                 facts["hdtf.test_start"] -= clip.start
-            yield Clip(clip.id, "hdtf", str(videos[min(cut)]), facts=facts)
+            yield Clip(clip.id, "hdtf", str(videos[min(cut)]), split=split, facts=facts)
         else:
             report.add(clip.id, "skipped", "no clip", f"{group}: neither the video {video} nor the clip is on disk")
     for stem in sorted(videos.keys() - used):

@@ -47,7 +47,7 @@ def read_speakervid(src: Path, unpacked: Path, report: StepReport) -> Iterator[C
             report.add(name, "skipped", "odd annotation", str(error))
             continue
         split = next((split for split, names in members.items() if name in names), "train")
-        yield dataclasses.replace(clip, facts={**clip.facts, "speakervid.split": split})
+        yield dataclasses.replace(clip, split=split)
     for stem in sorted(videos.keys() - used):
         report.add(stem, "skipped", "no annotation", f"{videos[stem]}: merged_anno has no clip of it")
 

@@ -7,6 +7,7 @@ folder, the encoders and the settings only, so a run that was killed and repeate
 
 import functools
 import json
+import logging
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from data_pipelines.shards.slices import ClipOutcome, EncodingRun
 from data_pipelines.shards.staging import DatasetEntry, Staging
 from data_pipelines.table import Clip, Skip, StepReport, digest, read_manifest
 
+HELD_BACK = ("test", "val", "validation")  # splits that nothing is trained on
+
+log = logging.getLogger(__name__)
+
 
 def encode_clips(
     clip_dir: str | Path,
@@ -38,6 +43,7 @@ def encode_clips(
     stride_frames: int | None = None,
     records_per_shard: int = 128,
     anchors: bool = True,
+    split: str | None = None,
     progress: bool = True,
 ) -> StepReport:
     """Makes one dataset per bucket, `shard_dir/<height>x<width>x<frames>`, of the clips of a finished `prepare`.
@@ -47,6 +53,7 @@ def encode_clips(
     encoded text cannot be cut afterwards. The prompt is re-timed by `StructuredPrompt.window`.
     `buckets` lists the allowed sizes, HEIGHTxWIDTH separated by commas; a clip goes to the nearest aspect ratio.
     `stage`: only the clips that `select` chose for it; those of stage 2 must have a prompt with actions.
+    `split`: only the clips of this split of their corpus; None: all but those that are held back for tests.
     `anchors`: texts have labels and anchors, as models read them whose `phase_time` has `paper`, or else are bare.
 
     The datasets hold exactly these clips: unchanged clips are not encoded again, clips that are gone leave.
@@ -61,8 +68,8 @@ def encode_clips(
     if not 0 <= index < count:
         raise InputError(f"process {index}/{count}: accepted are 0/{count} to {count - 1}/{count}")
     sizes = parse_buckets(buckets, frames)
-    settings = _settings(encoders, sizes, stride_frames or frames, records_per_shard, stage, anchors)
-    clips = _clips(clip_dir, stage)
+    settings = _settings(encoders, sizes, stride_frames or frames, records_per_shard, stage, anchors, split)
+    clips = _clips(clip_dir, stage, split)
     encoder = ClipEncoder(clip_dir, encoders, settings)
     run = EncodingRun(shard_dir, _manifest(clip_dir), settings, count)
     shard_dir.mkdir(parents=True, exist_ok=True)
@@ -140,8 +147,8 @@ def _manifest(clip_dir: Path) -> str:
     return digest(clip_dir / "manifest.parquet")
 
 
-def _clips(clip_dir: Path, stage: int | None) -> list[Clip]:
-    """The prepared clips, or of these the stage's, by id."""
+def _clips(clip_dir: Path, stage: int | None, split: str | None) -> list[Clip]:
+    """The prepared clips of the split, or of these the stage's, by id."""
     table = read_manifest(clip_dir)
     column = f"stage{stage}"
     if "prepare.height" not in table.names:
@@ -153,7 +160,14 @@ def _clips(clip_dir: Path, stage: int | None) -> list[Clip]:
     if not clips:
         file = "report.json" if stage is None else f"{column}.json"
         raise InputError(f"{clip_dir}: the manifest has no usable clip; see {clip_dir / file}")
-    return clips
+    chosen = [clip for clip in clips if (clip.split not in HELD_BACK if split is None else clip.split == split)]
+    if not chosen:
+        found = ", ".join(sorted({clip.split or "none" for clip in clips}))
+        asked = "only clips that are held back for tests; ask for their split" if split is None else f"none of {split}"
+        raise InputError(f"{clip_dir}: of its clips' splits ({found}) there are {asked}.")
+    if split is None and len(chosen) < len(clips):
+        log.info("%d clips are held back for tests (split %s).", len(clips) - len(chosen), " or ".join(HELD_BACK))
+    return chosen
 
 
 def _settings(
@@ -163,6 +177,7 @@ def _settings(
     records_per_shard: int,
     stage: int | None,
     anchors: bool,
+    split: str | None,
 ) -> dict[str, Any]:
     """What all records of a shard folder share."""
     if stride_frames < 1 or records_per_shard < 1:
@@ -173,4 +188,5 @@ def _settings(
         "stride_frames": stride_frames,
         "records_per_shard": records_per_shard,
         "stage": stage,
+        **({} if split is None else {"split": split}),  # folders from before there were splits go on
     }

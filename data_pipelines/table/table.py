@@ -25,6 +25,7 @@ CORE_SCHEMA = pa.schema(
         "end": pa.float64(),
         "crop": pa.list_(pa.float64()),
         "caption": pa.string(),
+        "split": pa.string(),
     }
 )
 ID_PATTERN = "[A-Za-z0-9_-]+"
@@ -43,6 +44,7 @@ class Clip:
     crop: tuple[float | None, ...] | None = None  # x, y, w, h in fractions of the upright picture
     caption: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)  # all other columns by their full names, "probe.height"
+    split: str | None = None  # of the corpus's own division, such as "test"; None: it has none
 
     def check(self) -> None:
         """Skip where the row says nothing that can be: tables may come from elsewhere."""
@@ -103,6 +105,8 @@ class Table:
             data = pq.read_table(path)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{named(path)}: not a parquet file, or a broken one ({first_line(error)})") from error
+        if "split" not in data.column_names:
+            data = data.append_column("split", _older_split(data))
         missing = [name for name in CORE_SCHEMA.names if name not in data.column_names]
         if missing:
             raise InputError(f"{named(path)}: not a table of clips, as it has no column {', '.join(missing)}")
@@ -178,3 +182,9 @@ def _column(name: str, values: Sequence) -> pa.Array:
         return pa.array(values)
     except pa.ArrowException as error:
         raise TypeError(f"the values of column {name} are not all of one type: {error}") from error
+
+
+def _older_split(data: pa.Table) -> pa.Array | pa.ChunkedArray:
+    """Of a table from before there was such a column: readers of corpora had one each, `<corpus>.split`."""
+    columns = [data[name].cast(pa.string()) for name in data.column_names if name.endswith(".split")]
+    return pc.coalesce(*columns) if columns else pa.nulls(len(data), pa.string())

@@ -41,7 +41,7 @@ def test_hdtf_ranges_are_clips(tmp_path):
         390,
     ]
     assert first.facts["hdtf.url"].endswith("v=1") and second.facts["hdtf.crop_ratio"] is None
-    assert [clip.facts["hdtf.split"] for clip in (first, second)] == ["test", "test"]
+    assert [clip.split for clip in (first, second)] == ["test", "test"]
     assert 5 <= first.facts["hdtf.test_start"] <= 125 and second.facts["hdtf.test_start"] is None
 
 

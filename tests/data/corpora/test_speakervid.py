@@ -58,7 +58,7 @@ def test_speakervid_cuts_whole_videos_and_takes_cut_clips(tmp_path):
     assert cut.crop == pytest.approx((0.6, 0.06, 0.3995, 0.854))
     assert (whole.start, whole.end, whole.crop) == (0, None, None) and whole.source.endswith("_002_A_00.mp4")
     assert cut.caption == "She nods. She smiles." and whole.caption == ""
-    assert [clip.facts["speakervid.split"] for clip in (cut, whole)] == ["sft", "test"]
+    assert [clip.split for clip in (cut, whole)] == ["sft", "test"]
     assert cut.facts["speakervid.is_talking"] is True and cut.facts["speakervid.speaker"] == "B B"
     assert cut.facts["speakervid.youtube_id"] == VIDEO and cut.facts["speakervid.clear"] is None
 
@@ -95,7 +95,7 @@ def test_an_odd_entry_of_a_split_is_told(tmp_path):
     (src / "testset.json").write_text(json.dumps([5, f"{NAME}_001_A_00.json"]))
     (sentence,) = told("speakervid", src, tmp_path)["odd entry"]
     assert "testset.json entry 0" in sentence
-    assert Table.read(tmp_path / "t.parquet").column("speakervid.split") == ["test"]
+    assert Table.read(tmp_path / "t.parquet").column("split") == ["test"]
 
 
 def test_speakervid_names_a_missing_key_and_those_there(tmp_path):

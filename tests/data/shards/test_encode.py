@@ -249,6 +249,23 @@ def test_a_stage_encodes_the_clips_that_were_selected_for_it(clips, tmp_path):
         run(clips, tmp_path / "third", stage=3)
 
 
+def test_clips_that_are_held_back_for_tests_are_encoded_only_when_asked_for(clips, tmp_path, caplog):
+    table, manifest = read_manifest(clips), clips / "manifest.parquet"
+    assert table.column("split") == [None] * 3
+    table.with_columns({"split": ["train", "test", None]}).write(manifest)
+    with caplog.at_level("INFO"):
+        assert run(clips, tmp_path / "train").counts() == {"made": 2}
+    assert "1 clips are held back for tests" in caplog.text
+    assert run(clips, tmp_path / "test", split="test").counts() == {"made": 1}
+    with pytest.raises(InputError, match="other settings"):
+        run(clips, tmp_path / "train", split="test")
+    with pytest.raises(InputError, match=r"splits \(none, test, train\) there are none of sft"):
+        run(clips, tmp_path / "sft", split="sft")
+    table.with_columns({"split": ["test", "val", "test"]}).write(manifest)
+    with pytest.raises(InputError, match=r"splits \(test, val\) there are only clips that are held back"):
+        run(clips, tmp_path / "none")
+
+
 def test_a_job_of_several_jax_processes_takes_its_slice(clips, tmp_path, monkeypatch):
     monkeypatch.setattr("jax.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("jax.process_index", lambda: 1)

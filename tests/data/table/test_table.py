@@ -97,3 +97,12 @@ def test_what_is_no_table_is_refused(tmp_path):
 def test_values_of_numpy_are_values(tmp_path):
     table = Table.from_clips([A]).with_columns({"x": [np.float32(0.5)], "y": [np.arange(3)]})
     assert table.column("x") == [0.5] and table.column("y") == [[0, 1, 2]]
+
+
+def test_a_table_from_before_there_were_splits_has_those_of_its_corpora(tmp_path):
+    clips = [Clip("a", "hdtf", "a.mp4", facts={"hdtf.split": "test"}), Clip("b", "hdtf", "b.mp4")]
+    old = Table.from_clips(clips).data.drop_columns(["split"])
+    pq.write_table(old, tmp_path / "old.parquet")
+    assert Table.read(tmp_path / "old.parquet").column("split") == ["test", None]
+    pq.write_table(old.drop_columns(["hdtf.split"]), tmp_path / "plain.parquet")
+    assert [clip.split for clip in Table.read(tmp_path / "plain.parquet")] == [None, None]
