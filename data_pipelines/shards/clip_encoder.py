@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.audio import decode_audio, fit_audio
@@ -17,6 +18,7 @@ from data_pipelines.shards.records import FrozenEncoders, RecordMaker
 from data_pipelines.shards.schema import Record, serialize_record
 from data_pipelines.table import Clip, Skip, clip_path
 
+CONFIDENT = 3.0  # of SyncNet: below, lips and sound have not been seen to fit at any offset
 BRIEF_PROMPT = StructuredPrompt("A person speaking")  # for clips that nobody described
 
 
@@ -44,7 +46,7 @@ class ClipEncoder:
             prompt = StructuredPrompt.load(prompt_file[0]) if prompt_file else BRIEF_PROMPT
             if self.needs_actions and not prompt.phases:
                 raise Skip("no actions", "its prompt names no action, which stage 2 needs; see `annotate`")
-            audio = decode_audio(video, origin=probe(video).start)
+            audio = earlier(decode_audio(video, origin=probe(video).start), sound_delay(clip))
             frames = read_frames(video, size=(bucket.height, bucket.width))
             for start, window in cut_windows(frames, self.frames, self.stride):
                 end = start + self.frames
@@ -67,6 +69,19 @@ class ClipEncoder:
             return self.make_record(clip, start, frames, samples, prompt)
         except FloatingPointError as error:
             raise Skip("not finite", str(error)) from error
+
+
+def sound_delay(clip: Clip) -> int:
+    """Frames by which the sound of a clip comes late, as `filter sync` measured it; 0 where it is not sure of it."""
+    confidence, offset = clip.facts.get("sync.confidence"), clip.facts.get("sync.offset")
+    return round(offset) if offset is not None and (confidence or 0.0) >= CONFIDENT else 0
+
+
+def earlier(audio: Float32[np.ndarray, " n"], frames: int) -> Float32[np.ndarray, " m"]:
+    """Sound that comes so many frames earlier: what would lie before the first picture is left out; or, where it is to
+    come later, begins with silence."""
+    samples = frames * SAMPLES_PER_FRAME
+    return audio[samples:] if samples >= 0 else np.pad(audio, (-samples, 0))
 
 
 def cut_windows(frames: Iterable[np.ndarray], length: int, stride: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -19,7 +19,7 @@ from actavatar_jax.errors import InputError, first_line, out_of_space
 from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.storage import locked_folder, mend_folder
 from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
-from data_pipelines.shards.clip_encoder import ClipEncoder
+from data_pipelines.shards.clip_encoder import ClipEncoder, sound_delay
 from data_pipelines.shards.records import FrozenEncoders, describe_records
 from data_pipelines.shards.schema import EmptyPrompt
 from data_pipelines.shards.slices import ClipOutcome, EncodingRun
@@ -51,6 +51,7 @@ def encode_clips(
     Every clip is cut into windows of `frames` (4k + 1) frames that start every `stride_frames` (default: end to end).
     A window is cut before it is encoded, picture, speech and prompt alike: latents of a causal autoencoder and jointly
     encoded text cannot be cut afterwards. The prompt is re-timed by `StructuredPrompt.window`.
+    Sound that `filter sync` found to come late or early is moved back first.
     `buckets` lists the allowed sizes, HEIGHTxWIDTH separated by commas; a clip goes to the nearest aspect ratio.
     `stage`: only the clips that `select` chose for it; those of stage 2 must have a prompt with actions.
     `split`: only the clips of this split of their corpus; None: all but those that are held back for tests.
@@ -90,7 +91,9 @@ def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: tuple[Bu
     """Has the records of a clip staged; says what became of it."""
     bucket = choose_bucket(clip.facts["prepare.height"], clip.facts["prepare.width"], sizes)
     try:
-        entry = DatasetEntry(clip.id, digest(*encoder.files(clip), json.dumps(staging.settings, sort_keys=True)))
+        delay = sound_delay(clip)
+        about = [json.dumps(staging.settings, sort_keys=True), *([f"sound {delay} frames late"] if delay else [])]
+        entry = DatasetEntry(clip.id, digest(*encoder.files(clip), *about))
         made = staging.ensure_records(bucket, entry, functools.partial(encoder.encode, clip, bucket))
     except Skip as skip:
         return ClipOutcome(clip.id, "skipped", skip.reason, skip.detail)

@@ -72,8 +72,8 @@ def chosen(folder, stage=1):
         ("quality.score", 0.25, 0.24, "poor quality"),
         ("voice.fraction", 0.4, 0.39, "little speech"),
         ("sync.confidence", 3.0, 2.9, "lips do not follow the sound"),
-        ("sync.offset", -3, -4, "sound shifted"),
-        ("sync.offset", 3, 4, "sound shifted"),
+        ("sync.offset", -7, -8, "sound shifted"),
+        ("sync.offset", 7, 8, "sound shifted"),
     ],
 )
 def test_each_threshold_of_stage_1(tmp_path, column, inside, outside, reason):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.video import load_video
 from actavatar_jax.prompt import Phase, StructuredPrompt
 from data_pipelines.clips import prepare_clips
@@ -23,7 +24,7 @@ from data_pipelines.shards import (
     serialize_record,
 )
 from data_pipelines.shards.clip_encoder import cut_windows
-from data_pipelines.table import read_manifest
+from data_pipelines.table import clip_path, read_manifest
 from tests.data.fakes import FakeEncoders, WordTokenizer, make_clips, write_clip
 
 CLIPS = {"a": (31, 64, 96), "b": (20, 96, 64), "c": (12, 64, 96)}
@@ -247,6 +248,40 @@ def test_a_stage_encodes_the_clips_that_were_selected_for_it(clips, tmp_path):
         run(clips, tmp_path / "first", stage=2)
     with pytest.raises(InputError, match="no usable clip"):
         run(clips, tmp_path / "third", stage=3)
+
+
+def test_sound_that_comes_late_is_moved_back(clips, tmp_path):
+    """What was heard three frames late is encoded with the picture that it belongs to, and else nothing changes."""
+    heard = {}
+
+    class Ears(FakeEncoders):
+        def audio(self, samples, num_frames):
+            heard.setdefault(run_name, []).append(samples.copy())
+            return super().audio(samples, num_frames)
+
+    table, manifest = read_manifest(clips), clips / "manifest.parquet"
+    for run_name, facts in {
+        "as it is": {},
+        "late": {"sync.confidence": [5.0] * 3, "sync.offset": [3, 3, 3]},
+        "early": {"sync.confidence": [5.0] * 3, "sync.offset": [-2, -2, -2]},
+        "not sure": {"sync.confidence": [1.0] * 3, "sync.offset": [3, 3, 3]},
+    }.items():
+        table.with_columns(facts).write(manifest)
+        assert run(clips, tmp_path / run_name, Ears(), stride_frames=9).counts() == {"made": 3}
+    whole = load_audio(clip_path(next(iter(table)), clips))
+    first, late, early = (heard[name][0] for name in ("as it is", "late", "early"))
+    np.testing.assert_array_equal(late, whole[3 * 640 : 12 * 640])
+    assert not early[: 2 * 640].any()
+    np.testing.assert_array_equal(early[2 * 640 :], whole[: 7 * 640])
+    assert [np.array_equal(a, b) for a, b in zip(heard["as it is"], heard["not sure"], strict=True)] == [True] * len(
+        heard["as it is"]
+    )
+    assert not np.array_equal(first, late)
+    table.with_columns({"sync.confidence": [5.0] * 3, "sync.offset": [4, 3, 3]}).write(manifest)
+    before = len(heard["late"])
+    run_name = "late"
+    assert run(clips, tmp_path / "late", Ears(), stride_frames=9).counts() == {"made": 1, "kept": 2}
+    assert len(heard["late"]) - before == 3  # the windows of the clip whose offset is another now
 
 
 def test_clips_that_are_held_back_for_tests_are_encoded_only_when_asked_for(clips, tmp_path, caplog):
