@@ -19,13 +19,13 @@ from data_pipelines.annotation.schema import (
     ACTION_WORDS,
     BASE_LETTERS,
     BASE_WORDS,
+    MOVING_PARTS,
     SHORTEST_ACT,
     Act,
     Draft,
 )
 
 STILL = 30  # percentile of the clip's motion below which a window shows no movement of the hands
-MOVING_PARTS = ("hands", "arms", "whole_body")  # what the motion profile measures
 
 _LATER = r"then|afterwards?|later|finally|eventually|subsequently|initially|at first|at the (start|beginning|end)"
 _TIME_WORDS = re.compile(rf"(?i)\b({_LATER}|([\d.]+|one|two|three|four|five) ?(s|secs?|seconds?))\b")
