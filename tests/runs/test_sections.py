@@ -46,6 +46,7 @@ ACCEPTED = {
     "data.weights": UNSET | {"numbers"},
     "data.world": {"object"},
     "heldout.dirs": {"list"},
+    "preference.folder": TEXT,
     "sample.jobs": TEXT,
     "sample.negative_prompt": TEXT | UNSET,
     "sample.text_guidance": UNSET | {"minus"},
