@@ -103,9 +103,9 @@ def sample_calls(
     integrator, given = make_solver(solver, sigmas), _given(solver, sigmas)
     guided, branches = _branches(conditions, unguided, sigmas, guidance)
     if not watched:
-        arguments = (velocity_fn, _stretches(guided), branches, noise, clean, integrator, given)
+        arguments = (velocity_fn, _stretches(guided), branches, noise, clean, integrator, given, None)
         return {"sampling": (1, _integrate, arguments)}
-    carry = result_shapes(_begin.lower(noise, clean, integrator))
+    carry = result_shapes(_begin.lower(noise, clean, integrator, None))
     now, sigma = jax.tree.map(lambda x: x[0], (integrator, given)), np.float32(1)
     return {
         "step" if on else "step without guidance": (

@@ -12,8 +12,7 @@ from jaxtyping import UInt8
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import load_video
 from actavatar_jax.storage import named
-from data_pipelines.filters.faces import FaceMarks, detect_faces, mark_faces
-from data_pipelines.filters.models import find_models
+from data_pipelines.filters import FaceMarks, detect_faces, find_models, mark_faces
 
 Box = tuple[float, float, float, float]  # top, bottom, left, right in pixels
 MOUTH_WIDTH, MOUTH_HEIGHT = 1.8, 1.4  # of its region, in distances of the mouth's corners: an open mouth has room

@@ -26,7 +26,7 @@ from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.prompt.forms import has_anchors
 from actavatar_jax.runs.jobs import Job
 from actavatar_jax.storage import cut, named, plain, read_json, replaced_folder, shown, write_json
-from data_pipelines.loading.pairs import HALVES
+from data_pipelines.loading import HALVES
 from data_pipelines.shards import (
     BFLOAT16,
     Bucket,

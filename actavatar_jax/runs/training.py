@@ -34,6 +34,7 @@ from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import TRAINED, Component, find, lora, never_trained, write_adapter
 from actavatar_jax.weights import folder as model_folder
 from data_pipelines.loading import (
+    HALVES,
     Batch,
     FixedBatches,
     SyntheticSource,
@@ -41,7 +42,6 @@ from data_pipelines.loading import (
     make_pair_loader,
     make_synthetic_loader,
 )
-from data_pipelines.loading.pairs import HALVES
 from data_pipelines.shards import Bucket, find_datasets, open_dataset
 
 # (config, options of a loader) -> (dataset of batches, examples in an epoch)

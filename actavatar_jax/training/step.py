@@ -86,7 +86,7 @@ def make_train_step(
         ema = state.ema and _average(state.ema, params, ema_decay, skipped[0] > 0)
         metrics = {
             "loss": jnp.mean(losses),
-            "of_pairs": REJECTED in batch,
+            "of_pairs": jnp.float32(REJECTED in batch),
             "grad_norm": optax.tree.norm(gradients),  # before clipping
             "param_norm": optax.tree.norm(params),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),

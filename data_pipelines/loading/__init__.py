@@ -2,12 +2,13 @@
 
 from data_pipelines.loading.fixed import FixedBatches
 from data_pipelines.loading.loader import make_loader
-from data_pipelines.loading.pairs import make_pair_loader
+from data_pipelines.loading.pairs import HALVES, make_pair_loader
 from data_pipelines.loading.stream import Stream
 from data_pipelines.loading.synthetic import SyntheticSource, make_synthetic_loader
 from data_pipelines.loading.transforms import Batch, FitShapes
 
 __all__ = [
+    "HALVES",
     "Batch",
     "FitShapes",
     "FixedBatches",

@@ -23,9 +23,11 @@ SETTINGS = Settings(steps=12, batch=4, pool=5, checkpoint_every=4, log_every=2)
 
 
 def example(number: int, groups: int = GROUPS) -> Example:
-    """A noise picture that moves up by a pixel in every group, and latents that tell it with a blotch."""
+    """A square on a wall that moves up by a pixel in every group, and latents that tell it with a blotch."""
     rng = np.random.default_rng(number)
-    first = rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    wall, square = rng.integers(0, 256, (2, 3), np.uint8)
+    first = np.tile(wall, (SIDE, SIDE, 1))
+    first[3:7, 2:6] = square
     frames = np.stack([np.roll(first, -group, axis=0) for group in range(groups)])[:, None].repeat(4, axis=1)
     true = (frames[:, 0] / 127.5 - 1).astype(np.float32)
     made = true + np.float32(0.5) * rng.standard_normal((groups, 1, 1, 3), np.float32)
