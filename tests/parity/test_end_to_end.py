@@ -187,7 +187,4 @@ def test_same_frames_as_diffusers_where_text_knows_time_by_intervals(folder, spe
         {"start": start, "end": end, "action": action} for (start, end), action in zip(WINDOWS, ACTIONS, strict=True)
     ]
     prompt = {"base": BASE, "phases": phases}
-    told = films(folder, speech_encoder, tell_events, prompt, phase_time="tie", rate=RATE)
-    check_films(*told)
-    plain = films(folder, speech_encoder, tell_events, prompt, phase_time="relay", rate=RATE)
-    assert np.abs(plain[1] - told[0]).max() > 1e-2  # the form makes another film
+    check_films(*films(folder, speech_encoder, tell_events, prompt, phase_time="tie", rate=RATE))

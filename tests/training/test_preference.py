@@ -92,21 +92,6 @@ def test_the_preferred_videos_are_missed_less_and_the_others_more(world):
     assert same(state.reference, world.params())
 
 
-@pytest.mark.slow
-def test_micro_batches_do_not_change_a_step_of_pairs(world):
-    tx, results = world.optimizer(2), []
-    for parts in (1, 2):
-        step = make_train_step(
-            world.network, tx, TimeLaw(), lambda step: 1e-3, preference=PreferenceSettings(BETA), micro_batches=parts
-        )
-        state = dataclasses.replace(
-            TrainState.create(world.params(), {}, tx), reference=jax.tree.map(jnp.asarray, world.params())
-        )
-        state, metrics = step(state, jax.device_put(pair_batch(world, batch_size=4)), world.key)
-        results.append((float(metrics["grad_norm"]), state.params))
-    assert results[0][0] == pytest.approx(results[1][0], rel=1e-4)
-
-
 # ---- the run
 
 
