@@ -8,17 +8,8 @@ from actavatar_jax.cli.progress import StepBar
 from actavatar_jax.errors import InputError
 
 SYSTEMS = ("actavatar", "echomimic")
-OWN = {
-    "variant",
-    "base",
-    "task",
-    "last_image",
-    "video",
-    "mouth",
-    "face",
-    "models",
-    "teacache",
-}  # what the other has no use for
+# What the other system has no use for.
+OWN = {"variant", "base", "task", "last_image", "video", "mouth", "face", "models", "teacache"}
 SAMPLING = (
     "num_frames", "overlap", "height", "width", "steps", "solver", "shift", "text_guidance", "audio_guidance",
     "negative_prompt", "phase_time", "seed", "teacache",

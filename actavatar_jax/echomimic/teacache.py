@@ -18,8 +18,8 @@ POLYNOMIAL = np.poly1d([-5.21862437e04, 9.23041404e03, -5.28275948e02, 1.3698761
 def made_calls(
     distances: Sequence[float] | Float[np.ndarray, " n"], threshold: float, cycle: int
 ) -> Bool[np.ndarray, " n"]:
-    """Whether each call is made: the first of every `cycle` calls, and whenever the estimated distances since the last
-    one that was made add up to the threshold.
+    """Whether each call is made: the first `WARM` of every `cycle` calls, and whenever the estimated distances since
+    the last one that was made add up to the threshold.
 
     distances: of each call to the one before.
     """

@@ -21,11 +21,10 @@ from data_pipelines.annotation.schema import (
     BASE_WORDS,
     MOVING_PARTS,
     SHORTEST_ACT,
+    STILL,
     Act,
     Draft,
 )
-
-STILL = 30  # percentile of the clip's motion below which a window shows no movement of the hands
 
 _LATER = r"then|afterwards?|later|finally|eventually|subsequently|initially|at first|at the (start|beginning|end)"
 _TIME_WORDS = re.compile(rf"(?i)\b({_LATER}|([\d.]+|one|two|three|four|five) ?(s|secs?|seconds?))\b")

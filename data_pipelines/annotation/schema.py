@@ -14,6 +14,7 @@ ACTION_WORDS = (4, 25)
 BASE_LETTERS, ACTION_LETTERS = 500, 200  # bounds the tokens of a text without spaces too
 BODY_PARTS = ("hands", "arms", "head", "torso", "face", "whole_body")
 MOVING_PARTS = ("hands", "arms", "whole_body")  # what the motion profile measures
+STILL = 30  # percentile of a clip's motion up to which the hands rest
 
 _ACT = {
     "type": "object",

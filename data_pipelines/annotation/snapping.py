@@ -6,12 +6,11 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from data_pipelines.annotation.schema import MOVING_PARTS, SHORTEST_ACT, Act, Draft
+from data_pipelines.annotation.schema import MOVING_PARTS, SHORTEST_ACT, STILL, Act, Draft
 
 REACH = 0.3  # seconds
 BESIDE = 0.5  # seconds of the act beside a rest, in which the motion has to rise
 RISE = 3.0  # times the speed of the rest
-STILL = 30  # percentile of the clip's motion that a rest is not above
 COARSEST = 0.2  # seconds between values of a profile that still shows where it rests
 NOTHING = 1e-6  # seconds, of rounding
 
@@ -54,11 +53,11 @@ def _minima(motion: Float[np.ndarray, " n"]) -> np.ndarray:
 
 def _clear_rests(motion: Float[np.ndarray, " n"], beside: int, begins: bool, ends: bool) -> np.ndarray:
     """The minima beside which the motion rises: after them where an act begins, before them where one ends."""
-    found = []
+    found, slow = [], np.percentile(motion, STILL)
     for index in _minima(motion):
         after, before = motion[index : index + beside + 1].max(), motion[max(index - beside, 0) : index + 1].max()
         rises = [side > RISE * motion[index] for side, asked in ((after, begins), (before, ends)) if asked]
-        if all(rises) and motion[index] <= np.percentile(motion, STILL):
+        if all(rises) and motion[index] <= slow:
             found.append(index)
     return np.asarray(found, int)
 

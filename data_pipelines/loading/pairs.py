@@ -20,7 +20,7 @@ from data_pipelines.loading.transforms import FitShapes
 from data_pipelines.shards import EncodedDataset, Record, find_datasets, open_dataset
 
 HALVES = ("preferred", "rejected")
-SHARED = ("clip", "text_tokens", "phase_ids", "phase_windows", "audio_feats")
+SHARED = ("clip", "start", "text_tokens", "phase_ids", "phase_windows", "audio_feats")
 
 
 @dataclass(frozen=True)

@@ -139,3 +139,18 @@ def test_texts_of_clips_are_bare_where_that_is_asked_for(monkeypatch):
     for given in ((), ("--anchors",), ("--no-anchors",)):
         assert actavatar("encode", "clips", "shards", "--model", "m", *given) == 0
     assert made == [True, True, False]
+
+
+def test_the_split_of_encode_is_handed_on(monkeypatch):
+    """docs/corpora.md: clips that are held back for tests go into a folder of their own."""
+    asked = []
+
+    def encode_clips(clip_dir, shard_dir, parts, **settings):
+        asked.append(settings["split"])
+        return StepReport("nothing")
+
+    monkeypatch.setattr(shards, "encode_clips", encode_clips)
+    monkeypatch.setattr(encoders.Encoders, "from_folder", lambda *_, **__: None)
+    for options in ((), ("--split", "test")):
+        actavatar("encode", "clips", "shards", "--model", "model", *options)
+    assert asked == [None, "test"]

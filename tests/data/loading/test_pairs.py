@@ -51,6 +51,10 @@ def other_text(number, record):
     return record | ({"text_tokens": record["text_tokens"] + 1} if number == 2 else {})
 
 
+def other_window(number, record):
+    return record | ({"start": 9} if number == 1 else {})
+
+
 def other_size(number, record):
     return record | {"latents": record["latents"][:, :2]}
 
@@ -60,6 +64,7 @@ def other_size(number, record):
     [
         (5, worse, "has 6 clips, and .* 5; pairs are record by record"),
         (6, other_text, "Pair 2 of .* has another text_tokens in each half; pairs are of the same conditions"),
+        (6, other_window, "Pair 1 of .* has another start in each half"),
         (6, other_size, "is of two sizes"),
     ],
 )
