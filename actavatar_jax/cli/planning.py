@@ -96,7 +96,7 @@ def sample(
     import jax
 
     from actavatar_jax.planning import sampling
-    from actavatar_jax.runs.workload import FULL_SIZE
+    from actavatar_jax.runs.systems.actavatar import FULL_SIZE
 
     if model and preset:
         raise InputError("Give either --model or --preset, not both.")

@@ -32,6 +32,7 @@ class EchoMimicConfig:
     text_dim: int = 4096
     text_len: int = 512
     image_dim: int = 1280
+    image_tokens: int = 257
     freq_dim: int = 256
     eps: float = 1e-6
     patch: tuple[int, int, int] = (1, 2, 2)
@@ -43,7 +44,8 @@ class EchoMimicConfig:
     LIMITS: typing.ClassVar[dict[str, Limit]] = {
         "variant": one_of("preview", "flash"),
         **dict.fromkeys(("width", "heads", "ffn", "in_channels", "out_channels"), SIZE),
-        **dict.fromkeys(("text_dim", "text_len", "image_dim", "audio_dim", "audio_hidden", "audio_tokens"), SIZE),
+        **dict.fromkeys(("text_dim", "text_len", "image_dim", "image_tokens"), SIZE),
+        **dict.fromkeys(("audio_dim", "audio_hidden", "audio_tokens"), SIZE),
         **dict.fromkeys(("head_dim", "freq_dim"), EVEN_SIZE),
         **dict.fromkeys(("layers", "audio_layers"), DEPTH),
         "eps": EPSILON,
@@ -62,6 +64,10 @@ class EchoMimicConfig:
     def known_channels(self) -> int:
         """Mask and masked latent."""
         return self.in_channels - self.out_channels
+
+    def tokens(self, grid: tuple[int, int, int]) -> int:
+        """Video tokens of a latent (T, H, W)."""
+        return grid[0] * (grid[1] // self.patch[1]) * (grid[2] // self.patch[2])
 
     @property
     def flash_audio(self) -> AudioAdapterConfig:

@@ -5,23 +5,29 @@ The folder of a wav2vec2 encoder is read by `actavatar_jax.weights.load(folder, 
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from actavatar_jax import functional
 from actavatar_jax.echomimic import tables
 from actavatar_jax.echomimic.config import AUDIO, EchoMimicConfig
 from actavatar_jax.echomimic.model import EchoMimicDiT
+from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
 from actavatar_jax.models import UMT5Encoder
 from actavatar_jax.models.avatar import FLOAT32
 from actavatar_jax.models.clip import CLIPVision
 from actavatar_jax.models.wan_vae import WanVAE
-from actavatar_jax.storage import named
+from actavatar_jax.storage import named, read_json, replaced_folder, write_json
 from actavatar_jax.weights import Exported, components, names, pth, write_sharded
 from actavatar_jax.weights.reader import Slots
 from actavatar_jax.weights.tables import clip, umt5, vae
+from actavatar_jax.weights.writer import read_along
+
+CONFIG, OURS = "config.json", "echomimic"  # of a transformer that was trained here, and the entry with its sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,15 +60,61 @@ def read_file(part: str, folder: Path, config: Any, dtype: Any = None, shardings
 
 
 def read_transformer(
-    folder: Path, base: Path, config: EchoMimicConfig, dtype: Any = None, shardings: Params | None = None
+    folder: Path,
+    base: Path | None,
+    config: EchoMimicConfig,
+    dtype: Any = None,
+    shardings: Params | None = None,
+    only: Collection[str] | None = None,
 ) -> Params:
     """The parameters of EchoMimicV3's file in `folder`, and those that it lacks from Wan2.1-Fun's in `base`.
 
-    Those of the speech have to be in the first. Raises as `read_file`.
+    Those of the speech have to be in the first, unless they are not among `only`. `only` and the rest are those of
+    `weights.names.import_params`. Raises as `read_file`.
     """
-    below, audio = _open("transformer", base), _audio_names(config)
-    below = below.renamed({name: name for name in below.names() if name not in audio})
-    return _read("transformer", _open("transformer", folder).over(below), folder, config, dtype, shardings)
+    tensors = _open("transformer", folder)
+    if base is not None:
+        below, audio = _open("transformer", base), _audio_names(config)
+        tensors = tensors.over(below.renamed({name: name for name in below.names() if name not in audio}))
+    return _read("transformer", tensors, folder, config, dtype, shardings, only)
+
+
+def hears(folder: Path, config: EchoMimicConfig) -> bool:
+    """Whether a folder's transformer has parameters for speech, as Wan2.1-Fun's has not. Raises as `read_file`."""
+    return not _audio_names(config).isdisjoint(_open("transformer", folder).names())
+
+
+def read_config(folder: Path, variant: str) -> EchoMimicConfig:
+    """The sizes of a folder's transformer: the published ones of the variant, unless `write_transformer` wrote it.
+
+    Raises:
+      InputError: they are not those of the variant, or none.
+    """
+    notes = folder / CONFIG
+    stored = read_json(notes).get(OURS) if notes.is_file() else None
+    if stored is None:
+        return EchoMimicConfig(variant=variant)
+    names = {field.name for field in dataclasses.fields(EchoMimicConfig)}
+    if not isinstance(stored, dict) or stored.keys() != names:
+        raise InputError(f"{named(notes)} does not have the sizes of EchoMimicV3's transformer.")
+    config = EchoMimicConfig(**stored | {"patch": tuple(stored["patch"])})
+    if config.variant != variant:
+        raise InputError(f"{named(folder)} holds a transformer of {config.variant}, not of {variant}.")
+    return config
+
+
+def write_transformer(folder: Path, config: EchoMimicConfig, params: Params) -> None:
+    """Writes a trained transformer as `read_transformer` and `read_config` read it, once all of it is there.
+
+    Over several processes each of them calls this, and the first one writes.
+    """
+    exported = Exported(FILES["transformer"].table(config), params)
+    if jax.process_index() > 0:
+        read_along(exported)
+        return
+    with replaced_folder(folder) as partial:
+        write_sharded(partial, Path(FILES["transformer"].name).stem, exported)
+        write_json(partial / CONFIG, {OURS: dataclasses.asdict(config)})
 
 
 def write_file(part: str, folder: Path, config: Any, params: Params) -> None:
@@ -84,8 +136,17 @@ def _open(part: str, folder: Path) -> Slots:
     return pth.Pth(folder / name) if name.endswith(".pth") else components.open_tensors(folder, Path(name).stem)
 
 
-def _read(part: str, tensors: Slots, folder: Path, config: Any, dtype: Any, shardings: Params | None) -> Params:
+def _read(
+    part: str,
+    tensors: Slots,
+    folder: Path,
+    config: Any,
+    dtype: Any,
+    shardings: Params | None,
+    only: Collection[str] | None = None,
+) -> Params:
     file = FILES[part]
+    deaf = part == "transformer" and only is not None and not any(re.fullmatch(AUDIO, name) for name in only)
     used = [name for name in tensors.names() if not re.fullmatch(file.unused(config), name)]
     return names.import_params(
         file.table(config),
@@ -94,6 +155,8 @@ def _read(part: str, tensors: Slots, folder: Path, config: Any, dtype: Any, shar
         dtype=dtype,
         shardings=shardings,
         float32=FLOAT32 if part == "transformer" else names.NOTHING,
+        may_miss=AUDIO if deaf else names.NOTHING,
+        only=only,
         model=f"the {part} of {named(folder)}",
     )
 

@@ -18,9 +18,10 @@ from actavatar_jax.diffusion.solvers import model_times
 from actavatar_jax.echomimic import inputs
 from actavatar_jax.echomimic.chunks import cut_windows, join, window_fades
 from actavatar_jax.echomimic.colours import match_colours
-from actavatar_jax.echomimic.config import EchoMimicConfig
-from actavatar_jax.echomimic.files import FILES, read_file, read_transformer
+from actavatar_jax.echomimic.encoders import EchoMimicEncoders
+from actavatar_jax.echomimic.files import read_config, read_transformer
 from actavatar_jax.echomimic.levels import Plan, multiplied, noise_levels, plan_guidance
+from actavatar_jax.echomimic.model import EchoMimicDiT
 from actavatar_jax.echomimic.options import DEFAULTS, EchoMimicSampling
 from actavatar_jax.echomimic.programs import (
     cached_function,
@@ -35,20 +36,15 @@ from actavatar_jax.echomimic.projections import FOLLOWING
 from actavatar_jax.echomimic.request import Request, fit_request
 from actavatar_jax.echomimic.tasks import Task, known_channels
 from actavatar_jax.echomimic.teacache import plan_calls
-from actavatar_jax.encoders.encoders import PRECISION
 from actavatar_jax.encoders.pictures import decode_video
 from actavatar_jax.encoders.speech import check_standardised
-from actavatar_jax.encoders.text import load_model_tokenizer
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
 from actavatar_jax.media import FPS, Video
-from actavatar_jax.models import Execution, UMT5Config
+from actavatar_jax.models import Execution
 from actavatar_jax.models.avatar.relay import window_penalty
-from actavatar_jax.models.clip import CLIPVisionConfig
-from actavatar_jax.models.wan_vae import Wan21VAEConfig
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.prompt.tokenizer import ModelTokenizer
-from actavatar_jax.weights import DEVICE, Component, check_loading, load
+from actavatar_jax.weights import DEVICE, Component, check_loading
 from actavatar_jax.weights.loading import checked_dtype
 
 ALONE = Guidance((BOTH,), (1.0,))  # branches are evaluated and weighed by the velocity function itself
@@ -79,11 +75,7 @@ class EchoMimicPipeline:
     """The networks in memory. Calling it makes one video."""
 
     transformer: Component
-    text_encoder: Component
-    image_encoder: Component
-    audio_encoder: Component
-    vae: Component
-    tokenizer: ModelTokenizer
+    encoders: EchoMimicEncoders
 
     @classmethod
     def from_pretrained(
@@ -112,30 +104,12 @@ class EchoMimicPipeline:
           InputError: a file is missing or damaged, or does not fit.
         """
         check_loading(dtype, attention)
-        place, kind, speech = Path(base), checked_dtype(dtype), Path(audio_encoder)
-        check_standardised(speech / "preprocessor_config.json")
-        config = {
-            "transformer": EchoMimicConfig(variant=variant),
-            "text_encoder": UMT5Config(),
-            "image_encoder": CLIPVisionConfig(),
-            "vae": Wan21VAEConfig(),
-            **(configs or {}),
-        }
-        fast, exact = Execution(dtype=dtype, attention=attention), Execution(precision=PRECISION)
-        weights = read_transformer(Path(transformer), place, config["transformer"], kind)
-
-        def part(name: str, execution: Execution, dtype: Any) -> Component:
-            network = Network(FILES[name].module, config[name], execution)
-            return Component.of(network, read_file(name, place, config[name], dtype))
-
-        return cls(
-            Component.of(Network(FILES["transformer"].module, config["transformer"], fast), weights).moved(DEVICE),
-            part("text_encoder", fast, kind),  # the largest, used once for a video: it waits on the host
-            part("image_encoder", exact, np.dtype("float32")).moved(DEVICE),
-            load(speech, "audio_encoder", "float32", precision=PRECISION).moved(DEVICE),
-            part("vae", exact, np.dtype("float32")).moved(DEVICE),
-            load_model_tokenizer(place),
-        )
+        check_standardised(Path(audio_encoder) / "preprocessor_config.json")
+        config = (configs or {}).get("transformer") or read_config(Path(transformer), variant)
+        weights = read_transformer(Path(transformer), Path(base), config, checked_dtype(dtype))
+        network = Network(EchoMimicDiT, config, Execution(dtype=dtype, attention=attention))
+        encoders = EchoMimicEncoders.from_files(base, audio_encoder, variant, dtype, attention, configs)
+        return cls(Component.of(network, weights).moved(DEVICE), encoders)
 
     @property
     def variant(self) -> str:
@@ -183,7 +157,7 @@ class EchoMimicPipeline:
         """
         s = (DEFAULTS[self.variant] if sampling is None else sampling).changed(**changes)
         given = {"image": image, "last_image": last_image, "video": video, "mouth": mouth, "face": face}
-        token = self.vae.config.stride * self.transformer.config.patch[1]
+        token = self.encoders.vae.config.stride * self.transformer.config.patch[1]
         request = fit_request(self.variant, s, task, audio, token, **given)
         noises = self._noises(initial_noise, s.seed, request)
         told = self._tell(inputs.read_prompt(prompt, s.phase_time, request.num_frames / FPS), s, request)
@@ -198,8 +172,10 @@ class EchoMimicPipeline:
         return Video(frames, request.recording.fit(len(frames)))
 
     def _tell(self, prompt: str | StructuredPrompt, s: EchoMimicSampling, request: Request) -> Told:
+        parts = self.encoders
+
         def encode(text: str | StructuredPrompt) -> tuple[np.ndarray, np.ndarray]:
-            return inputs.encode_prompt(text, self.tokenizer, self.text_encoder, self.transformer.config.text_len)
+            return inputs.encode_prompt(text, parts.tokenizer, parts.text_encoder, self.transformer.config.text_len)
 
         plan, dtype = plan_guidance(s, self.variant), (self.transformer.execution or Execution()).dtype
         positive, phase_ids = encode(prompt)
@@ -214,8 +190,8 @@ class EchoMimicPipeline:
             np.stack(text),
             np.stack([phase_ids if row.negative is None else np.zeros_like(phase_ids) for row in plan.rows]),
             prompt.windows() if isinstance(prompt, StructuredPrompt) else None,
-            inputs.encode_picture(request.picture, self.image_encoder),
-            inputs.encode_audio(samples, frames, self.audio_encoder, self.variant),
+            parts.picture(request.picture),
+            inputs.encode_audio(samples, frames, parts.audio_encoder, self.variant),
             request.face,
         )
 
@@ -229,7 +205,7 @@ class EchoMimicPipeline:
         callback: Callable[[Step], None] | None,
     ) -> UInt8[np.ndarray, "F h w 3"]:
         """The frames of a chunk that begins with frame `begin` of the video."""
-        known, sigmas = known_channels(part, self.vae), noise_levels(s, self.variant)
+        known, sigmas = known_channels(part, self.encoders.vae), noise_levels(s, self.variant)
         with self.transformer.on_device() as params:
             velocity, conditions, own, memory = self._program(params, known, begin, told, s, sigmas)
             latents = sample(
@@ -249,8 +225,8 @@ class EchoMimicPipeline:
             raise InputError(
                 "The sampled latents are not finite numbers; look for damage in the transformer's weights."
             )
-        with self.vae.on_device() as params:
-            return np.asarray(decode_video(self.vae.network, params, latents))
+        with self.encoders.vae.on_device() as params:
+            return np.asarray(decode_video(self.encoders.vae.network, params, latents))
 
     def _program(
         self,
@@ -284,8 +260,10 @@ class EchoMimicPipeline:
 
     def _noises(self, given: Any, seed: int, request: Request) -> list[Float32[np.ndarray, "1 T H W C"]]:
         """One for each chunk."""
-        sides = [side // self.vae.config.stride for side in request.task.known.shape[1:]]
-        shapes = [((chunk.frames + 3) // 4, *sides, self.vae.config.latent_channels) for chunk in request.chunks]
+        sides = [side // self.encoders.vae.config.stride for side in request.task.known.shape[1:]]
+        shapes = [
+            ((chunk.frames + 3) // 4, *sides, self.encoders.vae.config.latent_channels) for chunk in request.chunks
+        ]
         if given is None:
             return [np.asarray(sample_noise(seed, np.asarray([i]), shape)) for i, shape in enumerate(shapes)]
         rows = list(given) if isinstance(given, list | tuple) else [given]

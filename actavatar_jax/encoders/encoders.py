@@ -46,6 +46,8 @@ class Encoders:
     Over several processes each has encoders of its own, on its own devices, and uses them without the others.
     """
 
+    system = "actavatar"
+
     def __init__(
         self,
         tokenizer: ModelTokenizer,
@@ -195,6 +197,10 @@ class Encoders:
         if len(frames) == 1:
             return self._once(encode_video, self.vae, frames)
         return np.asarray(self._run(encode_video, self.vae, frames))
+
+    def fields(self, frames: UInt8[np.ndarray, "F h w 3"], seed: int) -> dict[str, np.ndarray]:
+        """What a record of training data holds of a clip beside its latents: of this system nothing."""
+        return {}
 
     def decode(
         self,

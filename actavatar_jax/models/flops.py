@@ -3,10 +3,12 @@
 A multiply-add counts as two; only matrix products count, recomputation never does.
 """
 
+import functools
 import math
 import re
+from typing import Any, NamedTuple
 
-from actavatar_jax.models.avatar import DiTConfig
+from actavatar_jax.models.avatar import AudioAdapterConfig, DiTConfig
 
 # Peak bf16 FLOP/s of one device without sparsity, from the makers' data sheets; of a TPU7x chip a device is one half.
 PEAKS = {
@@ -36,19 +38,32 @@ def peak_flops(device_kind: str) -> float | None:
     return next((PEAKS[name] for regex, name in _KINDS if re.fullmatch(regex, device_kind)), None)
 
 
-def train_flops(config: DiTConfig, grid: tuple[int, int, int], frozen_backbone: bool = False) -> int:
+class Products(NamedTuple):
+    """FLOPs of one evaluation of a transformer on one sample."""
+
+    weights: int  # products with weights of the backbone
+    scores: int  # of its queries, keys and values
+    adapter: int  # of what is added for speech
+
+
+@functools.singledispatch
+def products(config: Any, grid: tuple[int, int, int]) -> Products:
+    """Of the transformer of a config, on a latent (T, H, W); each system's room adds its own."""
+    raise TypeError(f"{type(config).__name__} has no count of FLOPs.")
+
+
+def train_flops(config: Any, grid: tuple[int, int, int], frozen_backbone: bool = False) -> int:
     """FLOPs to train on one sample: the forward pass, and twice that for the gradients.
 
     A frozen backbone passes gradients on, but its weights have none: half of the backward pass of their products.
     """
-    weights, scores = _backbone(config, grid)
-    adapter = _adapter(config, grid)
+    weights, scores, adapter = products(config, grid)
     return (2 if frozen_backbone else 3) * weights + 3 * (scores + adapter)
 
 
-def forward_flops(config: DiTConfig, grid: tuple[int, int, int]) -> int:
+def forward_flops(config: Any, grid: tuple[int, int, int]) -> int:
     """FLOPs of one evaluation of the model on one sample; `grid` is the latent (T, H, W)."""
-    return sum(_backbone(config, grid)) + _adapter(config, grid)
+    return sum(products(config, grid))
 
 
 def condition_flops(config: DiTConfig, grid: tuple[int, int, int]) -> int:
@@ -57,11 +72,16 @@ def condition_flops(config: DiTConfig, grid: tuple[int, int, int]) -> int:
     c, a, frames = config, config.audio, grid[0]
     inner = c.heads * c.head_dim
     text = 2 * c.text_len * c.width * (c.text_dim + c.width) + c.layers * 4 * c.text_len * c.width * inner
-    return text + _projection(c, frames) + c.layers * 4 * frames * a.tokens * a.token_width * inner
+    return text + projection_flops(a, frames) + c.layers * 4 * frames * a.tokens * a.token_width * inner
 
 
-def _backbone(config: DiTConfig, grid: tuple[int, int, int]) -> tuple[int, int]:
-    """(products with weights, products of queries, keys and values) of what Wan2.2 has."""
+@products.register
+def _of_avatar(config: DiTConfig, grid: tuple[int, int, int]) -> Products:
+    return Products(*backbone_flops(config, grid), _adapter(config, grid))
+
+
+def backbone_flops(config: Any, grid: tuple[int, int, int]) -> tuple[int, int]:
+    """(products with weights, products of queries, keys and values) of what Wan has, whose sizes `config` names."""
     c, frames, tokens = config, grid[0], config.tokens(grid)
     inner, patch = c.heads * c.head_dim, math.prod(c.patch)
     block = 12 * tokens * c.width * inner  # self-attention's four projections, text's query and output
@@ -79,10 +99,11 @@ def _adapter(config: DiTConfig, grid: tuple[int, int, int]) -> int:
     inner = config.heads * config.head_dim
     block = 4 * tokens * config.width * inner + 4 * tokens * a.tokens * inner
     block += 4 * frames * a.tokens * a.token_width * inner
-    return config.layers * block + _projection(config, frames)
+    return config.layers * block + projection_flops(a, frames)
 
 
-def _projection(config: DiTConfig, frames: int) -> int:
-    a, features = config.audio, config.audio.feature_layers * config.audio.feature_width
+def projection_flops(audio: AudioAdapterConfig, frames: int) -> int:
+    """Of speech to tokens, for so many latent frames."""
+    a, features = audio, audio.feature_layers * audio.feature_width
     windows = 2 * a.hidden * features * (5 + 8 * (frames - 1))  # of 5 features, then of 8
     return windows + 2 * frames * a.hidden * (a.hidden + a.tokens * a.token_width)

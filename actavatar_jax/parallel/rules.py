@@ -27,6 +27,7 @@ Rules = ParameterGroups[tuple]  # the value: mesh axes of the leading dimensions
 _TRANSFORMER = (  # blocks are stacked along dimension 0
     (r"blocks/(self_attn|cross_attn|audio_attn)/(query|key|value|out)/kernel", (None, CUT)),
     (r"blocks/audio_attn/key_value/kernel", (None, None, CUT)),
+    (r"blocks/image_attn/(key|value)/kernel", (None, CUT)),
     (r"blocks/ffn/(up|down)/kernel", (None, CUT)),
     (r"(time_projection|head/out)/kernel", (CUT,)),
     (r"(time|text)_embedding/linear_2/kernel", (CUT,)),
@@ -34,6 +35,7 @@ _TRANSFORMER = (  # blocks are stacked along dimension 0
     (r"(patch_embedding|frame_time|place)/kernel", (None, CUT)),
     (r"audio_projection/(first|rest|hidden)/kernel", (CUT,)),
     (r"audio_projection/tokens/kernel", (None, CUT)),
+    (r"audio_projection/linear/kernel|image_projection/linear_(1|2)/kernel", (None, CUT)),
     (r".*/(bias|scale|modulation)|.*/lora_(a|b|scale)", ()),
     (r"phase_embedding/embedding|blocks/window_strength|latent_log_variance", ()),
 )
@@ -46,7 +48,7 @@ _TEXT_ENCODER = (  # likewise
     (r".*/scale|layers/self_attn/position_bias/embedding", ()),
 )
 
-RULES = Rules(_TRANSFORMER)  # of ActAvatarDiT
+RULES = Rules(_TRANSFORMER)  # of ActAvatarDiT and EchoMimicDiT
 TEXT_ENCODER_RULES = Rules(_TEXT_ENCODER)  # of UMT5Encoder
 WHOLE = Rules(((r".*", ()),))  # of the small networks
 

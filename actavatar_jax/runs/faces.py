@@ -42,19 +42,36 @@ def find_mouths(video: Path, models: Path) -> list[Box]:
     Raises:
       InputError: the folder holds no detector, or no frame shows a face.
     """
-    model, found = _detector(models), []
-    frames = load_video(video).frames
-    for frame in frames:
-        marks = mark_faces(frame, model)
-        found.append(_mouth(max(marks, key=lambda one: one.area), frame.shape) if marks else None)
-    seen = [box for box in found if box is not None]
-    if not seen:
+    find, frames = mouth_finder(models), load_video(video).frames
+    boxes = find(frames)
+    if boxes is None:
         raise InputError(f"{named(video)}: no face is seen in any of its {len(frames)} frames; give the mouth's box.")
-    latest, boxes = seen[0], []
-    for box in found:
-        latest = latest if box is None else box
-        boxes.append(latest)
     return boxes
+
+
+def mouth_finder(models: Path) -> Callable[[UInt8[np.ndarray, "F h w 3"]], list[Box] | None]:
+    """A function that gives the mouth's region in every frame of a clip, None where no frame shows a face.
+
+    Where no face is seen, it is that of the frame before. Raises as `face_finder`.
+    """
+    model = _detector(models)
+
+    def find(frames: UInt8[np.ndarray, "F h w 3"]) -> list[Box] | None:
+        marked = [mark_faces(frame, model) for frame in frames]
+        found = [
+            _mouth(max(marks, key=lambda one: one.area), frame.shape) if marks else None
+            for marks, frame in zip(marked, frames, strict=True)
+        ]
+        latest = next((box for box in found if box is not None), None)
+        if latest is None:
+            return None
+        boxes = []
+        for box in found:
+            latest = latest if box is None else box
+            boxes.append(latest)
+        return boxes
+
+    return find
 
 
 def _mouth(face: FaceMarks, shape: tuple[int, ...]) -> Box:

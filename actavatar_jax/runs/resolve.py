@@ -7,24 +7,29 @@ from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
+from actavatar_jax.checks import checked, one_of
 from actavatar_jax.diffusion import TimeLaw
+from actavatar_jax.echomimic import EchoMimicObjective, PhaseDropout
 from actavatar_jax.errors import InputError
 from actavatar_jax.parallel import ParameterGroups
-from actavatar_jax.runs.settings import training
+from actavatar_jax.runs.settings import echomimic, training
 from actavatar_jax.storage import cut, refusal
 from actavatar_jax.training.lora import RATES, LoraSettings
+from actavatar_jax.training.objective import AvatarObjective, Objective
 from actavatar_jax.training.preference import PreferenceSettings
 from actavatar_jax.training.settings import MOST_STEPS, OptimizerSettings, TrainingSettings
 
 DURATIONS = ("steps", "log_every", "checkpoint_every", "heldout.every", "sample.every", "optim.warmup", "optim.decay")
+SETTINGS = {"actavatar": training, "echomimic": echomimic}  # by the name of a system
 OPEN = ("data.world",)  # sections whose names are those of the source of the data
 
 Settings = TypeVar("Settings")
 
 
 def check_names(config: ConfigDict) -> None:
-    """InputError unless a config has the settings of `settings.training`, and no other ones."""
-    ours, theirs = _names(training().to_dict()), _names(config.to_dict())
+    """InputError unless a config has the settings of its system (`settings`), and no other ones."""
+    system = checked("setting system", config.get("system", "actavatar"), str, one_of(*SETTINGS))
+    ours, theirs = _names(SETTINGS[system]().to_dict()), _names(config.to_dict())
     problems = [f"there is no setting {name}" for name in theirs if name not in ours]
     problems += [f"the setting {name} is missing" for name in ours if name not in theirs]
     if problems:
@@ -84,10 +89,19 @@ def training_settings(config: ConfigDict) -> TrainingSettings:
         stall_minutes=config.stall_minutes,
         rules=RATES if config.lora.rank else ParameterGroups(config.rules),
         optim=build(OptimizerSettings, "optim.", config.optim),
-        time_law=build(TimeLaw, "time_law.", config.time_law),
+        objective=objective_of(config),
         preference=PreferenceSettings(config.preference.beta) if config.preference.folder else None,
         lora=lora_settings(config),
     )
+
+
+def objective_of(config: ConfigDict) -> Objective:
+    """What the step of the config's system draws and asks of its model."""
+    law = build(TimeLaw, "time_law.", config.time_law)
+    if config.system == "actavatar":
+        return AvatarObjective(law)
+    e = config.echomimic
+    return EchoMimicObjective(law, PhaseDropout(e.late, e.early) if e.phase_dropout else None, e.windows)
 
 
 def lora_settings(config: ConfigDict) -> LoraSettings | None:

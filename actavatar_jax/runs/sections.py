@@ -39,6 +39,8 @@ def check_values(config: ConfigDict) -> None:
     sections = ((Model, config.model), (Data, config.data), (HeldOut, config.heldout), (Preference, config.preference))
     for section, values in sections:
         section(**values.to_dict())
+    if config.system == "echomimic":
+        EchoMimic(**config.echomimic.to_dict())
     checked("setting sample.jobs", config.sample.jobs, str)
     check_options(config.sample)
 
@@ -113,6 +115,28 @@ class Data:
             wording=one_of("structured", "global", "brief"),
             **drops,
         )
+
+
+@typing.no_type_check
+@dataclasses.dataclass(frozen=True)
+class EchoMimic:
+    """`config.echomimic`."""
+
+    variant: str
+    base: str
+    audio_encoder: str
+    windows: bool
+    phase_dropout: bool
+    late: float
+    early: float
+    tasks: dict
+
+    def __post_init__(self):
+        check_fields(self, "setting echomimic.", variant=one_of("preview", "flash"))
+        for name, share in self.tasks.items():
+            checked(f"setting echomimic.tasks.{name}", share, float, NOT_NEGATIVE)
+        if not sum(self.tasks.values()):
+            raise InputError("The settings echomimic.tasks are all 0; one of them is to be above.")
 
 
 @typing.no_type_check

@@ -68,6 +68,7 @@ def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
 def training(preset: str = "") -> ConfigDict:
     """Settings of both stages; a stage sets `rules`, `steps` and what else is its own."""
     c = ConfigDict()
+    c.system = "actavatar"  # of `runs.systems`; of echomimic, settings are those of `echomimic` below
     c.seed = 0  # of initial weights (where there is no folder), data order, noise and times
     c.precision = "bfloat16"  # of the computation; weights, moments, norms, modulation and loss stay float32
 
@@ -150,6 +151,27 @@ def training(preset: str = "") -> ConfigDict:
     c.sample = sampling()
     c.sample.every = "0"  # how often sample videos are made; 0: never
     c.sample.jobs = ""  # JSON lines with image, audio and prompt, as for `actavatar sample --jobs`
+    return c
+
+
+def echomimic(preset: str = "") -> ConfigDict:
+    """Settings of a training of EchoMimicV3: those of `training`, but that `model.folder` is of its public files and
+    `model.preset` one of `echomimic.PRESETS`, and a section of its own."""
+    c = training(preset)
+    c.system = "echomimic"
+    c.echomimic = ConfigDict()
+    c.echomimic.variant = "preview"  # of model.folder: preview | flash
+    c.echomimic.base = ""  # folder of Wan2.1-Fun-V1.1-1.3B-InP: what model.folder lacks, and encoders of sample videos
+    c.echomimic.audio_encoder = ""  # folder of the speech encoder, of sample videos
+    c.echomimic.windows = True  # whether actions are heeded in their windows (`prompt.forms`, relay)
+    c.echomimic.phase_dropout = True  # whether noise decides what is told (`echomimic.objective`); then time_law is
+    # not read, and data.text_drop and the like come on top
+    c.echomimic.late = 1 / 3  # flow time below which one or two of text, picture and speech are left out
+    c.echomimic.early = 2 / 3  # above which text alone is told
+    # How often each task is drawn, as a part of the sum; a clip without a mouth leaves that share to the others.
+    c.echomimic.tasks = ConfigDict(
+        {"first_frame": 0.5, "first_and_last": 0.15, "continuation": 0.2, "mouth": 0.1, "text_and_audio": 0.05}
+    )
     return c
 
 

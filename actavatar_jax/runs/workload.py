@@ -1,13 +1,13 @@
 """What `planning` plans for, from the config of a training."""
 
+from functools import partial
+
 from ml_collections import ConfigDict
 
 from actavatar_jax.planning.training import Workload
-from actavatar_jax.runs.opening import open_network
 from actavatar_jax.runs.resolve import check_names, in_steps, training_settings
 from actavatar_jax.runs.sections import check_values
-
-FULL_SIZE = "wan22_ti2v_5b"
+from actavatar_jax.runs.systems import system_of
 
 
 def workload_of(config: ConfigDict) -> Workload:
@@ -18,6 +18,9 @@ def workload_of(config: ConfigDict) -> Workload:
     check_names(config)
     check_values(config)
     config = in_steps(config, examples=1)  # lengths do not matter, so neither does that of an epoch
+    system = system_of(config)
     if not config.model.folder:
-        config.model.preset = config.model.preset or FULL_SIZE
-    return Workload(open_network(config), training_settings(config), config.data.batch_size, tuple(config.data.bucket))
+        config.model.preset = config.model.preset or system.FULL_SIZE
+    network = system.open_network(config)
+    sizes = config.data.batch_size, tuple(config.data.bucket), partial(system.entries, network.config), system.STRIDE
+    return Workload(network, training_settings(config), *sizes)

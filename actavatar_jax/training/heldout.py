@@ -13,8 +13,9 @@ from actavatar_jax.diffusion import flow
 from actavatar_jax.functional import Network, Params, random_key
 from actavatar_jax.parallel import place_batch, replicate
 from actavatar_jax.training.groups import merge
+from actavatar_jax.training.objective import Batch, Draws, Objective
 from actavatar_jax.training.state import TrainState
-from actavatar_jax.training.step import Batch, conditions_of, noisy_losses
+from actavatar_jax.training.step import noisy_losses
 
 LEVELS = 4  # equal parts of flow time (0, 1], in each of which every clip is scored once
 
@@ -25,6 +26,7 @@ class HeldOutLoss:
     def __init__(
         self,
         network: Network,
+        objective: Objective,
         batches: Iterable[Mapping[str, Any]],
         mesh: Mesh,
         shardings: TrainState,
@@ -38,7 +40,7 @@ class HeldOutLoss:
           beat: called after every batch.
         """
         self.batches, self.mesh, self.beat = batches, mesh, beat
-        self.score = make_heldout_losses(network, shardings)
+        self.score = make_heldout_losses(network, objective, shardings)
         self.key = replicate(random_key(0), mesh)  # not the run's own, so that runs can be compared
 
     def __call__(self, state: TrainState) -> dict[str, float]:
@@ -60,7 +62,7 @@ class HeldOutLoss:
 
 
 def make_heldout_losses(
-    network: Network, shardings: TrainState
+    network: Network, objective: Objective, shardings: TrainState
 ) -> Callable[[Params, Params, Batch, Key[Array, ""]], Float[Array, "LEVELS+1"]]:
     """The jitted `losses(params, frozen, batch, key)`: sums over clips for each of `LEVELS`, and the number of clips.
 
@@ -76,13 +78,14 @@ def make_heldout_losses(
 
     def losses(params, frozen, batch, key):
         model, latents = network.bind(merge(params, frozen)), batch["latents"].astype(jnp.float32)
-        conditions = conditions_of(model, batch)
+        conditions = objective.condition(model, batch, None)
         keys = flow.sample_keys(key, batch["index"])
 
         def at(level):
             draws = jax.vmap(lambda own: jax.random.split(jax.random.fold_in(own, level)))(keys)
             times = (level + 1 - jax.vmap(jax.random.uniform)(draws[:, 0])) / LEVELS
-            return noisy_losses(model, latents, conditions, times, draws[:, 1]) @ batch["weight"]
+            drawn = Draws(times, draws[:, 1], objective.clean)
+            return noisy_losses(model, latents, conditions, drawn) @ batch["weight"]
 
         return jnp.append(jax.lax.map(at, jnp.arange(LEVELS)), batch["weight"].sum())
 

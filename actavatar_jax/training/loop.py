@@ -17,7 +17,6 @@ from actavatar_jax import functional
 from actavatar_jax.functional import Network, Params, random_key
 from actavatar_jax.functional.kernels import LOW_RANK
 from actavatar_jax.models import Execution, forward_flops, peak_flops, self_attention_form, train_flops
-from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.parallel import (
     agreed,
     check_fit,
@@ -113,7 +112,10 @@ def train(
                 checkpoints,
                 watchdog,
                 stop,
-                heldout and HeldOutLoss(network, heldout, mesh, state_shardings(state, mesh), watchdog.beat),
+                heldout
+                and HeldOutLoss(
+                    network, settings.objective, heldout, mesh, state_shardings(state, mesh), watchdog.beat
+                ),
                 sample,
             )
             state = course.run(state, batches if restored else itertools.chain([first], batches))
@@ -160,7 +162,7 @@ def _take_step(
     step = make_train_step(
         network,
         tx,
-        settings.time_law,
+        settings.objective,
         make_schedule(settings.optim, settings.steps),
         settings.optim.ema_decay,
         micro_batches=settings.micro_batches,
@@ -178,7 +180,7 @@ def _take_step(
 
 
 def _flops_of(
-    mesh: Mesh, model_config: DiTConfig, micro_batches: int, speeds: Mapping[str, float | None]
+    mesh: Mesh, model_config: Any, micro_batches: int, speeds: Mapping[str, float | None]
 ) -> Callable[[Batch], float]:
     """FLOPs of a step, over all devices, from this process's part of its batch; InputError where it cannot be cut."""
     frozen_backbone = backbone_is_frozen(speeds)

@@ -4,20 +4,18 @@ Diffusion DPO (arXiv 2311.12908) in the form of flow matching, as EchoMimicV3's 
 and how often are ours, since they say neither. How much likelier a video has become is told by how much less its
 velocity is missed than by the reference, the model as it was when preferences began.
 
-B pairs, T latent frames, H W latent height and width, C latent channels.
+B pairs.
 """
 
 import dataclasses
 import typing
-from collections.abc import Mapping
 from typing import Any
 
 import grain
 import jax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from actavatar_jax.checks import POSITIVE, check_fields
-from actavatar_jax.diffusion import flow
 
 REJECTED = "rejected"  # the entry of a batch that makes it one of pairs: latents beside those of the preferred videos
 
@@ -45,14 +43,6 @@ def preference_losses(
     gained = missed_before - missed
     margins = gained[0] - gained[1]
     return jax.nn.softplus(-beta / 2 * margins), margins
-
-
-def pair_draws(
-    batch: Mapping[str, Array], time_law: flow.TimeLaw, key: Key[Array, ""]
-) -> tuple[Float[Array, "B"], Key[Array, "B"], flow.Clean]:
-    """Times, keys of noise and clean latent frames of pairs: the same for both of them, as those of single videos."""
-    keys = jax.vmap(jax.random.split)(flow.sample_keys(key, batch["index"]))
-    return time_law.sample(keys[:, 0]), keys[:, 1], time_law.draw_clean(keys[:, 0], batch["latents"].shape[1])
 
 
 class Alternating(grain.DatasetIterator):

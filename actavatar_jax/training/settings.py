@@ -8,10 +8,10 @@ import dataclasses
 import typing
 
 from actavatar_jax.checks import DECAY, NOT_NEGATIVE, POSITIVE, check_fields, one_of, whole
-from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.functional import SEEDS
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.training.lora import LoraSettings
+from actavatar_jax.training.objective import Objective
 from actavatar_jax.training.preference import PreferenceSettings
 
 MOST_STEPS = 2**31 - 1  # that are counted on the devices
@@ -70,7 +70,7 @@ class TrainingSettings:
     stall_minutes: float  # without a step, after which a run exits; 0: off
     rules: ParameterGroups  # of the learning rate's multiples, None where a parameter is frozen
     optim: OptimizerSettings
-    time_law: TimeLaw
+    objective: Objective
     heldout_every: int = 0  # steps; 0: never
     preference: PreferenceSettings | None = None  # of batches of pairs, where there are any
     lora: LoraSettings | None = None  # leaves that are added to the model, of which `rules` tell as of its own

@@ -4,7 +4,7 @@ B batch, T latent frames, H W latent height and width, C latent channels, S text
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,20 +17,20 @@ from actavatar_jax.diffusion import flow
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network, Params
 from actavatar_jax.training.groups import merge
+from actavatar_jax.training.objective import Batch, Draws, Objective
 from actavatar_jax.training.optimizer import skipped_steps
-from actavatar_jax.training.preference import REJECTED, PreferenceSettings, pair_draws, preference_losses
+from actavatar_jax.training.preference import REJECTED, PreferenceSettings, preference_losses
 from actavatar_jax.training.state import TrainState
 
 NOISE_BINS = 10  # of flow time, for the loss per noise level
 
-Batch = Mapping[str, Array]
 Metrics = dict[str, Array]
 
 
 def make_train_step(
     network: Network,
     tx: optax.GradientTransformation,
-    time_law: flow.TimeLaw,
+    objective: Objective,
     schedule: Callable,
     ema_decay: float = 0.0,
     *,
@@ -56,8 +56,8 @@ def make_train_step(
 
     Args of the step:
       batch: `latents` [B, T, H, W, C], `text` [B, S, text_dim], `phase_ids` [B, S], `phase_windows` [B, phases, 2],
-        `audio` [B, F, layers, E] and `index` [B], the number of the draw in the stream; in a batch of pairs `latents`
-        are of the preferred videos, and `rejected` of the others.
+        `audio` [B, F, layers, E] and `index` [B], the number of the draw in the stream, or what else the objective
+        reads; in a batch of pairs `latents` are of the preferred videos, and `rejected` of the others.
       key: the run's key, the same at every step: noise and time of a sample come from it and the sample's index.
     """
 
@@ -65,9 +65,9 @@ def make_train_step(
         model = network.bind(merge(params, frozen))
         if REJECTED in batch:
             before = network.bind(merge(reference, frozen))
-            losses, times = pair_losses(model, before, batch, time_law, preference.beta, key)
+            losses, times = pair_losses(model, before, batch, objective, preference.beta, key)
         else:
-            losses, times = sample_losses(model, batch, time_law, key)
+            losses, times = sample_losses(model, batch, objective, key)
         return jnp.mean(losses), (losses, times)
 
     def gradients_of(params, frozen, reference, batch, key) -> tuple[Params, tuple[Array, Array]]:
@@ -129,47 +129,36 @@ def in_parts(
 
 
 def sample_losses(
-    model: Any, batch: Batch, time_law: flow.TimeLaw, key: Key[Array, ""]
+    model: Any, batch: Batch, objective: Objective, key: Key[Array, ""]
 ) -> tuple[Float[Array, "B"], Float[Array, "B"]]:
     """Each sample's loss and flow time (eq. 6 to 8). Clean latent frames have timestep 0 and are not scored."""
-    latents = batch["latents"].astype(jnp.float32)
-    keys = jax.vmap(jax.random.split)(flow.sample_keys(key, batch["index"]))
-    times = time_law.sample(keys[:, 0])
-    clean = time_law.draw_clean(keys[:, 0], latents.shape[1])
-    return noisy_losses(model, latents, conditions_of(model, batch), times, keys[:, 1], clean), times
+    draws = objective.draw(batch, key)
+    conditions = objective.condition(model, batch, draws)
+    return noisy_losses(model, batch["latents"].astype(jnp.float32), conditions, draws), draws.times
 
 
 def pair_losses(
-    model: Any, before: Any, batch: Batch, time_law: flow.TimeLaw, beta: float, key: Key[Array, ""]
+    model: Any, before: Any, batch: Batch, objective: Objective, beta: float, key: Key[Array, ""]
 ) -> tuple[Float[Array, "B"], Float[Array, "B"]]:
-    """Each pair's loss of preference and flow time; `before` is the reference, of which no gradient is taken."""
-    times, keys, clean = pair_draws(batch, time_law, key)
+    """Each pair's loss of preference and flow time; `before` is the reference, of which no gradient is taken.
+
+    What chance decides is the same for both videos, as it would be for single ones.
+    """
+    draws = objective.draw(batch, key)
 
     def missed(model: Any) -> Float[Array, "2 B"]:
-        conditions = conditions_of(model, batch)
+        conditions = objective.condition(model, batch, draws)
         videos = (batch[name].astype(jnp.float32) for name in ("latents", REJECTED))
-        return jnp.stack([noisy_losses(model, video, conditions, times, keys, clean) for video in videos])
+        return jnp.stack([noisy_losses(model, video, conditions, draws) for video in videos])
 
     losses, _ = preference_losses(missed(model), jax.lax.stop_gradient(missed(before)), beta)
-    return losses, times
+    return losses, draws.times
 
 
-def conditions_of(model: Any, batch: Batch) -> Any:
-    """What a batch's samples are conditioned on, as the model takes it."""
-    grid = batch["latents"].shape[1:4]
-    return model.condition(batch["text"], batch["phase_ids"], batch["phase_windows"], batch["audio"], grid)
-
-
-def noisy_losses(
-    model: Any,
-    latents: Float[Array, "B T H W C"],
-    conditions: Any,
-    times: Float[Array, "B"],
-    keys: Key[Array, "B"],
-    clean: flow.Clean = 1,
-) -> Float[Array, "B"]:
+def noisy_losses(model: Any, latents: Float[Array, "B T H W C"], conditions: Any, draws: Draws) -> Float[Array, "B"]:
     """Each sample's loss at its flow time, with the noise of its key, behind its clean latent frames."""
-    frames, noise = latents.shape[1], flow.gaussian(keys, latents.shape[1:])
+    (times, keys, clean, _), frames = draws, latents.shape[1]
+    noise = flow.gaussian(keys, latents.shape[1:])
     is_noisy = flow.noisy_frames(frames, clean)[:, :, None, None, None]
     noisy = jnp.where(is_noisy, flow.interpolate(latents, noise, times), latents)
     predicted = model(noisy, flow.frame_times(times, frames, clean), conditions)

@@ -4,7 +4,7 @@ from data_pipelines.loading.fixed import FixedBatches
 from data_pipelines.loading.loader import make_loader
 from data_pipelines.loading.pairs import HALVES, make_pair_loader
 from data_pipelines.loading.stream import Stream
-from data_pipelines.loading.synthetic import SyntheticSource, make_synthetic_loader
+from data_pipelines.loading.synthetic import SyntheticSource, SyntheticTasks, make_synthetic_loader
 from data_pipelines.loading.transforms import Batch, FitShapes
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "FixedBatches",
     "Stream",
     "SyntheticSource",
+    "SyntheticTasks",
     "make_loader",
     "make_pair_loader",
     "make_synthetic_loader",

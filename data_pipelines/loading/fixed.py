@@ -1,11 +1,12 @@
 """The same batches whenever they are gone through: what a held-out loss is measured on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from data_pipelines.loading.loader import make_loader
+from data_pipelines.loading.tasks import FIRST, DrawTask
 from data_pipelines.loading.transforms import Batch, FitShapes
 from data_pipelines.shards import find_datasets, open_dataset
 
@@ -16,7 +17,7 @@ class FixedBatches:
     A batch has the entries of a batch of `make_loader`, of which `index` is the number among these clips, and `weight`
     [b] float32: 1, or 0 where a clip is there again only to fill the last batch of its bucket. `rows` are the samples
     of a batch that this process reads (`parallel.batches.local_rows`; None: all). InputError, and `anchors`, as
-    of `make_loader`.
+    of `make_loader`; with `tasks`, whatever they are, the first frame is known.
     """
 
     def __init__(
@@ -29,8 +30,11 @@ class FixedBatches:
         max_phases: int,
         anchors: bool | None = None,
         rows: Sequence[int] | None = None,
+        tasks: Mapping[str, float] | None = None,
     ):
-        make_loader(shard_dirs, batch_size=1, seed=0, anchors=anchors)  # refuses what does not belong together
+        # Refuses what does not belong together.
+        make_loader(shard_dirs, batch_size=1, seed=0, anchors=anchors, tasks=tasks)
+        self.task = None if tasks is None else DrawTask(FIRST)
         self.datasets = [open_dataset(folder) for folder in find_datasets([Path(folder) for folder in shard_dirs])]
         self.fit = [FitShapes(dataset.empty_prompt, text_len, max_phases) for dataset in self.datasets]
         self.rows = range(batch_size) if rows is None else rows
@@ -63,4 +67,5 @@ class FixedBatches:
     def _read(self, dataset: int, clips: list[tuple[int, int]], row: int) -> Batch:
         number, place = clips[min(row, len(clips) - 1)]
         record = self.datasets[dataset].source[place] | {"index": np.int64(number)}
+        record = record if self.task is None else self.task.random_map(record, np.random.default_rng(number))
         return self.fit[dataset].map(record) | {"weight": np.float32(row < len(clips))}

@@ -18,7 +18,15 @@ from actavatar_jax.storage import named, refusal
 from data_pipelines.loading.memory import keep_freed_memory
 from data_pipelines.loading.stream import Stream
 from data_pipelines.loading.transforms import FitShapes
-from data_pipelines.shards import LATENT_LAYOUT, SCHEMA_VERSION, EncodedDataset, find_datasets, open_dataset
+from data_pipelines.shards import (
+    ACTAVATAR,
+    ECHOMIMIC,
+    LATENT_LAYOUT,
+    SCHEMA_VERSION,
+    EncodedDataset,
+    find_datasets,
+    open_dataset,
+)
 
 _OTHER_TEXTS = {  # by the anchors that are wanted
     True: "their texts are bare, and a phase_time with paper reads anchors (encode --anchors)",
@@ -42,6 +50,7 @@ def make_loader(
     rows: Sequence[int] | None = None,
     repeat: bool = True,
     weights: Mapping[str | Path, float | int] | None = None,
+    tasks: Mapping[str, float] | None = None,
 ) -> grain.IterDataset:
     """Batches of the encoded clips in `shard_dirs` (bucket folders, or folders of them).
 
@@ -56,19 +65,21 @@ def make_loader(
     * phase_windows [b, max_phases, 2] float32, seconds, zero rows unused
     * audio [b, F, layers, E] float16
     * index [b] int64, the number of the draw, unique in the stream
+    * with `tasks`, the shares of `tasks.DrawTask`: of shards for EchoMimicV3 also picture [b, I, D] and known
+      [b, T, H, W, 4 + C], both bfloat16; audio is as its encoder gives it
 
     With these probabilities a sample loses its text (the encoded empty prompt takes its place), its audio (zeros) or
     both: one categorical draw per sample. `repeat=False` gives every record once, in a last batch that may be smaller.
 
     `iter(loader)` has `get_state` and `set_state`. Raises InputError before any record is read if the shards are of
-    another schema, layout or frame rate, made with other encoders than `fingerprint` names, or with other texts than
-    `anchors` says: with labels and anchors, or bare (without these: than the first of them).
+    another schema, layout, system or frame rate, made with other encoders than `fingerprint` names, or with other texts
+    than `anchors` says: with labels and anchors, or bare (without these: than the first of them).
     """
     keep_freed_memory()
     folders = [Path(folder) for folder in ([shard_dirs] if isinstance(shard_dirs, str | Path) else shard_dirs)]
     datasets = [open_dataset(folder) for folder in find_datasets(folders)]
-    check_datasets(datasets, fingerprint, anchors)
-    stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop), shuffle, repeat, rows)
+    check_datasets(datasets, fingerprint, anchors, ACTAVATAR if tasks is None else ECHOMIMIC)
+    stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop), shuffle, repeat, rows, tasks)
     fit = [FitShapes(dataset.empty_prompt, text_len, max_phases) for dataset in datasets]
     buckets = [dataset.source[0]["latents"].shape for dataset in datasets]
     shares = None if weights is None else _shares(folders, datasets, weights)
@@ -98,7 +109,10 @@ def _shares(
 
 
 def check_datasets(
-    datasets: Sequence[EncodedDataset], fingerprint: Mapping[str, str] | None, anchors: bool | None
+    datasets: Sequence[EncodedDataset],
+    fingerprint: Mapping[str, str] | None,
+    anchors: bool | None,
+    system: str = ACTAVATAR,
 ) -> None:
     """InputError for datasets that do not belong together, see `make_loader`."""
     wanted = {"schema": SCHEMA_VERSION, "layout": LATENT_LAYOUT, "fps": FPS}
@@ -115,6 +129,8 @@ def check_datasets(
             for part, value in encoders.items()
             if stored.get("encoders", {}).get(part) != value
         ]
+        if dataset.system != system:
+            faults.append(f"they are made for {dataset.system}, not for {system}")
         if dataset.anchors not in (anchors, None):
             faults.append(_OTHER_TEXTS[anchors])
         if faults:

@@ -17,10 +17,10 @@ from actavatar_jax.storage import named
 from data_pipelines.loading.loader import check_datasets
 from data_pipelines.loading.stream import Stream
 from data_pipelines.loading.transforms import FitShapes
-from data_pipelines.shards import EncodedDataset, Record, find_datasets, open_dataset
+from data_pipelines.shards import ACTAVATAR, ECHOMIMIC, EncodedDataset, Record, find_datasets, open_dataset
 
 HALVES = ("preferred", "rejected")
-SHARED = ("clip", "start", "text_tokens", "phase_ids", "phase_windows", "audio_feats")
+SHARED = ("clip", "start", "text_tokens", "phase_ids", "phase_windows", "audio_feats", "picture", "tasks", "known")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Pairs:
 
     def __getitem__(self, index: int) -> Record:
         record, other = self.preferred.source[index], self.rejected.source[index]
-        for name in SHARED:
+        for name in [name for name in SHARED if name in record]:
             if not np.array_equal(record[name], other[name]):
                 raise InputError(
                     f"Pair {index} of {named(self.preferred.folder.parent.parent)} has another {name} in each half; "
@@ -64,6 +64,7 @@ def make_pair_loader(
     text_len: int = 512,
     max_phases: int = 8,
     rows: Sequence[int] | None = None,
+    tasks: Mapping[str, float] | None = None,
 ) -> grain.IterDataset:
     """Endless batches as `make_loader`'s, with `rejected` beside `latents`, and whole conditions.
 
@@ -73,10 +74,11 @@ def make_pair_loader(
     if halves[0].keys() != halves[1].keys():
         odd = sorted(halves[0].keys() ^ halves[1].keys())[0]
         raise InputError(f"{named(folder)} has the bucket {odd} in one half only; pairs are of one size.")
-    check_datasets([dataset for half in halves for dataset in half.values()], fingerprint, anchors)
+    system = ACTAVATAR if tasks is None else ECHOMIMIC
+    check_datasets([dataset for half in halves for dataset in half.values()], fingerprint, anchors, system)
     pairs = [Pairs(halves[0][bucket], halves[1][bucket]) for bucket in sorted(halves[0])]
     fit = [FitShapes(one.preferred.empty_prompt, text_len, max_phases) for one in pairs]
-    return Stream(batch_size, seed, (0.0, 0.0, 0.0), rows=rows).make_batches(pairs, fit)
+    return Stream(batch_size, seed, (0.0, 0.0, 0.0), rows=rows, tasks=tasks).make_batches(pairs, fit)
 
 
 def _open(half: Path) -> dict[str, EncodedDataset]:

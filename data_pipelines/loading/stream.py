@@ -1,6 +1,6 @@
 """Records -> an endless stream of draws -> batches, whatever the records come from."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import grain
 import numpy as np
 
 from actavatar_jax.errors import InputError
+from data_pipelines.loading.tasks import DrawTask
 from data_pipelines.loading.transforms import DropConditions, FitShapes, NumberDraws, TakeRows
 
 READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)  # in batches; grain's own would fill the memory
@@ -23,6 +24,7 @@ class Stream:
     shuffle: bool = True
     repeat: bool = True
     rows: Sequence[int] | None = None  # of each batch, ascending; None: all
+    tasks: Mapping[str, float] | None = None  # shares of the tasks, of records that hold some
 
     def __post_init__(self):
         if min(self.drop) < 0 or sum(self.drop) > 1:
@@ -71,9 +73,9 @@ class Stream:
         else:
             ordered = [self._order(part, _seed(self.seed, bucket, place)) for place, part in enumerate(parts)]
             draws = grain.MapDataset.mix(ordered, weights=weights).seed(seed)
-        draws = (
-            draws.map_with_index(NumberDraws(bucket, bucket_count)).map(fit).random_map(DropConditions(fit, *self.drop))
-        )
+        draws = draws.map_with_index(NumberDraws(bucket, bucket_count))
+        draws = draws if self.tasks is None else draws.random_map(DrawTask(self.tasks))
+        draws = draws.map(fit).random_map(DropConditions(fit, *self.drop))
         if self.rows is None:
             return draws.batch(self.batch_size, drop_remainder=self.repeat)
         return TakeRows(draws, self.rows, self.batch_size).batch(len(self.rows), drop_remainder=self.repeat)

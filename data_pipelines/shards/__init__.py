@@ -5,7 +5,9 @@ from data_pipelines.shards.dataset import EncodedDataset, find_datasets, list_sh
 from data_pipelines.shards.encode import commit_shards, encode_clips
 from data_pipelines.shards.records import FrozenEncoders, RecordMaker, describe_records
 from data_pipelines.shards.schema import (
+    ACTAVATAR,
     BFLOAT16,
+    ECHOMIMIC,
     LATENT_LAYOUT,
     SCHEMA_VERSION,
     EmptyPrompt,
@@ -16,8 +18,10 @@ from data_pipelines.shards.schema import (
 from data_pipelines.shards.staging import read_index
 
 __all__ = [
+    "ACTAVATAR",
     "BFLOAT16",
     "DEFAULT_SIZES",
+    "ECHOMIMIC",
     "LATENT_LAYOUT",
     "SCHEMA_VERSION",
     "Bucket",

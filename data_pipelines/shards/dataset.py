@@ -17,7 +17,7 @@ from google.protobuf.json_format import Error as ParserError
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import cut, named, read_json
 from data_pipelines.shards.array_records import write_records
-from data_pipelines.shards.schema import EmptyPrompt, record_features
+from data_pipelines.shards.schema import ACTAVATAR, EmptyPrompt, record_features
 
 # What tfds, the parser of its files, and array_record raise.
 DAMAGE = (RuntimeError, ValueError, TypeError, KeyError, AssertionError, ImportError, ParserError)
@@ -57,6 +57,11 @@ class EncodedDataset:
     def anchors(self) -> bool | None:
         """`describe_records`'s; all texts had them before that was written down."""
         return self.metadata.get("anchors", True)
+
+    @property
+    def system(self) -> str:
+        """That the records are made for."""
+        return self.metadata.get("system", ACTAVATAR)
 
 
 def open_dataset(folder: Path) -> EncodedDataset:
@@ -123,7 +128,7 @@ def write_dataset(
     split = tfds.core.SplitInfo(name="train", shard_lengths=lengths, num_bytes=size, filename_template=template)
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features=record_features(),
+        features=record_features(metadata.get("system", ACTAVATAR)),
         split_infos=[split],
         filename_template=template,
         check_data=False,  # the check would read through TensorFlow

@@ -1,6 +1,7 @@
 """One window of a clip through the frozen encoders: the record that shards store and batches are made of."""
 
 import functools
+import zlib
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float, UInt8
 
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.shards.schema import BFLOAT16, LATENT_LAYOUT, SCHEMA_VERSION, EmptyPrompt, Record
+from data_pipelines.shards.schema import ACTAVATAR, BFLOAT16, LATENT_LAYOUT, SCHEMA_VERSION, EmptyPrompt, Record
 
 
 @runtime_checkable
@@ -16,11 +17,13 @@ class FrozenEncoders(Protocol):
     """What is used of `actavatar_jax.encoders.Encoders`; shapes are given there."""
 
     tokenizer: Any
+    system: str  # that they are of, such as "actavatar"
 
     def fingerprint(self) -> dict[str, str]: ...
     def text(self, prompts: list[StructuredPrompt], *, anchors: bool) -> tuple[np.ndarray, np.ndarray]: ...
     def audio(self, samples: np.ndarray, num_frames: int) -> np.ndarray: ...
     def video(self, frames: np.ndarray) -> np.ndarray: ...
+    def fields(self, frames: np.ndarray, seed: int) -> dict[str, np.ndarray]: ...
 
 
 def describe_records(encoders: FrozenEncoders, frames: int, anchors: bool | None = True) -> dict[str, Any]:
@@ -37,6 +40,7 @@ def describe_records(encoders: FrozenEncoders, frames: int, anchors: bool | None
         "frames": frames,
         "encoders": encoders.fingerprint(),
         "anchors": anchors,
+        **({} if encoders.system == ACTAVATAR else {"system": encoders.system}),
     }
 
 
@@ -70,7 +74,11 @@ class RecordMaker:
             **self.encode_text(prompt),
             "audio_feats": np.asarray(self.encoders.audio(samples, len(frames))).astype(np.float16),
         }
-        for name in ("latents", "text_embeds", "audio_feats"):
+        # What chance decides about a window, such as where a continuation begins, is the same whenever it is encoded.
+        more = self.encoders.fields(frames, zlib.crc32(f"{clip}-{start}".encode()))
+        floats = {name: value.astype(BFLOAT16) for name, value in more.items() if value.dtype == np.float32}
+        record |= more | floats
+        for name in ("latents", "text_embeds", "audio_feats", *floats):
             if not np.isfinite(record[name].astype(np.float32)).all():
                 raise FloatingPointError(f"its {name} hold values that are not finite")
         return record

@@ -17,17 +17,24 @@ from tensorflow_datasets.core import example_serializer
 SCHEMA_VERSION = 1
 LATENT_LAYOUT = "THWC"  # of the latents, which are the normalised posterior mean
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+ACTAVATAR, ECHOMIMIC = "actavatar", "echomimic"  # systems that records are made for
 
 Record = dict[str, Any]
 
 
 @functools.cache
-def record_features() -> tfds.features.FeaturesDict:
-    """What one record holds (T latent frames, F frames, S real text tokens, P phases)."""
+def record_features(system: str = ACTAVATAR) -> tfds.features.FeaturesDict:
+    """What one record holds (T latent frames, F frames, S real text tokens, P phases, I picture tokens, K tasks)."""
 
     def tensor(dtype: Any, *shape: int | None) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
 
+    tasks = {
+        "picture": tensor(BFLOAT16, None, None),  # [I, D] of the first frame
+        "tasks": tensor(np.int8, None),  # [K] of `echomimic.TRAINED`
+        "known": tensor(BFLOAT16, None, None, None, None, None),  # [K, T, H, W, 4 + C] mask and latents
+    }
+    tasks = tasks if system == ECHOMIMIC else {}
     return tfds.features.FeaturesDict(
         {
             "clip": tfds.features.Text(),
@@ -37,23 +44,26 @@ def record_features() -> tfds.features.FeaturesDict:
             "phase_ids": tensor(np.int8, None),  # [S], 0 base, 1..P phases; the end token as TokenisedPrompt has it
             "text_embeds": tensor(BFLOAT16, None, None),  # [S, D]
             "phase_windows": tensor(np.float32, None, 2),  # [P, 2] seconds from the start of the window
-            "audio_feats": tensor(np.float16, None, None, None),  # [F, layers, E]
+            "audio_feats": tensor(np.float16, None, None, None),  # [F, layers, E]; of EchoMimicV3 also [2F, 1, E]
         }
+        | tasks
     )
 
 
 @functools.cache
-def _serializer() -> example_serializer.ExampleSerializer:
-    return example_serializer.ExampleSerializer(record_features().get_serialized_info())
+def _serializer(system: str) -> example_serializer.ExampleSerializer:
+    return example_serializer.ExampleSerializer(record_features(system).get_serialized_info())
 
 
 def serialize_record(record: Record) -> bytes:
     """The same bytes for the same record, always (protobuf maps have no order of their own)."""
-    return _serializer().get_tf_example(record_features().encode_example(record)).SerializeToString(deterministic=True)
+    system = ECHOMIMIC if "known" in record else ACTAVATAR
+    example = _serializer(system).get_tf_example(record_features(system).encode_example(record))
+    return example.SerializeToString(deterministic=True)
 
 
-def deserialize_record(data: bytes) -> Record:
-    return record_features().deserialize_example_np(data)
+def deserialize_record(data: bytes, system: str = ACTAVATAR) -> Record:
+    return record_features(system).deserialize_example_np(data)
 
 
 @dataclass(frozen=True, eq=False)

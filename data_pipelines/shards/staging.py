@@ -18,7 +18,7 @@ from actavatar_jax.storage import named, read_json, refusal, replaced_folder, sh
 from data_pipelines.shards.array_records import count_records, read_records, write_records
 from data_pipelines.shards.buckets import Bucket
 from data_pipelines.shards.dataset import list_shards, write_dataset
-from data_pipelines.shards.schema import EmptyPrompt, deserialize_record
+from data_pipelines.shards.schema import ACTAVATAR, EmptyPrompt, deserialize_record
 
 LARGEST_INDEX = 2**30  # bytes; some hundred for each clip
 
@@ -75,7 +75,7 @@ class Staging:
         index = [IndexRow(e.clip, e.key, n) for e, n in zip(entries, counts, strict=True)]
         if final.name in self.written and self.written[final.name].index == index:
             return
-        first = deserialize_record(self._records(bucket, entries[0])[0])
+        first = deserialize_record(self._records(bucket, entries[0])[0], self.settings.get("system", ACTAVATAR))
         metadata = self.settings | {
             "bucket": [bucket.height, bucket.width],
             "records": sum(counts),

@@ -66,7 +66,7 @@ def step_pair(config: DiTConfig, grid: Grid, stage: int) -> Pair:
 def our_step(part: Component, settings: TrainingSettings, speeds: Speeds, batch: Batch) -> Callable[[], np.ndarray]:
     """As `training.loop` takes it on one device, in float32 and with everything kept for the backward pass."""
     tx = make_optimizer(settings.optim, settings.steps, speeds, settings.explode)
-    step = make_train_step(part.network, tx, settings.time_law, make_schedule(settings.optim, settings.steps))
+    step = make_train_step(part.network, tx, settings.objective, make_schedule(settings.optim, settings.steps))
     state = TrainState.create(*partition(part.params, settings.rules), tx)
     batch = jax.device_put(batch)
 
@@ -94,7 +94,7 @@ def their_step(
     )  # fmt: skip
 
     keys = jax.vmap(jax.random.split)(flow.sample_keys(KEY, batch["index"]))
-    times = settings.time_law.sample(keys[:, 0])
+    times = settings.objective.time_law.sample(keys[:, 0])
     frame_times = torch.tensor(np.asarray(flow.frame_times(times, batch["latents"].shape[1])))
     noise = channels_first(np.asarray(flow.gaussian(keys[:, 1], batch["latents"].shape[1:])))
     t = torch.tensor(np.asarray(times))[:, None, None, None, None]

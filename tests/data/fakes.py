@@ -25,6 +25,8 @@ class WordTokenizer:
 class FakeEncoders:
     """The interface of the real encoders: block means for latents, token numbers for text, sample means for audio."""
 
+    system = "actavatar"
+
     def __init__(self, name: str = "fake"):
         self.name, self.tokenizer, self.calls = name, WordTokenizer(), 0
 
@@ -44,6 +46,9 @@ class FakeEncoders:
         """[F, 2, 3] that hold the mean loudness of each frame's own samples."""
         loudness = np.abs(samples.reshape(num_frames, -1)).mean(1)
         return np.tile(loudness[:, None, None], (1, 2, 3)).astype(np.float32)
+
+    def fields(self, frames: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+        return {}
 
     def video(self, frames: np.ndarray) -> np.ndarray:
         """[T, H, W, 3]: means over 16 x 16 pixels, and over frame 0 alone, then groups of four."""

@@ -53,12 +53,14 @@ def flash_velocity(params, latents, time, given):
 
 def told(pipe, frames):
     """What all branches are told, and text and speech of each: text, picture, speech, known."""
-    text, negative = (inputs.encode_prompt(one, pipe.tokenizer, pipe.text_encoder, 24)[0][None] for one in TEXTS)
-    features = inputs.encode_audio(speech(frames), frames, pipe.audio_encoder, pipe.variant)
+    text, negative = (
+        inputs.encode_prompt(one, pipe.encoders.tokenizer, pipe.encoders.text_encoder, 24)[0][None] for one in TEXTS
+    )
+    features = inputs.encode_audio(speech(frames), frames, pipe.encoders.audio_encoder, pipe.variant)
     rate = inputs.RATES[pipe.variant]
     features = np.concatenate([features, features[-1:]])[None, : rate * frames]  # one of `preview` is missing
-    known = known_channels(known_frames(frames, 48, 32, {0: PICTURE}), pipe.vae)[None]
-    same = {"image": inputs.encode_picture(PICTURE, pipe.image_encoder)[None], "known": known}
+    known = known_channels(known_frames(frames, 48, 32, {0: PICTURE}), pipe.encoders.vae)[None]
+    same = {"image": inputs.encode_picture(PICTURE, pipe.encoders.image_encoder)[None], "known": known}
     return text, negative, features, same
 
 
@@ -88,7 +90,7 @@ def test_preview_is_a_plain_loop():
             )
         )
         x = x + (sigmas[i + 1] - sigmas[i]) * (none + 4.0 * factor * (quiet - none) + 2.9 * factor * (both - quiet))
-    want = decode_video(pipe.vae.network, pipe.vae.params, np.asarray(x)[0])
+    want = decode_video(pipe.encoders.vae.network, pipe.encoders.vae.params, np.asarray(x)[0])
     assert np.abs(got.frames.astype(int) - np.asarray(want)).max() <= 1
     assert got.frames.std() > 5, "nothing to see"
     assert got.frames.shape == (9, 48, 32, 3) and len(got.audio) == 9 * 640 and got.fps == 25
@@ -109,7 +111,7 @@ def test_flash_is_a_plain_loop():
             for a in (np.zeros_like(features), features)
         )
         x = x + (sigmas[i + 1] - sigmas[i]) * (quiet + 3.0 * (both - quiet))
-    want = decode_video(pipe.vae.network, pipe.vae.params, np.asarray(x)[0])
+    want = decode_video(pipe.encoders.vae.network, pipe.encoders.vae.params, np.asarray(x)[0])
     assert np.abs(got.frames.astype(int) - np.asarray(want)).max() <= 1
 
 
@@ -266,7 +268,7 @@ def test_an_action_outside_of_its_window_is_not_heard(windows):
     others = text.copy()
     others[:, 12:] = rng.normal(size=(12, 12))
     image = rng.normal(size=(5, 20)).astype(np.float32)
-    seen = known_channels(known_frames(frames, 48, 32, {0: PICTURE}), pipe.vae)
+    seen = known_channels(known_frames(frames, 48, 32, {0: PICTURE}), pipe.encoders.vae)
     audio = rng.normal(size=(1, 2 * frames, 6)).astype(np.float32)
     penalty = np.zeros((1, 3, 24), np.float32)
     penalty[:, 0, 12:] = 1e4
@@ -430,18 +432,22 @@ def test_full_size_fits_together(variant):
     assert (velocity.shape, velocity.dtype) == (x.shape, jnp.float32)
 
 
+def part_of(pipe, name):
+    return pipe.transformer if name == "transformer" else getattr(pipe.encoders, name)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["preview", "flash"])
 def test_public_files_are_read(variant, tmp_path):
     pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     pipe = pipeline(variant)
-    parts = {name: getattr(pipe, name) for name in FILES}
+    parts = {name: part_of(pipe, name) for name in FILES}
     for name, part in parts.items():
         folder = tmp_path / ("own" if name == "transformer" else "base")
         write_file(name, folder, part.config, part.params)
     write_file("transformer", tmp_path / "base", parts["transformer"].config, parts["transformer"].params)
-    pipe.tokenizer.save(tmp_path / "base" / "google" / "umt5-xxl")
+    pipe.encoders.tokenizer.save(tmp_path / "base" / "google" / "umt5-xxl")
     sizes = {"hidden_size": 6, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
     sizes |= {"conv_dim": (4,) * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
     transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes)).save_pretrained(tmp_path / "speech")
@@ -450,10 +456,10 @@ def test_public_files_are_read(variant, tmp_path):
     read = EchoMimicPipeline.from_pretrained(*folders, variant, configs=configs)
     assert read.variant == variant
     for name, part in parts.items():
-        jax.tree.map(np.testing.assert_array_equal, getattr(read, name).params, part.params)
-    assert read.transformer.execution == Execution() and read.audio_encoder.execution.precision == "high"
+        jax.tree.map(np.testing.assert_array_equal, part_of(read, name).params, part.params)
+    assert read.transformer.execution == Execution() and read.encoders.audio_encoder.execution.precision == "high"
     short = EchoMimicPipeline.from_pretrained(*folders, variant, dtype="bfloat16", configs=configs)
-    assert short.transformer.execution.dtype == short.text_encoder.execution.dtype == "bfloat16"
-    assert short.vae.execution.dtype == "float32"
+    assert short.transformer.execution.dtype == short.encoders.text_encoder.execution.dtype == "bfloat16"
+    assert short.encoders.vae.execution.dtype == "float32"
     with pytest.raises(InputError, match="nowhere"):
         EchoMimicPipeline.from_pretrained(tmp_path / "nowhere", *folders[1:], variant, configs=configs)

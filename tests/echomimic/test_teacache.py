@@ -60,7 +60,7 @@ def given():
     text = np.repeat(rng.normal(size=(1, 24, 12)).astype(np.float32), 2, axis=0)
     audio = rng.normal(size=(2, frames, 2, 6)).astype(np.float32)
     audio[0] = 0
-    known = known_channels(known_frames(frames, 48, 32, {0: picture(0)}), pipe.vae)
+    known = known_channels(known_frames(frames, 48, 32, {0: picture(0)}), pipe.encoders.vae)
     conditions = embed(network, params, text, rng.normal(size=(5, 20)).astype(np.float32), audio, known, None)
     latents = jnp.asarray(rng.normal(size=(1, 3, 12, 8, 4)), jnp.float32)
     return network, params, conditions, latents

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from actavatar_jax import functional
-from actavatar_jax.echomimic import EchoMimicDiT, EchoMimicPipeline
+from actavatar_jax.echomimic import EchoMimicDiT, EchoMimicEncoders, EchoMimicPipeline
 from actavatar_jax.models import Execution, UMT5Config, UMT5Encoder, Wav2Vec2, Wav2Vec2Config
 from actavatar_jax.models.clip import CLIPVision, CLIPVisionConfig
 from actavatar_jax.models.wan_vae import Wan21VAEConfig, WanVAE
@@ -31,7 +31,7 @@ SPEECH = Wav2Vec2Config(  # steps of 320 samples, as all published ones
 CLIP = CLIPVisionConfig(width=20, heads=2, ffn=16, layers=1, image_size=8, patch=4)
 TEXTS = ["A person talks.", "Bad hands."]
 CONFIGS = {
-    name: dataclasses.replace(CONFIG, variant=name, in_channels=12, text_len=24, layers=1)
+    name: dataclasses.replace(CONFIG, variant=name, in_channels=12, text_len=24, layers=1, image_tokens=5)
     for name in ("preview", "flash")
 }
 
@@ -53,14 +53,16 @@ def component(module, config, execution=None):
 def pipeline(variant):
     tokenizer = fit_tokenizer(TEXTS, 512)
     text = UMT5Config(vocab_size=len(tokenizer), width=12, heads=2, head_dim=4, ffn=12, layers=1)
-    return EchoMimicPipeline(
-        component(EchoMimicDiT, CONFIGS[variant], Execution()),
+    encoders = EchoMimicEncoders(
+        tokenizer,
         component(UMT5Encoder, text),
         component(CLIPVision, CLIP),
         component(Wav2Vec2, SPEECH),
         component(WanVAE, VAE),
-        tokenizer,
+        variant,
+        text_len=24,
     )
+    return EchoMimicPipeline(component(EchoMimicDiT, CONFIGS[variant], Execution()), encoders)
 
 
 def speech(frames):

@@ -17,16 +17,17 @@ import optax
 
 import actavatar_jax
 from actavatar_jax import ActAvatarPipeline, Sampling, functional
-from actavatar_jax.diffusion import TimeLaw, sample, sample_noise, sigma_grid
+from actavatar_jax.diffusion import sample, sample_noise, sigma_grid
 from actavatar_jax.diffusion.guidance import guidance
 from actavatar_jax.diffusion.sampler import _advance
 from actavatar_jax.models.wan_vae.vae import WanVAE
 from actavatar_jax.parallel import make_mesh, param_shardings, place_batch, replicate, state_shardings
 from actavatar_jax.pipeline import embed_conditions, velocity_function
 from actavatar_jax.planning.training import program
-from actavatar_jax.runs import training as training_runs
 from actavatar_jax.runs.opening import open_network, open_params
+from actavatar_jax.runs.systems import actavatar as actavatar_system
 from actavatar_jax.runs.workload import workload_of
+from actavatar_jax.training.objective import AvatarObjective
 from actavatar_jax.training.optimizer import skip_bad_steps
 from actavatar_jax.training.state import TrainState, create_state
 from actavatar_jax.training.step import make_train_step
@@ -42,7 +43,7 @@ def training() -> None:
     """Loss and gradients on every kind of mesh, and what the compiled step exchanges."""
 
     def make_step(**options):
-        return make_train_step(NETWORK, TX, TimeLaw(), lambda step: 0.0, 0.5, **options)
+        return make_train_step(NETWORK, TX, AvatarObjective(), lambda step: 0.0, 0.5, **options)
 
     one, metrics = make_step()(TrainState.create(params(), {}, TX, ema=True), jax.device_put(batch()), KEY)
     for shape, parts in (("8,1,1", 1), ("1,8,1", 1), ("2,1,4", 1), ("2,2,2", 2)):
@@ -168,13 +169,13 @@ def visit(folder: Path, make) -> None:
     config = stage2.get_config("runlocal")
     config.update({"mesh": "2,1,4", "precision": "float32"})
     config.model.update({"folder": str(folder), "preset": ""})
-    training_runs.run_jobs = make
+    actavatar_system.run_jobs = make
     with tempfile.TemporaryDirectory() as temporary:
         jobs = Path(temporary) / "jobs.jsonl"
         jobs.write_text(json.dumps({"image": "a.png", "audio": "a.wav", "prompt": "A puppet.", "out": "a.mp4"}))
         config.sample.update({"every": "1", "jobs": str(jobs)})
         network = open_network(config)
-        sample = training_runs.make_sampler(config, network, Path(temporary))
+        sample = actavatar_system.make_sampler(config, network, Path(temporary))
         mesh = make_mesh(config.mesh)
         shapes = functional.abstract(network.module, network.config)
         places = functional.flatten(param_shardings(shapes, mesh))

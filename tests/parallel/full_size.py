@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -28,6 +29,7 @@ from actavatar_jax.planning.training import program
 from actavatar_jax.prompt.tokenizer import fit_tokenizer
 from actavatar_jax.runs import jobs, room, training
 from actavatar_jax.runs.settings import read_config
+from actavatar_jax.runs.systems import system_of
 from actavatar_jax.storage import write_json
 from actavatar_jax.weights import COMPONENTS, check_parts, their_shape
 from tests.commands import actavatar
@@ -154,14 +156,16 @@ def train(words: list[str]) -> dict:
     config, seen = read_config(named["--config"], overrides), {}
     seen["adapter"] = Path(config.adapter).name
     config.adapter = ""  # that of stage 1, which is not there
+    system = system_of(config)
 
     def record(settings, network, open_weights, batches, workdir, **_):
-        work = TrainingWorkload(network, settings, config.data.batch_size, tuple(config.data.bucket))
+        sizes = config.data.batch_size, tuple(config.data.bucket), partial(system.entries, network.config)
+        work = TrainingWorkload(network, settings, *sizes, system.STRIDE)
         mesh = mesh_of(config.mesh)
         program.lower(work, mesh)
         names = functional.flatten(functional.abstract(network.module, network.config))
         small = [name for name, leaf in names.items() if leaf.size < 2**16]
-        leaves = training.open_params(config, network, small)
+        leaves = system.open_weights(config, network, settings, small, None)
         assert set(leaves) == set(small)
         seen.update(mesh=list(mesh.shape.values()), tokens=network.config.tokens(work.grid), read=len(small))
 

@@ -20,7 +20,6 @@ def main(port: str, process: str, processes: str, out: str) -> None:
 
     import actavatar_jax
     from actavatar_jax import functional
-    from actavatar_jax.diffusion import TimeLaw
     from actavatar_jax.errors import InputError
     from actavatar_jax.parallel import (
         local_rows,
@@ -31,6 +30,7 @@ def main(port: str, process: str, processes: str, out: str) -> None:
         state_shardings,
         to_host,
     )
+    from actavatar_jax.training.objective import AvatarObjective
     from actavatar_jax.training.optimizer import skip_bad_steps
     from actavatar_jax.training.state import create_state
     from actavatar_jax.training.step import make_train_step
@@ -41,7 +41,7 @@ def main(port: str, process: str, processes: str, out: str) -> None:
     tx = skip_bad_steps(optax.sgd(0.1, momentum=0.9))
     state = create_state(params(), {}, tx, False, mesh)
     shardings = state_shardings(state, mesh)
-    step = make_train_step(NETWORK, tx, TimeLaw(), lambda step: 1e-3, shardings=shardings)
+    step = make_train_step(NETWORK, tx, AvatarObjective(), lambda step: 1e-3, shardings=shardings)
     rows = local_rows(mesh, BATCH)
     with jax.set_mesh(mesh):
         key = replicate(jax.random.key(0, impl="threefry2x32"), mesh)

@@ -6,6 +6,7 @@ from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.errors import InputError
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.runs import resolve, settings
+from actavatar_jax.training.objective import AvatarObjective
 from configs import ablation, puppets, small, stage1, stage2
 
 STAGES = ("backbone", "stage1", "stage2")
@@ -35,7 +36,7 @@ def test_the_library_gets_what_the_config_says():
     changes = {"steps": "3 epochs", "sample__every": "80 examples", "optim__warmup": "5 steps", "explode": 4.0}
     got = resolved(**changes, time_law__shift=3, rules=[["head/.*", None], [".*", 2.0]])
     assert (got.steps, got.sample_every, got.optim.warmup, got.explode) == (8, 2, 5, 4.0)
-    assert got.time_law == TimeLaw(shift=3.0)
+    assert got.objective == AvatarObjective(TimeLaw(shift=3.0))
     assert got.rules == ParameterGroups((("head/.*", None), (".*", 2.0)))
     assert (got.seed, got.mesh, got.log_every, got.stall_minutes) == (0, "1,-1,1", 50, 30.0)
 

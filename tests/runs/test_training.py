@@ -16,6 +16,7 @@ from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.runs import opening, training
 from actavatar_jax.runs.exporting import export_model
 from actavatar_jax.runs.settings import read_config
+from actavatar_jax.runs.systems import actavatar
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import folder as model_folder
 from actavatar_jax.weights import read_adapter, write_adapter
@@ -175,7 +176,7 @@ def test_models_that_are_not_there_are_refused(changes, message):
 
 def test_a_work_folder_of_another_run_is_refused_before_the_model_is_opened(base, monkeypatch):
     workdir, read = base.parent, []
-    monkeypatch.setattr(training, "open_params", lambda *asked: read.append(asked))
+    monkeypatch.setattr(actavatar, "open_weights", lambda *asked: read.append(asked))
     config = short(stage2)
     config.optim.clip = 2.0
     with pytest.raises(InputError, match=r"other settings: optim.clip \(1.0 then, 2.0 now\)"):
@@ -269,11 +270,11 @@ def test_shards_of_other_encoders_are_refused_before_the_model_is_opened(base, t
     write_shards(tmp_path / "shards", source, range(4))
     config, read = short(stage2, folder=str(base), preset=""), []
     config.data.source, config.data.dirs = "shards", (str(tmp_path / "shards"),)
-    monkeypatch.setattr(training, "_check_fit", lambda batch, model_config: None)
-    monkeypatch.setattr(training, "open_params", lambda *asked: read.append(asked))
-    monkeypatch.setattr(training, "stored_fingerprint", lambda folder: {"vae": "ours"})
+    monkeypatch.setattr(actavatar, "check_batch", lambda batch, model_config: None)
+    monkeypatch.setattr(actavatar, "open_weights", lambda *asked: read.append(asked))
+    monkeypatch.setattr(actavatar, "stored_fingerprint", lambda folder: {"vae": "ours"})
     training.check_encoders(config)
-    monkeypatch.setattr(training, "stored_fingerprint", lambda folder: {"vae": "other"})
+    monkeypatch.setattr(actavatar, "stored_fingerprint", lambda folder: {"vae": "other"})
     with pytest.raises(InputError, match="the vae that made them is ours, not other"):
         training.run_training(config, tmp_path / "run")
     assert not read

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
-from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.functional import Network
 from actavatar_jax.models import ADAPTER, Execution
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.training.groups import multipliers, partition
+from actavatar_jax.training.objective import AvatarObjective
 from actavatar_jax.training.optimizer import make_optimizer, make_schedule
 from actavatar_jax.training.settings import OptimizerSettings, TrainingSettings
 from actavatar_jax.training.state import TrainState
@@ -61,7 +61,7 @@ SETTINGS = TrainingSettings(
     stall_minutes=30.0,
     rules=ParameterGroups(RULES[2]),
     optim=OPTIM,
-    time_law=TimeLaw(),
+    objective=AvatarObjective(),
 )
 SOURCE = SyntheticSource(Bucket(64, 64, 9), records=12, channels=4, text_dim=16, audio_layers=2, audio_dim=8)
 
@@ -103,7 +103,7 @@ class World:
     def step(self, stage, dtype="float32"):
         network = Network(ActAvatarDiT, MODEL, Execution(dtype))
         schedule = make_schedule(OPTIM, SETTINGS.steps)
-        return make_train_step(network, self.optimizer(stage), TimeLaw(), schedule, OPTIM.ema_decay)
+        return make_train_step(network, self.optimizer(stage), AvatarObjective(), schedule, OPTIM.ema_decay)
 
     def state(self, stage):
         return TrainState.create(*partition(self.params(), self.settings(stage).rules), self.optimizer(stage), ema=True)

@@ -13,6 +13,7 @@ from actavatar_jax.functional import Network, random_key
 from actavatar_jax.parallel import make_mesh
 from actavatar_jax.training import loop
 from actavatar_jax.training.heldout import LEVELS, HeldOutLoss
+from actavatar_jax.training.objective import AvatarObjective
 from actavatar_jax.training.state import TrainState
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -60,7 +61,9 @@ def measured(numbers, size):
     shardings = jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), state)
     beats = []
     with jax.set_mesh(mesh):
-        record = HeldOutLoss(network, list(clips(numbers, size)), mesh, shardings, lambda: beats.append(1))(state)
+        record = HeldOutLoss(
+            network, AvatarObjective(), list(clips(numbers, size)), mesh, shardings, lambda: beats.append(1)
+        )(state)
         jax.effects_barrier()
     assert len(beats) == -(-len(numbers) // size)
     return record, np.concatenate([times[:, 1] for times in network.times])

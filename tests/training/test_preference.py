@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.errors import InputError
-from actavatar_jax.training.preference import Alternating, PreferenceSettings, pair_draws, preference_losses
+from actavatar_jax.training.objective import AvatarObjective
+from actavatar_jax.training.preference import Alternating, PreferenceSettings, preference_losses
 from actavatar_jax.training.state import TrainState
-from actavatar_jax.training.step import conditions_of, make_train_step, noisy_losses, pair_losses
+from actavatar_jax.training.step import make_train_step, noisy_losses, pair_losses
 from tests.training.test_loop import Interrupted, Killed, kill, same, train
 
-BETA = 50.0
+BETA, OBJECTIVE = 50.0, AvatarObjective()
 
 
 def pair_batch(world, seed=0, batch_size=2):
@@ -29,13 +29,10 @@ def pair_batch(world, seed=0, batch_size=2):
 def missed(world, params, batch):
     """Errors of the preferred and of the rejected videos."""
     model = world.network.bind(params)
-    times, keys, clean = pair_draws(batch, TimeLaw(), world.key)
-    return jnp.stack(
-        [
-            noisy_losses(model, batch[name].astype(jnp.float32), conditions_of(model, batch), times, keys, clean)
-            for name in ("latents", "rejected")
-        ]
-    )
+    draws = OBJECTIVE.draw(batch, world.key)
+    conditions = OBJECTIVE.condition(model, batch, draws)
+    videos = (batch[name].astype(jnp.float32) for name in ("latents", "rejected"))
+    return jnp.stack([noisy_losses(model, video, conditions, draws) for video in videos])
 
 
 # ---- the loss
@@ -56,7 +53,7 @@ def test_where_the_model_is_the_reference_the_gradient_is_that_of_plain_preferen
 
     def of_pairs(params):
         losses, _ = pair_losses(
-            world.network.bind(params), world.network.bind(world.params()), batch, TimeLaw(), BETA, world.key
+            world.network.bind(params), world.network.bind(world.params()), batch, OBJECTIVE, BETA, world.key
         )
         return losses.mean()
 
@@ -74,7 +71,7 @@ def test_where_the_model_is_the_reference_the_gradient_is_that_of_plain_preferen
 def test_the_preferred_videos_are_missed_less_and_the_others_more(world):
     tx = world.optimizer(2)
     step = make_train_step(
-        world.network, tx, TimeLaw(), lambda step: 1e-3, preference=PreferenceSettings(BETA), micro_batches=1
+        world.network, tx, OBJECTIVE, lambda step: 1e-3, preference=PreferenceSettings(BETA), micro_batches=1
     )
     fresh = TrainState.create(world.params(), {}, tx)
     state = dataclasses.replace(fresh, reference=jax.tree.map(jnp.asarray, world.params()))

@@ -8,6 +8,7 @@ from actavatar_jax.diffusion import TimeLaw, flow
 from actavatar_jax.models import ADAPTER, PHASES
 from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.training.groups import merge
+from actavatar_jax.training.objective import AvatarObjective
 from actavatar_jax.training.step import make_train_step, noise_level_sums, sample_losses
 
 pytestmark = pytest.mark.slow
@@ -75,7 +76,7 @@ def test_a_sample_has_the_same_loss_in_any_batch(world):
 
     @jax.jit
     def losses(batch):
-        return sample_losses(functional.bind(ActAvatarDiT, world.model, params), batch, TimeLaw(), world.key)
+        return sample_losses(functional.bind(ActAvatarDiT, world.model, params), batch, AvatarObjective(), world.key)
 
     order = np.array([2, 0, 3, 1])
     (loss, times), (mixed_loss, mixed_times) = losses(batch), losses({k: v[order] for k, v in batch.items()})
@@ -99,7 +100,7 @@ def test_the_model_sees_a_clean_first_frame_at_timestep_zero(world):
             seen.update(latents=latents, timesteps=timesteps)
             return latents
 
-    _, times = sample_losses(Spy(), batch, TimeLaw(), world.key)
+    _, times = sample_losses(Spy(), batch, AvatarObjective(), world.key)
     clean = np.asarray(batch["latents"], np.float32)
     np.testing.assert_array_equal(seen["latents"][:, 0], clean[:, 0])
     assert (np.abs(seen["latents"][:, 1:] - clean[:, 1:]).max(axis=(1, 2, 3, 4)) > 0.01).all()
@@ -120,7 +121,7 @@ def test_samples_go_on_from_as_many_clean_frames_as_the_law_says(world):
             seen.update(latents=np.asarray(latents), timesteps=np.asarray(timesteps))
             return jnp.zeros_like(latents)
 
-    losses, _ = sample_losses(Spy(), batch, TimeLaw(clean=9), world.key)
+    losses, _ = sample_losses(Spy(), batch, AvatarObjective(TimeLaw(clean=9)), world.key)
     data = np.asarray(batch["latents"], np.float32)
     is_clean = (seen["latents"] == data).all(axis=(2, 3, 4))
     assert {tuple(row) for row in is_clean.tolist()} == {(True, False, False), (True, True, False)}
@@ -162,7 +163,9 @@ def test_a_skipped_step_leaves_weights_moments_and_average_alone_and_counts(worl
 
 @pytest.mark.slow
 def test_a_bad_gradient_in_one_micro_batch_skips_the_whole_step(world):
-    step = make_train_step(world.network, world.optimizer(1), TimeLaw(), lambda step: 1e-3, EMA_DECAY, micro_batches=2)
+    step = make_train_step(
+        world.network, world.optimizer(1), AvatarObjective(), lambda step: 1e-3, EMA_DECAY, micro_batches=2
+    )
     batch = jax.device_put(next(world.batches()))
     for sample in (0, 3):  # neighbours are in different parts
         state = world.state(1)

@@ -26,7 +26,7 @@ def lower(workload: Workload, mesh: Mesh) -> jax.stages.Lowered:
     state = jax.eval_shape(lambda *halves: _state(tx, settings.optim.ema_decay > 0, *halves), trained, frozen)
     shardings = state_shardings(state, mesh)
     step = make_train_step(
-        network, tx, settings.time_law, make_schedule(settings.optim, settings.steps),
+        network, tx, settings.objective, make_schedule(settings.optim, settings.steps),
         settings.optim.ema_decay, micro_batches=settings.micro_batches, shardings=shardings,
     )  # fmt: skip
     batch = workload.batch()

@@ -1,6 +1,8 @@
 """What is planned for: the step of a training on batches of one size, on whatever machine."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,8 @@ from actavatar_jax.training.groups import backbone_is_frozen, multipliers
 from actavatar_jax.training.lora import abstract_params
 from actavatar_jax.training.settings import TrainingSettings
 
-STRIDE = 16  # pixels of a side for one latent place, of the Wan2.2 autoencoder, which full-size models have
+# Of a sample, beside its latents: (latent grid, frames) -> {name: (shape, dtype)}.
+Entries = Callable[[tuple[int, int, int], int], dict[str, tuple[tuple[int, ...], Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +26,14 @@ class Workload:
     training: TrainingSettings  # its lengths do not change the program
     batch_size: int
     bucket: tuple[int, int, int]  # height, width and frames of a clip
+    entries: Entries
+    stride: int = 16  # pixels of a side for one latent place; by default of the Wan2.2 autoencoder
 
     def __post_init__(self):
         height, width, _ = self.bucket
-        if height % (2 * STRIDE) or width % (2 * STRIDE):
+        if height % (2 * self.stride) or width % (2 * self.stride):
             raise InputError(
-                f"A bucket of {height}x{width} cannot be coded: both sides must be multiples of {2 * STRIDE}."
+                f"A bucket of {height}x{width} cannot be coded: both sides must be multiples of {2 * self.stride}."
             )
 
     def changed(
@@ -47,7 +52,7 @@ class Workload:
     def grid(self) -> tuple[int, int, int]:
         """Latent (T, H, W) of a clip."""
         height, width, frames = self.bucket
-        return latent_frames(frames), height // STRIDE, width // STRIDE
+        return latent_frames(frames), height // self.stride, width // self.stride
 
     @property
     def backbone_is_frozen(self) -> bool:
@@ -56,14 +61,10 @@ class Workload:
 
     def batch(self) -> dict[str, jax.ShapeDtypeStruct]:
         """A batch as the loader gives it and the step takes it (`make_train_step`)."""
-        m = self.network.config
         entries = {
-            "latents": ((*self.grid, m.in_channels), jnp.bfloat16),
-            "text": ((m.text_len, m.text_dim), jnp.bfloat16),
-            "phase_ids": ((m.text_len,), jnp.int32),
-            "phase_windows": ((m.max_phases, 2), jnp.float32),
-            "audio": ((self.bucket[2], m.audio.feature_layers, m.audio.feature_width), jnp.float16),
+            "latents": ((*self.grid, self.network.config.out_channels), jnp.bfloat16),
             "index": ((), jnp.int32),
+            **self.entries(self.grid, self.bucket[2]),
         }
         return {
             name: jax.ShapeDtypeStruct((self.batch_size, *shape), dtype) for name, (shape, dtype) in entries.items()
