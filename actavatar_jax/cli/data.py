@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from actavatar_jax.cli.echomimic import ECHOMIMIC_SIZES, check_encoding, open_encoders
 from actavatar_jax.cli.options import AudioPart, Key, ModelName, ServerUrl
 from actavatar_jax.errors import InputError
 
@@ -110,7 +111,9 @@ def encode(
     stage: Annotated[int | None, typer.Option(help="Only the clips selected for it; 2 wants actions.")] = None,
     process: Annotated[str | None, typer.Option(help="I/N: slice I (from 0) of N; `--commit` ends it.")] = None,
     commit: Annotated[bool, typer.Option("--commit", help="Write the shards of all slices.")] = False,
-    frames: Annotated[int, typer.Option(help="Frames of a window, 4k+1.")] = 125,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of a window, 4k+1; default: 125, of echomimic 113.")
+    ] = None,
     buckets: Annotated[str | None, typer.Option(help="Sizes HEIGHTxWIDTH, separated by commas.")] = None,
     stride: Annotated[int | None, typer.Option(help="Frames from window to window; default: end to end.")] = None,
     anchors: Annotated[
@@ -121,19 +124,30 @@ def encode(
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     audio_encoder: Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")] = None,
+    system: Annotated[str, typer.Option(help="actavatar, or echomimic, which takes no --model.")] = "actavatar",
+    base: Annotated[Path | None, typer.Option(help="Folder of Wan2.1-Fun's encoders, of echomimic.")] = None,
+    variant: Annotated[str, typer.Option(help="Of echomimic: preview or flash.")] = "preview",
+    models: Annotated[Path | None, typer.Option(help="Folder of face.onnx, by which echomimic finds mouths.")] = None,
 ) -> None:
     """Clips -> encoded shards, resumable, by one process or by several; says what was skipped and why."""
-    from actavatar_jax.encoders import Encoders
     from data_pipelines.shards import DEFAULT_SIZES, commit_shards, encode_clips
 
-    if commit == (model is not None):
-        raise InputError("Give --model to encode clips, or --commit to write the shards of all slices.")
+    given = {"model": model, "base": base, "models": models, "variant": variant, "audio_encoder": audio_encoder}
+    parts = check_encoding(system, encode, given)
+    if commit == (given[parts] is not None):
+        raise InputError(f"Give --{parts} to encode clips, or --commit to write the shards of all slices.")
     if commit:
         _tell(commit_shards(clip_dir, shard_dir))
         return
-    encoders = Encoders.from_folder(model, dtype=dtype, audio_encoder=audio_encoder)
-    settings = {"frames": frames, "buckets": buckets or DEFAULT_SIZES, "stride_frames": stride, "stage": stage}
-    settings |= {"anchors": anchors, "split": split}
+    settings = {"stride_frames": stride, "stage": stage, "split": split}
+    if system == "echomimic":
+        encoders = open_encoders(base, audio_encoder, variant, dtype, models)
+        settings |= {"frames": frames or 113, "buckets": buckets or ECHOMIMIC_SIZES, "anchors": False}
+    else:
+        from actavatar_jax.encoders import Encoders
+
+        encoders = Encoders.from_folder(model, dtype=dtype, audio_encoder=audio_encoder)
+        settings |= {"frames": frames or 125, "buckets": buckets or DEFAULT_SIZES, "anchors": anchors}
     _tell(encode_clips(clip_dir, shard_dir, encoders, process=_slice(process), **settings))
 
 

@@ -1,7 +1,8 @@
-"""`sample --system echomimic`: which options it takes, and the one video that it makes."""
+"""`--system echomimic` of `sample` and `encode`: which options it takes, the one video that it makes, its encoders."""
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from actavatar_jax.cli.progress import StepBar
@@ -14,6 +15,10 @@ SAMPLING = (
     "num_frames", "overlap", "height", "width", "steps", "solver", "shift", "text_guidance", "audio_guidance",
     "negative_prompt", "phase_time", "seed", "teacache",
 )  # fmt: skip
+# Of at most 768 x 768 pixels, sides in multiples of 32; and of at most 512 x 512.
+ECHOMIMIC_SIZES = (
+    "768x768,704x832,832x704,640x896,896x640,576x1024,1024x576/512x512,480x544,544x480,416x608,608x416,384x672,672x384"
+)
 SHARED = {"system", "model", "image", "audio", "prompt", "out", "frames", "dtype", "attention", "audio_encoder"}
 
 
@@ -28,6 +33,32 @@ def check_system(system: str, command: Callable, options: Mapping[str, Any]) -> 
     if stray:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in stray)
         raise InputError(f"The system {system} has no use for {names}; leave it out.")
+
+
+def check_encoding(system: str, command: Callable, options: Mapping[str, Any]) -> str:
+    """The option that names the frozen parts; InputError for a system that there is not, or an option in `command` that
+    has no meaning for it."""
+    if system not in SYSTEMS:
+        raise InputError(f'There is no system "{system}"; choose one of {", ".join(SYSTEMS)}.')
+    defaults = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
+    own = {"model"} if system == "echomimic" else {"base", "models", "variant"}
+    stray = sorted(name for name in own if options[name] != defaults[name])
+    if stray:
+        raise InputError(f"The system {system} has no use for --{stray[0]}; leave it out.")
+    if system == "echomimic" and options["base"] is not None and options["audio_encoder"] is None:
+        raise InputError("Encoding for echomimic needs --audio-encoder, the folder of its speech encoder.")
+    return "base" if system == "echomimic" else "model"
+
+
+def open_encoders(base: Path, audio_encoder: Path, variant: str, dtype: str, models: Path | None) -> Any:
+    """The frozen parts by which clips for training are encoded."""
+    from actavatar_jax.checks import checked, one_of
+    from actavatar_jax.echomimic import EchoMimicEncoders
+    from actavatar_jax.runs.faces import mouth_finder
+
+    checked("variant", variant, str, one_of("preview", "flash"))
+    find = None if models is None else mouth_finder(models)
+    return EchoMimicEncoders.from_files(base, audio_encoder, variant, dtype, find_mouths=find)
 
 
 def sample_echomimic(given: Mapping[str, Any]) -> None:

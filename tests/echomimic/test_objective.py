@@ -12,10 +12,12 @@ from actavatar_jax.diffusion import TimeLaw
 from actavatar_jax.echomimic import EchoMimicConfig, EchoMimicDiT, EchoMimicObjective, PhaseDropout
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import random_key
-from actavatar_jax.models import forward_flops, train_flops
+from actavatar_jax.models import Execution, forward_flops, train_flops
 from actavatar_jax.models.flops import products
-from actavatar_jax.training.step import sample_losses
+from actavatar_jax.training.step import noisy_losses, sample_losses
 from tests.echomimic.small import CONFIGS, FRAMES, HEIGHT, WIDTH, inputs, random_params
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 KEY = random_key(0)
 VARIANTS = ("preview", "flash")
@@ -115,23 +117,27 @@ def test_the_loss_is_that_of_noisy_latents_in_every_frame(variant):
 def test_what_is_not_told_has_no_gradient_and_actions_are_heeded_in_their_windows():
     variant = "preview"
     params, given = random_params(variant), batch(variant)
-    objective = EchoMimicObjective(dropout=PhaseDropout(1e-4, 2e-4))  # as good as always text alone
+    objective = EchoMimicObjective()
+    strengths = jnp.asarray([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
+    draws = objective.draw(given, KEY)._replace(strengths=strengths)
 
     @jax.jit
-    def gradients(given):
-        def loss(given):
+    def gradients(told):
+        def loss(told):
             model = functional.bind(EchoMimicDiT, CONFIGS[variant], params)
-            return sample_losses(model, given, objective, KEY)[0].sum()
+            conditions = objective.condition(model, given | told, draws)
+            return noisy_losses(model, given["latents"].astype(jnp.float32), conditions, draws).sum()
 
-        return jax.grad(loss, allow_int=True)(given)
+        return jax.grad(loss)(told)
 
-    early = np.asarray(objective.draw(given, KEY).times) > 2e-4
-    assert early.any()
-    found = gradients(given)
-    for name in ("picture", "audio"):
-        assert (np.asarray(found[name], np.float32)[early] == 0).all()
-    assert (np.abs(np.asarray(found["text"], np.float32)[early]).max(axis=(1, 2)) > 0).all()
-    assert np.abs(np.asarray(found["phase_windows"])).max() > 0
+    found = gradients({name: given[name] for name in ("text", "picture", "audio", "phase_windows")})
+    sizes = {name: np.abs(np.asarray(leaf, np.float32)).reshape(2, -1).max(axis=1) > 0 for name, leaf in found.items()}
+    assert {name: tuple(size) for name, size in sizes.items()} == {
+        "text": (True, False),
+        "picture": (False, True),
+        "audio": (False, True),
+        "phase_windows": (True, False),
+    }
     plain = dataclasses.replace(objective, windows=False)
     model = functional.bind(EchoMimicDiT, CONFIGS[variant], params)
     assert plain.condition(model, given, None).window_penalty is None
@@ -149,10 +155,10 @@ def test_flops_are_those_of_the_program(variant):
     latents, times = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, *grid, 16), (1, 5)))
 
     def forward(params, latents, times, given):
-        model = functional.bind(EchoMimicDiT, config, params)
+        model = functional.bind(EchoMimicDiT, config, params, Execution(attention="xla"))  # a loop's body counts once
         return model(latents, times, model.condition(**given))
 
     lowered = jax.jit(forward).lower(functional.abstract(EchoMimicDiT, config), latents, times, given)
-    assert forward_flops(config, grid) / lowered.cost_analysis()["flops"] == pytest.approx(1, abs=0.03)
+    assert forward_flops(config, grid) / lowered.cost_analysis()["flops"] == pytest.approx(1, abs=0.01)
     assert train_flops(config, grid) == 3 * forward_flops(config, grid)
     assert products(config, grid).adapter > 0

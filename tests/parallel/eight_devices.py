@@ -3,11 +3,13 @@
 XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.parallel.eight_devices training
 """
 
+import dataclasses
 import json
 import logging
 import re
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -20,6 +22,7 @@ from actavatar_jax import ActAvatarPipeline, Sampling, functional
 from actavatar_jax.diffusion import sample, sample_noise, sigma_grid
 from actavatar_jax.diffusion.guidance import guidance
 from actavatar_jax.diffusion.sampler import _advance
+from actavatar_jax.echomimic import PRESETS, EchoMimicDiT, EchoMimicObjective
 from actavatar_jax.models.wan_vae.vae import WanVAE
 from actavatar_jax.parallel import make_mesh, param_shardings, place_batch, replicate, state_shardings
 from actavatar_jax.pipeline import embed_conditions, velocity_function
@@ -68,6 +71,41 @@ def training() -> None:
             forward=sum("transpose" not in name for name in exchanges),
             backward=sum("transpose" in name for name in exchanges),
         )
+
+
+def echomimic() -> None:
+    """The other system's loss and gradients, of both variants."""
+    for variant, shape in (("preview", "2,2,2"), ("flash", "2,1,4")):
+        config = dataclasses.replace(
+            PRESETS["tiny"],
+            variant=variant,
+            width=32,
+            heads=4,
+            head_dim=8,
+            ffn=64,
+            text_dim=16,
+            text_len=12,
+            audio_dim=8,
+        )
+        network = functional.Network(EchoMimicDiT, config)
+        weights = params(network)
+        step = partial(make_train_step, network, TX, EchoMimicObjective(), lambda step: 0.0)
+        given = batch() | {"latents": tiled(FRAMES, 4, 4, config.out_channels)}
+        given |= {"known": tiled(FRAMES, 4, 4, config.known_channels), "picture": tiled(17, config.image_dim)}
+        frames = 4 * FRAMES - 3
+        given["audio"] = tiled(frames, 2, 8) if variant == "flash" else tiled(2 * frames, 1, 8)
+        one, metrics = step()(TrainState.create(weights, {}, TX), jax.device_put(given), KEY)
+        mesh = make_mesh(shape)
+        state = create_state(params(network), {}, TX, False, mesh)
+        with jax.set_mesh(mesh):
+            arguments = state, place_batch(given, mesh), replicate(KEY, mesh)
+            many, on_mesh = step(shardings=state_shardings(state, mesh))(*arguments)
+        moved = difference(one.params, params(network))
+        report(loss=difference(on_mesh, metrics), gradient=difference(many.params, one.params), moved=moved)
+
+
+def tiled(*shape: int) -> np.ndarray:
+    return np.random.default_rng(len(shape)).standard_normal((BATCH, *shape), np.float32)
 
 
 def small() -> None:
@@ -197,4 +235,5 @@ def report(**values) -> None:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     assert len(jax.devices()) == 8 and BATCH == 8
-    {"training": training, "small": small, "sampling": sampling, "pipeline": pipeline}[sys.argv[1]]()
+    runs = (training, echomimic, small, sampling, pipeline)
+    {run.__name__: run for run in runs}[sys.argv[1]]()

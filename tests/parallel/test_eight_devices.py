@@ -50,6 +50,13 @@ def test_training_on_any_mesh_is_training_on_one_device():
     assert exchanges == {"8,1,1": (0, 0), "1,8,1": (0, 0), "2,1,4": (2, 2), "2,2,2": (2, 2)}
 
 
+def test_the_other_system_trains_on_a_mesh_as_on_one_device():
+    found, _ = reports("echomimic")
+    assert len(found) == 2
+    for report in found:
+        assert max(report["loss"], report["gradient"]) < 1e-5 < 1e-3 < report["moved"], report
+
+
 def test_activations_smaller_than_the_matrices_are_not_cut_like_them():
     """Else XLA warns that it gathers whole ones ("full rematerialization"), which `finish` refuses."""
     assert reports("small")[0] == [{"compiled": True}]

@@ -22,10 +22,10 @@ NETWORK = functional.Network(ActAvatarDiT, MODEL)
 BATCH, FRAMES = 8, 4  # samples and latent frames: cut by every axis of a mesh of eight devices
 
 
-def params():
+def params(network=NETWORK):
     """numpy arrays; no parameter is at its identity start, so that every one gets a gradient."""
     rng = np.random.default_rng(0)
-    shapes = functional.flatten(functional.abstract(ActAvatarDiT, MODEL))
+    shapes = functional.flatten(functional.abstract(network.module, network.config))
     gains = {name: float(name.endswith("/scale")) for name in shapes}
     drawn = {name: gains[name] + 0.15 * rng.standard_normal(x.shape, np.float32) for name, x in shapes.items()}
     return functional.unflatten(drawn)

@@ -5,18 +5,24 @@ import json
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from actavatar_jax import functional
 from actavatar_jax.echomimic import PRESETS, EchoMimicDiT, hears, read_config, read_transformer, write_transformer
 from actavatar_jax.echomimic.config import AUDIO
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import random_key
+from actavatar_jax.media import load_video
 from actavatar_jax.runs import training
 from actavatar_jax.runs.resolve import check_names, in_steps, objective_of, training_settings
 from actavatar_jax.runs.sections import check_values
 from actavatar_jax.runs.systems import echomimic as system
 from actavatar_jax.runs.workload import workload_of
 from configs import echomimic, stage1
+from tests.echomimic.tiny import picture, pipeline
+from tests.media.sounds import encode, tones
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 TINY = PRESETS["tiny"]
 
@@ -32,7 +38,7 @@ def short(arg="runlocal", **changes):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, quick_compilation):
     """A run of two steps: (its folder, its final state)."""
     workdir = tmp_path_factory.mktemp("run")
     return workdir, training.run_training(short(), workdir)
@@ -121,7 +127,7 @@ def test_shares_of_tasks_are_numbers_of_which_one_is_above_zero():
     config = short()
     for name in config.echomimic.tasks:
         config.echomimic.tasks[name] = 0.0
-    with pytest.raises(InputError, match="echomimic.tasks are all 0"):
+    with pytest.raises(InputError, match=r"echomimic\.tasks are all 0"):
         check_values(config)
     config.system = "wan"
     with pytest.raises(InputError, match=r"setting system is .*actavatar or echomimic"):
@@ -130,6 +136,33 @@ def test_shares_of_tasks_are_numbers_of_which_one_is_above_zero():
     mixed.system = "echomimic"
     with pytest.raises(InputError, match=r"the setting echomimic\.\w+ is missing"):
         check_names(mixed)
+
+
+@pytest.mark.slow
+def test_sample_videos_are_made_of_the_jobs(tmp_path, monkeypatch):
+    """With the encoders of the public files, whose reading is tested elsewhere."""
+    pipe, asked = pipeline("preview"), []
+
+    def from_files(*arguments):
+        asked.append(arguments)
+        return pipe.encoders
+
+    monkeypatch.setattr(system.EchoMimicEncoders, "from_files", from_files)
+    Image.fromarray(picture(0)).save(tmp_path / "face.png")
+    encode(tmp_path / "speech.wav", tones(16000, 0.36, 300), 16000)
+    job = {"image": str(tmp_path / "face.png"), "audio": str(tmp_path / "speech.wav"), "prompt": "A person talks."}
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text(json.dumps(job | {"out": "elsewhere/talk.mp4", "text_guidance": 1.0}) + "\n")
+    config = short(sample__every="1", sample__jobs=str(jobs), echomimic__base="fun", echomimic__audio_encoder="speech")
+    config.sample.steps = 2
+    sample = system.make_sampler(config, pipe.transformer.network, tmp_path / "run")
+    assert not asked  # until the first visit
+    sample(pipe.transformer.params, 7)
+    assert asked == [("fun", "speech", "preview", "float32")]
+    assert len(load_video(tmp_path / "run" / "samples" / "0000007" / "talk.mp4").frames) == 9
+    jobs.write_text(json.dumps({name: job[name] for name in ("image", "prompt")}) + "\n")
+    with pytest.raises(InputError, match=r"A job of sample\.jobs lacks audio and out"):
+        system.make_sampler(config, pipe.transformer.network, tmp_path / "run")
 
 
 @pytest.mark.parametrize("variant", ["preview", "flash"])
