@@ -1,11 +1,14 @@
 """`actavatar preferences ...`: pairs of videos for preference steps."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from actavatar_jax.cli.echomimic import check_encoding
 from actavatar_jax.cli.options import AttentionForm, AudioEncoder, Dtype, Memory, Model
+from actavatar_jax.errors import InputError
 
 app = typer.Typer(help="Pairs of videos, of which one is preferred.", no_args_is_help=True)
 
@@ -21,18 +24,31 @@ def _group() -> None:
 def make(
     out: Annotated[Path, typer.Argument(help="Folder of pairs, for the setting preference.folder of a training.")],
     model: Model,
-    jobs: Annotated[Path, typer.Option(help="JSON lines as of `actavatar sample --jobs`.")],
+    jobs: Annotated[Path, typer.Option(help="JSON lines: of `actavatar sample --jobs`, or as docs/echomimic.md says.")],
     score: Annotated[str, typer.Option(help="Program that prints a number, the higher the better, of {video}.")],
     seeds: Annotated[int, typer.Option(help="Videos of a job, of which the best and the worst are kept.")] = 4,
     dtype: Dtype = "float32",
     attention: AttentionForm = "auto",
     audio_encoder: AudioEncoder = None,
     memory: Memory = "auto",
+    system: Annotated[str, typer.Option(help="actavatar or echomimic.")] = "actavatar",
+    base: Annotated[Path | None, typer.Option(help="Folder of Wan2.1-Fun, of echomimic.")] = None,
+    variant: Annotated[str, typer.Option(help="Of echomimic: preview or flash.")] = "preview",
 ) -> None:
     """Samples every job with several seeds, scores what comes out, and keeps the best and the worst as shards."""
+    from actavatar_jax.runs.candidates import AvatarMaker, EchoMimicMaker, read_echomimic_jobs
     from actavatar_jax.runs.jobs import read_jobs
     from actavatar_jax.runs.preferences import make_pairs
 
-    loading = {"dtype": dtype, "attention": attention, "audio_encoder": audio_encoder, "memory": memory}
-    pairs = make_pairs(model, read_jobs(jobs, {}), out, seeds, score, **loading)
+    given = {"model": None, "base": base, "models": None, "variant": variant, "audio_encoder": audio_encoder}
+    check_encoding(system, make, given)
+    if system == "echomimic":
+        if base is None:
+            raise InputError("Pairs of echomimic need --base, the folder of Wan2.1-Fun.")
+        folders, how = (model, base, audio_encoder), {"variant": variant, "dtype": dtype, "attention": attention}
+        asked, open_maker = read_echomimic_jobs(jobs, variant), partial(EchoMimicMaker.open, *folders, **how)
+    else:
+        how = {"dtype": dtype, "attention": attention, "audio_encoder": audio_encoder, "memory": memory}
+        asked, open_maker = read_jobs(jobs, {}), partial(AvatarMaker.open, model, **how)
+    pairs = make_pairs(open_maker, asked, out, seeds, score)
     print(f"{pairs} pairs in {out}")

@@ -36,7 +36,6 @@ from actavatar_jax.echomimic.projections import FOLLOWING
 from actavatar_jax.echomimic.request import Request, fit_request
 from actavatar_jax.echomimic.tasks import Task, known_channels
 from actavatar_jax.echomimic.teacache import plan_calls
-from actavatar_jax.encoders.pictures import decode_video
 from actavatar_jax.encoders.speech import check_standardised
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
@@ -157,8 +156,7 @@ class EchoMimicPipeline:
         """
         s = (DEFAULTS[self.variant] if sampling is None else sampling).changed(**changes)
         given = {"image": image, "last_image": last_image, "video": video, "mouth": mouth, "face": face}
-        token = self.encoders.vae.config.stride * self.transformer.config.patch[1]
-        request = fit_request(self.variant, s, task, audio, token, **given)
+        request = self._fit(audio, s, task, given)
         noises = self._noises(initial_noise, s.seed, request)
         told = self._tell(inputs.read_prompt(prompt, s.phase_time, request.num_frames / FPS), s, request)
         frames = None
@@ -170,6 +168,34 @@ class EchoMimicPipeline:
         frames = frames[: request.num_frames]
         frames = match_colours(frames) if s.match_colours and task != "mouth" else frames
         return Video(frames, request.recording.fit(len(frames)))
+
+    def sample_latents(
+        self, audio: Any, prompt: Any, *, sampling: EchoMimicSampling, task: str = "first_frame", **given: Any
+    ) -> Float32[np.ndarray, "T H W C"]:
+        """Latents of a video that is made at once; arguments are those of a call.
+
+        Raises:
+          InputError: as a call, and for a video in several chunks or in windows.
+        """
+        known, request = self.find_known(audio, sampling=sampling, task=task, **given)
+        told = self._tell(inputs.read_prompt(prompt, sampling.phase_time, request.num_frames / FPS), sampling, request)
+        return self._sample(known, 0, told, sampling, self._noises(None, sampling.seed, request)[0], None)
+
+    def find_known(
+        self, audio: Any, *, sampling: EchoMimicSampling, task: str = "first_frame", **given: Any
+    ) -> tuple[Float32[np.ndarray, "T H W knownchannels"], Request]:
+        """What of such a video is known, and what else it is made of; arguments and errors as of `sample_latents`."""
+        request = self._fit(audio, sampling, task, given)
+        if len(request.chunks) > 1 or sampling.windows:
+            raise InputError(
+                f"The video of {request.num_frames} frames is made in parts; accepted are up to "
+                f"{sampling.chunk_frames} without windows."
+            )
+        return known_channels(request.task.cut(0, request.chunks[0].frames), self.encoders.vae), request
+
+    def _fit(self, audio: Any, s: EchoMimicSampling, task: str, given: Mapping[str, Any]) -> Request:
+        token = self.encoders.vae.config.stride * self.transformer.config.patch[1]
+        return fit_request(self.variant, s, task, audio, token, **given)
 
     def _tell(self, prompt: str | StructuredPrompt, s: EchoMimicSampling, request: Request) -> Told:
         parts = self.encoders
@@ -205,7 +231,19 @@ class EchoMimicPipeline:
         callback: Callable[[Step], None] | None,
     ) -> UInt8[np.ndarray, "F h w 3"]:
         """The frames of a chunk that begins with frame `begin` of the video."""
-        known, sigmas = known_channels(part, self.encoders.vae), noise_levels(s, self.variant)
+        latents = self._sample(known_channels(part, self.encoders.vae), begin, told, s, noise, callback)
+        return self.encoders.decode(latents)
+
+    def _sample(
+        self,
+        known: Float32[np.ndarray, "T H W knownchannels"],
+        begin: int,
+        told: Told,
+        s: EchoMimicSampling,
+        noise: Float32[np.ndarray, "1 T H W C"],
+        callback: Callable[[Step], None] | None,
+    ) -> Float32[np.ndarray, "T H W C"]:
+        sigmas = noise_levels(s, self.variant)
         with self.transformer.on_device() as params:
             velocity, conditions, own, memory = self._program(params, known, begin, told, s, sigmas)
             latents = sample(
@@ -225,8 +263,7 @@ class EchoMimicPipeline:
             raise InputError(
                 "The sampled latents are not finite numbers; look for damage in the transformer's weights."
             )
-        with self.encoders.vae.on_device() as params:
-            return np.asarray(decode_video(self.encoders.vae.network, params, latents))
+        return latents
 
     def _program(
         self,

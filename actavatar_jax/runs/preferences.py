@@ -6,12 +6,11 @@ the best and the worst are kept.
      /rejected/<bucket>/
 """
 
-import dataclasses
 import logging
 import math
 import shlex
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,18 +18,12 @@ import numpy as np
 from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.media import Sound, Video, load_sound
-from actavatar_jax.media.clock import FPS
-from actavatar_jax.pipeline import ActAvatarPipeline
-from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.prompt.forms import has_anchors
-from actavatar_jax.runs.jobs import Job
-from actavatar_jax.storage import cut, named, plain, read_json, replaced_folder, shown, write_json
+from actavatar_jax.runs.candidates import Maker
+from actavatar_jax.storage import cut, named, read_json, replaced_folder, shown, write_json
 from data_pipelines.loading import HALVES
 from data_pipelines.shards import (
     BFLOAT16,
     Bucket,
-    Record,
     RecordMaker,
     describe_records,
     serialize_record,
@@ -50,20 +43,17 @@ class Candidate(NamedTuple):
 
 
 class Pair(NamedTuple):
-    job: Job
-    sound: Sound
+    job: Any
     bucket: Bucket
     halves: tuple[Path, Path]  # latents of the preferred and of the rejected video
 
 
-def make_pairs(
-    model: Path | str | ActAvatarPipeline, jobs: Sequence[Job], out: Path, seeds: int, score: str, **loading: Any
-) -> int:
+def make_pairs(open_maker: Callable[[], Maker], jobs: Sequence[Any], out: Path, seeds: int, score: str) -> int:
     """Writes a folder of pairs and returns their number. Run again, it makes what is missing.
 
     Args:
-      model: a model folder, read with `loading` options, or a pipeline.
-      jobs: as of `actavatar sample --jobs`; where they write videos to is of no account.
+      open_maker: gives the system whose videos they are, once what else is asked for has been looked at.
+      jobs: that it makes; where they write videos to is of no account.
       seeds: so many for each job, from its own on.
       score: a command with `{video}` in it, the higher the better: the last line that it prints is a number.
 
@@ -75,43 +65,35 @@ def make_pairs(
         raise InputError(f"A pair is of at least 2 seeds; {seeds} are given.")
     if "{video}" not in score:
         raise InputError(f"The score is {shown(score)}; accepted is a command with {{video}} in it.")
-    if parts := [job for job in jobs if job.long]:
-        raise InputError(f"The job of {named(parts[0].out)} is of a video in parts; pairs are of videos made at once.")
-    pipeline = model if isinstance(model, ActAvatarPipeline) else ActAvatarPipeline.from_pretrained(model, **loading)
+    maker = open_maker()
+    for job in jobs:
+        maker.check(job)
     pairs = []
     for number, job in enumerate(tqdm(jobs, "pairs", unit="job")):
-        candidates = [_candidate(pipeline, job, out, number, place, score) for place in range(seeds)]
-        pairs.append(_pair(pipeline, job, number, candidates))
+        candidates = [_candidate(maker, job, out, number, place, score) for place in range(seeds)]
+        pairs.append(_pair(maker, job, number, candidates))
     pairs = [pair for pair in pairs if pair]
     if not pairs:
         raise InputError("All videos of a job have the same score, in every job: there is nothing to prefer.")
     for half, name in enumerate(HALVES):
-        _write(pipeline, out / name, pairs, half)
+        _write(maker, out / name, pairs, half)
     return len(pairs)
 
 
-def _candidate(pipeline: ActAvatarPipeline, job: Job, out: Path, number: int, place: int, score: str) -> Candidate:
-    sampling = pipeline.choose_sampling(None, _sampling(job))
-    seed = sampling.seed + place
+def _candidate(maker: Maker, job: Any, out: Path, number: int, place: int, score: str) -> Candidate:
+    seed = maker.seed(job) + place
     stem = out / "candidates" / f"{number:05d}-{seed}"
     told, latents, video = (stem.with_suffix(kind) for kind in (".json", ".npy", ".mp4"))
-    of = {"image": job.image, "audio": job.audio, "prompt": job.prompt, "sampling": dataclasses.asdict(sampling)}
-    of = plain(of)
+    of = maker.about(job)
     if told.is_file() and read_json(told)["of"] != of:
         raise InputError(f"{named(told)} is of another job; give an empty folder.")
     if not told.is_file():
         stem.parent.mkdir(parents=True, exist_ok=True)
-        made, picture, sound = pipeline.sample_latents(
-            job.image, job.audio, job.prompt, sampling.changed(seed=seed), anyway=bool(job.options.get("anyway"))
-        )
-        np.save(latents, made)
-        Video(pipeline.encoders.decode(made, picture), sound, sampling.rate or FPS).save(video)
+        made = maker.make(job, seed)
+        np.save(latents, made.latents)
+        made.video.save(video)
         write_json(told, {"score": _score(score, video), "of": of})
     return Candidate(float(read_json(told)["score"]), latents)
-
-
-def _sampling(job: Job) -> dict[str, Any]:
-    return {name: value for name, value in job.call.items() if name != "anyway"}
 
 
 def _score(command: str, video: Path) -> float:
@@ -133,42 +115,36 @@ def _score(command: str, video: Path) -> float:
     return value
 
 
-def _pair(pipeline: ActAvatarPipeline, job: Job, number: int, candidates: Sequence[Candidate]) -> Pair | None:
+def _pair(maker: Maker, job: Any, number: int, candidates: Sequence[Candidate]) -> Pair | None:
     best, worst = max(candidates, key=lambda one: one.score), min(candidates, key=lambda one: one.score)
     if best.score == worst.score:
         log.warning("Job %d: all videos have the score %g, and it is left out.", number, best.score)
         return None
     frames, height, width, _ = np.load(best.latents, mmap_mode="r").shape
-    stride = pipeline.encoders.vae.config.stride
+    stride = maker.encoders.vae.config.stride
     bucket = Bucket(height * stride, width * stride, 4 * frames - 3)
-    return Pair(job, load_sound(job.audio).fit(bucket.frames), bucket, (best.latents, worst.latents))
+    return Pair(job, bucket, (best.latents, worst.latents))
 
 
-def _write(pipeline: ActAvatarPipeline, folder: Path, pairs: Sequence[Pair], half: int) -> None:
-    anchors = has_anchors(pipeline.transformer.config.phase_time)
-    maker = RecordMaker(pipeline.encoders, anchors)
+def _write(maker: Maker, folder: Path, pairs: Sequence[Pair], half: int) -> None:
+    texts = RecordMaker(maker.encoders, maker.anchors)
 
     def records(inside: Sequence[Pair]) -> Iterator[bytes]:
         for pair in inside:
-            yield serialize_record(_record(pipeline, maker, pair, half))
+            yield serialize_record(
+                {
+                    "clip": Path(pair.job.audio).name,
+                    "start": 0,
+                    "latents": np.load(pair.halves[half]).astype(BFLOAT16),
+                    **maker.fields(pair.job, pair.bucket.frames, texts),
+                }
+            )
 
     with replaced_folder(folder) as partial:
         for bucket in dict.fromkeys(pair.bucket for pair in pairs):
             inside = [pair for pair in pairs if pair.bucket == bucket]
-            made_by = describe_records(pipeline.encoders, bucket.frames, anchors)
-            made_by |= {"empty_prompt": maker.encode_empty_prompt().to_dict()}
+            made_by = describe_records(maker.encoders, bucket.frames, maker.anchors)
+            made_by |= {"empty_prompt": texts.encode_empty_prompt().to_dict()}
             place = partial / str(bucket)
             place.mkdir()
             write_dataset(place, records(inside), len(inside), PER_SHARD, made_by)
-
-
-def _record(pipeline: ActAvatarPipeline, maker: RecordMaker, pair: Pair, half: int) -> Record:
-    frames = pair.bucket.frames
-    prompt = StructuredPrompt.for_clip(pair.job.prompt, frames / FPS)
-    return {
-        "clip": Path(pair.job.audio).name,
-        "start": 0,
-        "latents": np.load(pair.halves[half]).astype(BFLOAT16),
-        **maker.encode_text(prompt),
-        "audio_feats": np.asarray(pipeline.encoders.audio(pair.sound.to_audio(), frames)).astype(np.float16),
-    }

@@ -1,23 +1,27 @@
 """docs/echomimic.md as it stands there, with tiny networks in the place of the published ones: clips to a training."""
 
+import json
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from actavatar_jax.echomimic import EchoMimicEncoders, write_transformer
+from actavatar_jax.echomimic import EchoMimicEncoders, EchoMimicPipeline, write_transformer
 from actavatar_jax.runs import faces, training
 from actavatar_jax.runs.settings import read_config as read_settings
 from data_pipelines.shards import open_dataset
 from tests.commands import actavatar, refused
 from tests.data.fakes import write_clip
-from tests.echomimic.tiny import pipeline
+from tests.echomimic.tiny import picture, pipeline
+from tests.media.sounds import encode, tones
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "echomimic.md").read_text(), re.DOTALL)
-ENCODE, TRAIN, LOCAL = (shlex.split(block.replace("\\\n", " ")) for block in BLOCKS)
+ENCODE, TRAIN, PAIRS, LOCAL = (shlex.split(block.replace("\\\n", " ")) for block in BLOCKS)
 SMALL = ["--frames", "9", "--buckets", "32x32"]  # said after what the page says, so that it counts instead
 
 
@@ -63,6 +67,21 @@ def test_the_page(files, monkeypatch):
         state.weights["blocks"]["self_attn"]["query"]["kernel"] - part.params["blocks"]["self_attn"]["query"]["kernel"]
     )
     assert np.abs(np.asarray(moved)).max() > 0
+
+    monkeypatch.setattr(EchoMimicPipeline, "from_pretrained", lambda *folders, variant, **_: pipeline(variant))
+    Image.fromarray(picture(0, 32, 32)).save("face.png")
+    encode(Path("speech.wav"), tones(16000, 0.36, 300), 16000)
+    job = {"image": "face.png", "audio": "speech.wav", "prompt": "Bad. [0-0.2s] Hands.", "out": "a.mp4"}
+    Path("jobs.jsonl").write_text(json.dumps(job | {"steps": 2, "text_guidance": 1.0}) + "\n")
+    Path("score.py").write_text(
+        "import sys; from actavatar_jax.media import load_video; print(load_video(sys.argv[1]).frames.mean())"
+    )
+    program, *arguments = [argument.replace("python score.py", f"{sys.executable} score.py") for argument in PAIRS]
+    assert program == "actavatar" and actavatar(*arguments, "--seeds", 2) == 0
+    config.preference.folder, config.preference.batch_size, config.preference.every = "pairs", 2, 2
+    training.run_training(config, Path("runs/preferred"))
+    rows = [json.loads(line) for line in Path("runs/preferred/metrics.jsonl").read_text().splitlines()]
+    assert rows[1]["preference_loss"] == pytest.approx(np.log(2), abs=0.2)
 
     config = read_settings(LOCAL[3])
     assert config.model.preset == "tiny" and LOCAL[4:] == ["--workdir", "runs/local_echomimic"]

@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 
 from actavatar_jax import functional
 from actavatar_jax.echomimic import (
-    DEFAULTS,
     PRESETS,
     EchoMimicConfig,
     EchoMimicDiT,
@@ -25,9 +24,9 @@ from actavatar_jax.echomimic.config import AUDIO
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network, Params
 from actavatar_jax.models import Execution
+from actavatar_jax.runs.candidates import read_echomimic_jobs
 from actavatar_jax.runs.opening import Places
 from actavatar_jax.runs.settings import chosen
-from actavatar_jax.storage import read_json_lines
 from actavatar_jax.training.settings import TrainingSettings
 from actavatar_jax.weights import Component, draw_leaves
 from data_pipelines.loading import SyntheticSource, SyntheticTasks
@@ -137,10 +136,7 @@ def fingerprint(config: ConfigDict) -> dict[str, str] | None:
 
 
 def make_sampler(config: ConfigDict, network: Network, workdir: Path) -> Callable[[Params, int], None] | None:
-    """Makes the videos of `config.sample` from parameters; None where the settings ask for none.
-
-    Every line of the jobs file has image, audio, prompt and out, and perhaps options of `EchoMimicSampling`.
-    """
+    """Makes the videos of `config.sample` from parameters; None where the settings ask for none."""
     c, e = config.sample, config.echomimic
     if not c.every:
         return None
@@ -149,30 +145,19 @@ def make_sampler(config: ConfigDict, network: Network, workdir: Path) -> Callabl
             "Sample videos need sample.jobs and, for the encoders, echomimic.base and echomimic.audio_encoder; else "
             "set sample.every to 0."
         )
-    sampling = DEFAULTS[network.config.variant].changed(**chosen(c))
-    rows = [row for _, row in read_json_lines(Path(c.jobs), dict[str, Any])]
-    jobs = [_job(row, sampling) for row in rows]
+    jobs = read_echomimic_jobs(Path(c.jobs), network.config.variant, **chosen(c))
 
     def sample(params: Params, step: int) -> None:
         encoders = EchoMimicEncoders.from_files(e.base, e.audio_encoder, network.config.variant, config.precision)
         pipeline = EchoMimicPipeline(Component.of(network, params), encoders)
         folder = workdir / "samples" / f"{step:07d}"
         folder.mkdir(parents=True, exist_ok=True)
-        face = {} if network.config.variant == "flash" else {"face": "everywhere"}
-        for name, image, audio, prompt, options in jobs:
-            pipeline(image, audio, prompt, sampling=options, **face).save(folder / name)
+        for job in jobs:
+            given = {"image": None} | job.given
+            video = pipeline(audio=job.audio, prompt=job.prompt, sampling=job.sampling, **given)
+            video.save(folder / Path(job.out).name)
 
     return sample
-
-
-def _job(row: Any, sampling: Any) -> tuple:
-    if isinstance(row, InputError):
-        raise row
-    needed = ("image", "audio", "prompt", "out")
-    if missing := [name for name in needed if name not in row]:
-        raise InputError(f"A job of sample.jobs lacks {' and '.join(missing)}.")
-    options = {name: value for name, value in row.items() if name not in needed}
-    return Path(row["out"]).name, row["image"], row["audio"], row["prompt"], sampling.changed(**options)
 
 
 def finish(
