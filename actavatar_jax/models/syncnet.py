@@ -32,10 +32,11 @@ class Stage(typing.NamedTuple):
     padding: int = 1
     pool: tuple[int, int] | None = None  # strides
     pool_padding: int = 0
+    frames: int = 1
 
 
 LIPS = (
-    Stage((7, 7), 2, 0, pool=(2, 2)),
+    Stage((7, 7), 2, 0, pool=(2, 2), frames=WINDOW),
     Stage((5, 5), 2, 1, pool=(2, 2), pool_padding=1),
     Stage((3, 3)),
     Stage((3, 3)),
@@ -76,7 +77,7 @@ class SyncNet(nnx.Module):
 
     def __init__(self, config: SyncNetConfig, execution: Execution = Execution(), *, rngs: nnx.Rngs):  # noqa: B008 - frozen
         c, e = config, execution
-        self.lip_tower = Tower(LIPS, WINDOW * 3, c.lips, e, rngs=rngs)
+        self.lip_tower = Tower(LIPS, 3, c.lips, e, rngs=rngs)
         self.lip_head = Head(c.lips[-1], c, e, rngs=rngs)
         self.sound_tower = Tower(SOUND, 1, c.sound, e, rngs=rngs)
         self.sound_head = Head(c.sound[-1], c, e, rngs=rngs)
@@ -84,8 +85,7 @@ class SyncNet(nnx.Module):
     def lips(self, frames: Float[Array, "F H W 3"]) -> Float[Array, "F-4 D"]:
         """Features of every run of five frames. Pixels are 224 x 224, blue first, 0 to 255.
 
-        Only the first convolution looks at more than one frame: five frames are the channels of one picture there, and
-        no window is cut out or computed twice.
+        Only the first convolution looks at more than one frame, so that no window is cut out or computed twice.
 
         Raises:
           InputError: the pictures have another size, or there are fewer than five.
@@ -95,9 +95,7 @@ class SyncNet(nnx.Module):
                 f"SyncNet got {frames.shape[0]} pictures of {frames.shape[2]}x{frames.shape[1]}; accepted are {WINDOW} "
                 f"or more of {SIDE}x{SIDE}."
             )
-        count = len(frames) - WINDOW + 1
-        windows = jnp.concatenate([frames[start : start + count] for start in range(WINDOW)], axis=-1)
-        return self.lip_head(self.lip_tower(windows))
+        return self.lip_head(self.lip_tower(frames))
 
     def sound(self, cepstra: Float[Array, "N 13 20"]) -> Float[Array, "N D"]:
         """Features of windows of 20 vectors of cepstral coefficients (`synchrony.mfcc`)."""
@@ -124,7 +122,7 @@ class Tower(nnx.Module):
             }
         )
 
-    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N D"]:
+    def __call__(self, x: Float[Array, "F H W C"]) -> Float[Array, "N D"]:
         for i, stage in enumerate(self.stages):
             x = self.layers[str(i)](x)
             if stage.pool:
@@ -134,14 +132,45 @@ class Tower(nnx.Module):
 
 class ConvNorm(nnx.Module):
     def __init__(self, stage: Stage, inputs: int, outputs: int, execution: Execution, *, rngs: nnx.Rngs):
-        padding = ((stage.padding,) * 2,) * 2
-        self.conv = nnx.Conv(
-            inputs, outputs, stage.kernel, stage.stride, padding=padding, rngs=rngs, **execution.products
-        )
+        if stage.frames > 1:
+            self.conv = FramesConv(stage, inputs, outputs, execution, rngs=rngs)
+        else:
+            padding = ((stage.padding,) * 2,) * 2
+            products = execution.products
+            self.conv = nnx.Conv(inputs, outputs, stage.kernel, stage.stride, padding=padding, rngs=rngs, **products)
         self.norm = BatchNorm(outputs)
 
-    def __call__(self, x: Float[Array, "N H W I"]) -> Float[Array, "N h w O"]:
+    def __call__(self, x: Float[Array, "F H W I"]) -> Float[Array, "N h w O"]:
         return jax.nn.relu(self.norm(self.conv(x)))
+
+
+class FramesConv(nnx.Module):
+    """A convolution in space and time, without padding.
+
+    Computed as one in space, to the channels of every frame of the kernel, of which those of one window are then added.
+    On CPUs this takes half of the time of a native one.
+    """
+
+    def __init__(self, stage: Stage, inputs: int, outputs: int, execution: Execution, *, rngs: nnx.Rngs):
+        self.stride, self.products = stage.stride, execution.products
+        shape = (stage.frames, *stage.kernel, inputs, outputs)
+        self.kernel = nnx.Param(nnx.initializers.lecun_normal()(rngs.params(), shape))
+        self.bias = nnx.Param(jnp.zeros((outputs,)))
+
+    def __call__(self, x: Float[Array, "F H W I"]) -> Float[Array, "N h w O"]:
+        dtype, precision = self.products.values()
+        frames, height, width, inputs, outputs = self.kernel.shape
+        parts = jax.lax.conv_general_dilated(
+            x.astype(dtype),
+            jnp.moveaxis(self.kernel[...].astype(dtype), 0, 3).reshape(height, width, inputs, frames * outputs),
+            window_strides=(self.stride, self.stride),
+            padding="VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=precision,
+        )
+        count = len(x) - frames + 1
+        shifted = (parts[i : i + count, ..., i * outputs : (i + 1) * outputs] for i in range(frames))
+        return sum(shifted) + self.bias[...].astype(dtype).reshape(1, 1, 1, -1)
 
 
 class Head(nnx.Module):

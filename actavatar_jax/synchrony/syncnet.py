@@ -19,7 +19,7 @@ from actavatar_jax.weights import names
 from actavatar_jax.weights.pth import Pth
 from actavatar_jax.weights.tables import syncnet as table
 
-AT_ONCE = 32  # windows; a program is compiled once, and memory does not grow with the clip
+AT_ONCE = 16  # windows; a program is compiled once, and memory does not grow with the clip
 
 
 def load_syncnet(path: str | Path) -> "LoadedSyncNet":

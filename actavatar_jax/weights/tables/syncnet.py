@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from actavatar_jax.models.syncnet import LIPS, SOUND, WINDOW, SyncNetConfig
+from actavatar_jax.models.syncnet import LIPS, SOUND, SyncNetConfig
 from actavatar_jax.weights.names import (
     CONV2D,
+    CONV3D,
     IDENTITY,
     Entry,
     Table,
@@ -14,7 +15,6 @@ from actavatar_jax.weights.names import (
     linear,
     norm,
     reshape,
-    transpose,
 )
 
 _CONVS = (0, 4, 8, 11, 14, 18)  # places in a tower; each batch norm stands behind its convolution
@@ -65,10 +65,8 @@ def read_config(source: TensorSource) -> SyncNetConfig:
 
 
 def _lip_kernels(config: SyncNetConfig) -> Iterator[Transform]:
-    """Theirs are kernels in space and time, of one frame but for the first, whose frames are channels with us."""
-    into, out, (height, width) = 3, config.lips[0], LIPS[0].kernel
-    stacked = reshape((height, width, WINDOW, into, out), (height, width, WINDOW * into, out))
-    yield chain(transpose(3, 4, 2, 1, 0), stacked)
+    """Theirs are all kernels in space and time, but of one frame after the first."""
+    yield CONV3D
     for stage, into, out in zip(LIPS[1:], config.lips, config.lips[1:], strict=False):
         yield chain(reshape((out, into, 1, *stage.kernel), (out, into, *stage.kernel)), CONV2D)
 
