@@ -38,11 +38,15 @@ class Features(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Synchrony:
-    """The scores of a video's face that is seen in most frames; frames: of the video, detections: of the face."""
+    """The scores of a video's face that is seen in most frames.
+
+    frames: of the video. detections: frames in which the face is found. heard: frames of its track that have sound.
+    """
 
     scores: Scores
     frames: int
     detections: int
+    heard: int
 
     @property
     def coverage(self) -> float:
@@ -105,7 +109,7 @@ def score_synchrony(
     faces = crops.cut_faces(itertools.islice(read_frames(video), track.first, end), track.boxes)
     seen = syncnet.see(itertools.islice(faces, count + WINDOW - 1))
     heard = syncnet.hear(cut_windows(mfcc(samples), count))
-    return Synchrony(score_shifts(seen, heard), len(boxes), track.detections)
+    return Synchrony(score_shifts(seen, heard), len(boxes), track.detections, length)
 
 
 def cut_windows(cepstra: Float64[np.ndarray, "vectors 13"], count: int) -> Float64[np.ndarray, "count 13 20"]:
