@@ -31,9 +31,11 @@ class SynchronySummary:
             scores = "Sync-C and Sync-D not available"
         else:
             scores = f"Sync-C {self.confidence:.3f}, Sync-D {self.distance:.3f}"
-        shares = ", ".join(f"{share:.0%} at a minimum track of {length}" for length, share in self.coverage.items())
-        reasons = "".join(f", {count} {reason}" for reason, count in self.reasons.items())
-        return f"{scores} | {self.videos} video{'s' * (self.videos != 1)}, scored {shares}{reasons}"
+        shares = ", ".join(f"{share:.0%} at {length}" for length, share in self.coverage.items())
+        shares = shares.replace(" at ", " at a minimum track of ", 1)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
+        videos = f"{self.videos} video{'s' * (self.videos != 1)}, scored {shares}"
+        return f"{scores} | {videos}{f': {reasons}' * bool(reasons)}"
 
 
 def summarise_synchrony(results: Sequence[Synchrony | NotScored]) -> SynchronySummary:

@@ -138,6 +138,6 @@ def test_a_summary_counts_all_videos_and_says_why_some_are_left_out(talk):
     assert summary.confidence == results[0].scores.confidence and summary.distance == results[0].scores.distance
     assert summary.line() == (
         f"Sync-C {summary.confidence:.3f}, Sync-D {summary.distance:.3f} | 3 videos, scored 33% at a minimum track of "
-        "50, 0% at a minimum track of 100, 1 no face, 1 too short"
+        "50, 0% at 100: 1 no face, 1 too short"
     )
     assert summarise_synchrony(results[1:]).line().startswith("Sync-C and Sync-D not available | 2 videos, scored 0%")

@@ -82,12 +82,27 @@ def test_other_sizes_become_224_pixels():
     np.testing.assert_array_equal(crop, expected)
 
 
-def test_the_larger_side_of_the_box_counts_and_single_jumps_are_smoothed_away():
-    boxes = np.tile([[110.0, 40, 140, 160]], (27, 1))  # around (180, 120)
-    boxes[13] = 0, 0, 20, 30
+def test_the_larger_side_of_the_box_counts():
+    for width, height in ((140, 160), (160, 140)):
+        boxes = np.tile([[180 - width / 2, 120 - height / 2, width, height]], (27, 1))
+        np.testing.assert_array_equal(
+            list(cut_faces([coordinates()] * 27, boxes))[13], cut_face(coordinates(), 180, 120, 80)
+        )
+
+
+@pytest.mark.parametrize(("moved", "x"), [(6, 180), (7, 210)])
+def test_boxes_are_medians_of_13_frames(moved, x):
+    boxes = np.tile([[100.0, 40, 160, 160]], (27, 1))
+    boxes[13 - moved // 2 : 13 - moved // 2 + moved, 0] += 30
     crops = list(cut_faces([coordinates()] * 27, boxes))
     assert len(crops) == 27
-    np.testing.assert_array_equal(crops[13], cut_face(coordinates(), 180, 120, 80))
-    boxes[8:20] = boxes[0] + [30, 0, 0, 0]  # longer than half of the window: it is followed
-    moved = list(cut_faces([coordinates()] * 27, boxes))[13]
-    np.testing.assert_array_equal(moved, cut_face(coordinates(), 210, 120, 80))
+    np.testing.assert_array_equal(crops[13], cut_face(coordinates(), x, 120, 80))
+
+
+def test_beyond_the_ends_of_a_track_medians_are_of_zeros():
+    """So the first is the smallest of seven."""
+    boxes = np.tile([[140.0, 40, 160, 160]], (27, 1))
+    boxes[:, 0] -= 2 * np.arange(27)
+    np.testing.assert_array_equal(
+        next(cut_faces([coordinates()] * 27, boxes)), cut_face(coordinates(), 220 - 2 * 6, 120, 80)
+    )
