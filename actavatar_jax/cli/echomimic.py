@@ -23,31 +23,31 @@ SHARED = {"system", "model", "image", "audio", "prompt", "out", "frames", "dtype
 
 
 def check_system(system: str, command: Callable, options: Mapping[str, Any]) -> None:
-    """InputError for a system that there is not, or an option that differs from its default in `command` and has no
-    meaning for the system."""
-    if system not in SYSTEMS:
-        raise InputError(f'There is no system "{system}"; choose one of {", ".join(SYSTEMS)}.')
-    defaults = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
-    given = {name for name, value in options.items() if value != defaults[name] and value is not None}
-    stray = sorted(given & OWN if system == "actavatar" else given - OWN - SHARED - {*SAMPLING})
-    if stray:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in stray)
-        raise InputError(f"The system {system} has no use for {names}; leave it out.")
+    """InputError for a system that there is not, or an option of `sample` that has no meaning for it."""
+    names = set(options)
+    check_stray(system, command, options, {"actavatar": OWN, "echomimic": names - OWN - SHARED - {*SAMPLING}})
 
 
 def check_encoding(system: str, command: Callable, options: Mapping[str, Any]) -> str:
-    """The option that names the frozen parts; InputError for a system that there is not, or an option in `command` that
-    has no meaning for it."""
+    """The option of `encode` that names the frozen parts; raises as `check_system`, and where one is not named."""
+    check_stray(system, command, options, {"actavatar": {"base", "models", "variant"}, "echomimic": {"model"}})
+    if system == "actavatar":
+        return "model"
+    if options["base"] is not None and options["audio_encoder"] is None:
+        raise InputError("Encoding for echomimic needs --audio-encoder, the folder of its speech encoder.")
+    return "base"
+
+
+def check_stray(system: str, command: Callable, options: Mapping[str, Any], of_others: Mapping[str, set]) -> None:
+    """InputError for a system that there is not, or an option that differs from its default in `command` and is one of
+    those that have no meaning for the system."""
     if system not in SYSTEMS:
         raise InputError(f'There is no system "{system}"; choose one of {", ".join(SYSTEMS)}.')
     defaults = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
-    own = {"model"} if system == "echomimic" else {"base", "models", "variant"}
-    stray = sorted(name for name in own if options[name] != defaults[name])
-    if stray:
-        raise InputError(f"The system {system} has no use for --{stray[0]}; leave it out.")
-    if system == "echomimic" and options["base"] is not None and options["audio_encoder"] is None:
-        raise InputError("Encoding for echomimic needs --audio-encoder, the folder of its speech encoder.")
-    return "base" if system == "echomimic" else "model"
+    given = {name for name, value in options.items() if value is not None and value != defaults[name]}
+    if stray := sorted(given & of_others[system]):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in stray)
+        raise InputError(f"The system {system} has no use for {names}; leave it out.")
 
 
 def open_encoders(base: Path, audio_encoder: Path, variant: str, dtype: str, models: Path | None) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from actavatar_jax.cli.echomimic import check_encoding
+from actavatar_jax.cli.echomimic import check_stray
 from actavatar_jax.cli.options import AttentionForm, AudioEncoder, Dtype, Memory, Model
 from actavatar_jax.errors import InputError
 
@@ -40,11 +40,11 @@ def make(
     from actavatar_jax.runs.jobs import read_jobs
     from actavatar_jax.runs.preferences import make_pairs
 
-    given = {"model": None, "base": base, "models": None, "variant": variant, "audio_encoder": audio_encoder}
-    check_encoding(system, make, given)
+    given = {"base": base, "variant": variant, "memory": memory}
+    check_stray(system, make, given, {"actavatar": {"base", "variant"}, "echomimic": {"memory"}})
     if system == "echomimic":
-        if base is None:
-            raise InputError("Pairs of echomimic need --base, the folder of Wan2.1-Fun.")
+        if base is None or audio_encoder is None:
+            raise InputError("Pairs of echomimic need --base and --audio-encoder, the folders of its frozen parts.")
         folders, how = (model, base, audio_encoder), {"variant": variant, "dtype": dtype, "attention": attention}
         asked, open_maker = read_echomimic_jobs(jobs, variant), partial(EchoMimicMaker.open, *folders, **how)
     else:
