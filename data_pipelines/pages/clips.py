@@ -11,7 +11,7 @@ from data_pipelines.filters import read_frames_at
 from data_pipelines.pages.charts import draw_timeline, encode_thumbnail
 from data_pipelines.pages.page import SHOWN_AT, Page, pick_spread
 from data_pipelines.shards import DEFAULT_SIZES, choose_bucket, parse_buckets
-from data_pipelines.table import CORE_SCHEMA, Clip, Table, clip_path, read_manifest
+from data_pipelines.table import CORE_SCHEMA, Clip, Table, actions_path, caption_path, clip_path, read_manifest
 
 STAGES = ("stage1", "stage2")
 
@@ -69,21 +69,22 @@ def _add_buckets(page: Page, clips: list[Clip]) -> None:
 
 def _sample(clip: Clip, clip_dir: Path, stages: list[str]) -> dict[str, Any]:
     facts, path = clip.facts, clip_path(clip, clip_dir)
-    seconds, fault, images, prompt = facts["prepare.seconds"], "", [], StructuredPrompt(clip.caption)
+    seconds, fault, images, texts = facts["prepare.seconds"], "", [], [StructuredPrompt(clip.caption)]
     try:
         images = read_frames_at(path, SHOWN_AT)
-        if path.with_suffix(".json").is_file():
-            prompt = StructuredPrompt.load(path.with_suffix(".json"))
+        files = [file for file in (caption_path(clip, clip_dir), actions_path(clip, clip_dir)) if file.is_file()]
+        texts = [StructuredPrompt.load(file) for file in files] or texts
     except InputError as error:
         fault = str(error)
-    phases = [(phase.start, phase.end, phase.action) for phase in prompt.phases]
+    told = texts[-1].phases
+    phases = [(phase.start, phase.end, phase.action) for phase in told]
     return {
         "name": clip.id,
         "pictures": [encode_thumbnail(image) for image in images],
         "fault": fault,
         "facts": f"{clip.corpus}, {seconds:.2f} s, {facts['prepare.width']} x {facts['prepare.height']} pixels",
         "stages": [(stage, facts[stage], facts.get(f"{stage}.reason")) for stage in stages],
-        "base": prompt.base,
+        "texts": list(dict.fromkeys(text.base for text in texts if text.base)),
         "timeline": draw_timeline(phases, seconds, facts.get("motion.profile") or ()),
-        "actions": [f"{phase.stamp} {phase.action}" for phase in prompt.phases],
+        "actions": [f"{phase.stamp} {phase.action}" for phase in told],
     }

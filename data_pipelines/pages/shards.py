@@ -89,7 +89,7 @@ def _sample(record: Record, dataset: EncodedDataset) -> dict[str, Any]:
         "fault": "",
         "facts": f"{dataset.folder.name}, {len(record['text_tokens'])} text tokens; pictures: latent channels 1-3",
         "stages": [],
-        "base": "",
+        "texts": [],
         "timeline": draw_timeline(windows, facts["frames"] / facts["fps"]),
         "actions": [],
     }

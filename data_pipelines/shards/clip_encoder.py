@@ -16,7 +16,7 @@ from actavatar_jax.prompt import StructuredPrompt
 from data_pipelines.shards.buckets import Bucket
 from data_pipelines.shards.records import FrozenEncoders, RecordMaker
 from data_pipelines.shards.schema import Record, serialize_record
-from data_pipelines.table import Clip, Skip, clip_path
+from data_pipelines.table import Clip, Skip, actions_path, caption_path, clip_path
 
 CONFIDENT = 3.0  # of SyncNet: below, lips and sound have not been seen to fit at any offset
 BRIEF_PROMPT = StructuredPrompt("A person speaking")  # for clips that nobody described
@@ -27,16 +27,21 @@ class ClipEncoder:
 
     def __init__(self, clip_dir: Path, encoders: FrozenEncoders, settings: dict[str, Any]):
         self.clip_dir, self.frames, self.stride = clip_dir, settings["frames"], settings["stride_frames"]
-        self.needs_actions = settings["stage"] == 2
+        self.stage = settings["stage"]
         self.make_record = RecordMaker(encoders, settings["anchors"])
 
     def files(self, clip: Clip) -> list[Path]:
-        """The video, and the prompt beside it if there is one. Raises Skip where there is no video."""
+        """The video, and its text if there is one. Raises Skip where there is no video.
+
+        For stage 1 that is what came with the clip, else what `annotate` saw in it where there is that.
+        """
         video = clip_path(clip, self.clip_dir)
         if not video.is_file():
             raise Skip("no clip", f"{video} is in the manifest but not on disk; run `prepare` again")
-        prompt = video.with_suffix(".json")
-        return [video, prompt] if prompt.is_file() else [video]
+        texts = [caption_path(clip, self.clip_dir)]
+        if self.stage != 1:
+            texts.insert(0, actions_path(clip, self.clip_dir))
+        return [video, *[text for text in texts if text.is_file()][:1]]
 
     def encode(self, clip: Clip, bucket: Bucket) -> Iterator[bytes]:
         """The records of all windows of a clip, in order. Raises Skip if it has none or cannot be encoded."""
@@ -44,7 +49,7 @@ class ClipEncoder:
         start = None
         try:
             prompt = StructuredPrompt.load(prompt_file[0]) if prompt_file else BRIEF_PROMPT
-            if self.needs_actions and not prompt.phases:
+            if self.stage == 2 and not prompt.phases:
                 raise Skip("no actions", "its prompt names no action, which stage 2 needs; see `annotate`")
             audio = earlier(decode_audio(video, origin=probe(video).start), sound_delay(clip))
             frames = read_frames(video, size=(bucket.height, bucket.width))

@@ -24,7 +24,7 @@ from data_pipelines.shards.records import FrozenEncoders, describe_records
 from data_pipelines.shards.schema import EmptyPrompt
 from data_pipelines.shards.slices import ClipOutcome, EncodingRun
 from data_pipelines.shards.staging import DatasetEntry, Staging
-from data_pipelines.table import Clip, Skip, StepReport, digest, read_manifest
+from data_pipelines.table import Clip, Skip, StepReport, caption_is_lost, digest, read_manifest
 
 HELD_BACK = ("test", "val", "validation")  # splits that nothing is trained on
 
@@ -53,7 +53,9 @@ def encode_clips(
     encoded text cannot be cut afterwards. The prompt is re-timed by `StructuredPrompt.window`.
     Sound that `filter sync` found to come late or early is moved back first.
     `buckets` lists the allowed sizes, HEIGHTxWIDTH separated by commas; a clip goes to the nearest aspect ratio.
-    `stage`: only the clips that `select` chose for it; those of stage 2 must have a prompt with actions.
+    `stage`: only the clips that `select` chose for it. Texts of stage 1 are what came with the clips; those of stage 2
+    and without a stage are what `annotate` saw in them, and else what came with them. Stage 2 leaves out clips without
+    actions.
     `split`: only the clips of this split of their corpus; None: all but those that are held back for tests.
     `anchors`: texts have labels and anchors, as models read them whose `phase_time` has `paper`, or else are bare.
 
@@ -62,7 +64,8 @@ def encode_clips(
     With more than one slice, `commit` has to be called when all have ended.
 
     Returns the report, of all clips also written to `shard_dir/report.json`. Raises InputError where `shard_dir` holds
-    records made with other encoders or settings, and where another command changes it.
+    records made with other encoders or settings, where another command changes it, and where captions were lost to an
+    earlier `annotate`.
     """
     clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
     index, count = _process() if process is None else process
@@ -170,7 +173,17 @@ def _clips(clip_dir: Path, stage: int | None, split: str | None) -> list[Clip]:
         raise InputError(f"{clip_dir}: of its clips' splits ({found}) there are {asked}.")
     if split is None and len(chosen) < len(clips):
         log.info("%d clips are held back for tests (split %s).", len(clips) - len(chosen), " or ".join(HELD_BACK))
+    _check_captions(chosen, clip_dir)
     return chosen
+
+
+def _check_captions(clips: list[Clip], clip_dir: Path) -> None:
+    lost = [clip.id for clip in clips if caption_is_lost(clip, clip_dir)]
+    if lost:
+        raise InputError(
+            f"{clip_dir}: an earlier `annotate` wrote over the captions of {len(lost):,} clips, {lost[0]} among them; "
+            "run `annotate` again, which puts them back and asks nothing twice."
+        )
 
 
 def _settings(

@@ -8,6 +8,7 @@ from actavatar_jax.storage import cut, refusal, write_json
 
 MOST_SHOWN = 20  # sentences that are printed; the saved report has them all
 FAULTS = (
+    "caption lost",
     "caption not UTF-8",
     "damaged annotation",
     "invalid prompt",

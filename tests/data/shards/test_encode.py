@@ -250,6 +250,50 @@ def test_a_stage_encodes_the_clips_that_were_selected_for_it(clips, tmp_path):
         run(clips, tmp_path / "third", stage=3)
 
 
+def bases(folder):
+    """What is told in the records of a shard folder, by the first letter of the clip: a word per token."""
+    found, _ = records(folder)
+    return {record["clip"].decode()[0]: record["text_tokens"].tolist() for record in found if not record["start"]}
+
+
+def test_the_stage_decides_which_of_two_texts_is_encoded(clips, tmp_path):
+    """Whatever was made first; the caption is not lost to the actions."""
+    folder, tokens = clips / "clips", {}
+    name = next(folder.glob("c-*.mp4")).stem
+    seen = StructuredPrompt("A man in red.", (Phase(0, 0.4, "Waves twice."),))
+    (folder / f"{name}.json").write_text(json.dumps({"base": "A caption."}))
+    read_manifest(clips).with_columns({"stage1": [True] * 3, "stage2": [False, False, True]}).write(
+        clips / "manifest.parquet"
+    )
+    run(clips, tmp_path / "early", stage=1)
+    (folder / f"{name}.actions.json").write_text(json.dumps(seen.to_dict()))
+    assert run(clips, tmp_path / "early", stage=1).counts() == {"kept": 3}
+    for stage in (1, 2, None):
+        run(clips, tmp_path / str(stage), stage=stage)
+        tokens[stage] = bases(tmp_path / str(stage) / "32x64x9")["c"]
+    assert without_report(tmp_path / "1") == without_report(tmp_path / "early")
+    assert tokens[1] == StructuredPrompt("A caption.").tokenise(WordTokenizer()).ids.tolist()
+    assert tokens[2] == tokens[None] == seen.window(0, 0.36).tokenise(WordTokenizer()).ids.tolist()
+    prepare_clips(clips.parent / "videos", clips, min_frames=5, min_side=32, progress=False)
+    assert (folder / f"{name}.actions.json").is_file()
+    write_clip(clips.parent / "videos" / "c.mp4", 13, 64, 96, seed=9)
+    prepare_clips(clips.parent / "videos", clips, min_frames=5, min_side=32, progress=False)
+    assert not list(folder.glob("c-*.json"))  # of another clip
+
+
+def test_captions_that_are_lost_to_an_earlier_version_are_not_trained_on(clips, tmp_path):
+    name = next((clips / "clips").glob("c-*.mp4")).stem
+    phases = [{"start": 0, "end": 0.4, "action": "Waves."}]
+    (clips / "clips" / f"{name}.json").write_text(json.dumps({"base": "A man.", "phases": phases}))
+    assert run(clips, tmp_path / "by hand").counts() == {"made": 3}
+    (clips / "answers").mkdir()
+    (clips / "answers" / f"{name}.jsonl").write_text("")
+    with pytest.raises(
+        InputError, match=rf"over the captions of 1 clips, {name} among them; run `annotate`"
+    ):
+        run(clips, tmp_path / "shards")
+
+
 def test_sound_that_comes_late_is_moved_back(clips, tmp_path):
     """What was heard three frames late is encoded with the picture that it belongs to, and else nothing changes."""
     heard = {}
