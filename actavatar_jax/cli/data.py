@@ -111,7 +111,9 @@ def encode(
     process: Annotated[str | None, typer.Option(help="I/N: slice I (from 0) of N; `--commit` ends it.")] = None,
     commit: Annotated[bool, typer.Option("--commit", help="Write the shards of all slices.")] = False,
     frames: Annotated[int, typer.Option(help="Frames of a window, 4k+1.")] = 125,
-    buckets: Annotated[str | None, typer.Option(help="Sizes HEIGHTxWIDTH, separated by commas.")] = None,
+    buckets: Annotated[
+        str | None, typer.Option(help="Sizes HEIGHTxWIDTH: commas between shapes, slashes between areas.")
+    ] = None,
     stride: Annotated[int | None, typer.Option(help="Frames from window to window; default: end to end.")] = None,
     anchors: Annotated[
         bool, typer.Option(help="Texts with labels and anchors, or bare as models without `paper` in phase_time read.")

@@ -30,8 +30,8 @@ def annotate_clips(
 
     Without the column `stage2`, all clips are. What came with a clip, `clips/<id>.json`, stays as it is, and a clip
     that came with actions is not asked about; captions over which earlier versions wrote are put back. Raw answers are
-    kept in `clip_dir/answers`, and what they answer is not asked again; the next run asks about clips without an answer.
-    `tokenizer`: the text encoder's, to refuse texts that are too long for it.
+    kept in `clip_dir/answers`, and what they answer is not asked again; the next run asks about clips without an
+    answer. `tokenizer`: the text encoder's, to refuse texts that are too long for it.
 
     Returns the report, also written to `clip_dir/annotate.json` and, with acceptance rates, `annotate.rates.json`.
     Raises InputError where the server cannot be asked at all; what it has answered until then is kept.

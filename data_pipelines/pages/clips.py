@@ -61,10 +61,10 @@ def _add_buckets(page: Page, clips: list[Clip]) -> None:
     sizes = parse_buckets(DEFAULT_SIZES, 125)
     groups: dict[str, list[Clip]] = {}
     for clip in clips:
-        nearest = choose_bucket(clip.facts["prepare.height"], clip.facts["prepare.width"], sizes)
-        groups.setdefault(f"{nearest.height}x{nearest.width}", []).append(clip)
+        bucket = choose_bucket(clip.facts["prepare.height"], clip.facts["prepare.width"], sizes)
+        groups.setdefault("none, too small" if bucket is None else f"{bucket.height}x{bucket.width}", []).append(clip)
     rows = [[name, len(group), format_hours(group)] for name, group in sorted(groups.items())]
-    page.add_table("Nearest of the default sizes", ["height x width", "clips", "hours"], rows)
+    page.add_table("Of the default sizes", ["height x width", "clips", "hours"], rows)
 
 
 def _sample(clip: Clip, clip_dir: Path, stages: list[str]) -> dict[str, Any]:

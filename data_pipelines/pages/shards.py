@@ -36,11 +36,12 @@ def is_shard_folder(folder: Path) -> bool:
 def make_shard_page(folder: Path, samples: int) -> Page:
     page = Page(f"Encoded clips in {folder}")
     datasets = [open_dataset(path) for path in find_datasets([folder])]
-    rows, records, seconds, size = [], 0, 0.0, 0
+    rows, records, seconds, size, enlargements = [], 0, 0.0, 0, []
     for dataset in datasets:
         count, paths, facts = len(dataset.source), list_shards(dataset.folder), dataset.metadata
         lasting, stored = count * facts["frames"] / facts["fps"], sum(path.stat().st_size for path in paths)
-        clips = len(read_index(dataset.folder))
+        index = read_index(dataset.folder)
+        clips, enlargements = len(index), enlargements + [row.enlargement for row in index]
         latents = " x ".join(map(str, facts["latent_shape"]))
         rows.append([dataset.folder.name, count, clips, f"{lasting / 3600:.2f}", len(paths), _bytes(stored), latents])
         records, seconds, size = records + count, seconds + lasting, size + stored
@@ -56,6 +57,7 @@ def make_shard_page(folder: Path, samples: int) -> Page:
     made_with = [[name, facts[name]] for name in MADE_WITH if facts.get(name) is not None]
     page.add_table("Made with", ["", ""], made_with + [[f"{k} (digest)", v] for k, v in facts["encoders"].items()])
     _add_report(page, folder / "report.json")
+    page.add_chart("enlargement of the clips", enlargements)
     _add_samples(page, datasets, samples)
     return page
 

@@ -18,7 +18,16 @@ from tqdm import tqdm
 from actavatar_jax.errors import InputError, first_line, out_of_space
 from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.storage import locked_folder, mend_folder
-from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
+from data_pipelines.shards.buckets import (
+    DEFAULT_SIZES,
+    MOST_ENLARGED,
+    Bucket,
+    Ladder,
+    choose_bucket,
+    measure_enlargement,
+    nearest_bucket,
+    parse_buckets,
+)
 from data_pipelines.shards.clip_encoder import ClipEncoder, sound_delay
 from data_pipelines.shards.records import FrozenEncoders, describe_records
 from data_pipelines.shards.schema import EmptyPrompt
@@ -52,7 +61,8 @@ def encode_clips(
     A window is cut before it is encoded, picture, speech and prompt alike: latents of a causal autoencoder and jointly
     encoded text cannot be cut afterwards. The prompt is re-timed by `StructuredPrompt.window`.
     Sound that `filter sync` found to come late or early is moved back first.
-    `buckets` lists the allowed sizes, HEIGHTxWIDTH separated by commas; a clip goes to the nearest aspect ratio.
+    `buckets` lists the allowed sizes, HEIGHTxWIDTH of one area separated by commas, areas by slashes. A clip goes to
+    the nearest shape of the largest area that enlarges it at most 1.1 times, and is left out where there is none.
     `stage`: only the clips that `select` chose for it. Texts of stage 1 are what came with the clips; those of stage 2
     and without a stage are what `annotate` saw in them, and else what came with them. Stage 2 leaves out clips without
     actions.
@@ -90,13 +100,13 @@ def encode_clips(
         return _commit(clip_dir, shard_dir)
 
 
-def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: tuple[Bucket, ...]) -> ClipOutcome:
+def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: Ladder) -> ClipOutcome:
     """Has the records of a clip staged; says what became of it."""
-    bucket = choose_bucket(clip.facts["prepare.height"], clip.facts["prepare.width"], sizes)
     try:
+        bucket, enlargement = _bucket(clip, sizes)
         delay = sound_delay(clip)
         about = [json.dumps(staging.settings, sort_keys=True), *([f"sound {delay} frames late"] if delay else [])]
-        entry = DatasetEntry(clip.id, digest(*encoder.files(clip), *about))
+        entry = DatasetEntry(clip.id, digest(*encoder.files(clip), *about), enlargement)
         made = staging.ensure_records(bucket, entry, functools.partial(encoder.encode, clip, bucket))
     except Skip as skip:
         return ClipOutcome(clip.id, "skipped", skip.reason, skip.detail)
@@ -104,7 +114,21 @@ def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: tuple[Bu
         if out_of_space(error):
             raise
         return ClipOutcome(clip.id, "skipped", "unreadable", first_line(error))
-    return ClipOutcome(clip.id, "made" if made else "kept", bucket=bucket, key=entry.key)
+    return ClipOutcome(clip.id, "made" if made else "kept", bucket=bucket, key=entry.key, enlargement=enlargement)
+
+
+def _bucket(clip: Clip, sizes: Ladder) -> tuple[Bucket, float]:
+    """The bucket of a clip, and by how much it enlarges it. Raises Skip where the clip is too small for all of them."""
+    size = clip.facts["prepare.height"], clip.facts["prepare.width"]
+    bucket = choose_bucket(*size, sizes)
+    if bucket is None:
+        least = min((nearest_bucket(*size, area) for area in sizes), key=lambda one: measure_enlargement(*size, one))
+        raise Skip(
+            "too small",
+            f"{size[0]}x{size[1]} pixels would be enlarged {measure_enlargement(*size, least):.2f} times for "
+            f"{least.height}x{least.width}, and at most {MOST_ENLARGED} are accepted; see `--buckets`",
+        )
+    return bucket, measure_enlargement(*size, bucket)
 
 
 def commit_shards(clip_dir: str | Path, shard_dir: str | Path) -> StepReport:
@@ -129,7 +153,7 @@ def _commit(clip_dir: Path, shard_dir: Path) -> StepReport:
     contents: dict[Bucket, list[DatasetEntry]] = defaultdict(list)
     for clip in done:
         if clip.bucket is not None:
-            contents[clip.bucket].append(DatasetEntry(clip.clip, clip.key))
+            contents[clip.bucket].append(DatasetEntry(clip.clip, clip.key, clip.enlargement))
     for bucket in sorted(contents):
         staging.commit_bucket(bucket, contents[bucket], EmptyPrompt.from_dict(empty_prompt))
     staging.clean_up(keep=contents)
@@ -142,6 +166,9 @@ def _report(title: str, done: list[ClipOutcome]) -> StepReport:
     report = StepReport(title)
     for clip in done:
         report.add(clip.clip, clip.status, clip.reason, clip.detail)
+    enlarged = sum((clip.enlargement or 0) > 1 for clip in done)
+    if enlarged:
+        report.notes[f"of these enlarged, at most {MOST_ENLARGED} times"] = enlarged
     return report
 
 
@@ -188,7 +215,7 @@ def _check_captions(clips: list[Clip], clip_dir: Path) -> None:
 
 def _settings(
     encoders: FrozenEncoders,
-    buckets: tuple[Bucket, ...],
+    ladder: Ladder,
     stride_frames: int,
     records_per_shard: int,
     stage: int | None,
@@ -198,9 +225,10 @@ def _settings(
     """What all records of a shard folder share."""
     if stride_frames < 1 or records_per_shard < 1:
         raise InputError("stride_frames and records_per_shard must be at least 1")
-    return describe_records(encoders, buckets[0].frames, anchors) | {
+    areas = [[[bucket.height, bucket.width] for bucket in area] for area in ladder]
+    return describe_records(encoders, ladder[0][0].frames, anchors) | {
         "sample_rate": SAMPLE_RATE,
-        "buckets": [[bucket.height, bucket.width] for bucket in buckets],
+        "buckets": areas[0] if len(areas) == 1 else areas,  # as in folders from before there were several
         "stride_frames": stride_frames,
         "records_per_shard": records_per_shard,
         "stage": stage,

@@ -20,6 +20,7 @@ from data_pipelines.shards import (
     commit_shards,
     deserialize_record,
     encode_clips,
+    find_datasets,
     open_dataset,
     serialize_record,
 )
@@ -250,6 +251,28 @@ def test_a_stage_encodes_the_clips_that_were_selected_for_it(clips, tmp_path):
         run(clips, tmp_path / "third", stage=3)
 
 
+def test_a_clip_is_never_enlarged_much_and_the_index_says_by_how_much(clips, tmp_path):
+    """Clips of 64 x 96 and 96 x 64 pixels."""
+    report = run(clips, tmp_path / "shards", buckets="96x160,160x96/64x96")
+    assert report.counts() == {"made": 2, "skipped: too small": 1}
+    (small,) = (outcome.detail for outcome in report.outcomes if outcome.status == "skipped")
+    assert small.startswith("96x64 pixels would be enlarged 1.50 times for 64x96, and at most 1.1 are accepted")
+    assert [folder.name for folder in find_datasets([tmp_path / "shards"])] == ["64x96x9"]
+    rows = json.loads((tmp_path / "shards" / "64x96x9" / "index.json").read_text())
+    assert [row["enlargement"] for row in rows] == [1.0, 1.0] and not report.notes
+    assert run(clips, tmp_path / "more", buckets="64x96/96x64").counts() == {"made": 3}
+    report = run(clips, tmp_path / "grown", buckets="64x96,96x64,64x64,96x96")  # of one area, so the nearest shape
+    assert report.counts() == {"made": 3} and not report.notes
+    assert run(clips, tmp_path / "little", buckets="64x64").counts() == {"made": 3}
+    table = read_manifest(clips).with_columns({"prepare.width": [90, 90, 64]})
+    table.with_columns({"prepare.height": [60, 64, 64]}).write(clips / "manifest.parquet")
+    report = run(clips, tmp_path / "odd", buckets="64x96")
+    assert report.counts() == {"made": 2, "skipped: too small": 1}
+    assert report.notes == {"of these enlarged, at most 1.1 times": 2}
+    stored = json.loads((tmp_path / "odd" / "report.json").read_text())
+    assert stored["notes"] == report.notes and stored["counts"] == report.counts()
+
+
 def bases(folder):
     """What is told in the records of a shard folder, by the first letter of the clip: a word per token."""
     found, _ = records(folder)
@@ -288,9 +311,7 @@ def test_captions_that_are_lost_to_an_earlier_version_are_not_trained_on(clips, 
     assert run(clips, tmp_path / "by hand").counts() == {"made": 3}
     (clips / "answers").mkdir()
     (clips / "answers" / f"{name}.jsonl").write_text("")
-    with pytest.raises(
-        InputError, match=rf"over the captions of 1 clips, {name} among them; run `annotate`"
-    ):
+    with pytest.raises(InputError, match=rf"over the captions of 1 clips, {name} among them; run `annotate`"):
         run(clips, tmp_path / "shards")
 
 
