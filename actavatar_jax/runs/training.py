@@ -29,7 +29,7 @@ from actavatar_jax.runs.settings import chosen
 from actavatar_jax.training.groups import backbone_is_frozen, multipliers, trains_adapter_alone
 from actavatar_jax.training.loop import train
 from actavatar_jax.training.preference import Alternating
-from actavatar_jax.training.settings import TrainingSettings
+from actavatar_jax.training.settings import CONTENTS, TrainingSettings
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import TRAINED, Component, find, lora, never_trained, write_adapter
 from actavatar_jax.weights import folder as model_folder
@@ -42,7 +42,7 @@ from data_pipelines.loading import (
     make_pair_loader,
     make_synthetic_loader,
 )
-from data_pipelines.shards import Bucket, find_datasets, open_dataset
+from data_pipelines.shards import Bucket, find_datasets, identify_datasets, open_dataset
 
 # (config, options of a loader) -> (dataset of batches, examples in an epoch)
 Sources = Mapping[str, Callable[..., tuple[Any, int]]]
@@ -75,6 +75,7 @@ def run_training(
         config = in_steps(config, examples)
         settings = training_settings(config)
         heldout = open_heldout(config, network.config, mesh)
+        described = config.to_dict() | identify_data(config)
         sample = watch or make_sampler(config, network, workdir)
 
     def open_weights(wanted: Collection[str], places: Places) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def run_training(
         open_weights,
         with_pairs(config, iter(batches), network.config, mesh),
         workdir,
-        described=config.to_dict(),
+        described=described,
         may_change=may_change(config),
         heldout=heldout,
         sample=sample,
@@ -219,6 +220,19 @@ def with_pairs(
     pairs = make_pair_loader(p.folder, batch_size=p.batch_size, seed=config.seed, rows=rows, **form)
     _check_fit(next(iter(pairs)), model_config)
     return Alternating(batches, iter(pairs), p.every)
+
+
+def identify_data(config: ml_collections.ConfigDict) -> dict[str, list[str]]:
+    """What the folders of encoded clips hold, by the setting that names them: a run goes on with the same data only,
+    which may lie elsewhere."""
+    d, pairs = config.data, config.preference.folder
+    folders = {"data.dirs": d.dirs if d.source == "shards" else (), "heldout.dirs": config.heldout.dirs}
+    folders["preference.folder"] = [Path(pairs) / half for half in HALVES] if pairs else ()
+    return {
+        f"{CONTENTS}{name}": [identify_datasets(Path(folder)) for folder in named]
+        for name, named in folders.items()
+        if named
+    }
 
 
 def _weights(d: ml_collections.ConfigDict) -> dict[str, float | int] | None:
