@@ -121,7 +121,7 @@ def _scene(clip: Clip, path: Path, tokenizer: Tokenizer | None) -> Scene:
     except InputError as error:
         raise Skip("unreadable", str(error)) from error
     profile = clip.facts.get("motion.profile")
-    motion = np.nan_to_num(np.array(profile, float)) if profile else None  # no hands in sight: no motion of hands
+    motion = np.array(profile, float) if profile else None  # NaN where no hand is in sight
     seen = {"hands": clip.facts.get("motion.hand_visible"), "legs": clip.facts.get("motion.leg_visible")}
     hidden = frozenset(part for part, share in seen.items() if share is not None and share < IN_SIGHT)
     return Scene(seconds, motion, hidden, tokenizer)

@@ -57,7 +57,8 @@ def encode_clips(
 ) -> StepReport:
     """Makes one dataset per bucket, `shard_dir/<height>x<width>x<frames>`, of the clips of a finished `prepare`.
 
-    Every clip is cut into windows of `frames` (4k + 1) frames that start every `stride_frames` (default: end to end).
+    Every clip is cut into windows of `frames` (4k + 1) frames that start every `stride_frames`; by default they lie end
+    to end, with one more at the clip's end where the rest is half a window or more.
     A window is cut before it is encoded, picture, speech and prompt alike: latents of a causal autoencoder and jointly
     encoded text cannot be cut afterwards. The prompt is re-timed by `StructuredPrompt.window`.
     Sound that `filter sync` found to come late or early is moved back first.
@@ -106,6 +107,7 @@ def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: Ladder) 
         bucket, enlargement = _bucket(clip, sizes)
         delay = sound_delay(clip)
         about = [json.dumps(staging.settings, sort_keys=True), *([f"sound {delay} frames late"] if delay else [])]
+        about += [f"window {start}" for start in encoder.starts(clip) if start % encoder.stride]
         entry = DatasetEntry(clip.id, digest(*encoder.files(clip), *about), enlargement)
         made = staging.ensure_records(bucket, entry, functools.partial(encoder.encode, clip, bucket))
     except Skip as skip:

@@ -65,13 +65,14 @@ def test_silero_gets_its_state_back_and_all_of_the_sound(tmp_path):
     assert speech.tolist() == [False, True, True, True, True, False, True, True, True, True, True]
 
 
-def talker(folder, late=0, frames=75, face=True):
-    """A square whose red goes with the sound's energy; the sound comes `late` frames late."""
+def talker(folder, late=0, frames=75, seen=(0, 1000)):
+    """A square whose red goes with the sound's energy; the sound comes `late` frames late. The square is to be seen
+    from the first of the frames `seen` to before the other."""
     level = np.repeat(RNG.uniform(0, 1, frames // 3 + 8), 3)[: frames + 16]
     images = []
-    for value in level[8 : 8 + frames]:
+    for number, value in enumerate(level[8 : 8 + frames]):
         image = np.zeros((224, 256, 3), np.uint8)
-        if face:
+        if seen[0] <= number < seen[1]:
             image[64:160, 64:160] = [200 + 50 * value, 40, 40]
         images.append(image)
     energy = level[8 - late : 8 - late + frames]
@@ -94,12 +95,25 @@ def listening(tmp_path_factory):
 def test_the_offset_of_the_sound_is_found_with_its_sign(listening, late, tmp_path):
     row = listening.measure(talker(tmp_path, late), tmp_path)
     assert row["available"] and row["offset"] == late
-    assert row["confidence"] > 0
+    assert row["confidence"] > 0 and row["track"] == 75
+
+
+def test_a_face_that_is_seen_briefly_is_not_scored_and_one_that_leaves_only_while_it_is_there(listening, tmp_path):
+    """Where it is gone, crops are of a wall; they said nothing and were scored."""
+    for seen in ((0, 1), (20, 70), (0, 50)):
+        with pytest.raises(Skip) as skip:
+            listening.measure(talker(tmp_path, seen=seen), tmp_path)
+        assert skip.value.reason == "face seen briefly"
+    for seen, track in (((0, 51), 55), ((20, 75), 55)):
+        row = listening.measure(talker(tmp_path, 3, seen=seen), tmp_path)
+        assert row["track"] == track and row["offset"] == 3
+    whole = listening.measure(talker(tmp_path, 3, frames=60), tmp_path)
+    assert whole["track"] == 60
 
 
 def test_no_face_and_too_little_time_are_reasons(listening, tmp_path):
     with pytest.raises(Skip) as skip:
-        listening.measure(talker(tmp_path, face=False), tmp_path)
+        listening.measure(talker(tmp_path, seen=(0, 0)), tmp_path)
     assert skip.value.reason == "no face"
     with pytest.raises(Skip) as skip:
         listening.measure(talker(tmp_path, frames=30), tmp_path)

@@ -24,7 +24,7 @@ from data_pipelines.shards import (
     open_dataset,
     serialize_record,
 )
-from data_pipelines.shards.clip_encoder import cut_windows
+from data_pipelines.shards.clip_encoder import cut_windows, place_windows
 from data_pipelines.table import clip_path, read_manifest
 from tests.data.fakes import FakeEncoders, WordTokenizer, make_clips, write_clip
 
@@ -121,9 +121,37 @@ def test_a_record_is_always_the_same_bytes():
 def test_windows_may_overlap_or_leave_gaps():
     frames = np.arange(12).reshape(12, 1, 1, 1)
     for stride, starts in [(1, [0, 1, 2, 3, 4, 5, 6, 7]), (5, [0, 5]), (7, [0, 7]), (9, [0])]:
-        cut = list(cut_windows(iter(frames), 5, stride))
+        assert place_windows(12, 5, stride) == starts
+        cut = list(cut_windows(iter(frames), 5, starts))
         assert [start for start, _ in cut] == starts
         assert all(window[:, 0, 0, 0].tolist() == list(range(start, start + 5)) for start, window in cut)
+
+
+@pytest.mark.parametrize(
+    ("frames", "starts"),
+    [
+        (124, []), (125, [0]), (187, [0]), (188, [0, 63]), (249, [0, 124]), (250, [0, 125]), (312, [0, 125]),
+        (374, [0, 125, 249]),
+    ],
+)  # fmt: skip
+def test_a_rest_of_half_a_window_is_not_lost(frames, starts):
+    assert place_windows(frames, 125, 125) == starts
+    assert place_windows(frames, 125, 126)[1:] == [126][: frames >= 251] + [252][: frames >= 377]  # as it was asked for
+
+
+def test_a_clip_of_nearly_two_windows_has_two(tmp_path):
+    """And a folder from before gets the second one, where nothing else is done again."""
+    clips = make_clips(tmp_path, {"a": (17, 64, 96), "b": (18, 64, 96)})
+    encoders = FakeEncoders()
+    assert run(clips, tmp_path / "shards", encoders).counts() == {"made": 2} and encoders.calls == 4
+    found, _ = records(tmp_path / "shards" / "32x64x9")
+    starts = [(record["clip"].decode()[0], int(record["start"])) for record in found]
+    assert starts == [("a", 0), ("a", 8), ("b", 0), ("b", 9)]
+    video = load_video(next((clips / "clips").glob("a-*.mp4")), size=(32, 64))
+    np.testing.assert_array_equal(found[1]["latents"], encoders.video(video.frames[8:17]).astype(BFLOAT16))
+    np.testing.assert_array_equal(
+        found[1]["audio_feats"], encoders.audio(video.audio[8 * 640 : 17 * 640], 9).astype(np.float16)
+    )
 
 
 def test_clips_that_cannot_be_encoded_are_reported(clips, tmp_path):
