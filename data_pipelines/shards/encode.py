@@ -7,7 +7,6 @@ folder, the encoders and the settings only, so a run that was killed and repeate
 
 import functools
 import json
-import logging
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,6 @@ from data_pipelines.table import Clip, Skip, StepReport, caption_is_lost, digest
 
 HELD_BACK = ("test", "val", "validation")  # splits that nothing is trained on
 
-log = logging.getLogger(__name__)
-
 
 def encode_clips(
     clip_dir: str | Path,
@@ -67,7 +64,8 @@ def encode_clips(
     `stage`: only the clips that `select` chose for it. Texts of stage 1 are what came with the clips; those of stage 2
     and without a stage are what `annotate` saw in them, and else what came with them. Stage 2 leaves out clips without
     actions.
-    `split`: only the clips of this split of their corpus; None: all but those that are held back for tests.
+    `split`: only the clips of this split of their corpus; None: all but those that are held back for tests,
+    which the report counts by their splits.
     `anchors`: texts have labels and anchors, as models read them whose `phase_time` has `paper`, or else are bare.
 
     The datasets hold exactly these clips: unchanged clips are not encoded again, clips that are gone leave.
@@ -84,7 +82,7 @@ def encode_clips(
         raise InputError(f"process {index}/{count}: accepted are 0/{count} to {count - 1}/{count}")
     sizes = parse_buckets(buckets, frames)
     settings = _settings(encoders, sizes, stride_frames or frames, records_per_shard, stage, anchors, split)
-    clips = _clips(clip_dir, stage, split)
+    clips, held_back = _clips(clip_dir, stage, split)
     encoder = ClipEncoder(clip_dir, encoders, settings)
     run = EncodingRun(shard_dir, _manifest(clip_dir), settings, count)
     shard_dir.mkdir(parents=True, exist_ok=True)
@@ -95,6 +93,7 @@ def encode_clips(
         run.begin_slice(index)
         mine = tqdm(clips[index::count], "encode", unit="clip", disable=not progress)
         done = [_encoded(clip, encoder, staging, sizes) for clip in mine]
+        done += [ClipOutcome(clip.id, "held back", clip.split or "") for clip in held_back[index::count]]
         run.save_slice(index, done, encoder.make_record.encode_empty_prompt().to_dict())
         if count > 1:
             return _report(f"slice {index}/{count} of {clip_dir}", done)
@@ -182,8 +181,8 @@ def _manifest(clip_dir: Path) -> str:
     return digest(clip_dir / "manifest.parquet")
 
 
-def _clips(clip_dir: Path, stage: int | None, split: str | None) -> list[Clip]:
-    """The prepared clips of the split, or of these the stage's, by id."""
+def _clips(clip_dir: Path, stage: int | None, split: str | None) -> tuple[list[Clip], list[Clip]]:
+    """The prepared clips of the split, or of these the stage's, by id; and without a split those that are held back."""
     table = read_manifest(clip_dir)
     column = f"stage{stage}"
     if "prepare.height" not in table.names:
@@ -200,10 +199,8 @@ def _clips(clip_dir: Path, stage: int | None, split: str | None) -> list[Clip]:
         found = ", ".join(sorted({clip.split or "none" for clip in clips}))
         asked = "only clips that are held back for tests; ask for their split" if split is None else f"none of {split}"
         raise InputError(f"{clip_dir}: of its clips' splits ({found}) there are {asked}.")
-    if split is None and len(chosen) < len(clips):
-        log.info("%d clips are held back for tests (split %s).", len(clips) - len(chosen), " or ".join(HELD_BACK))
     _check_captions(chosen, clip_dir)
-    return chosen
+    return chosen, [clip for clip in clips if split is None and clip.split in HELD_BACK]
 
 
 def _check_captions(clips: list[Clip], clip_dir: Path) -> None:

@@ -377,13 +377,17 @@ def test_sound_that_comes_late_is_moved_back(clips, tmp_path):
     assert len(heard["late"]) - before == 3  # the windows of the clip whose offset is another now
 
 
-def test_clips_that_are_held_back_for_tests_are_encoded_only_when_asked_for(clips, tmp_path, caplog):
+def test_clips_that_are_held_back_for_tests_are_encoded_only_when_asked_for(clips, tmp_path):
     table, manifest = read_manifest(clips), clips / "manifest.parquet"
     assert table.column("split") == [None] * 3
     table.with_columns({"split": ["train", "test", None]}).write(manifest)
-    with caplog.at_level("INFO"):
-        assert run(clips, tmp_path / "train").counts() == {"made": 2}
-    assert "1 clips are held back for tests" in caplog.text
+    report = run(clips, tmp_path / "train")
+    assert report.counts() == {"made": 2, "held back: test": 1} and "held back: test" in str(report)
+    report.check()  # it is no failure
+    assert json.loads((tmp_path / "train" / "report.json").read_text())["counts"] == report.counts()
+    for index in range(2):
+        run(clips, tmp_path / "slices", process=(index, 2))
+    assert commit_shards(clips, tmp_path / "slices").counts() == report.counts()
     assert run(clips, tmp_path / "test", split="test").counts() == {"made": 1}
     with pytest.raises(InputError, match="other settings"):
         run(clips, tmp_path / "train", split="test")
