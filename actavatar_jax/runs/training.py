@@ -194,8 +194,9 @@ def open_heldout(config: ml_collections.ConfigDict, model_config: DiTConfig, mes
     h, size = config.heldout, max(config.data.batch_size // config.micro_batches, 1)
     if not h.dirs:
         return None
-    trained = find_datasets([Path(folder) for folder in config.data.dirs])
-    if shared := [folder for folder in find_datasets([Path(folder) for folder in h.dirs]) if folder in trained]:
+    trained = {identify_datasets(folder) for folder in find_datasets([Path(folder) for folder in config.data.dirs])}
+    held = find_datasets([Path(folder) for folder in h.dirs])
+    if shared := [folder for folder in held if identify_datasets(folder) in trained]:  # or a copy of it
         raise InputError(f"{shared[0]} is in data.dirs and in heldout.dirs; hold out clips that are not trained on.")
     rows = local_rows(mesh, size) if jax.process_count() > 1 else None
     form = {"text_len": model_config.text_len, "max_phases": model_config.max_phases}

@@ -285,8 +285,11 @@ def test_clips_that_are_trained_on_cannot_be_held_out(heldout, tmp_path):
     config = short(stage2)
     config.data.source, config.data.dirs = "shards", (str(heldout.parent),)
     config.heldout.dirs = (str(heldout),)
-    with pytest.raises(InputError, match=r"is in data.dirs and in heldout.dirs; hold out clips that are not"):
-        training.run_training(config, tmp_path / "run")
+    copy = shutil.copytree(heldout, tmp_path / "elsewhere" / heldout.name)
+    for folder in (heldout, copy):
+        config.heldout.dirs = (str(folder),)
+        with pytest.raises(InputError, match=rf"{folder} is in data.dirs and in heldout.dirs; hold out clips that are"):
+            training.run_training(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

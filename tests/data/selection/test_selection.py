@@ -9,6 +9,7 @@ from actavatar_jax.errors import InputError
 from data_pipelines.selection import select_clips
 from data_pipelines.selection.ruleset import DEFAULT_RULES, RuleSet
 from data_pipelines.table import Clip, Table, read_manifest
+from tests.commands import actavatar
 
 GOOD = {
     "prepare.error": None,
@@ -199,6 +200,8 @@ def test_copies_are_found_across_corpora_whatever_their_ids_are(tmp_path):
     select_clips(tmp_path / "first", 1)
     select_clips(tmp_path / "second", 1)
     assert chosen(tmp_path / "second") == {"a": None, "b": None, "c": "duplicate", "d": None}
+    assert actavatar("select", tmp_path / "second", "--stage", 1, "--besides", tmp_path / "first") == 0
+    assert chosen(tmp_path / "second")["b"] == "duplicate"
     report = select_clips(tmp_path / "second", 1, besides=[tmp_path / "first"])
     assert chosen(tmp_path / "second") == {"a": None, "b": "duplicate", "c": "duplicate", "d": None}
     assert report.outcomes[1].detail == f"the same as {tmp_path / 'first'}/a"
