@@ -153,6 +153,7 @@ def write_dataset(
         path = Path(template.sharded_filepath(shard_index=shard, num_shards=len(lengths)))
         write_records(path, taken(length))
         size += path.stat().st_size
+    metadata = metadata | {"contents": contents.hexdigest()[:16]}
     split = tfds.core.SplitInfo(name="train", shard_lengths=lengths, num_bytes=size, filename_template=template)
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
@@ -161,5 +162,5 @@ def write_dataset(
         filename_template=template,
         check_data=False,  # the check would read through TensorFlow
         description="Windows of talking clips, encoded by the frozen parts of a model folder.",
-        metadata=tfds.core.MetadataDict(metadata | {"contents": contents.hexdigest()[:16]}),
+        metadata=tfds.core.MetadataDict(metadata),
     )
