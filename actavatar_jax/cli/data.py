@@ -74,11 +74,14 @@ def select(
     clip_dir: Path,
     stage: Annotated[int, typer.Option(help="1: lips. 2: actions, of the clips of stage 1.")],
     rules: Annotated[Path | None, typer.Option(help="Thresholds, YAML; default: the stage's own.")] = None,
+    besides: Annotated[
+        list[Path] | None, typer.Option(help="Clip folder of another corpus, whose clips are not to be chosen twice.")
+    ] = None,
 ) -> None:
     """Chooses the clips of a stage by thresholds; says which rule left out how many."""
     from data_pipelines.selection import select_clips
 
-    _tell(select_clips(clip_dir, stage, rules))
+    _tell(select_clips(clip_dir, stage, rules, besides or ()))
 
 
 @app.command(epilog="Example: actavatar annotate clips/ --server http://localhost:8000/v1 --model Qwen3-Omni-30B-A3B")
@@ -114,7 +117,9 @@ def encode(
     frames: Annotated[
         int | None, typer.Option(help="Frames of a window, 4k+1; default: 125, of echomimic 113.")
     ] = None,
-    buckets: Annotated[str | None, typer.Option(help="Sizes HEIGHTxWIDTH, separated by commas.")] = None,
+    buckets: Annotated[
+        str | None, typer.Option(help="Sizes HEIGHTxWIDTH: commas between shapes, slashes between areas.")
+    ] = None,
     stride: Annotated[int | None, typer.Option(help="Frames from window to window; default: end to end.")] = None,
     anchors: Annotated[
         bool, typer.Option(help="Texts with labels and anchors, or bare as models without `paper` in phase_time read.")

@@ -17,7 +17,7 @@ from actavatar_jax.storage import cut, refusal
 from actavatar_jax.training.lora import RATES, LoraSettings
 from actavatar_jax.training.objective import AvatarObjective, Objective
 from actavatar_jax.training.preference import PreferenceSettings
-from actavatar_jax.training.settings import MOST_STEPS, OptimizerSettings, TrainingSettings
+from actavatar_jax.training.settings import CONTENTS, MOST_STEPS, OptimizerSettings, TrainingSettings
 
 DURATIONS = ("steps", "log_every", "checkpoint_every", "heldout.every", "sample.every", "optim.warmup", "optim.decay")
 SETTINGS = {"actavatar": training, "echomimic": echomimic}  # by the name of a system
@@ -119,13 +119,15 @@ def build(kind: type[Settings], section: str, values: Mapping[str, Any] | Config
 
 
 def may_change(config: ConfigDict) -> set[str]:
-    """Settings that a resumed run may alter: how it is computed, watched and guarded, not what is learnt.
+    """Settings that a resumed run may alter: how it is computed, watched and guarded, and where things lie, not what is
+    learnt.
 
     The learning rate is one of them, because a run that diverged goes on with a lower one, and so are the guards. A
     cosine ends where it was to end.
     """
     free = {"log_every", "checkpoint_every", "heldout", "sample", "stall_minutes"}
     free |= {"mesh", "micro_batches", "model.remat", "model.attention", "model.splash_blocks"}
+    free |= {"data.dirs", "preference.folder", f"{CONTENTS}heldout.dirs"}  # of the first two, what they hold may not
     free |= {"optim.learning_rate", "optim.decay", "bad_steps", "explode"}
     return free if config.optim.schedule == "cosine" else free | {"steps"}
 

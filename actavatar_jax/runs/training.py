@@ -19,6 +19,7 @@ from actavatar_jax.runs.sections import check_values
 from actavatar_jax.runs.systems import system_of
 from actavatar_jax.training.loop import train
 from actavatar_jax.training.preference import Alternating
+from actavatar_jax.training.settings import CONTENTS
 from actavatar_jax.training.state import TrainState
 from data_pipelines.loading import (
     HALVES,
@@ -27,7 +28,7 @@ from data_pipelines.loading import (
     make_pair_loader,
     make_synthetic_loader,
 )
-from data_pipelines.shards import find_datasets, open_dataset
+from data_pipelines.shards import find_datasets, identify_datasets, open_dataset
 
 # (config, options of a loader) -> (dataset of batches, examples in an epoch)
 Sources = Mapping[str, Callable[..., tuple[Any, int]]]
@@ -59,6 +60,7 @@ def run_training(
         config = in_steps(config, examples)
         settings = training_settings(config)
         heldout = open_heldout(config, network.config, mesh)
+        described = config.to_dict() | identify_data(config)
         sample = watch or system.make_sampler(config, network, workdir)
 
     def open_weights(wanted: Collection[str], places: Places) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def run_training(
         open_weights,
         with_pairs(config, iter(batches), network.config, mesh),
         workdir,
-        described=config.to_dict(),
+        described=described,
         may_change=may_change(config),
         heldout=heldout,
         sample=sample,
@@ -114,8 +116,9 @@ def open_heldout(config: ml_collections.ConfigDict, model_config: Any, mesh: Mes
     h, size = config.heldout, max(config.data.batch_size // config.micro_batches, 1)
     if not h.dirs:
         return None
-    trained = find_datasets([Path(folder) for folder in config.data.dirs])
-    if shared := [folder for folder in find_datasets([Path(folder) for folder in h.dirs]) if folder in trained]:
+    trained = {identify_datasets(folder) for folder in find_datasets([Path(folder) for folder in config.data.dirs])}
+    held = find_datasets([Path(folder) for folder in h.dirs])
+    if shared := [folder for folder in held if identify_datasets(folder) in trained]:  # or a copy of it
         raise InputError(f"{shared[0]} is in data.dirs and in heldout.dirs; hold out clips that are not trained on.")
     rows = local_rows(mesh, size) if jax.process_count() > 1 else None
     system = system_of(config)
@@ -138,6 +141,19 @@ def with_pairs(config: ml_collections.ConfigDict, batches: Any, model_config: An
     pairs = make_pair_loader(p.folder, batch_size=p.batch_size, seed=config.seed, rows=rows, **form)
     system.check_batch(next(iter(pairs)), model_config)
     return Alternating(batches, iter(pairs), p.every)
+
+
+def identify_data(config: ml_collections.ConfigDict) -> dict[str, list[str]]:
+    """What the folders of encoded clips hold, by the setting that names them: a run goes on with the same data only,
+    which may lie elsewhere."""
+    d, pairs = config.data, config.preference.folder
+    folders = {"data.dirs": d.dirs if d.source == "shards" else (), "heldout.dirs": config.heldout.dirs}
+    folders["preference.folder"] = [Path(pairs) / half for half in HALVES] if pairs else ()
+    return {
+        f"{CONTENTS}{name}": [identify_datasets(Path(folder)) for folder in named]
+        for name, named in folders.items()
+        if named
+    }
 
 
 def _weights(d: ml_collections.ConfigDict) -> dict[str, float | int] | None:

@@ -14,6 +14,7 @@ from actavatar_jax.training.lora import LoraSettings
 from actavatar_jax.training.objective import Objective
 from actavatar_jax.training.preference import PreferenceSettings
 
+CONTENTS = "contents of "  # and the name of a setting: in a run's description, what the files hold that it names
 MOST_STEPS = 2**31 - 1  # that are counted on the devices
 SEED, SOME, STEPS = whole(SEEDS.start, SEEDS.stop - 1), whole(1, MOST_STEPS), whole(0, MOST_STEPS)
 

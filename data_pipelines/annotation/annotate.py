@@ -1,4 +1,4 @@
-"""Prompts for selected clips: `clips/<id>.json` beside each clip, columns `annotate.*` in the table, and a report."""
+"""What happens in selected clips: `clips/<id>.actions.json` beside each, columns `annotate.*`, and a report."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 from actavatar_jax.prompt import Tokenizer
 from data_pipelines.annotation.client import ChatClient
-from data_pipelines.annotation.clip_annotator import ClipAnnotator, Row
+from data_pipelines.annotation.clip_annotator import ClipAnnotator, Row, restore_caption
 from data_pipelines.annotation.rates import AnnotationReport
-from data_pipelines.table import Clip, Table, changed_manifest, map_unordered
+from data_pipelines.table import Clip, Skip, Table, changed_manifest, map_unordered
 
 SELECTION = "stage2"
 
@@ -28,9 +28,10 @@ def annotate_clips(
 ) -> AnnotationReport:
     """Has the model describe every clip that is selected for stage 2, `parallel` of them at a time.
 
-    Without the column `stage2`, all clips are. Prompts that came with the videos are kept. Raw answers are kept in
-    `clip_dir/answers`, and what they answer is not asked again; the next run asks about clips without an answer.
-    `tokenizer`: the text encoder's, to refuse texts that are too long for it.
+    Without the column `stage2`, all clips are. What came with a clip, `clips/<id>.json`, stays as it is, and a clip
+    that came with actions is not asked about; captions over which earlier versions wrote are put back. Raw answers are
+    kept in `clip_dir/answers`, and what they answer is not asked again; the next run asks about clips without an
+    answer. `tokenizer`: the text encoder's, to refuse texts that are too long for it.
 
     Returns the report, also written to `clip_dir/annotate.json` and, with acceptance rates, `annotate.rates.json`.
     Raises InputError where the server cannot be asked at all; what it has answered until then is kept.
@@ -51,8 +52,12 @@ def _annotated(table: Table, annotator: ClipAnnotator, parallel: int, progress: 
         for clip in table:
             if not selective or clip.facts[SELECTION]:
                 yield clip
-            else:
+                continue
+            try:
+                restore_caption(clip, clip_dir)
                 report.add(clip.id, "not selected")
+            except Skip as skip:
+                report.add(clip.id, "skipped", skip.reason, skip.detail)
 
     with tqdm(total=len(table), desc="annotate", unit="clip", disable=not progress) as bar:
         for row in _in_threads(annotator, selected(), parallel):

@@ -102,15 +102,16 @@ def find_invisible(draft: Draft, scene: Scene) -> list[Fault]:
 
 
 def find_motionless(draft: Draft, scene: Scene) -> list[Fault]:
-    """Acts of hands and arms in windows where the clip's hands move least."""
-    if scene.motion is None:
+    """Acts of hands and arms in windows where the clip's hands move least; of unseen hands nothing is known."""
+    if scene.motion is None or np.isnan(scene.motion).all():
         return []
-    least, rate = np.percentile(scene.motion, STILL), len(scene.motion) / scene.seconds
+    least, rate = np.nanpercentile(scene.motion, STILL), len(scene.motion) / scene.seconds
     faults = []
     for act in draft.acts:
         start, end = (min(max(time, 0.0), scene.seconds) for time in (act.start, act.end))
         window = scene.motion[int(start * rate) : math.ceil(end * rate)]
-        if act.body_part in MOVING_PARTS and len(window) and window.mean() < least:
+        seen = window[~np.isnan(window)]
+        if act.body_part in MOVING_PARTS and len(seen) and seen.mean() < least:
             faults.append(
                 Fault("no motion", f"{_name(act)}: the hands rest there; correct its window or leave it out.")
             )

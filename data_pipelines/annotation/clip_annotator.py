@@ -1,4 +1,4 @@
-"""One clip to its prompt file and its row of the table."""
+"""One clip to its file of actions and its row of the table."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from actavatar_jax.errors import InputError, first_line, out_of_space
 from actavatar_jax.media.video import probe
 from actavatar_jax.prompt import StructuredPrompt, Tokenizer
-from actavatar_jax.storage import write_json
+from actavatar_jax.storage import named, write_json
 from data_pipelines.annotation.answers import AnswerStore
 from data_pipelines.annotation.client import ChatClient, Message
 from data_pipelines.annotation.completions import Answer
@@ -20,7 +20,17 @@ from data_pipelines.annotation.dialogue import ask_with_repair
 from data_pipelines.annotation.request import PROMPT_VERSION, load_material, make_annotation_request
 from data_pipelines.annotation.scene import Scene
 from data_pipelines.annotation.schema import ANSWER_SCHEMA, Draft
-from data_pipelines.table import Clip, Skip, clip_path, clip_state, digest
+from data_pipelines.table import (
+    Clip,
+    Skip,
+    actions_path,
+    answers_path,
+    caption_is_lost,
+    caption_path,
+    clip_path,
+    clip_state,
+    digest,
+)
 
 LONG_GAP = 2.0  # seconds without an act that count as idle
 IN_SIGHT = 0.1  # a part that is seen in a smaller share of the frames is not in the picture
@@ -30,7 +40,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class ClipAnnotator:
-    """One clip to its row; its prompt file is written on the way."""
+    """One clip to its row; its file of actions is written on the way."""
 
     clip_dir: Path
     client: ChatClient
@@ -40,11 +50,10 @@ class ClipAnnotator:
         row: Row = {"id": clip.id, "asked": 0, "accepted": False, "error": None, "detail": None}
         try:
             clip_state(clip, self.clip_dir)  # raises Skip where there is no clip
-            answers = AnswerStore(self.clip_dir / "answers" / f"{clip.id}.jsonl")
-            target = clip_path(clip, self.clip_dir).with_suffix(".json")
-            if not answers.path.is_file() and _has_phases(target):
+            restore_caption(clip, self.clip_dir)
+            if _has_phases(caption_path(clip, self.clip_dir)):
                 return row | {"accepted": True}  # it came with the video
-            return row | self._described(clip, answers, target)
+            return row | self._described(clip, AnswerStore(answers_path(clip, self.clip_dir)))
         except Skip as skip:
             return row | {"error": skip.reason, "detail": skip.detail or skip.reason}
         except OSError as error:
@@ -52,7 +61,8 @@ class ClipAnnotator:
                 raise
             return row | {"error": "unreadable", "detail": first_line(error)}
 
-    def _described(self, clip: Clip, answers: AnswerStore, target: Path) -> Row:
+    def _described(self, clip: Clip, answers: AnswerStore) -> Row:
+        target = actions_path(clip, self.clip_dir)
         path, server, asked = clip_path(clip, self.clip_dir), self.client.server, 0
         transcript = _transcript(clip)
         circumstances = {
@@ -78,7 +88,7 @@ class ClipAnnotator:
         outcome = ask_with_repair(ask, scene)
         draft, faults = outcome.verdict.draft, outcome.verdict.faults
         if draft is None:
-            _withdraw(clip, target)
+            target.unlink(missing_ok=True)  # what an earlier run accepted
             told = {"error": faults[0].reason, "detail": " ".join(fault.message for fault in faults)}
         else:
             write_json(target, draft.to_prompt().to_dict())
@@ -111,7 +121,7 @@ def _scene(clip: Clip, path: Path, tokenizer: Tokenizer | None) -> Scene:
     except InputError as error:
         raise Skip("unreadable", str(error)) from error
     profile = clip.facts.get("motion.profile")
-    motion = np.nan_to_num(np.array(profile, float)) if profile else None  # no hands in sight: no motion of hands
+    motion = np.array(profile, float) if profile else None  # NaN where no hand is in sight
     seen = {"hands": clip.facts.get("motion.hand_visible"), "legs": clip.facts.get("motion.leg_visible")}
     hidden = frozenset(part for part, share in seen.items() if share is not None and share < IN_SIGHT)
     return Scene(seconds, motion, hidden, tokenizer)
@@ -130,10 +140,18 @@ def _has_phases(path: Path) -> bool:
         raise Skip("invalid prompt", str(error)) from error
 
 
-def _withdraw(clip: Clip, target: Path) -> None:
-    """Puts the caption back in the place of a prompt that an earlier run accepted."""
-    if _has_phases(target):
-        if clip.caption:
-            write_json(target, StructuredPrompt(clip.caption).to_dict())
-        else:
-            target.unlink()
+def restore_caption(clip: Clip, clip_dir: Path) -> None:
+    """Puts back a caption over which an earlier version wrote; Skip where the table does not have it."""
+    if not caption_is_lost(clip, clip_dir):
+        return
+    caption, prepared = caption_path(clip, clip_dir), clip.facts.get("prepare.prompt")
+    if clip.caption:
+        write_json(caption, StructuredPrompt(clip.caption).to_dict())
+    elif prepared == "brief":
+        raise Skip(
+            "caption lost",
+            f"an earlier version wrote over {named(caption)}, and the caption is not in the table; remove "
+            f"{clip.id}.mp4 beside it and run `prepare` again",
+        )
+    else:
+        caption.unlink()

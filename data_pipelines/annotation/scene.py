@@ -14,7 +14,7 @@ class Scene:
     """What is known of a clip from elsewhere."""
 
     seconds: float
-    motion: Float[np.ndarray, " n"] | None = None  # speed of the hands, n equal steps from 0 to `seconds`
+    motion: Float[np.ndarray, " n"] | None = None  # speed of the hands in n equal steps of the clip; NaN: not seen
     hidden: frozenset[str] = field(default_factory=frozenset)  # of 'hands' and 'legs', what the picture does not show
     tokenizer: Tokenizer | None = None  # the text encoder's
 

@@ -22,9 +22,10 @@ def snap_borders(draft: Draft, motion: Float[np.ndarray, " n"], seconds: float) 
     of other parts than the motion was measured of stay, as do those at the clip's ends; acts that touch go on touching,
     and none is made shorter than an act may be.
 
-    motion: speeds of the hands in n equal steps from 0 to `seconds`; a profile coarser than 0.2 s moves nothing.
+    motion: speeds of the hands in n equal steps from 0 to `seconds`, NaN where they are not seen, which is no rest; a
+    profile coarser than 0.2 s moves nothing.
     """
-    if not len(motion) or seconds / len(motion) > COARSEST:
+    if np.isnan(motion).all() or seconds / len(motion) > COARSEST:
         return draft
     times = (np.arange(len(motion)) + 0.5) * (seconds / len(motion))
     step, acts = seconds / len(motion), draft.acts
@@ -53,10 +54,10 @@ def _minima(motion: Float[np.ndarray, " n"]) -> np.ndarray:
 
 def _clear_rests(motion: Float[np.ndarray, " n"], beside: int, begins: bool, ends: bool) -> np.ndarray:
     """The minima beside which the motion rises: after them where an act begins, before them where one ends."""
-    found, slow = [], np.percentile(motion, STILL)
+    found, slow = [], np.nanpercentile(motion, STILL)
     for index in _minima(motion):
-        after, before = motion[index : index + beside + 1].max(), motion[max(index - beside, 0) : index + 1].max()
-        rises = [side > RISE * motion[index] for side, asked in ((after, begins), (before, ends)) if asked]
+        after, before = motion[index : index + beside + 1], motion[max(index - beside, 0) : index + 1]
+        rises = [np.nanmax(side) > RISE * motion[index] for side, asked in ((after, begins), (before, ends)) if asked]
         if all(rises) and motion[index] <= slow:
             found.append(index)
     return np.asarray(found, int)

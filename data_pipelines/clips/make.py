@@ -18,7 +18,7 @@ from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.storage import named, write_json
 from data_pipelines.clips.stretch import Stretch, crop_slices
 from data_pipelines.clips.trim import trim_clip
-from data_pipelines.table import Clip, Skip, clip_path, digest
+from data_pipelines.table import Clip, Skip, actions_path, caption_path, clip_path, digest
 
 
 def source_state(clip: Clip, clip_dir: Path) -> str:
@@ -44,6 +44,7 @@ class MakeClip:
     def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
         """The clip's columns. Raises Skip, with nothing of the clip left on disk, if it cannot be made."""
         source, path = clip_dir / clip.source, clip_path(clip, clip_dir)
+        caption = caption_path(clip, clip_dir)
         try:
             info = self._checked(source)
             box = self._checked_box(clip, info)
@@ -53,13 +54,14 @@ class MakeClip:
                 box = self._checked_box(clip, info)
             stretch = self._write(source, info, clip, box, path)
         except Skip:
-            for stale in (path, path.with_suffix(".json")):
+            for stale in (path, caption, actions_path(clip, clip_dir)):
                 stale.unlink(missing_ok=True)
             raise
+        actions_path(clip, clip_dir).unlink(missing_ok=True)  # of the clip as it was before
         if prompt is None:
-            path.with_suffix(".json").unlink(missing_ok=True)
+            caption.unlink(missing_ok=True)
         else:
-            write_json(path.with_suffix(".json"), prompt.to_dict())
+            write_json(caption, prompt.to_dict())
         return {
             "frames": stretch.frames,
             "height": box[0].stop - box[0].start,

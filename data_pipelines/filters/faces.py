@@ -13,7 +13,8 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.synchrony import link_boxes
 from data_pipelines.filters.models import MODELS, find_models
 from data_pipelines.filters.pictures import read_every_nth, shrink_frame
-from data_pipelines.table import Clip, Step, clip_path, digest, import_extra
+from data_pipelines.filters.versions import make_version
+from data_pipelines.table import Clip, Step, clip_path, import_extra
 
 FACES_EVERY = 5  # frames
 DETECTOR_SIDE = 640  # pixels of the long side that the detector sees
@@ -34,11 +35,11 @@ Track = dict[int, Float[np.ndarray, "4"]]  # sample -> box: left, top, width, he
 
 
 def make_faces_step(models: Path | None) -> Step:
-    found = find_models(models, "face.onnx")
+    found = find_models(models, "faces")
     if found is None:
-        return Step("faces", MeasureFaces(None))
+        return Step("faces", MeasureFaces(None), make_version(__name__))
     _detector(found[0])
-    return Step("faces", MeasureFaces(found[0]), digest("1", found[0]))
+    return Step("faces", MeasureFaces(found[0]), make_version(__name__, models=found))
 
 
 @dataclass(frozen=True)

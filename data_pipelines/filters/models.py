@@ -15,11 +15,20 @@ MODELS = {
     "person.onnx": "YOLOX person detector of DWPose (yolox_l.onnx)",
     "pose.onnx": "DWPose whole-body keypoints (dw-ll_ucoco_384.onnx)",
 }
+NEEDED = {  # by filter; `voice` and `quality` measure something without theirs
+    "voice": ("voice.onnx",),
+    "quality": ("quality.onnx",),
+    "text_area": ("text.onnx",),
+    "faces": ("face.onnx",),
+    "sync": ("face.onnx", "syncnet_v2.model"),
+    "motion": ("person.onnx", "pose.onnx"),
+}
 Shape = tuple[int | None, ...]  # None: any size
 
 
-def find_models(folder: Path | None, *names: str) -> tuple[Path, ...] | None:
-    """The paths of these models, None unless all are there."""
+def find_models(folder: Path | None, step: str) -> tuple[Path, ...] | None:
+    """The paths of the models that a filter needs, None unless all are there."""
+    names = NEEDED[step]
     if folder is None or not all((folder / name).is_file() for name in names):
         return None
     return tuple(folder / name for name in names)

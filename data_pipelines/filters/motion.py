@@ -12,15 +12,18 @@ from data_pipelines.filters.camera import CameraMotion
 from data_pipelines.filters.gestures import measure_gestures
 from data_pipelines.filters.models import find_models
 from data_pipelines.filters.pose import Landmarker
-from data_pipelines.table import Clip, Step, clip_path, digest
+from data_pipelines.filters.versions import make_version
+from data_pipelines.table import Clip, Step, clip_path
+
+PARTS = [f"{__package__}.{name}" for name in ("camera", "gestures", "pose")]  # whose constants it depends on
 
 
 def make_motion_step(models: Path | None) -> Step:
-    found = find_models(models, "person.onnx", "pose.onnx")
+    found = find_models(models, "motion")
     if found is None:
-        return Step("motion", MeasureMotion(None))
+        return Step("motion", MeasureMotion(None), make_version(*PARTS))
     Landmarker(*found)
-    return Step("motion", MeasureMotion(found), digest("1", *found))
+    return Step("motion", MeasureMotion(found), make_version(*PARTS, models=found))
 
 
 @dataclass(frozen=True)

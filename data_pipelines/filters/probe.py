@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from actavatar_jax import media
+from data_pipelines.filters.versions import make_version
 from data_pipelines.table import Clip, Step, clip_path
 
 FULL_SCALE = 0.999
@@ -13,7 +14,7 @@ SILENCE = 1e-6  # -120 dB, the least that is told
 
 
 def make_probe_step(models: Path | None) -> Step:
-    return Step("probe", measure_file)
+    return Step("probe", measure_file, make_version(__name__))
 
 
 def measure_file(clip: Clip, clip_dir: Path) -> dict[str, Any]:

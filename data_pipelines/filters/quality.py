@@ -10,7 +10,8 @@ from jaxtyping import Bool, UInt8
 from data_pipelines.filters.dover import load_dover, score_with_dover
 from data_pipelines.filters.models import find_models
 from data_pipelines.filters.pictures import read_every_nth, shrink_frame
-from data_pipelines.table import Clip, Step, clip_path, digest, import_extra
+from data_pipelines.filters.versions import make_version
+from data_pipelines.table import Clip, Step, clip_path, import_extra
 
 QUALITY_EVERY = 12  # frames
 SIDE = 640  # pixels of the long side at which sharpness is measured, so that sizes can be compared
@@ -19,11 +20,11 @@ BLACK = 24  # luminance below which a border is black; video black is 16 in some
 
 def make_quality_step(models: Path | None) -> Step:
     import_extra("cv2")
-    found = find_models(models, "quality.onnx")
+    found = find_models(models, "quality")
     if found is None:
-        return Step("quality", MeasureQuality(None))
+        return Step("quality", MeasureQuality(None), make_version(__name__, f"{__package__}.dover"))
     load_dover(found[0])
-    return Step("quality", MeasureQuality(found[0]), digest("1", found[0]))
+    return Step("quality", MeasureQuality(found[0]), make_version(__name__, f"{__package__}.dover", models=found))
 
 
 @dataclass(frozen=True)

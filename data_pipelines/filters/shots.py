@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.media.video import read_frames
 from data_pipelines.filters.pictures import shrink_frame
+from data_pipelines.filters.versions import make_version
 from data_pipelines.table import Clip, Step, clip_path, import_extra
 
 THRESHOLD = 27.0
@@ -18,7 +19,7 @@ CUT_MARGIN = 4  # frames left out beside a cut, where pictures of two shots may 
 
 def make_shots_step(models: Path | None) -> Step:
     import_extra("scenedetect")
-    return Step("shots", measure_shots, "3")
+    return Step("shots", measure_shots, make_version(__name__))
 
 
 def measure_shots(clip: Clip, clip_dir: Path) -> dict[str, Any]:

@@ -9,21 +9,26 @@ from typing import Any
 from actavatar_jax.synchrony import Features, NotScored, score_synchrony
 from data_pipelines.filters.faces import detect_faces, make_faces_step
 from data_pipelines.filters.models import find_models
-from data_pipelines.table import Clip, Skip, Step, clip_path, digest
+from data_pipelines.filters.versions import make_version
+from data_pipelines.table import Clip, Skip, Step, clip_path
+
+# Modules whose constants decide what is measured.
+MEASURE = tuple(f"actavatar_jax.synchrony.{name}" for name in ("measure", "tracks", "crops", "mfcc", "scores"))
 
 
 def make_sync_step(models: Path | None) -> Step:
-    found = find_models(models, "face.onnx", "syncnet_v2.model")
+    found, parts = find_models(models, "sync"), (__name__, f"{__package__}.faces", *MEASURE)
     if found is None:
-        return Step("sync", MeasureSync(None))
+        return Step("sync", MeasureSync(None), make_version(*parts))
     make_faces_step(models), _load(found[1])
-    return Step("sync", MeasureSync(found), digest("2", *found))
+    return Step("sync", MeasureSync(found), make_version(*parts, models=found))
 
 
 @dataclass(frozen=True)
 class MeasureSync:
-    """Columns: available, confidence (Sync-C), distance (Sync-D), offset (frames by which the sound comes late: the
-    negative of what SyncNet's own program prints). A face may be of any size: a rule on `faces.height_px` judges it."""
+    """Columns: available, track (frames in which the face is found), confidence (Sync-C), distance (Sync-D), offset
+    (frames by which the sound comes late: the negative of what SyncNet's own program prints). A face may be of any
+    size: a rule on `faces.height_px` judges it."""
 
     models: tuple[Path, Path] | None
 
@@ -38,6 +43,7 @@ class MeasureSync:
         scores = found.scores
         return {
             "available": True,
+            "track": found.detections,
             "confidence": scores.confidence,
             "offset": -scores.offset,
             "distance": scores.distance,

@@ -9,7 +9,8 @@ from jaxtyping import Float32, UInt8
 
 from data_pipelines.filters.models import find_models, load_model, run_model
 from data_pipelines.filters.pictures import read_frames_at, shrink_frame
-from data_pipelines.table import Clip, Step, clip_path, digest, import_extra
+from data_pipelines.filters.versions import make_version
+from data_pipelines.table import Clip, Step, clip_path, import_extra
 
 FRAMES = (0.1, 0.5, 0.9)  # of the clip's length
 SIDE, MULTIPLE = 960, 32  # pixels of the long side, and what the model's grid needs
@@ -20,12 +21,12 @@ UNCLIP = 1.6  # the map shows the core of each text; this times area over perime
 
 
 def make_text_area_step(models: Path | None) -> Step:
-    found = find_models(models, "text.onnx")
+    found = find_models(models, "text_area")
     if found is None:
-        return Step("text_area", MeasureTextArea(None))
+        return Step("text_area", MeasureTextArea(None), make_version(__name__))
     load_model(found[0], INPUTS, OUTPUTS)
     import_extra("cv2")
-    return Step("text_area", MeasureTextArea(found[0]), digest("1", found[0]))
+    return Step("text_area", MeasureTextArea(found[0]), make_version(__name__, models=found))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from scipy.ndimage import binary_closing
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
 from data_pipelines.filters.models import find_models, load_model, run_model
-from data_pipelines.table import Clip, Step, clip_path, digest
+from data_pipelines.filters.versions import make_version
+from data_pipelines.table import Clip, Step, clip_path
 
 CHUNK, CONTEXT = 512, 64  # samples that the detector judges, and samples of the chunk before that it sees with them
 INPUTS, OUTPUTS = ((None, None), (2, None, 128), ()), ((None, 1), (None, None, None))
@@ -25,11 +26,11 @@ PAUSE = 0.3  # seconds between voiced pieces that still belong to speech: conson
 
 
 def make_voice_step(models: Path | None) -> Step:
-    found = find_models(models, "voice.onnx")
+    found = find_models(models, "voice")
     if found is None:
-        return Step("voice", MeasureVoice(None))
+        return Step("voice", MeasureVoice(None), make_version(__name__))
     load_model(found[0], INPUTS, OUTPUTS)
-    return Step("voice", MeasureVoice(found[0]), digest("1", found[0]))
+    return Step("voice", MeasureVoice(found[0]), make_version(__name__, models=found))
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,12 @@ class Page:
         write_text(path, template.render(vars(self)))
 
 
+def format_duration(seconds: float | int) -> str:
+    """Seconds in the unit that says most: 2.5 s, 12.3 min, 1,234.5 h."""
+    unit, each = ("s", 1) if seconds < 60 else ("min", 60) if seconds < 3600 else ("h", 3600)
+    return f"{seconds / each:,.1f} {unit}"
+
+
 def pick_spread(things: Sequence[Any], count: int) -> list[Any]:
     """`count` of them at equal distances, or all."""
     count = min(count, len(things))

@@ -9,10 +9,13 @@ from jaxtyping import Float, UInt8
 
 from actavatar_jax.storage import read_json
 from data_pipelines.pages.charts import draw_timeline, encode_thumbnail
-from data_pipelines.pages.page import SHOWN_AT, Page, pick_spread
-from data_pipelines.shards import EncodedDataset, Record, find_datasets, list_shards, open_dataset, read_index
+from data_pipelines.pages.page import SHOWN_AT, Page, format_duration, pick_spread
+from data_pipelines.shards import EncodedDataset, Record, list_shards, open_dataset, read_index
 
-MADE_WITH = ("schema", "layout", "latents", "fps", "anchors", "stage", "stride_frames", "records_per_shard")
+MADE_WITH = (
+    *("schema", "layout", "latents", "fps", "anchors", "stage", "split", "stride_frames", "records_per_shard"),
+    *("world", "most_phases"),
+)
 
 LARGEST_REPORT = 2**30  # bytes
 
@@ -30,34 +33,71 @@ class _Report:
 
 
 def is_shard_folder(folder: Path) -> bool:
-    return any(path.is_file() for path in [folder / "dataset_info.json", *folder.glob("[!.]*/dataset_info.json")])
+    return bool(_find_all(folder))
 
 
 def make_shard_page(folder: Path, samples: int) -> Page:
     page = Page(f"Encoded clips in {folder}")
-    datasets = [open_dataset(path) for path in find_datasets([folder])]
-    rows, records, seconds, size = [], 0, 0.0, 0
-    for dataset in datasets:
-        count, paths, facts = len(dataset.source), list_shards(dataset.folder), dataset.metadata
-        lasting, stored = count * facts["frames"] / facts["fps"], sum(path.stat().st_size for path in paths)
-        clips = len(read_index(dataset.folder))
-        latents = " x ".join(map(str, facts["latent_shape"]))
-        rows.append([dataset.folder.name, count, clips, f"{lasting / 3600:.2f}", len(paths), _bytes(stored), latents])
+    names = {path: str(path.relative_to(folder)) if path != folder else path.name for path in _find_all(folder)}
+    datasets = {name: open_dataset(path) for path, name in names.items()}
+    rows, records, seconds, size, enlargements = [], 0, 0.0, 0, []
+    for name, dataset in datasets.items():
+        count, paths = len(dataset.source), list_shards(dataset.folder)
+        lasting, stored = count * _seconds(dataset), sum(path.stat().st_size for path in paths)
+        index = read_index(dataset.folder) if (dataset.folder / "index.json").is_file() else None
+        clips, latents = "" if index is None else f"{len(index):,}", " x ".join(map(str, _latent_shape(dataset)))
+        enlargements += [row.enlargement for row in index or ()]
+        length = format_duration(lasting)
+        rows.append([name, f"{count:,}", clips, length, f"{len(paths):,}", _bytes(stored), latents])
         records, seconds, size = records + count, seconds + lasting, size + stored
-    hours = f"{seconds / 3600:.2f}"
     page.tiles = [
-        ("buckets", str(len(datasets))),
-        ("records", str(records)),
-        ("hours", hours),
+        ("datasets", f"{len(datasets):,}"),
+        ("records", f"{records:,}"),
+        ("length", format_duration(seconds)),
         ("on disk", _bytes(size)),
     ]
-    page.add_table("Buckets", ["bucket", "records", "clips", "hours", "shards", "size", "latents T x H x W x C"], rows)
-    facts = datasets[0].metadata
-    made_with = [[name, facts[name]] for name in MADE_WITH if facts.get(name) is not None]
-    page.add_table("Made with", ["", ""], made_with + [[f"{k} (digest)", v] for k, v in facts["encoders"].items()])
+    columns = ["dataset", "records", "clips", "length", "shards", "size", "latents T x H x W x C"]
+    page.add_table("Datasets", columns, rows)
+    page.add_table("Made with", ["", ""], _made_with([dataset.metadata for dataset in datasets.values()]))
     _add_report(page, folder / "report.json")
+    page.add_chart("enlargement of the clips", enlargements)
     _add_samples(page, datasets, samples)
     return page
+
+
+def _find_all(folder: Path) -> list[Path]:
+    """The datasets here and up to three folders below: of `encode` one per bucket, of puppets one per text and part, of
+    pairs one per half and bucket."""
+    found = {path.parent for levels in range(4) for path in folder.glob("*/" * levels + "dataset_info.json")}
+    inside = {path: path.relative_to(folder).parts for path in found}
+    return sorted(path for path, parts in inside.items() if not any(_is_passing(name) for name in parts))
+
+
+def _is_passing(name: str) -> bool:
+    """Whether a folder is one of an unfinished or killed run."""
+    return name.startswith(".") or name.endswith(".partial")
+
+
+def _latent_shape(dataset: EncodedDataset) -> list[int]:
+    """Of its records; datasets that `encode` did not make do not say it."""
+    stored = dataset.metadata.get("latent_shape")
+    return stored or (list(dataset.source[0]["latents"].shape) if len(dataset.source) else [])
+
+
+def _seconds(dataset: EncodedDataset) -> float:
+    """Of a record."""
+    facts = dataset.metadata
+    frames = facts.get("frames") or 4 * _latent_shape(dataset)[0] - 3
+    return frames / facts["fps"]
+
+
+def _made_with(facts: list[dict[str, Any]]) -> list[list[Any]]:
+    """What made the datasets; where they differ, all values."""
+    rows = [[name, [each.get(name) for each in facts]] for name in MADE_WITH]
+    encoders = dict.fromkeys(part for each in facts for part in each["encoders"])
+    rows += [[f"{part} (digest)", [each["encoders"].get(part) for each in facts]] for part in encoders]
+    told = [[name, ", ".join(dict.fromkeys(str(v) for v in values if v is not None))] for name, values in rows]
+    return [row for row in told if row[1]]
 
 
 def _add_report(page: Page, path: Path) -> None:
@@ -66,31 +106,31 @@ def _add_report(page: Page, path: Path) -> None:
         page.add_reasons("Left out by encode", [row.reason for row in skipped])
 
 
-def _add_samples(page: Page, datasets: list[EncodedDataset], samples: int) -> None:
+def _add_samples(page: Page, datasets: dict[str, EncodedDataset], samples: int) -> None:
     """Records at equal distances, and the spread of their prompts."""
-    places = [(dataset, i) for dataset in datasets for i in range(len(dataset.source))]
+    places = [(name, i) for name, dataset in datasets.items() for i in range(len(dataset.source))]
     tokens, phases = [], []
-    for dataset, place in pick_spread(places, samples):
-        record = dataset.source[place]
+    for name, place in pick_spread(places, samples):
+        record = datasets[name].source[place]
         tokens.append(len(record["text_tokens"]))
         phases.append(len(record["phase_windows"]))
-        page.samples.append(_sample(record, dataset))
+        page.samples.append(_sample(name, record, datasets[name]))
     page.add_chart("text tokens of the samples", tokens)
     page.add_chart("actions of the samples", phases)
 
 
-def _sample(record: Record, dataset: EncodedDataset) -> dict[str, Any]:
-    facts, latents = dataset.metadata, record["latents"]
+def _sample(name: str, record: Record, dataset: EncodedDataset) -> dict[str, Any]:
+    latents = record["latents"]
     windows = [(float(start), float(end), f"action {k}") for k, (start, end) in enumerate(record["phase_windows"], 1)]
     times = [int(part * len(latents)) for part in SHOWN_AT]
     return {
-        "name": f"{record['clip'].decode()} from {record['start'] / facts['fps']:.2f} s",
+        "name": f"{record['clip'].decode()} from {record['start'] / dataset.metadata['fps']:.2f} s",
         "pictures": [encode_thumbnail(colour_latents(latents[time])) for time in times],
         "fault": "",
-        "facts": f"{dataset.folder.name}, {len(record['text_tokens'])} text tokens; pictures: latent channels 1-3",
+        "facts": f"{name}, {len(record['text_tokens'])} text tokens; pictures: latent channels 1-3",
         "stages": [],
-        "base": "",
-        "timeline": draw_timeline(windows, facts["frames"] / facts["fps"]),
+        "texts": [],
+        "timeline": draw_timeline(windows, _seconds(dataset)),
         "actions": [],
     }
 
@@ -102,4 +142,5 @@ def colour_latents(latents: Float[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H 
 
 
 def _bytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.2f} MB"
+    unit, each = ("kB", 1e3) if count < 1e6 else ("MB", 1e6) if count < 1e9 else ("GB", 1e9)
+    return f"{count / each:,.1f} {unit}"

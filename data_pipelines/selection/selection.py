@@ -3,33 +3,58 @@
 Filters only measure; every threshold is in a rules file, `rules/stage1.yaml` beside this or one of the user's.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from data_pipelines.selection.failures import STAGES, count_unmeasured, find_failures
+from data_pipelines.selection.failures import PRINTS, STAGES, count_failing, count_unmeasured, find_failures
+from data_pipelines.selection.report import SelectionReport
 from data_pipelines.selection.ruleset import DEFAULT_RULES, RuleSet
-from data_pipelines.table import StepReport, Table, changed_manifest
+from data_pipelines.table import Table, changed_manifest, read_manifest
 
 
-def select_clips(clip_dir: str | Path, stage: int, rules: str | Path | None = None) -> StepReport:
+def select_clips(
+    clip_dir: str | Path, stage: int, rules: str | Path | None = None, besides: Sequence[str | Path] = ()
+) -> SelectionReport:
     """Adds `stage<N>` (whether the stage uses the clip), `stage<N>.reason` and `.detail` (why not) to the manifest.
 
     `rules` is a YAML file; default: rules/stage<N>.yaml beside this, which shows the form. The rules of stage 2 build
-    on the choice for stage 1. Returns the report, also written to `clip_dir/stage<N>.json`; its notes count the
-    clips that a step could not measure. Raises InputError for a malformed rules file and for a column of a hard rule
-    that nothing has made.
+    on the choice for stage 1. `besides`: clip folders of other corpora, for which the stage has been selected before:
+    copies of clips that were chosen there are left out, whatever their ids are.
+
+    Returns the report, also written to `clip_dir/stage<N>.json`, with what each rule leaves out in
+    `stage<N>.rules.json`; its notes count the clips that a step could not measure. Raises InputError for a malformed
+    rules file, for a column of a hard rule that nothing has made or that clips lack for want of a model, and for
+    `besides` without a selection or prints.
     """
     if stage not in STAGES:
         raise InputError(f"stage {stage}: accepted are 1 and 2")
     clip_dir = Path(clip_dir)
     chosen = RuleSet.load(DEFAULT_RULES / f"stage{stage}.yaml" if rules is None else Path(rules))
+    before = {str(folder): _chosen_before(Path(folder), stage) for folder in besides}
+    if before and not chosen.best_by:
+        raise InputError("the rules have no list 'duplicates', so that other corpora are not looked at for copies")
     with changed_manifest(clip_dir) as table:
-        return _selected(table, clip_dir, stage, chosen)
+        return _selected(table, clip_dir, stage, chosen, before)
 
 
-def _selected(table: Table, clip_dir: Path, stage: int, chosen: RuleSet) -> StepReport:
-    failures = find_failures(chosen, table)
-    report = StepReport(f"selected for stage {stage} in {clip_dir}", notes=dict(count_unmeasured(chosen, table)))
+def _chosen_before(folder: Path, stage: int) -> Table:
+    """The clips of another corpus that are selected."""
+    table = read_manifest(folder)
+    if missing := [name for name in (f"stage{stage}", *PRINTS) if name not in table.names]:
+        raise InputError(
+            f"{folder}: no column {missing[0]} to look for copies by; run `filter --steps duplicates` and "
+            f"`select --stage {stage}` there first"
+        )
+    return table.where(table.column(f"stage{stage}"))
+
+
+def _selected(
+    table: Table, clip_dir: Path, stage: int, chosen: RuleSet, before: Mapping[str, Table]
+) -> SelectionReport:
+    failures = find_failures(chosen, table, before)
+    report = SelectionReport(f"selected for stage {stage} in {clip_dir}", notes=dict(count_unmeasured(chosen, table)))
+    report.add_rules(count_failing(chosen, table))
     for clip_id, failure in zip(table.column("id"), failures, strict=True):
         report.add(clip_id, *(("skipped", *failure) if failure else ("selected",)))
     name = f"stage{stage}"

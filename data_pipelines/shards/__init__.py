@@ -1,7 +1,14 @@
 """Clips encoded once by the frozen encoders: records, and the datasets on disk that hold them."""
 
-from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
-from data_pipelines.shards.dataset import EncodedDataset, find_datasets, list_shards, open_dataset, write_dataset
+from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, measure_enlargement, parse_buckets
+from data_pipelines.shards.dataset import (
+    EncodedDataset,
+    find_datasets,
+    identify_datasets,
+    list_shards,
+    open_dataset,
+    write_dataset,
+)
 from data_pipelines.shards.encode import commit_shards, encode_clips
 from data_pipelines.shards.records import FrozenEncoders, RecordMaker, describe_records
 from data_pipelines.shards.schema import (
@@ -36,7 +43,9 @@ __all__ = [
     "deserialize_record",
     "encode_clips",
     "find_datasets",
+    "identify_datasets",
     "list_shards",
+    "measure_enlargement",
     "open_dataset",
     "parse_buckets",
     "read_index",

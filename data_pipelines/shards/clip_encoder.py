@@ -1,7 +1,7 @@
 """One clip to records: its windows, each cut before it is encoded, through the frozen encoders."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from actavatar_jax.prompt import StructuredPrompt
 from data_pipelines.shards.buckets import Bucket
 from data_pipelines.shards.records import FrozenEncoders, RecordMaker
 from data_pipelines.shards.schema import Record, serialize_record
-from data_pipelines.table import Clip, Skip, clip_path
+from data_pipelines.table import Clip, Skip, actions_path, caption_path, clip_path
 
 CONFIDENT = 3.0  # of SyncNet: below, lips and sound have not been seen to fit at any offset
 BRIEF_PROMPT = StructuredPrompt("A person speaking")  # for clips that nobody described
@@ -27,16 +27,25 @@ class ClipEncoder:
 
     def __init__(self, clip_dir: Path, encoders: FrozenEncoders, settings: dict[str, Any]):
         self.clip_dir, self.frames, self.stride = clip_dir, settings["frames"], settings["stride_frames"]
-        self.needs_actions = settings["stage"] == 2
+        self.stage = settings["stage"]
         self.make_record = RecordMaker(encoders, settings["anchors"])
 
     def files(self, clip: Clip) -> list[Path]:
-        """The video, and the prompt beside it if there is one. Raises Skip where there is no video."""
+        """The video, and its text if there is one. Raises Skip where there is no video.
+
+        For stage 1 that is what came with the clip, else what `annotate` saw in it where there is that.
+        """
         video = clip_path(clip, self.clip_dir)
         if not video.is_file():
             raise Skip("no clip", f"{video} is in the manifest but not on disk; run `prepare` again")
-        prompt = video.with_suffix(".json")
-        return [video, prompt] if prompt.is_file() else [video]
+        texts = [caption_path(clip, self.clip_dir)]
+        if self.stage != 1:
+            texts.insert(0, actions_path(clip, self.clip_dir))
+        return [video, *[text for text in texts if text.is_file()][:1]]
+
+    def starts(self, clip: Clip) -> list[int]:
+        """The first frames of the clip's windows."""
+        return place_windows(clip.facts["prepare.frames"], self.frames, self.stride)
 
     def encode(self, clip: Clip, bucket: Bucket) -> Iterator[bytes]:
         """The records of all windows of a clip, in order. Raises Skip if it has none or cannot be encoded."""
@@ -44,11 +53,11 @@ class ClipEncoder:
         start = None
         try:
             prompt = StructuredPrompt.load(prompt_file[0]) if prompt_file else BRIEF_PROMPT
-            if self.needs_actions and not prompt.phases:
+            if self.stage == 2 and not prompt.phases:
                 raise Skip("no actions", "its prompt names no action, which stage 2 needs; see `annotate`")
             audio = earlier(decode_audio(video, origin=probe(video).start), sound_delay(clip))
             frames = read_frames(video, size=(bucket.height, bucket.width))
-            for start, window in cut_windows(frames, self.frames, self.stride):
+            for start, window in cut_windows(frames, self.frames, self.starts(clip)):
                 end = start + self.frames
                 samples = fit_audio(audio[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME], self.frames)
                 part = prompt.window(start / FPS, end / FPS)
@@ -84,11 +93,23 @@ def earlier(audio: Float32[np.ndarray, " n"], frames: int) -> Float32[np.ndarray
     return audio[samples:] if samples >= 0 else np.pad(audio, (-samples, 0))
 
 
-def cut_windows(frames: Iterable[np.ndarray], length: int, stride: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(first frame, frames [length, h, w, 3]) of every whole window, holding one window of frames at a time."""
+def place_windows(frames: int, length: int, stride: int) -> list[int]:
+    """The first frames of a clip's windows: every `stride` as long as they are whole.
+
+    Windows that lie end to end leave a rest. Where that is half a window or more, one more window ends with the clip
+    and begins within the one before: 249 frames are two windows of 125, which share one frame.
+    """
+    starts = list(range(0, frames - length + 1, stride))
+    if starts and stride == length and 2 * (frames - starts[-1] - length) >= length:
+        starts.append(frames - length)
+    return starts
+
+
+def cut_windows(frames: Iterable[np.ndarray], length: int, starts: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """(first frame, frames [length, h, w, 3]) of the windows, holding one window of frames at a time."""
     held = deque(maxlen=length)
     for number, frame in enumerate(frames):
         held.append(frame)
         start = number + 1 - length
-        if start >= 0 and start % stride == 0:
+        if start in starts:
             yield start, np.stack(held)

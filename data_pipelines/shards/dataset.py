@@ -3,9 +3,10 @@
 <shard_dir>/128x224x33/clips-train.array_record-00000-of-00003 ...   the records
                        features.json, dataset_info.json              what tfds reads
                        metadata.json                                 what made the records; the empty prompt
-                       index.json                                    which clips are inside, in order
+                       index.json                                    which clips are inside, in order (of `encode`)
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.storage import cut, named, read_json
 from data_pipelines.shards.array_records import write_records
 from data_pipelines.shards.schema import ACTAVATAR, EmptyPrompt, record_features
+from data_pipelines.table import digest
 
 # What tfds, the parser of its files, and array_record raise.
 DAMAGE = (RuntimeError, ValueError, TypeError, KeyError, AssertionError, ImportError, ParserError)
@@ -95,8 +97,28 @@ def _damaged(folder: Path, what: str, error: Exception) -> InputError:
     return InputError(f"{named(folder)}: {what} is damaged ({reason}); remove the folder and run `encode` again.")
 
 
+def identify_datasets(folder: Path) -> str:
+    """Names what the datasets in a folder hold, wherever it lies: other clips, settings or encoders give another name.
+
+    That is what `index.json` says, and where there is none, a digest of the records. Raises InputError as
+    `find_datasets`.
+    """
+    return digest(*[part for place in find_datasets([folder]) for part in (place.name, _identify(place))])
+
+
+def _identify(dataset: Path) -> str:
+    index, described = dataset / "index.json", dataset / "metadata.json"
+    if index.is_file():
+        return digest(index)
+    # Sizes tell more where the digest of the records is missing, as it is in folders from before there was one.
+    return digest(described, str(read_json(dataset / "dataset_info.json", limit=LARGEST_INFO).get("splits")))
+
+
 def find_datasets(folders: Sequence[Path]) -> list[Path]:
-    """Bucket folders among `folders` and directly below them, sorted."""
+    """Bucket folders among `folders` and directly below them, by their names and what they hold.
+
+    So their order is the same wherever they lie, and in whatever order `folders` are given.
+    """
     found = set()
     for folder in folders:
         inside = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
@@ -104,7 +126,7 @@ def find_datasets(folders: Sequence[Path]) -> list[Path]:
         if not datasets:
             raise InputError(f"{folder}: no encoded clips here or in a folder of it; make them with `encode`")
         found.update(path.resolve() for path in datasets)
-    return sorted(found)
+    return sorted(found, key=lambda path: (path.name, _identify(path), path))
 
 
 def list_shards(folder: Path) -> list[Path]:
@@ -115,7 +137,18 @@ def list_shards(folder: Path) -> list[Path]:
 def write_dataset(
     folder: Path, records: Iterator[bytes], count: int, records_per_shard: int, metadata: dict[str, Any]
 ) -> None:
-    """Writes `count` serialized records as a tfds dataset into an empty `folder`."""
+    """Writes `count` serialized records as a tfds dataset into an empty `folder`.
+
+    The `metadata` get a digest of the records.
+    """
+    contents = hashlib.sha256()
+
+    def taken(length: int) -> Iterator[bytes]:
+        for _ in range(length):
+            record = next(records)
+            contents.update(record)
+            yield record
+
     lengths = [min(records_per_shard, count - first) for first in range(0, count, records_per_shard)]
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder, dataset_name="clips", split="train", filetype_suffix="array_record"
@@ -123,8 +156,9 @@ def write_dataset(
     size = 0
     for shard, length in enumerate(lengths):
         path = Path(template.sharded_filepath(shard_index=shard, num_shards=len(lengths)))
-        write_records(path, (next(records) for _ in range(length)))
+        write_records(path, taken(length))
         size += path.stat().st_size
+    metadata = metadata | {"contents": contents.hexdigest()[:16]}
     split = tfds.core.SplitInfo(name="train", shard_lengths=lengths, num_bytes=size, filename_template=template)
     tfds.folder_dataset.write_metadata(
         data_dir=folder,

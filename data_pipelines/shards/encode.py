@@ -7,7 +7,6 @@ folder, the encoders and the settings only, so a run that was killed and repeate
 
 import functools
 import json
-import logging
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,24 @@ from tqdm import tqdm
 from actavatar_jax.errors import InputError, first_line, out_of_space
 from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.storage import locked_folder, mend_folder
-from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
+from data_pipelines.shards.buckets import (
+    DEFAULT_SIZES,
+    MOST_ENLARGED,
+    Bucket,
+    Ladder,
+    choose_bucket,
+    measure_enlargement,
+    nearest_bucket,
+    parse_buckets,
+)
 from data_pipelines.shards.clip_encoder import ClipEncoder, sound_delay
 from data_pipelines.shards.records import FrozenEncoders, describe_records
 from data_pipelines.shards.schema import EmptyPrompt
 from data_pipelines.shards.slices import ClipOutcome, EncodingRun
 from data_pipelines.shards.staging import DatasetEntry, Staging
-from data_pipelines.table import Clip, Skip, StepReport, digest, read_manifest
+from data_pipelines.table import Clip, Skip, StepReport, caption_is_lost, digest, read_manifest
 
 HELD_BACK = ("test", "val", "validation")  # splits that nothing is trained on
-
-log = logging.getLogger(__name__)
 
 
 def encode_clips(
@@ -48,13 +54,18 @@ def encode_clips(
 ) -> StepReport:
     """Makes one dataset per bucket, `shard_dir/<height>x<width>x<frames>`, of the clips of a finished `prepare`.
 
-    Every clip is cut into windows of `frames` (4k + 1) frames that start every `stride_frames` (default: end to end).
+    Every clip is cut into windows of `frames` (4k + 1) frames that start every `stride_frames`; by default they lie end
+    to end, with one more at the clip's end where the rest is half a window or more.
     A window is cut before it is encoded, picture, speech and prompt alike: latents of a causal autoencoder and jointly
     encoded text cannot be cut afterwards. The prompt is re-timed by `StructuredPrompt.window`.
     Sound that `filter sync` found to come late or early is moved back first.
-    `buckets` lists the allowed sizes, HEIGHTxWIDTH separated by commas; a clip goes to the nearest aspect ratio.
-    `stage`: only the clips that `select` chose for it; those of stage 2 must have a prompt with actions.
-    `split`: only the clips of this split of their corpus; None: all but those that are held back for tests.
+    `buckets` lists the allowed sizes, HEIGHTxWIDTH of one area separated by commas, areas by slashes. A clip goes to
+    the nearest shape of the largest area that enlarges it at most 1.1 times, and is left out where there is none.
+    `stage`: only the clips that `select` chose for it. Texts of stage 1 are what came with the clips; those of stage 2
+    and without a stage are what `annotate` saw in them, and else what came with them. Stage 2 leaves out clips without
+    actions.
+    `split`: only the clips of this split of their corpus; None: all but those that are held back for tests,
+    which the report counts by their splits.
     `anchors`: texts have labels and anchors, as models read them whose `phase_time` has `paper`, or else are bare.
 
     The datasets hold exactly these clips: unchanged clips are not encoded again, clips that are gone leave.
@@ -62,7 +73,8 @@ def encode_clips(
     With more than one slice, `commit` has to be called when all have ended.
 
     Returns the report, of all clips also written to `shard_dir/report.json`. Raises InputError where `shard_dir` holds
-    records made with other encoders or settings, and where another command changes it.
+    records made with other encoders or settings, where another command changes it, and where captions were lost to an
+    earlier `annotate`.
     """
     clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
     index, count = _process() if process is None else process
@@ -70,7 +82,7 @@ def encode_clips(
         raise InputError(f"process {index}/{count}: accepted are 0/{count} to {count - 1}/{count}")
     sizes = parse_buckets(buckets, frames)
     settings = _settings(encoders, sizes, stride_frames or frames, records_per_shard, stage, anchors, split)
-    clips = _clips(clip_dir, stage, split)
+    clips, held_back = _clips(clip_dir, stage, split)
     encoder = ClipEncoder(clip_dir, encoders, settings)
     run = EncodingRun(shard_dir, _manifest(clip_dir), settings, count)
     shard_dir.mkdir(parents=True, exist_ok=True)
@@ -81,19 +93,21 @@ def encode_clips(
         run.begin_slice(index)
         mine = tqdm(clips[index::count], "encode", unit="clip", disable=not progress)
         done = [_encoded(clip, encoder, staging, sizes) for clip in mine]
+        done += [ClipOutcome(clip.id, "held back", clip.split or "") for clip in held_back[index::count]]
         run.save_slice(index, done, encoder.make_record.encode_empty_prompt().to_dict())
         if count > 1:
             return _report(f"slice {index}/{count} of {clip_dir}", done)
         return _commit(clip_dir, shard_dir)
 
 
-def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: tuple[Bucket, ...]) -> ClipOutcome:
+def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: Ladder) -> ClipOutcome:
     """Has the records of a clip staged; says what became of it."""
-    bucket = choose_bucket(clip.facts["prepare.height"], clip.facts["prepare.width"], sizes)
     try:
+        bucket, enlargement = _bucket(clip, sizes)
         delay = sound_delay(clip)
         about = [json.dumps(staging.settings, sort_keys=True), *([f"sound {delay} frames late"] if delay else [])]
-        entry = DatasetEntry(clip.id, digest(*encoder.files(clip), *about))
+        about += [f"window {start}" for start in encoder.starts(clip) if start % encoder.stride]
+        entry = DatasetEntry(clip.id, digest(*encoder.files(clip), *about), enlargement)
         made = staging.ensure_records(bucket, entry, functools.partial(encoder.encode, clip, bucket))
     except Skip as skip:
         return ClipOutcome(clip.id, "skipped", skip.reason, skip.detail)
@@ -101,7 +115,21 @@ def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: tuple[Bu
         if out_of_space(error):
             raise
         return ClipOutcome(clip.id, "skipped", "unreadable", first_line(error))
-    return ClipOutcome(clip.id, "made" if made else "kept", bucket=bucket, key=entry.key)
+    return ClipOutcome(clip.id, "made" if made else "kept", bucket=bucket, key=entry.key, enlargement=enlargement)
+
+
+def _bucket(clip: Clip, sizes: Ladder) -> tuple[Bucket, float]:
+    """The bucket of a clip, and by how much it enlarges it. Raises Skip where the clip is too small for all of them."""
+    size = clip.facts["prepare.height"], clip.facts["prepare.width"]
+    bucket = choose_bucket(*size, sizes)
+    if bucket is None:
+        least = min((nearest_bucket(*size, area) for area in sizes), key=lambda one: measure_enlargement(*size, one))
+        raise Skip(
+            "too small",
+            f"{size[0]}x{size[1]} pixels would be enlarged {measure_enlargement(*size, least):.2f} times for "
+            f"{least.height}x{least.width}, and at most {MOST_ENLARGED} are accepted; see `--buckets`",
+        )
+    return bucket, measure_enlargement(*size, bucket)
 
 
 def commit_shards(clip_dir: str | Path, shard_dir: str | Path) -> StepReport:
@@ -126,7 +154,7 @@ def _commit(clip_dir: Path, shard_dir: Path) -> StepReport:
     contents: dict[Bucket, list[DatasetEntry]] = defaultdict(list)
     for clip in done:
         if clip.bucket is not None:
-            contents[clip.bucket].append(DatasetEntry(clip.clip, clip.key))
+            contents[clip.bucket].append(DatasetEntry(clip.clip, clip.key, clip.enlargement))
     for bucket in sorted(contents):
         staging.commit_bucket(bucket, contents[bucket], EmptyPrompt.from_dict(empty_prompt))
     staging.clean_up(keep=contents)
@@ -139,6 +167,9 @@ def _report(title: str, done: list[ClipOutcome]) -> StepReport:
     report = StepReport(title)
     for clip in done:
         report.add(clip.clip, clip.status, clip.reason, clip.detail)
+    enlarged = sum((clip.enlargement or 0) > 1 for clip in done)
+    if enlarged:
+        report.notes[f"of these enlarged, at most {MOST_ENLARGED} times"] = enlarged
     return report
 
 
@@ -150,8 +181,8 @@ def _manifest(clip_dir: Path) -> str:
     return digest(clip_dir / "manifest.parquet")
 
 
-def _clips(clip_dir: Path, stage: int | None, split: str | None) -> list[Clip]:
-    """The prepared clips of the split, or of these the stage's, by id."""
+def _clips(clip_dir: Path, stage: int | None, split: str | None) -> tuple[list[Clip], list[Clip]]:
+    """The prepared clips of the split, or of these the stage's, by id; and without a split those that are held back."""
     table = read_manifest(clip_dir)
     column = f"stage{stage}"
     if "prepare.height" not in table.names:
@@ -168,14 +199,22 @@ def _clips(clip_dir: Path, stage: int | None, split: str | None) -> list[Clip]:
         found = ", ".join(sorted({clip.split or "none" for clip in clips}))
         asked = "only clips that are held back for tests; ask for their split" if split is None else f"none of {split}"
         raise InputError(f"{clip_dir}: of its clips' splits ({found}) there are {asked}.")
-    if split is None and len(chosen) < len(clips):
-        log.info("%d clips are held back for tests (split %s).", len(clips) - len(chosen), " or ".join(HELD_BACK))
-    return chosen
+    _check_captions(chosen, clip_dir)
+    return chosen, [clip for clip in clips if split is None and clip.split in HELD_BACK]
+
+
+def _check_captions(clips: list[Clip], clip_dir: Path) -> None:
+    lost = [clip.id for clip in clips if caption_is_lost(clip, clip_dir)]
+    if lost:
+        raise InputError(
+            f"{clip_dir}: an earlier `annotate` wrote over the captions of {len(lost):,} clips, {lost[0]} among them; "
+            "run `annotate` again, which puts them back and asks nothing twice."
+        )
 
 
 def _settings(
     encoders: FrozenEncoders,
-    buckets: tuple[Bucket, ...],
+    ladder: Ladder,
     stride_frames: int,
     records_per_shard: int,
     stage: int | None,
@@ -185,9 +224,10 @@ def _settings(
     """What all records of a shard folder share."""
     if stride_frames < 1 or records_per_shard < 1:
         raise InputError("stride_frames and records_per_shard must be at least 1")
-    return describe_records(encoders, buckets[0].frames, anchors) | {
+    areas = [[[bucket.height, bucket.width] for bucket in area] for area in ladder]
+    return describe_records(encoders, ladder[0][0].frames, anchors) | {
         "sample_rate": SAMPLE_RATE,
-        "buckets": [[bucket.height, bucket.width] for bucket in buckets],
+        "buckets": areas[0] if len(areas) == 1 else areas,  # as in folders from before there were several
         "stride_frames": stride_frames,
         "records_per_shard": records_per_shard,
         "stage": stage,

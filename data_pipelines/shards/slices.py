@@ -25,6 +25,7 @@ class ClipOutcome:
     detail: str = ""
     bucket: Bucket | None = None
     key: str = ""
+    enlargement: float | None = None
 
 
 @dataclass(frozen=True)

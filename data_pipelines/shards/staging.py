@@ -1,14 +1,14 @@
 """Which clips are encoded already: staged one file each while a run lasts, then together in shards.
 
     <shard_dir>/.staged/128x224x33/<clip>-<key>.array_record      finished, not in shards yet
-    <shard_dir>/128x224x33/index.json                             [{clip, key, records}] in the order of the shards
+    <shard_dir>/128x224x33/index.json                             [{clip, key, records, enlargement}] as in the shards
 
 Every step ends in a rename, so a kill at any point leaves a state that the next run goes on from.
 """
 
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,20 @@ class DatasetEntry:
 
     clip: str
     key: str
+    enlargement: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class IndexRow:
-    """A clip in `index.json`, with the number of its records."""
+    """A clip in `index.json`, with the number of its records, and by how much its pictures were enlarged for them.
+
+    Below 1 they were made smaller; datasets from before that was written down do not know it.
+    """
 
     clip: str
     key: str
     records: int
+    enlargement: float | None = field(default=None, compare=False)
 
 
 def read_index(folder: Path) -> list[IndexRow]:
@@ -72,7 +77,7 @@ class Staging:
         """Writes the bucket's dataset of exactly these clips, unless it is there."""
         final = self.shard_dir / str(bucket)
         counts = [self._count(bucket, entry) for entry in entries]
-        index = [IndexRow(e.clip, e.key, n) for e, n in zip(entries, counts, strict=True)]
+        index = [IndexRow(e.clip, e.key, n, e.enlargement) for e, n in zip(entries, counts, strict=True)]
         if final.name in self.written and self.written[final.name].index == index:
             return
         first = deserialize_record(self._records(bucket, entries[0])[0], self.settings.get("system", ACTAVATAR))

@@ -1,6 +1,7 @@
 """The table of clips that all steps share, the machinery of a step over it, and what steps have in common."""
 
 from data_pipelines.table.clip_files import clip_path, clip_state
+from data_pipelines.table.clip_texts import actions_path, answers_path, caption_is_lost, caption_path
 from data_pipelines.table.extras import import_extra
 from data_pipelines.table.files import digest
 from data_pipelines.table.manifests import changed_manifest, read_manifest
@@ -17,6 +18,10 @@ __all__ = [
     "Step",
     "StepReport",
     "Table",
+    "actions_path",
+    "answers_path",
+    "caption_is_lost",
+    "caption_path",
     "changed_manifest",
     "clip_path",
     "clip_state",

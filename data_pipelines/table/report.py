@@ -7,7 +7,9 @@ from pathlib import Path
 from actavatar_jax.storage import cut, refusal, write_json
 
 MOST_SHOWN = 20  # sentences that are printed; the saved report has them all
+UNWANTED = ("held back", "not selected")  # inputs that were not asked for
 FAULTS = (
+    "caption lost",
     "caption not UTF-8",
     "damaged annotation",
     "invalid prompt",
@@ -40,7 +42,7 @@ class Skip(Exception):  # noqa: N818  (it is no error: the clip is left out and 
 @dataclass(frozen=True)
 class Outcome:
     name: str
-    status: str  # 'made' | 'kept' (already there, unchanged) | 'selected' | 'skipped'
+    status: str  # 'made' | 'kept' (already there, unchanged) | 'selected' | 'skipped' | one of UNWANTED
     reason: str = ""
     detail: str = ""
 
@@ -58,7 +60,7 @@ class StepReport:
 
     def check(self) -> None:
         """InputError where single inputs failed, or all were left out: so that a command does not end with code 0."""
-        wanted = [outcome for outcome in self.outcomes if outcome.status != "not selected"]
+        wanted = [outcome for outcome in self.outcomes if outcome.status not in UNWANTED]
         skipped = Counter(outcome.reason for outcome in wanted if outcome.status == "skipped")
         failed = {reason: count for reason, count in sorted(skipped.items()) if reason in FAULTS}
         if wanted and skipped.total() == len(wanted):

@@ -148,6 +148,10 @@ class Table:
         """The values of a column in the order of the ids, None where there is none."""
         return self.data[name].to_pylist()
 
+    def where(self, wanted: Sequence[bool | None]) -> "Table":
+        """The clips that are wanted, given in the order of the ids."""
+        return Table(self.data.filter(pa.array(wanted, pa.bool_())))
+
     def with_columns(self, columns: Mapping[str, Sequence | pa.ChunkedArray]) -> "Table":
         """This table with columns, values in the order of the ids, that replace those of the same names."""
         data = self.data.drop_columns([name for name in columns if name in self.names])

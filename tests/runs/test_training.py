@@ -17,6 +17,7 @@ from actavatar_jax.runs import opening, training
 from actavatar_jax.runs.exporting import export_model
 from actavatar_jax.runs.settings import read_config
 from actavatar_jax.runs.systems import actavatar
+from actavatar_jax.training.runtime.workdir import leaves
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.weights import folder as model_folder
 from actavatar_jax.weights import read_adapter, write_adapter
@@ -225,6 +226,44 @@ def test_folders_of_shards_are_mixed_by_the_weights_of_the_settings(tmp_path):
         share_of_few("--config.data.weights=(1,0)")
 
 
+def test_a_run_goes_on_with_the_same_data_wherever_they_lie(tmp_path, monkeypatch):
+    """What is described with a checkpoint names what shards hold; where they lie may change."""
+    model = opening.open_network(stage2.get_config("runlocal")).config
+    parts = {"text_dim": model.text_dim, "audio_layers": model.audio.feature_layers}
+    source = SyntheticSource(
+        Bucket(32, 64, 9), channels=model.in_channels, audio_dim=model.audio.feature_width, **parts
+    )
+    places = {"one": range(4), "other": range(4, 8), "elsewhere": range(4), "more": range(5)}
+    for name, records in places.items():
+        (tmp_path / name).mkdir()
+        write_shards(tmp_path / name / "32x64x9", source, records)
+    told = []
+
+    def train(*_, described, may_change, **__):
+        told.append((described, may_change))
+        return TrainState(0, {}, {}, None)
+
+    monkeypatch.setattr(training, "train", train)
+
+    def described(*dirs, **changes):
+        config = short(stage2)
+        config.data.source, config.data.dirs = "shards", tuple(str(tmp_path / name) for name in dirs)
+        config.update_from_flattened_dict(changes)
+        training.run_training(config, tmp_path / "run")
+        about, free = told[-1]
+        prefixes = tuple(f"{name}." for name in free)
+        return {key: value for key, value in leaves(about).items() if not f"{key}.".startswith(prefixes)}
+
+    assert described("one") == described("elsewhere") != described("other")
+    assert described("one") != described("more") and described("one", **{"optim.clip": 2.0}) != described("one")
+    assert described("one", "other") == described("elsewhere", "other") != described("other", "one")
+    held = described("one", **{"heldout.dirs": (str(tmp_path / "other"),)})
+    assert held == described("one") and "contents of heldout.dirs" in told[-2][0]  # looked at, not learnt from
+    config = short(stage2)
+    training.run_training(config, tmp_path / "run")
+    assert not [name for name in told[-1][0] if name.startswith("contents")]  # of made-up data there is nothing to tell
+
+
 @pytest.fixture(scope="module")
 def heldout(tmp_path_factory):
     """A folder of shards that fit the tiny model, of seven clips."""
@@ -247,8 +286,11 @@ def test_clips_that_are_trained_on_cannot_be_held_out(heldout, tmp_path):
     config = short(stage2)
     config.data.source, config.data.dirs = "shards", (str(heldout.parent),)
     config.heldout.dirs = (str(heldout),)
-    with pytest.raises(InputError, match=r"is in data.dirs and in heldout.dirs; hold out clips that are not"):
-        training.run_training(config, tmp_path / "run")
+    copy = shutil.copytree(heldout, tmp_path / "elsewhere" / heldout.name)
+    for folder in (heldout, copy):
+        config.heldout.dirs = (str(folder),)
+        with pytest.raises(InputError, match=rf"{folder} is in data.dirs and in heldout.dirs; hold out clips that are"):
+            training.run_training(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

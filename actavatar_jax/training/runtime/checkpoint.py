@@ -29,6 +29,7 @@ from actavatar_jax.parallel import on_all_hosts
 from actavatar_jax.storage import plain
 from actavatar_jax.training.runtime.keeping import kept, newest_sound
 from actavatar_jax.training.runtime.workdir import leaves
+from actavatar_jax.training.settings import CONTENTS
 from actavatar_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
@@ -178,7 +179,10 @@ class Checkpoints:
         return notes
 
     def _compare(self, written: Mapping[str, Any]) -> None:
-        ours, theirs = (self._fixed(settings) for settings in (self.settings, written))
+        # Of a checkpoint from before contents were written down nobody knows them: then paths have to be the same.
+        unknown = {name for name in self.settings if name.startswith(CONTENTS) and name not in written}
+        fixed = {name.removeprefix(CONTENTS) for name in unknown}
+        ours, theirs = (self._fixed(settings, unknown, fixed) for settings in (self.settings, written))
         differing = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
         if differing:
             listed = ", ".join(f"{key} ({theirs.get(key)} then, {ours.get(key)} now)" for key in differing[:3])
@@ -194,8 +198,9 @@ class Checkpoints:
             if ours[key] != theirs[key]:
                 log.info("From step %d on %s is %s; it was %s.", step, key, ours[key], theirs[key])
 
-    def _fixed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        free = tuple(f"{name}." for name in self.may_change)
+    def _fixed(self, settings: Mapping[str, Any], unknown: Collection[str], fixed: Collection[str]) -> dict[str, Any]:
+        """The settings that a resumed run must share, also the `fixed` of them, but for the `unknown`."""
+        free = tuple(f"{name}." for name in {*self.may_change, *unknown} - {*fixed})
         return {key: value for key, value in leaves(settings).items() if not f"{key}.".startswith(free)}
 
     def _give_up(self, error: Exception) -> None:

@@ -27,7 +27,8 @@ def rows(folder):
 
 
 def prompt(folder, name):
-    return StructuredPrompt.load(folder / "clips" / f"{name}.json")
+    """What was seen in a clip."""
+    return StructuredPrompt.load(folder / "clips" / f"{name}.actions.json")
 
 
 def texts(request):

@@ -73,7 +73,7 @@ def test_every_clip_ends_with_a_prompt_or_one_reason(tmp_path):
     assert report.counts()["not selected"] == 1 and report.counts()["made"] == list(wanted.values()).count("")
     stored = rows(folder)
     for name, facts in stored.items():
-        made = (folder / "clips" / f"{name}.json").is_file()
+        made = (folder / "clips" / f"{name}.actions.json").is_file()
         assert made == bool(facts["annotate.accepted"]) == (reasons[name] == "" and name != "unselected")
         assert (facts["annotate.error"] or "") == reasons[name]
     first, second = prompt(folder, "overlap-").phases
@@ -148,7 +148,8 @@ def test_a_killed_run_goes_on(tmp_path):
     with ChatServer(lambda *_: says_json()) as server:
         run(other, server)
     for name in rows(folder):
-        assert (folder / "clips" / f"{name}.json").read_bytes() == (other / "clips" / f"{name}.json").read_bytes()
+        texts = [(place / "clips" / f"{name}.actions.json").read_bytes() for place in (folder, other)]
+        assert texts[0] == texts[1]
     assert not list(folder.rglob("*.partial"))
 
 
@@ -177,24 +178,49 @@ def test_prompts_that_came_with_the_video_are_kept(tmp_path):
     folder = make_folder(tmp_path, {"own": {}, "brief": {}})
     own = '{"base": "A man.", "phases": [{"start": 0, "end": 1, "action": "Nods."}]}'
     (folder / "clips" / "own.json").write_text(own)
-    (folder / "clips" / "brief.json").write_text('{"base": "A man speaks.", "phases": []}')
+    (folder / "clips" / "brief.json").write_text(brief := '{"base": "A man speaks.", "phases": []}')
     with ChatServer(lambda *_: says_json()) as server:
         report = run(folder, server)
     assert report.counts() == {"kept": 1, "made": 1} and len(server.requests) == 1
-    assert (folder / "clips" / "own.json").read_text() == own and len(prompt(folder, "brief").phases) == 2
+    assert (folder / "clips" / "own.json").read_text() == own and (folder / "clips" / "brief.json").read_text() == brief
+    assert len(prompt(folder, "brief").phases) == 2 and not (folder / "clips" / "own.actions.json").exists()
 
 
-@pytest.mark.parametrize("caption", ["", "A man speaks."])
-def test_a_prompt_that_no_longer_holds_is_withdrawn(tmp_path, caption):
-    folder = make_folder(tmp_path, {"a": {}})
-    Table.from_clips([Clip("a", "test", "a.mp4", caption=caption)]).write(folder / "manifest.parquet")
+def test_actions_that_no_longer_hold_are_withdrawn(one):
+    with ChatServer(lambda *_: says_json()) as server:
+        run(one, server)
+    assert (one / "clips" / "a.actions.json").is_file()
+    with ChatServer(lambda *_: says("no")) as server:
+        assert run(one, server, seed=1).counts() == {"skipped: no JSON": 1}
+    assert not list((one / "clips").glob("*.json"))
+
+
+def test_captions_over_which_an_earlier_version_wrote_are_put_back(tmp_path):
+    """It had one file for both texts; answers are kept, so that nothing is asked twice."""
+    clips = {"told": "A man speaks.", "silent": "", "brief": "", "unselected": "A woman speaks."}
+    folder = make_folder(tmp_path, {name: {} for name in clips})
     with ChatServer(lambda *_: says_json()) as server:
         run(folder, server)
-    with ChatServer(lambda *_: says("no")) as server:
-        assert run(folder, server, seed=1).counts() == {"skipped: no JSON": 1}
-    target = folder / "clips" / "a.json"
-    assert target.is_file() == bool(caption)
-    assert not caption or prompt(folder, "a").to_dict() == {"base": caption, "phases": []}
+        assert len(server.requests) == 4
+    for name in clips:
+        (folder / "clips" / f"{name}.actions.json").rename(folder / "clips" / f"{name}.json")
+    prepared = {"told": "brief", "silent": "none", "brief": "brief", "unselected": "brief"}
+    rows = [
+        Clip(i, "test", f"{i}.mp4", caption=text, facts={"prepare.prompt": prepared[i], "stage2": i != "unselected"})
+        for i, text in clips.items()
+    ]
+    Table.from_clips(rows).write(folder / "manifest.parquet")
+    with ChatServer(lambda *_: says_json()) as server:
+        report = run(folder, server)
+        assert not server.requests
+    assert report.counts() == {"kept": 2, "not selected": 1, "skipped: caption lost": 1}
+    assert "remove brief.mp4 beside it" in next(o.detail for o in report.outcomes if o.name == "brief")
+    captions = {path.stem: json.loads(path.read_text()) for path in (folder / "clips").glob("*[!s].json")}
+    assert captions.pop("brief")["phases"]  # stays what it is until it is made again
+    assert captions == {i: {"base": clips[i], "phases": []} for i in ("told", "unselected")}
+    assert {path.name for path in (folder / "clips").glob("*.actions.json")} == {
+        *("told.actions.json", "silent.actions.json")
+    }
 
 
 def test_borders_are_moved_to_where_the_hands_rest(tmp_path):

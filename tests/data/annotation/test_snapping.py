@@ -32,6 +32,17 @@ def test_borders_go_to_the_rests_near_them():
     assert borders(snapped) == [(0.0, 2.0), (2.0, 3.2), (3.2, 5.0)]
 
 
+def test_hands_that_are_not_seen_do_not_rest():
+    """NaN is no speed of nothing: neither a border goes there, nor does it hide a rest beside it."""
+    seen = motion(2.0)
+    gone = np.where(np.abs(np.arange(125) / 25 - 3.4) < 0.3, np.nan, seen)
+    assert borders(snap_borders(draft((1.8, 3.0)), np.nan_to_num(gone), SECONDS)) != [(2.0, 3.0)]
+    assert borders(snap_borders(draft((1.8, 3.0)), gone, SECONDS)) == [(2.0, 3.0)]
+    assert borders(snap_borders(draft((1.8, 3.0)), np.full(125, np.nan), SECONDS)) == [(1.8, 3.0)]
+    near = np.where(np.arange(125) == 60, np.nan, seen)
+    assert borders(snap_borders(draft((1.8, 3.0)), near, SECONDS))[0][0] == 2.0
+
+
 def test_rests_further_off_move_nothing():
     assert borders(snap_borders(draft((0.5, 1.5)), motion(0.1, 2.0), SECONDS)) == [(0.5, 1.5)]
 

@@ -179,6 +179,15 @@ def test_acts_where_nothing_moves():
     )  # no hands in sight at all
 
 
+def test_of_hands_that_are_not_seen_nothing_is_said():
+    """NaN is neither rest nor motion: an act there is not turned back, and one in a rest still is."""
+    motion = np.r_[np.full(50, 1.0), np.linspace(0.01, 0.02, 25), np.full(25, np.nan)]
+    unseen, still = act(3.1, 3.9), act(2.1, 2.9)
+    assert judge_answer(answer(phases=[unseen]), Scene(4.0, motion)).draft is not None
+    assert reasons(judge_answer(answer(phases=[still]), Scene(4.0, motion))) == {"no motion"}
+    assert judge_answer(answer(phases=[still]), Scene(4.0, np.full(100, np.nan))).draft is not None
+
+
 def test_texts_too_long_for_the_encoder():
     class Letters(WordTokenizer):
         def encode(self, text, *, add_special_tokens):

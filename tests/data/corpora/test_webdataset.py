@@ -49,6 +49,17 @@ def test_webdataset_samples_are_unpacked_beside_the_table(tmp_path):
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def test_a_key_ends_at_the_first_dot_of_the_file_name(tmp_path):
+    """As WebDataset has it, whatever dots folders have: what comes behind is the suffix."""
+    src = tmp_path / "wds"
+    members = [("v1.0/a.mp4", "A"), ("v1.0/a.json", json.dumps({"caption": "A man."})), ("v1.0/a.sync.json", "{}")]
+    tar(src / "0.tar", *members, ("b.left.mp4", "L"), ("b.right.mp4", "R"), ("b.txt", "Two."), ("c.MP4", "C"))
+    clips, left_out = read("webdataset", src, tmp_path)
+    by_key = {clip.facts["webdataset.key"]: clip for clip in clips.values()}
+    assert sorted(by_key) == ["0.tar/c", "0.tar/v1.0/a"] and by_key["0.tar/v1.0/a"].caption == "A man."
+    assert left_out == {"skipped: no clip": 1}  # of the sample b, whose members are .left.mp4, .right.mp4 and .txt
+
+
 def test_of_half_a_tar_the_whole_samples_are_used(tmp_path):
     video = bytes(range(256)) * 40
     whole = tar(tmp_path / "whole.tar", *((f"{k}{suffix}", video) for k in "abc" for suffix in (".mp4", ".wav")))

@@ -2,13 +2,14 @@
 
 import json
 import pickle
+import shutil
 import sys
 
 import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from data_pipelines.filters import FILTERS, MODELS, filter_clips, make_steps
+from data_pipelines.filters import FILTERS, MODELS, NEEDED, filter_clips, make_steps
 from data_pipelines.filters.models import load_model
 from data_pipelines.filters.text_area import INPUTS, OUTPUTS
 from data_pipelines.table import Clip, StepReport, Table, import_extra, read_manifest, run_step
@@ -73,6 +74,38 @@ def test_models_that_appear_make_clips_be_measured_again(clip_dir, models):
     clips = run_step(before, table("a"), clip_dir, workers=0, progress=False)
     clips = run_step(after, clips, clip_dir, workers=0, progress=False)
     assert clips.column("text_area.available") == [True]
+
+
+def test_versions_are_made_of_constants_and_models(models, monkeypatch, tmp_path):
+    """Of the filter's own modules and of those that it looks with; another threshold measures again."""
+    before = {step.name: step.version for step in make_steps(models=models)}
+    blind = {step.name: step.version for step in make_steps()}
+    assert len({*before.values()}) == len(FILTERS) and all(len(version) == 16 for version in before.values())
+    assert {name for name in FILTERS if before[name] != blind[name]} == {*NEEDED}
+    for constant, affected in {
+        "probe.SILENCE": ["probe"],
+        "voice.QUIET": ["voice"],
+        "duplicates.LOWEST": ["duplicates"],
+        "copies.IMAGE_DIFFERS": [],  # which applies at selection
+        "shots.THRESHOLD": ["shots"],
+        "quality.BLACK": ["quality"],
+        "dover.PATCH": ["quality"],
+        "text_area.UNCLIP": ["text_area"],
+        "faces.SCORE": ["faces", "sync"],
+        "sync.MIN_TRACK": ["sync"],
+        "gestures.CONFIDENT": ["motion"],
+        "camera.SIDE": ["motion"],
+        "pose.EVERY": ["motion"],
+    }.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(f"data_pipelines.filters.{constant}", 7.5)
+            after = {step.name: step.version for step in make_steps(models=models)}
+        assert [name for name in FILTERS if after[name] != before[name]] == affected, constant
+    other = shutil.copytree(models, tmp_path / "other")
+    tiny_models.voice(other / "voice.onnx")
+    (other / "text.onnx").write_bytes((models / "text.onnx").read_bytes() + b"\x72\x00")  # an empty domain at its end
+    changed = {step.name: step.version for step in make_steps(["voice", "text_area"], other)}
+    assert changed["voice"] == before["voice"] and changed["text_area"] != before["text_area"]
 
 
 def test_steps_travel_to_workers(clip_dir, models):

@@ -6,8 +6,9 @@ import pytest
 from actavatar_jax.media.image import fit_image
 from actavatar_jax.media.video import write_video
 from data_pipelines.filters import group_copies, read_frames_at
+from data_pipelines.filters.copies import IMAGE_DIFFERS
 from data_pipelines.filters.dover import MEAN, STD, cut_views, score_with_dover
-from data_pipelines.filters.duplicates import IMAGE_DIFFERS, measure_prints
+from data_pipelines.filters.duplicates import measure_prints
 from data_pipelines.filters.faces import link_faces, make_faces_step
 from data_pipelines.filters.pictures import read_every_nth
 from data_pipelines.filters.probe import measure_file

@@ -96,7 +96,7 @@ def listening(tmp_path_factory):
 def test_the_offset_of_the_sound_is_found_with_its_sign(listening, late, tmp_path):
     row = listening.measure(talker(tmp_path, late), tmp_path)
     assert row["available"] and row["offset"] == late
-    assert row["confidence"] > 0
+    assert row["confidence"] > 0 and row["track"] == 75
 
 
 def test_no_face_and_too_little_time_are_reasons(listening, tmp_path):

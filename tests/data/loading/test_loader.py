@@ -9,6 +9,8 @@ import pytest
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
+from data_pipelines.loading.stream import Stream
+from data_pipelines.loading.transforms import FitShapes
 from data_pipelines.shards import open_dataset
 from tests.data.fakes import TEXT_DIM, FakeEncoders
 from tests.data.loading.batches import by_index, loader, same, take
@@ -105,6 +107,17 @@ def test_buckets_mix_by_batch_and_by_number_of_records(shard_dir):
     for row in range(2):  # all processes have the same bucket at the same step
         part = take(loader(shard_dir, batch_size=2, rows=[row]), 45)
         assert [batch["latents"].shape[2:4] for batch in part] == shapes
+
+
+def test_buckets_do_not_share_a_random_order(shard_dir, tmp_path):
+    """Two buckets of the same clips, one after the other: a shared order would pair their draws in every epoch."""
+    for name in ("first", "second"):
+        shutil.copytree(shard_dir / "32x64x9", tmp_path / name)
+    source = [open_dataset(tmp_path / name).source for name in ("first", "second")]
+    fit = FitShapes(open_dataset(tmp_path / "first").empty_prompt, 64, 8)
+    batches = Stream(7, 5, (0.0, 0.0, 0.0)).make_batches(source, [fit, fit])
+    orders = [[latent.tobytes() for latent in batch["latents"]] for batch in take(batches, 4)]
+    assert len({tuple(order) for order in orders}) == 4 and all(len({*order}) == 7 for order in orders)
 
 
 def test_one_pass_over_everything(shard_dir):

@@ -5,16 +5,18 @@ import html.parser
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from actavatar_jax.errors import InputError
+from data_pipelines.loading import SyntheticSource
 from data_pipelines.pages import inspect_folder
 from data_pipelines.pages.charts import draw_histogram, draw_timeline
-from data_pipelines.pages.page import pick_spread
-from data_pipelines.shards import encode_clips
+from data_pipelines.pages.page import format_duration, pick_spread
+from data_pipelines.shards import Bucket, describe_records, encode_clips, serialize_record, write_dataset
 from data_pipelines.table import read_manifest
 from tests.data.fakes import FakeEncoders, make_clips
 
@@ -91,10 +93,9 @@ def pictures(page):
 
 def test_a_clip_folder(clips, tmp_path):
     page = page_of(clips, tmp_path / "page.html")
-    hours = f"{63 / 25 / 3600:.2f}"
-    assert f"4 clips in the table 3 prepared {hours} hours" in page.text
-    assert "1 (0.00 h) for stage1" in page.text
-    assert "folder 4 3 0.00" in page.text
+    assert "4 clips in the table 3 prepared 2.5 s length" in page.text
+    assert "1 (1.2 s) for stage1" in page.text
+    assert "folder 4 3 2.5 s" in page.text
     assert "Left out by prepare unreadable 1" in page.text
     assert "Left out by stage1 little speech 2" in page.text
     assert f"Left out by voice {EVIL} 1" in page.text
@@ -138,15 +139,54 @@ def test_a_shard_folder(clips, tmp_path):
         clips, tmp_path / "shards", FakeEncoders(), frames=9, buckets="32x64,64x32", records_per_shard=2, progress=False
     )
     page = page_of(tmp_path / "shards", tmp_path / "page.html", samples=4)
-    assert "2 buckets 6 records" in page.text
-    assert re.search(r"32x64x9 4 2 0\.00 2 [0-9.]+ MB 3 x 2 x 4 x 3", page.text)
-    assert re.search(r"64x32x9 2 1 0\.00 1 [0-9.]+ MB 3 x 4 x 2 x 3", page.text)
+    assert "2 datasets 6 records 2.2 s length" in page.text
+    assert re.search(r"32x64x9 4 2 1\.4 s 2 [0-9.]+ kB 3 x 2 x 4 x 3", page.text)
+    assert re.search(r"64x32x9 2 1 0\.7 s 1 [0-9.]+ kB 3 x 4 x 2 x 3", page.text)
+    assert "enlargement of the clips, 3 known" in page.text
     assert "video (digest) fake" in page.text and "fps 25" in page.text
     assert "4 samples a-" in page.text and len(pictures(page)) == 12
     assert "actions of the samples, 4 known" in page.text
 
     one = page_of(tmp_path / "shards" / "64x32x9", tmp_path / "one.html")
-    assert "1 buckets 2 records" in one.text
+    assert "1 datasets 2 records" in one.text and "64x32x9 2 1" in one.text
+
+
+def test_shards_of_puppets_and_of_pairs(tmp_path):
+    """Datasets without an index, some folders below, as the rooms above write them; of what is unfinished nothing."""
+    encoders, source = FakeEncoders(), SyntheticSource(Bucket(32, 64, 9), channels=3, text_dim=6)
+    for place, texts in {"structured/part-000": True, "structured/part-001": True, "bare/part-000": False}.items():
+        made_by = describe_records(encoders, 9, anchors=texts) | {"world": "World(side=64)"}
+        made_by |= {"empty_prompt": source.empty_prompt().to_dict()}
+        (tmp_path / "puppets" / place).mkdir(parents=True)
+        write_dataset(tmp_path / "puppets" / place, (serialize_record(source[i]) for i in range(2)), 2, 2, made_by)
+    shutil.copytree(tmp_path / "puppets" / "bare", tmp_path / "puppets" / "killed.partial")
+    page = page_of(tmp_path / "puppets", tmp_path / "page.html")
+    assert "3 datasets 6 records 2.2 s length" in page.text
+    assert re.search(r"structured/part-001 2 0\.7 s 1 [0-9.]+ kB 3 x 2 x 4 x 3", page.text)
+    assert "anchors False, True" in page.text and "world World(side=64)" in page.text
+    assert "synthetic-0 from 0.00 s" in page.text and "enlargement" not in page.text
+    assert "2 datasets 4 records" in page_of(tmp_path / "puppets" / "structured", tmp_path / "text.html").text
+
+
+def test_clips_with_two_texts_show_both(clips, tmp_path):
+    name = next((clips / "clips").glob("b-*.mp4")).stem
+    actions = clips / "clips" / f"{name}.actions.json"
+    seen = {"base": "A woman in red.", "phases": [{"start": 0, "end": 0.8, "action": "Claps."}]}
+    try:
+        actions.write_text(json.dumps(seen))
+        (clips / "clips" / f"{name}.json").write_text(json.dumps({"base": "A caption."}))
+        text = page_of(clips, tmp_path / "page.html").text
+    finally:
+        actions.unlink()
+        (clips / "clips" / f"{name}.json").unlink()
+    assert "A caption. A woman in red." in text and "[0-0.8s] Claps." in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0.0 s"), (59.9, "59.9 s"), (60, "1.0 min"), (3599, "60.0 min"), (9e6, "2,500.0 h")]
+)
+def test_lengths_are_told_in_a_unit_that_says_something(seconds, text):
+    assert format_duration(seconds) == text
 
 
 def test_reasons_of_the_encoding_are_shown(clips, tmp_path):

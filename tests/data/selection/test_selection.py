@@ -9,6 +9,7 @@ from actavatar_jax.errors import InputError
 from data_pipelines.selection import select_clips
 from data_pipelines.selection.ruleset import DEFAULT_RULES, RuleSet
 from data_pipelines.table import Clip, Table, read_manifest
+from tests.commands import actavatar
 
 GOOD = {
     "prepare.error": None,
@@ -102,31 +103,45 @@ def test_the_first_failed_rule_is_the_reason(tmp_path):
 
 def test_without_a_value_hard_rules_fail_and_soft_ones_pass(tmp_path):
     away = {"quality.available": False, "quality.score": None}
-    deaf = {"sync.available": False, "sync.confidence": None, "sync.offset": None}
     broken = {"sync.error": "too short", "sync.confidence": None, "sync.offset": None}
-    folder = clip_dir(tmp_path, a=away, b=deaf, c=broken, d={"voice.fraction": None}, e={"shots.cuts": None})
+    unseen = {"voice.fraction": float("nan"), "sync.confidence": float("nan")}
+    folder = clip_dir(tmp_path, a=away, b=unseen, c=broken, d={"voice.fraction": None}, e={"shots.cuts": None})
     report = select_clips(folder, 1)
     assert chosen(folder) == {
         "a": None,
-        "b": "sync: not available",
+        "b": "sync.confidence unknown",  # of what is no number, soft rules say nothing either
         "c": "sync: too short",
         "d": None,
         "e": "shots.cuts unknown",
     }
     assert sum(report.counts().values()) == 5
     notes = {name: count for name, count in report.notes.items() if "not run" not in name}
-    assert notes == {"quality: not available": 1, "sync: not available": 1, "sync: too short": 1}
+    assert notes == {"quality: not available": 1, "sync: too short": 1}
     assert "quality: not available" in str(report)
     assert json.loads((folder / "stage1.json").read_text())["notes"] == report.notes
 
 
-def test_a_step_that_ran_without_any_result_is_not_one_that_never_ran(tmp_path):
-    """Without its model the step makes the column `available` and no other."""
+def test_a_hard_rule_without_its_model_is_an_error_that_names_it(tmp_path):
+    """Without its model the step makes the column `available` and no other; with it, it may find nothing."""
     table = read_manifest(clip_dir(tmp_path, a={}, b={})).without_step("sync")
-    table.with_step("sync", {i: {"available": False, "version": "1"} for i in "ab"}).write(
+    for seen, clips in (([False, False], "2 of 2"), ([True, False], "1 of 2")):
+        rows = {i: {"available": s, "version": "1"} for i, s in zip("ab", seen, strict=True)}
+        rows["a"] |= {"confidence": 5.0, "offset": 0} if seen[0] else {}
+        table.with_step("sync", rows).write(tmp_path / "manifest.parquet")
+        before = (tmp_path / "manifest.parquet").read_bytes()
+        with pytest.raises(InputError) as error:
+            select_clips(tmp_path, 1)
+        assert str(error.value) == (
+            f"rule 'lips do not follow the sound' needs the column sync.confidence, and {clips} clips were measured "
+            "without the model; run `filter --steps sync --models` with a folder that has face.onnx, "
+            "syncnet_video.onnx, syncnet_audio.onnx, or make the rule soft"
+        )
+        assert (tmp_path / "manifest.parquet").read_bytes() == before and not (tmp_path / "stage1.json").exists()
+    found = {"available": True, "version": "1"}
+    table.with_step("sync", {"a": found | {"error": "too short"}, "b": found | {"error": "no face"}}).write(
         tmp_path / "manifest.parquet"
     )
-    assert select_clips(tmp_path, 1).counts() == {"skipped: sync: not available": 2}
+    assert select_clips(tmp_path, 1).counts() == {"skipped: sync: no face": 1, "skipped: sync: too short": 1}
 
     table.write(tmp_path / "manifest.parquet")
     before = (tmp_path / "manifest.parquet").read_bytes()
@@ -169,12 +184,60 @@ def test_the_best_of_a_group_of_copies_stays(tmp_path):
     assert chosen(folder) == {"a": None, "b": None, "c": None, "d": None, "e": "a cut inside"}
 
 
+def test_copies_are_found_across_corpora_whatever_their_ids_are(tmp_path):
+    """Of what another corpus was chosen for; ids of two corpora may be equal."""
+    one, near, other = "f0f0f0f0f0f0f0f0", "f0f0f0f0f0f0f0f1", "0123456789abcdef"
+
+    def printed(picture, **facts):
+        return {"duplicates.picture": picture, "duplicates.sound": "ab" * 30, "duplicates.version": "1"} | facts
+
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+    clip_dir(tmp_path / "first", a=printed(one), b=printed(other, **{"shots.cuts": 1}), c={})
+    clip_dir(tmp_path / "second", a=printed(other), b=printed(near, **{"quality.score": 0.9}), c=printed(near), d={})
+    with pytest.raises(InputError, match=r"first: no column stage1 .*`select --stage 1` there first"):
+        select_clips(tmp_path / "second", 1, besides=[tmp_path / "first"])
+    select_clips(tmp_path / "first", 1)
+    select_clips(tmp_path / "second", 1)
+    assert chosen(tmp_path / "second") == {"a": None, "b": None, "c": "duplicate", "d": None}
+    assert actavatar("select", tmp_path / "second", "--stage", 1, "--besides", tmp_path / "first") == 0
+    assert chosen(tmp_path / "second")["b"] == "duplicate"
+    report = select_clips(tmp_path / "second", 1, besides=[tmp_path / "first"])
+    assert chosen(tmp_path / "second") == {"a": None, "b": "duplicate", "c": "duplicate", "d": None}
+    assert report.outcomes[1].detail == f"the same as {tmp_path / 'first'}/a"
+    clip_dir(tmp_path / "third", a=printed(other), b=printed(one))
+    select_clips(tmp_path / "third", 1, besides=[tmp_path / "first", tmp_path / "second"])
+    assert chosen(tmp_path / "third") == {"a": "duplicate", "b": "duplicate"}
+    (tmp_path / "keep.yaml").write_text(yaml.safe_dump({"rules": [cuts_rule()]}))
+    with pytest.raises(InputError, match="no list 'duplicates'"):
+        select_clips(tmp_path / "third", 1, tmp_path / "keep.yaml", besides=[tmp_path / "first"])
+
+
+def test_the_report_says_what_each_rule_costs(tmp_path):
+    """Of a clip that fails two rules none is the only one; copies and what was not prepared count for none."""
+    folder = clip_dir(
+        tmp_path,
+        a={"shots.cuts": 2},
+        b={"shots.cuts": 1, "voice.fraction": 0.1},
+        c={"voice.fraction": 0.2},
+        d={},
+        e={"voice.fraction": 0.3, "prepare.error": "unreadable"},
+    )
+    report = select_clips(folder, 1)
+    rows = json.loads((folder / "stage1.rules.json").read_text())
+    counts = {row["rule"]: (row["fail"], row["alone"]) for row in rows if row["fail"]}
+    assert counts == {"shots.cuts <= 0": (2, 1), "voice.fraction >= 0.4": (2, 1)}
+    assert len(rows) == len(RuleSet.load(DEFAULT_RULES / "stage1.yaml").rules)
+    line = next(line for line in str(report).splitlines() if "voice.fraction" in line and "skipped" not in line)
+    assert line.split() == ["voice.fraction", ">=", "0.4", "2", "1"] or "c:" in line
+
+
 def test_stage_2_takes_moving_hands_from_stage_1(tmp_path):
-    moving = {"motion.score": 0.5, "motion.hand_visible": 1.0, "motion.camera": None}
+    moving = {"motion.score": 0.65, "motion.hand_visible": 1.0, "motion.camera": None}
     folder = clip_dir(
         tmp_path,
         a=moving,
-        b=moving | {"motion.score": 0.34},
+        b=moving | {"motion.score": 0.64},
         c=moving | {"motion.hand_visible": 0.49},
         d=moving | {"motion.camera": 0.2},
         e=moving | {"probe.has_audio": False},

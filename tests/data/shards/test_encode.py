@@ -20,10 +20,11 @@ from data_pipelines.shards import (
     commit_shards,
     deserialize_record,
     encode_clips,
+    find_datasets,
     open_dataset,
     serialize_record,
 )
-from data_pipelines.shards.clip_encoder import cut_windows
+from data_pipelines.shards.clip_encoder import cut_windows, place_windows
 from data_pipelines.table import clip_path, read_manifest
 from tests.data.fakes import FakeEncoders, WordTokenizer, make_clips, write_clip
 
@@ -120,9 +121,37 @@ def test_a_record_is_always_the_same_bytes():
 def test_windows_may_overlap_or_leave_gaps():
     frames = np.arange(12).reshape(12, 1, 1, 1)
     for stride, starts in [(1, [0, 1, 2, 3, 4, 5, 6, 7]), (5, [0, 5]), (7, [0, 7]), (9, [0])]:
-        cut = list(cut_windows(iter(frames), 5, stride))
+        assert place_windows(12, 5, stride) == starts
+        cut = list(cut_windows(iter(frames), 5, starts))
         assert [start for start, _ in cut] == starts
         assert all(window[:, 0, 0, 0].tolist() == list(range(start, start + 5)) for start, window in cut)
+
+
+@pytest.mark.parametrize(
+    ("frames", "starts"),
+    [
+        (124, []), (125, [0]), (187, [0]), (188, [0, 63]), (249, [0, 124]), (250, [0, 125]), (312, [0, 125]),
+        (374, [0, 125, 249]),
+    ],
+)  # fmt: skip
+def test_a_rest_of_half_a_window_is_not_lost(frames, starts):
+    assert place_windows(frames, 125, 125) == starts
+    assert place_windows(frames, 125, 126)[1:] == [126][: frames >= 251] + [252][: frames >= 377]  # as it was asked for
+
+
+def test_a_clip_of_nearly_two_windows_has_two(tmp_path):
+    """And a folder from before gets the second one, where nothing else is done again."""
+    clips = make_clips(tmp_path, {"a": (17, 64, 96), "b": (18, 64, 96)})
+    encoders = FakeEncoders()
+    assert run(clips, tmp_path / "shards", encoders).counts() == {"made": 2} and encoders.calls == 4
+    found, _ = records(tmp_path / "shards" / "32x64x9")
+    starts = [(record["clip"].decode()[0], int(record["start"])) for record in found]
+    assert starts == [("a", 0), ("a", 8), ("b", 0), ("b", 9)]
+    video = load_video(next((clips / "clips").glob("a-*.mp4")), size=(32, 64))
+    np.testing.assert_array_equal(found[1]["latents"], encoders.video(video.frames[8:17]).astype(BFLOAT16))
+    np.testing.assert_array_equal(
+        found[1]["audio_feats"], encoders.audio(video.audio[8 * 640 : 17 * 640], 9).astype(np.float16)
+    )
 
 
 def test_clips_that_cannot_be_encoded_are_reported(clips, tmp_path):
@@ -250,6 +279,70 @@ def test_a_stage_encodes_the_clips_that_were_selected_for_it(clips, tmp_path):
         run(clips, tmp_path / "third", stage=3)
 
 
+def test_a_clip_is_never_enlarged_much_and_the_index_says_by_how_much(clips, tmp_path):
+    """Clips of 64 x 96 and 96 x 64 pixels."""
+    report = run(clips, tmp_path / "shards", buckets="96x160,160x96/64x96")
+    assert report.counts() == {"made": 2, "skipped: too small": 1}
+    (small,) = (outcome.detail for outcome in report.outcomes if outcome.status == "skipped")
+    assert small.startswith("96x64 pixels would be enlarged 1.50 times for 64x96, and at most 1.1 are accepted")
+    assert [folder.name for folder in find_datasets([tmp_path / "shards"])] == ["64x96x9"]
+    rows = json.loads((tmp_path / "shards" / "64x96x9" / "index.json").read_text())
+    assert [row["enlargement"] for row in rows] == [1.0, 1.0] and not report.notes
+    assert run(clips, tmp_path / "more", buckets="64x96/96x64").counts() == {"made": 3}
+    report = run(clips, tmp_path / "grown", buckets="64x96,96x64,64x64,96x96")  # of one area, so the nearest shape
+    assert report.counts() == {"made": 3} and not report.notes
+    assert run(clips, tmp_path / "little", buckets="64x64").counts() == {"made": 3}
+    table = read_manifest(clips).with_columns({"prepare.width": [90, 90, 64]})
+    table.with_columns({"prepare.height": [60, 64, 64]}).write(clips / "manifest.parquet")
+    report = run(clips, tmp_path / "odd", buckets="64x96")
+    assert report.counts() == {"made": 2, "skipped: too small": 1}
+    assert report.notes == {"of these enlarged, at most 1.1 times": 2}
+    stored = json.loads((tmp_path / "odd" / "report.json").read_text())
+    assert stored["notes"] == report.notes and stored["counts"] == report.counts()
+
+
+def bases(folder):
+    """What is told in the records of a shard folder, by the first letter of the clip: a word per token."""
+    found, _ = records(folder)
+    return {record["clip"].decode()[0]: record["text_tokens"].tolist() for record in found if not record["start"]}
+
+
+def test_the_stage_decides_which_of_two_texts_is_encoded(clips, tmp_path):
+    """Whatever was made first; the caption is not lost to the actions."""
+    folder, tokens = clips / "clips", {}
+    name = next(folder.glob("c-*.mp4")).stem
+    seen = StructuredPrompt("A man in red.", (Phase(0, 0.4, "Waves twice."),))
+    (folder / f"{name}.json").write_text(json.dumps({"base": "A caption."}))
+    read_manifest(clips).with_columns({"stage1": [True] * 3, "stage2": [False, False, True]}).write(
+        clips / "manifest.parquet"
+    )
+    run(clips, tmp_path / "early", stage=1)
+    (folder / f"{name}.actions.json").write_text(json.dumps(seen.to_dict()))
+    assert run(clips, tmp_path / "early", stage=1).counts() == {"kept": 3}
+    for stage in (1, 2, None):
+        run(clips, tmp_path / str(stage), stage=stage)
+        tokens[stage] = bases(tmp_path / str(stage) / "32x64x9")["c"]
+    assert without_report(tmp_path / "1") == without_report(tmp_path / "early")
+    assert tokens[1] == StructuredPrompt("A caption.").tokenise(WordTokenizer()).ids.tolist()
+    assert tokens[2] == tokens[None] == seen.window(0, 0.36).tokenise(WordTokenizer()).ids.tolist()
+    prepare_clips(clips.parent / "videos", clips, min_frames=5, min_side=32, progress=False)
+    assert (folder / f"{name}.actions.json").is_file()
+    write_clip(clips.parent / "videos" / "c.mp4", 13, 64, 96, seed=9)
+    prepare_clips(clips.parent / "videos", clips, min_frames=5, min_side=32, progress=False)
+    assert not list(folder.glob("c-*.json"))  # of another clip
+
+
+def test_captions_that_are_lost_to_an_earlier_version_are_not_trained_on(clips, tmp_path):
+    name = next((clips / "clips").glob("c-*.mp4")).stem
+    phases = [{"start": 0, "end": 0.4, "action": "Waves."}]
+    (clips / "clips" / f"{name}.json").write_text(json.dumps({"base": "A man.", "phases": phases}))
+    assert run(clips, tmp_path / "by hand").counts() == {"made": 3}
+    (clips / "answers").mkdir()
+    (clips / "answers" / f"{name}.jsonl").write_text("")
+    with pytest.raises(InputError, match=rf"over the captions of 1 clips, {name} among them; run `annotate`"):
+        run(clips, tmp_path / "shards")
+
+
 def test_sound_that_comes_late_is_moved_back(clips, tmp_path):
     """What was heard three frames late is encoded with the picture that it belongs to, and else nothing changes."""
     heard = {}
@@ -284,13 +377,17 @@ def test_sound_that_comes_late_is_moved_back(clips, tmp_path):
     assert len(heard["late"]) - before == 3  # the windows of the clip whose offset is another now
 
 
-def test_clips_that_are_held_back_for_tests_are_encoded_only_when_asked_for(clips, tmp_path, caplog):
+def test_clips_that_are_held_back_for_tests_are_encoded_only_when_asked_for(clips, tmp_path):
     table, manifest = read_manifest(clips), clips / "manifest.parquet"
     assert table.column("split") == [None] * 3
     table.with_columns({"split": ["train", "test", None]}).write(manifest)
-    with caplog.at_level("INFO"):
-        assert run(clips, tmp_path / "train").counts() == {"made": 2}
-    assert "1 clips are held back for tests" in caplog.text
+    report = run(clips, tmp_path / "train")
+    assert report.counts() == {"made": 2, "held back: test": 1} and "held back: test" in str(report)
+    report.check()  # it is no failure
+    assert json.loads((tmp_path / "train" / "report.json").read_text())["counts"] == report.counts()
+    for index in range(2):
+        run(clips, tmp_path / "slices", process=(index, 2))
+    assert commit_shards(clips, tmp_path / "slices").counts() == report.counts()
     assert run(clips, tmp_path / "test", split="test").counts() == {"made": 1}
     with pytest.raises(InputError, match="other settings"):
         run(clips, tmp_path / "train", split="test")

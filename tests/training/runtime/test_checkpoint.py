@@ -161,6 +161,28 @@ def test_a_divergence_before_the_first_checkpoint_is_told(tmp_path):
         assert checkpoints.set_unproven_aside(reached=3) is None
 
 
+def test_what_files_hold_has_to_be_the_same_and_not_where_they_lie(tmp_path):
+    def opened(folder, digests, place):
+        contents = {} if digests is None else {"contents of data.dirs": digests}
+        settings = SETTINGS | {"data": {"dirs": [place]}} | contents
+        return Checkpoints(folder, settings, {"data.dirs"})
+
+    for then, (digests, place) in (("new", (["1f"], "a")), ("old", (None, "a"))):
+        with opened(tmp_path / then, digests, place) as checkpoints:
+            checkpoints.save(state(4), Counter())
+    with opened(tmp_path / "new", ["1f"], "b") as checkpoints:
+        assert int(checkpoints.restore(state(0), Counter()).step) == 4
+    with (
+        opened(tmp_path / "new", ["2e"], "a") as checkpoints,
+        pytest.raises(InputError, match=r"contents of data.dirs \(\['1f'\] then, \['2e'\] now\)"),
+    ):
+        checkpoints.check_settings()
+    with opened(tmp_path / "old", ["1f"], "a") as checkpoints:  # from before contents were written down
+        checkpoints.check_settings()
+    with opened(tmp_path / "old", ["1f"], "b") as checkpoints, pytest.raises(InputError, match=r"data.dirs \(\['a'\]"):
+        checkpoints.check_settings()
+
+
 def test_what_has_changed_since_is_told(tmp_path, caplog):
     write(tmp_path, 4)
     caplog.set_level("INFO", "actavatar_jax")
