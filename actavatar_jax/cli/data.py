@@ -12,6 +12,11 @@ app = typer.Typer()
 pages = typer.Typer(help="Looks at clips and shards.", no_args_is_help=True)
 app.add_typer(pages, name="data")
 
+Part = Annotated[
+    str | None, typer.Option("--process", help="I/N: part I (from 0) of N; the one that ends last puts all together.")
+]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds that a clip may take.")]
+Retry = Annotated[bool, typer.Option("--retry", help="Try clips again that crashed or timed out.")]
 Runner = Annotated[str, typer.Option(help="processes (here) or beam.")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Processes; default: one per core, 0: this one.")]
 BeamOption = Annotated[
@@ -40,6 +45,9 @@ def prepare(
     trim: Annotated[
         bool, typer.Option("--trim", help="Cut each clip to its longest shot and to the picture inside black borders.")
     ] = False,
+    process: Part = None,
+    timeout: Timeout = 600,
+    retry: Retry = False,
     runner: Runner = "processes",
     workers: Workers = None,
     beam_option: BeamOption = None,
@@ -48,6 +56,7 @@ def prepare(
     from data_pipelines.clips import prepare_clips
 
     settings = {"runner": runner, "workers": workers, "beam_options": beam_option or ()}
+    settings |= {"process": _slice(process), "timeout": timeout, "retry": retry}
     _tell(prepare_clips(videos, clip_dir, min_frames=min_frames, min_side=min_side, trim=trim, **settings))
 
 
@@ -57,6 +66,9 @@ def filter_clips(
     steps: Annotated[str | None, typer.Option(help="Filters, separated by commas; default: all.")] = None,
     models: Annotated[Path | None, typer.Option(help="Folder of the filters' ONNX models.")] = None,
     stage: Annotated[int | None, typer.Option(help="Only clips that are selected for this stage.")] = None,
+    process: Part = None,
+    timeout: Timeout = 600,
+    retry: Retry = False,
     runner: Runner = "processes",
     workers: Workers = None,
     beam_option: BeamOption = None,
@@ -65,6 +77,7 @@ def filter_clips(
     from data_pipelines.filters import filter_clips
 
     settings = {"stage": stage, "runner": runner, "workers": workers, "beam_options": beam_option or ()}
+    settings |= {"process": _slice(process), "timeout": timeout, "retry": retry}
     _tell(*filter_clips(clip_dir, steps.split(",") if steps else None, models, **settings))
 
 
@@ -91,6 +104,7 @@ def annotate(
     per_minute: Annotated[float | None, typer.Option(min=0.1, help="At most so many requests a minute.")] = None,
     seed: Annotated[int, typer.Option(help="Another one asks anew.")] = 0,
     encoder: Annotated[Path | None, typer.Option(help="Model folder whose tokenizer counts the tokens.")] = None,
+    process: Part = None,
 ) -> None:
     """Has a multimodal model write what happens in the clips of stage 2; resumable, answers are kept."""
     from actavatar_jax.prompt.tokenizer import load_tokenizer
@@ -99,7 +113,7 @@ def annotate(
     tokenizer = load_tokenizer(encoder / "tokenizer") if encoder else None
     settings = Server(server, model, key=key, audio_part=audio_part, per_minute=per_minute, seed=seed)
     with ChatClient(settings) as client:
-        _tell(annotate_clips(clip_dir, client, parallel=parallel, tokenizer=tokenizer))
+        _tell(annotate_clips(clip_dir, client, parallel=parallel, tokenizer=tokenizer, process=_slice(process)))
 
 
 @app.command(epilog="Example: actavatar encode clips/ shards/ --model Wan2.2-TI2V-5B-Diffusers")

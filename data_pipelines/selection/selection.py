@@ -8,11 +8,11 @@ from pathlib import Path
 from actavatar_jax.errors import InputError
 from data_pipelines.selection.failures import STAGES, count_unmeasured, find_failures
 from data_pipelines.selection.ruleset import DEFAULT_RULES, RuleSet
-from data_pipelines.table import StepReport, Table, changed_manifest
+from data_pipelines.table import StepReport, Table, changed_step, write_step_columns
 
 
 def select_clips(clip_dir: str | Path, stage: int, rules: str | Path | None = None) -> StepReport:
-    """Adds `stage<N>` (whether the stage uses the clip), `stage<N>.reason` and `.detail` (why not) to the manifest.
+    """Adds the columns `stage<N>` (whether the stage uses the clip), `stage<N>.reason` and `.detail` (why not).
 
     `rules` is a YAML file; default: rules/stage<N>.yaml beside this, which shows the form. The rules of stage 2 build
     on the choice for stage 1. Returns the report, also written to `clip_dir/stage<N>.json`; its notes count the
@@ -23,7 +23,7 @@ def select_clips(clip_dir: str | Path, stage: int, rules: str | Path | None = No
         raise InputError(f"stage {stage}: accepted are 1 and 2")
     clip_dir = Path(clip_dir)
     chosen = RuleSet.load(DEFAULT_RULES / f"stage{stage}.yaml" if rules is None else Path(rules))
-    with changed_manifest(clip_dir) as table:
+    with changed_step(clip_dir, f"stage{stage}") as table:
         return _selected(table, clip_dir, stage, chosen)
 
 
@@ -36,6 +36,6 @@ def _selected(table: Table, clip_dir: Path, stage: int, chosen: RuleSet) -> Step
     added: dict[str, list] = {name: [failure is None for failure in failures]}
     for place, column in enumerate(("reason", "detail")):
         added[f"{name}.{column}"] = [failure and failure[place] for failure in failures]
-    table.with_columns(added).write(clip_dir / "manifest.parquet")
+    write_step_columns(clip_dir, name, table.column("id"), added)
     report.save(clip_dir / f"{name}.json")
     return report

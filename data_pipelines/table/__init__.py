@@ -1,28 +1,40 @@
 """The table of clips that all steps share, the machinery of a step over it, and what steps have in common."""
 
 from data_pipelines.table.clip_files import clip_path, clip_state
+from data_pipelines.table.columns import known_columns, store_rows, write_step_columns
 from data_pipelines.table.extras import import_extra
-from data_pipelines.table.files import digest
-from data_pipelines.table.manifests import changed_manifest, read_manifest
+from data_pipelines.table.files import digest, digest_once
+from data_pipelines.table.manifests import changed_step, read_manifest, shared_manifest
+from data_pipelines.table.measuring import Step
+from data_pipelines.table.parts import Part, Process, check_process
 from data_pipelines.table.pool import map_unordered
 from data_pipelines.table.report import Skip, StepReport
-from data_pipelines.table.steps import Step, run_step
+from data_pipelines.table.steps import TIMEOUT, run_step
 from data_pipelines.table.table import CORE_SCHEMA, ID_PATTERN, Clip, Table
 
 __all__ = [
     "CORE_SCHEMA",
     "ID_PATTERN",
+    "TIMEOUT",
     "Clip",
+    "Part",
+    "Process",
     "Skip",
     "Step",
     "StepReport",
     "Table",
-    "changed_manifest",
+    "changed_step",
+    "check_process",
     "clip_path",
     "clip_state",
     "digest",
+    "digest_once",
     "import_extra",
+    "known_columns",
     "map_unordered",
     "read_manifest",
     "run_step",
+    "shared_manifest",
+    "store_rows",
+    "write_step_columns",
 ]

@@ -123,9 +123,7 @@ def test_without_a_value_hard_rules_fail_and_soft_ones_pass(tmp_path):
 def test_a_step_that_ran_without_any_result_is_not_one_that_never_ran(tmp_path):
     """Without its model the step makes the column `available` and no other."""
     table = read_manifest(clip_dir(tmp_path, a={}, b={})).without_step("sync")
-    table.with_step("sync", {i: {"available": False, "version": "1"} for i in "ab"}).write(
-        tmp_path / "manifest.parquet"
-    )
+    table.with_columns({"sync.available": [False] * 2, "sync.version": ["1"] * 2}).write(tmp_path / "manifest.parquet")
     assert select_clips(tmp_path, 1).counts() == {"skipped: sync: not available": 2}
 
     table.write(tmp_path / "manifest.parquet")
@@ -133,6 +131,7 @@ def test_a_step_that_ran_without_any_result_is_not_one_that_never_ran(tmp_path):
     with pytest.raises(InputError, match=r"sync\.confidence, which nothing has made; run `filter`"):
         select_clips(tmp_path, 1)
     assert (tmp_path / "manifest.parquet").read_bytes() == before
+    (tmp_path / "columns" / "stage1.parquet").unlink()
     with pytest.raises(InputError, match="run `select --stage 1`"):
         select_clips(tmp_path, 2)
 
@@ -192,9 +191,9 @@ def test_stage_2_takes_moving_hands_from_stage_1(tmp_path):
     second = read_manifest(folder)
     assert set(second.names) - set(first.names) == {"stage2", "stage2.reason", "stage2.detail"}
     assert all(second.column(name) == first.column(name) for name in first.names)
-    before = (folder / "manifest.parquet").read_bytes()
+    before = (folder / "columns" / "stage2.parquet").read_bytes()
     select_clips(folder, 2)
-    assert (folder / "manifest.parquet").read_bytes() == before
+    assert (folder / "columns" / "stage2.parquet").read_bytes() == before
 
 
 def cuts_rule(**changed):
