@@ -1,30 +1,39 @@
 """From clips to encoded shards: windows of fixed length through the frozen encoders, each clip once.
 
-Several processes may share the work: each encodes its slice of the clips, then one `commit` writes the shards. A
-finished clip lies in `shard_dir/.staged` until then; a killed run goes on from there. Shards are a function of the clip
-folder, the encoders and the settings only, so a run that was killed and repeated, or shared, ends with the same bytes.
+Several processes may share the work: each encodes its slice of the clips and writes shards of its own, and the one
+that ends last makes datasets of all of them (`commit_shards`). A finished clip lies in `shard_dir/.staged` until its
+shard is full; a killed run goes on from there, and ends with the same bytes. Shards are written once: clips that come
+later get shards of their own, and only those that hold a clip that has changed, or is gone, are written again.
 """
 
 import functools
-import json
 import logging
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
 from tqdm import tqdm
 
-from actavatar_jax.errors import InputError, first_line, out_of_space
+from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.storage import locked_folder, mend_folder
-from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, parse_buckets
+from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, parse_buckets
 from data_pipelines.shards.clip_encoder import ClipEncoder, sound_delay
 from data_pipelines.shards.records import FrozenEncoders, describe_records
 from data_pipelines.shards.schema import EmptyPrompt
+from data_pipelines.shards.slice_encoder import encode_slice
 from data_pipelines.shards.slices import ClipOutcome, EncodingRun
-from data_pipelines.shards.staging import DatasetEntry, Staging
-from data_pipelines.table import Clip, Skip, StepReport, digest, read_manifest
+from data_pipelines.shards.staging import Staging
+from data_pipelines.shards.written import DatasetEntry
+from data_pipelines.table import (
+    Clip,
+    StepReport,
+    check_process,
+    digest,
+    read_manifest,
+)
 
 HELD_BACK = ("test", "val", "validation")  # splits that nothing is trained on
 
@@ -59,20 +68,20 @@ def encode_clips(
 
     The datasets hold exactly these clips: unchanged clips are not encoded again, clips that are gone leave.
     `process` (i, n) encodes slice i = 0..n-1 of n only; default: this process's of a distributed JAX job, else all.
-    With more than one slice, `commit` has to be called when all have ended.
+    The one that ends last commits all slices. A clip that fails for no known reason is a row of the report, as is one
+    that three runs began and did not come to the end of; where more than 1 % fail, it is an InputError.
 
-    Returns the report, of all clips also written to `shard_dir/report.json`. Raises InputError where `shard_dir` holds
-    records made with other encoders or settings, and where another command changes it.
+    Returns the report of the slice, or of all clips where they were committed, then also written to
+    `shard_dir/report.json`. Raises InputError where `shard_dir` holds records made with other encoders or settings, and
+    where another command changes it.
     """
     clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
-    index, count = _process() if process is None else process
-    if not 0 <= index < count:
-        raise InputError(f"process {index}/{count}: accepted are 0/{count} to {count - 1}/{count}")
+    index, count = check_process(_process() if process is None else process)
     sizes = parse_buckets(buckets, frames)
     settings = _settings(encoders, sizes, stride_frames or frames, records_per_shard, stage, anchors, split)
     clips = _clips(clip_dir, stage, split)
     encoder = ClipEncoder(clip_dir, encoders, settings)
-    run = EncodingRun(shard_dir, _manifest(clip_dir), settings, count)
+    run = EncodingRun(shard_dir, _name_clips(clips), settings, count)
     shard_dir.mkdir(parents=True, exist_ok=True)
     with locked_folder(shard_dir, shared=count > 1):
         if index == 0:
@@ -80,35 +89,22 @@ def encode_clips(
         staging = Staging(shard_dir, settings, {clip.id for clip in clips})
         run.begin_slice(index)
         mine = tqdm(clips[index::count], "encode", unit="clip", disable=not progress)
-        done = [_encoded(clip, encoder, staging, sizes) for clip in mine]
+        done = encode_slice(mine, encoder, staging, sizes, shard_dir / ".staged" / f"begun-{index}-of-{count}")
         run.save_slice(index, done, encoder.make_record.encode_empty_prompt().to_dict())
-        if count > 1:
-            return _report(f"slice {index}/{count} of {clip_dir}", done)
-        return _commit(clip_dir, shard_dir)
-
-
-def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: tuple[Bucket, ...]) -> ClipOutcome:
-    """Has the records of a clip staged; says what became of it."""
-    bucket = choose_bucket(clip.facts["prepare.height"], clip.facts["prepare.width"], sizes)
-    try:
-        delay = sound_delay(clip)
-        about = [json.dumps(staging.settings, sort_keys=True), *([f"sound {delay} frames late"] if delay else [])]
-        entry = DatasetEntry(clip.id, digest(*encoder.files(clip), *about))
-        made = staging.ensure_records(bucket, entry, functools.partial(encoder.encode, clip, bucket))
-    except Skip as skip:
-        return ClipOutcome(clip.id, "skipped", skip.reason, skip.detail)
-    except OSError as error:
-        if out_of_space(error):
-            raise
-        return ClipOutcome(clip.id, "skipped", "unreadable", first_line(error))
-    return ClipOutcome(clip.id, "made" if made else "kept", bucket=bucket, key=entry.key)
+        if count == 1:
+            return _commit(clip_dir, shard_dir)
+    if run.is_complete():
+        with locked_folder(shard_dir, wait=True):  # slices that have just ended are about to let it go
+            if run.is_complete():  # no other one was faster
+                return _commit(clip_dir, shard_dir)
+    return _report(f"slice {index}/{count} of {clip_dir}", done)
 
 
 def commit_shards(clip_dir: str | Path, shard_dir: str | Path) -> StepReport:
-    """Writes the datasets of what all slices have encoded, and removes the staged files.
+    """Makes the datasets of the shards that all slices have written.
 
-    Returns the report of all clips. Raises InputError where slices are missing, or the manifest is not the one that
-    they were made of.
+    Returns the report of all clips. Raises InputError where slices are missing, or the clips are not those that they
+    were made of.
     """
     clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
     if not shard_dir.is_dir():
@@ -120,7 +116,7 @@ def commit_shards(clip_dir: str | Path, shard_dir: str | Path) -> StepReport:
 
 
 def _commit(clip_dir: Path, shard_dir: Path) -> StepReport:
-    run, done, empty_prompt = EncodingRun.load(shard_dir, _manifest(clip_dir))
+    run, done, empty_prompt = EncodingRun.load(shard_dir, functools.partial(_name_clips_of, clip_dir))
     mend_folder(shard_dir)
     staging = Staging(shard_dir, run.settings, {clip.clip for clip in done})
     contents: dict[Bucket, list[DatasetEntry]] = defaultdict(list)
@@ -146,8 +142,14 @@ def _process() -> tuple[int, int]:
     return (jax.process_index(), jax.process_count()) if jax.distributed.is_initialized() else (0, 1)
 
 
-def _manifest(clip_dir: Path) -> str:
-    return digest(clip_dir / "manifest.parquet")
+def _name_clips_of(clip_dir: Path, settings: dict[str, Any]) -> str:
+    return _name_clips(_clips(clip_dir, settings["stage"], settings.get("split")))
+
+
+def _name_clips(clips: Iterable[Clip]) -> str:
+    """Names the clips, and what encoding uses of their facts."""
+    facts = ("prepare.height", "prepare.width", "prepare.digest")
+    return digest(*(f"{clip.id} {[clip.facts.get(name) for name in facts]} {sound_delay(clip)}" for clip in clips))
 
 
 def _clips(clip_dir: Path, stage: int | None, split: str | None) -> list[Clip]:

@@ -83,14 +83,14 @@ def run_step(
         else:
             failures = _measured(measuring, work, (os.cpu_count() or 1) if workers is None else workers, timeout)
         with tqdm(total=len(work), desc=step.name, unit="clip", disable=not progress) as bar:
-            for _ in _checked(step.name, failures):
+            for _ in stop_at_many(step.name, failures):
                 bar.update()
         made = {entry.id for entry in journal.rows()}
-        after = known_columns(step.name, table, clip_dir, part.folders()) if part.count > 1 else None
     stored = known_columns(step.name, table, clip_dir, ()) if part.count > 1 else before
     columns = part.merge(partial(store_rows, step.name, table, clip_dir))
     if report is not None:
-        told = (mine, after, before) if columns is None else (ids, columns, stored)
+        after = known_columns(step.name, table, clip_dir, part.folders()) if columns is None else columns
+        told = (mine, after, before) if columns is None else (ids, after, stored)
         for outcome in _outcomes(step.name, *told, set(wanted), made):
             report.add(*outcome)
     return None if columns is None else join_step(table, step.name, columns)
@@ -110,7 +110,7 @@ def _measured(measuring: Measuring, work: pa.Table, workers: int, timeout: float
     return map(measuring, tasks_of(work))
 
 
-def _checked(step: str, failures: Iterable[Failure | None]) -> Iterator[None]:
+def stop_at_many(step: str, failures: Iterable[Failure | None]) -> Iterator[None]:
     """Goes through what became of the clips. Raises InputError when too many failed for no known reason."""
     failed = 0
     for done, failure in enumerate(failures, start=1):
