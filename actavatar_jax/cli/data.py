@@ -29,11 +29,12 @@ def corpus(
     kind: Annotated[str, typer.Argument(help="openhumanvid, speakervid, hdtf, folder or webdataset.")],
     source: Annotated[Path, typer.Argument(help="The corpus on disk; nothing is downloaded.")],
     table: Annotated[Path, typer.Argument(help="The table of clips to write, .parquet.")],
+    process: Part = None,
 ) -> None:
     """A corpus as it is distributed -> a table of its clips; says what was left out and why."""
     from data_pipelines.corpora import read_corpus
 
-    _tell(read_corpus(kind, source, table))
+    _tell(read_corpus(kind, source, table, _slice(process)))
 
 
 @app.command(epilog="Example: actavatar prepare videos/ clips/")
@@ -122,8 +123,8 @@ def encode(
     shard_dir: Path,
     model: Annotated[Path | None, typer.Option(help="Model folder with the frozen encoders.")] = None,
     stage: Annotated[int | None, typer.Option(help="Only the clips selected for it; 2 wants actions.")] = None,
-    process: Annotated[str | None, typer.Option(help="I/N: slice I (from 0) of N; `--commit` ends it.")] = None,
-    commit: Annotated[bool, typer.Option("--commit", help="Write the shards of all slices.")] = False,
+    process: Part = None,
+    commit: Annotated[bool, typer.Option("--commit", help="Only list the shards of all parts.")] = False,
     frames: Annotated[int, typer.Option(help="Frames of a window, 4k+1.")] = 125,
     buckets: Annotated[str | None, typer.Option(help="Sizes HEIGHTxWIDTH, separated by commas.")] = None,
     stride: Annotated[int | None, typer.Option(help="Frames from window to window; default: end to end.")] = None,
@@ -141,7 +142,7 @@ def encode(
     from data_pipelines.shards import DEFAULT_SIZES, commit_shards, encode_clips
 
     if commit == (model is not None):
-        raise InputError("Give --model to encode clips, or --commit to write the shards of all slices.")
+        raise InputError("Give --model to encode clips, or --commit to list the shards of all parts.")
     if commit:
         _tell(commit_shards(clip_dir, shard_dir))
         return
@@ -161,6 +162,17 @@ def inspect(
     from data_pipelines.pages import inspect_folder
 
     inspect_folder(folder, out, samples=samples)
+
+
+@pages.command("table", epilog="Example: actavatar data table clips/ --out everything.parquet")
+def join_table(
+    clip_dir: Path,
+    out: Annotated[Path, typer.Option(help="The file to write, .parquet.")],
+) -> None:
+    """The clips with the columns of all steps, as one file."""
+    from data_pipelines.table import read_manifest
+
+    read_manifest(clip_dir).write(out)
 
 
 @app.command(epilog="Example: actavatar init clips/ model/ --preset small --channels 96")

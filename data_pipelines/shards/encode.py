@@ -103,8 +103,9 @@ def encode_clips(
 def commit_shards(clip_dir: str | Path, shard_dir: str | Path) -> StepReport:
     """Makes the datasets of the shards that all slices have written.
 
-    Returns the report of all clips. Raises InputError where slices are missing, or the clips are not those that they
-    were made of.
+    Slices commit themselves as the last one ends; this is for those whose last one was killed on the way. Returns the
+    report of all clips, an empty one where all is committed already. Raises InputError where slices are missing, or the
+    clips are not those that they were made of.
     """
     clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
     if not shard_dir.is_dir():
@@ -112,6 +113,8 @@ def commit_shards(clip_dir: str | Path, shard_dir: str | Path) -> StepReport:
             f"{shard_dir}: nothing to commit, as there is no such folder; run `encode` for every slice first"
         )
     with locked_folder(shard_dir):
+        if not (shard_dir / ".staged").exists() and any(shard_dir.glob("[!.]*/index.json")):
+            return StepReport(f"all slices are committed in {shard_dir}")
         return _commit(clip_dir, shard_dir)
 
 

@@ -9,7 +9,7 @@ from data_pipelines.table.manifests import changed_step, read_manifest, shared_m
 from data_pipelines.table.measuring import Step
 from data_pipelines.table.parts import Part, Process, check_process
 from data_pipelines.table.pool import map_unordered
-from data_pipelines.table.report import CRASHED, UNEXPECTED, Skip, StepReport
+from data_pipelines.table.report import CRASHED, UNEXPECTED, Outcome, Skip, StepReport
 from data_pipelines.table.steps import GIVEN_UP, TIMEOUT, run_step, stop_at_many
 from data_pipelines.table.table import CORE_SCHEMA, ID_PATTERN, Clip, Table
 
@@ -22,6 +22,7 @@ __all__ = [
     "UNEXPECTED",
     "Clip",
     "Journal",
+    "Outcome",
     "Part",
     "Process",
     "Skip",

@@ -265,6 +265,7 @@ def test_slices_end_with_the_records_of_one_process(tmp_path, count):
     assert sum(part.calls for part in encoders) == 5  # windows of all clips
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
     assert not (tmp_path / "many" / ".staged").exists()
+    assert commit_shards(clips, tmp_path / "many").counts() == {}
     assert json.loads((tmp_path / "many" / "report.json").read_text())["counts"] == {"made": 4}
 
 
