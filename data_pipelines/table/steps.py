@@ -6,6 +6,7 @@ the step, a file of their own. A clip folder must therefore be one file system f
 """
 
 import itertools
+import logging
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from actavatar_jax.errors import InputError
 from data_pipelines.table.beam import measure_on_beam
 from data_pipelines.table.columns import join_step, known_columns, store_rows
+from data_pipelines.table.extras import import_extra
 from data_pipelines.table.files import digest
 from data_pipelines.table.journals import count_begun, list_journals
 from data_pipelines.table.measuring import FATAL, Failure, Measuring, Step, find_failure, tasks_of
@@ -31,6 +33,8 @@ TIMEOUT = 600.0  # seconds that a clip may take
 MOST_FAILED, LEAST_FAILED = 0.01, 10  # share of the clips that may fail for no known reason, and number that always may
 GIVEN_UP = 3  # runs that began a clip and were killed before its end
 NOTHING = (None, None, None)
+
+log = logging.getLogger(__name__)
 
 
 def run_step(
@@ -55,10 +59,10 @@ def run_step(
     journal of a killed run is not measured again.
 
     runner: "processes" here, or "beam", where `beam_options` choose the engine (default: the local runner). workers:
-    number of processes, by default one per core; 0 runs in this one. Processes are spawned, so a script that calls this
-    needs a main guard. process: (i, n) does part i = 0..n-1 of n only; the one that ends last puts all together, the
-    others get None. report: gets one outcome for each clip of the part, or of all where they were put together. only:
-    ids of the clips that are wanted; the others keep their columns.
+    number of processes, by default one per core (see `choose_workers`); 0 runs in this one. Processes are spawned, so a
+    script that calls this needs a main guard. process: (i, n) does part i = 0..n-1 of n only; the one that ends last
+    puts all together, the others get None. report: gets one outcome for each clip of the part, or of all where they
+    were put together. only: ids of the clips that are wanted; the others keep their columns.
 
     No clip stops the others. One whose worker dies, or takes longer than `timeout` seconds, twice, is "crashed" or
     "timed out", and measured again only with `retry`, or when it has changed; an exception is an "unexpected error",
@@ -81,7 +85,7 @@ def run_step(
             failures = [find_failure(entry.id, entry.row) for entry in journal.rows()]
             failures = itertools.chain(itertools.repeat(None, len(work) - len(failures)), failures)
         else:
-            failures = _measured(measuring, work, (os.cpu_count() or 1) if workers is None else workers, timeout)
+            failures = _measured(measuring, work, choose_workers() if workers is None else workers, timeout)
         with tqdm(total=len(work), desc=step.name, unit="clip", disable=not progress) as bar:
             for _ in stop_at_many(step.name, failures):
                 bar.update()
@@ -94,6 +98,16 @@ def run_step(
         for outcome in _outcomes(step.name, *told, set(wanted), made):
             report.add(*outcome)
     return None if columns is None else join_step(table, step.name, columns)
+
+
+def choose_workers() -> int:
+    """A process for each core; where the package for them is not installed, this one."""
+    try:
+        import_extra("pebble")
+    except InputError as error:
+        log.warning("Clips are measured one after the other here, where a crash ends the run: %s", error)
+        return 0
+    return os.cpu_count() or 1
 
 
 def make_work(table: Table, begun: Mapping[str, int]) -> pa.Table:

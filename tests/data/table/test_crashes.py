@@ -1,12 +1,15 @@
 """No clip stops the others: crashes, hangs, bugs and killed runs are rows, and too many of them one sentence."""
 
+import os
+import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from actavatar_jax.errors import InputError
-from data_pipelines.table import Clip, Step, StepReport, run_step
+from data_pipelines.table import Clip, Step, StepReport, import_extra, run_step
 from data_pipelines.table.journals import Journal, read_rows
 from tests.data.table import odd_clips
 from tests.data.table.trivial_step import Counting, constant_state, synthetic
@@ -53,7 +56,7 @@ class DyingOnce:
     def __call__(self, clip: Clip, clip_dir: Path) -> dict:
         if clip.id == "c000001" and not self.mark.exists():
             self.mark.touch()
-            odd_clips.os.kill(odd_clips.os.getpid(), odd_clips.signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
         return {"x": 1}
 
 
@@ -106,6 +109,20 @@ def test_a_clip_that_killed_runs_had_begun_comes_last_and_is_given_up_after_thre
     assert report.counts() == {"kept": 2, "skipped: crashed": 1}
 
 
+def test_without_the_package_for_processes_clips_are_measured_here(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "pebble", None)
+    import_extra.cache_clear()
+    step = Step("here", say_where, state=constant_state)
+    table = run_step(step, synthetic(2), tmp_path, **QUIET)
+    assert table.column("here.process") == [os.getpid()] * 2 and "this needs pebble" in caplog.text
+    with pytest.raises(InputError, match="this needs pebble: pip install"):
+        run_step(step, synthetic(3), tmp_path, workers=1, **QUIET)
+
+
+def say_where(clip: Clip, clip_dir: Path) -> dict:
+    return {"process": os.getpid()}
+
+
 def test_a_value_that_no_table_can_hold_is_an_unexpected_error(tmp_path):
     report = StepReport("")
     table = run_step(
@@ -133,4 +150,4 @@ class Unpicklable:
         return {}
 
     def __reduce__(self):
-        return odd_clips.os._exit, (3,)
+        return os._exit, (3,)
