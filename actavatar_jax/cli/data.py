@@ -13,6 +13,11 @@ app = typer.Typer()
 pages = typer.Typer(help="Looks at clips and shards.", no_args_is_help=True)
 app.add_typer(pages, name="data")
 
+Part = Annotated[
+    str | None, typer.Option("--process", help="I/N: part I (from 0) of N; the one that ends last puts all together.")
+]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds that a clip may take.")]
+Retry = Annotated[bool, typer.Option("--retry", help="Try clips again that crashed or timed out.")]
 Runner = Annotated[str, typer.Option(help="processes (here) or beam.")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Processes; default: one per core, 0: this one.")]
 BeamOption = Annotated[
@@ -25,11 +30,12 @@ def corpus(
     kind: Annotated[str, typer.Argument(help="openhumanvid, speakervid, hdtf, folder or webdataset.")],
     source: Annotated[Path, typer.Argument(help="The corpus on disk; nothing is downloaded.")],
     table: Annotated[Path, typer.Argument(help="The table of clips to write, .parquet.")],
+    process: Part = None,
 ) -> None:
     """A corpus as it is distributed -> a table of its clips; says what was left out and why."""
     from data_pipelines.corpora import read_corpus
 
-    _tell(read_corpus(kind, source, table))
+    _tell(read_corpus(kind, source, table, _slice(process)))
 
 
 @app.command(epilog="Example: actavatar prepare videos/ clips/")
@@ -41,6 +47,9 @@ def prepare(
     trim: Annotated[
         bool, typer.Option("--trim", help="Cut each clip to its longest shot and to the picture inside black borders.")
     ] = False,
+    process: Part = None,
+    timeout: Timeout = 600,
+    retry: Retry = False,
     runner: Runner = "processes",
     workers: Workers = None,
     beam_option: BeamOption = None,
@@ -49,6 +58,7 @@ def prepare(
     from data_pipelines.clips import prepare_clips
 
     settings = {"runner": runner, "workers": workers, "beam_options": beam_option or ()}
+    settings |= {"process": _slice(process), "timeout": timeout, "retry": retry}
     _tell(prepare_clips(videos, clip_dir, min_frames=min_frames, min_side=min_side, trim=trim, **settings))
 
 
@@ -58,6 +68,9 @@ def filter_clips(
     steps: Annotated[str | None, typer.Option(help="Filters, separated by commas; default: all.")] = None,
     models: Annotated[Path | None, typer.Option(help="Folder of the filters' models.")] = None,
     stage: Annotated[int | None, typer.Option(help="Only clips that are selected for this stage.")] = None,
+    process: Part = None,
+    timeout: Timeout = 600,
+    retry: Retry = False,
     runner: Runner = "processes",
     workers: Workers = None,
     beam_option: BeamOption = None,
@@ -66,6 +79,7 @@ def filter_clips(
     from data_pipelines.filters import filter_clips
 
     settings = {"stage": stage, "runner": runner, "workers": workers, "beam_options": beam_option or ()}
+    settings |= {"process": _slice(process), "timeout": timeout, "retry": retry}
     _tell(*filter_clips(clip_dir, steps.split(",") if steps else None, models, **settings))
 
 
@@ -95,6 +109,7 @@ def annotate(
     per_minute: Annotated[float | None, typer.Option(min=0.1, help="At most so many requests a minute.")] = None,
     seed: Annotated[int, typer.Option(help="Another one asks anew.")] = 0,
     encoder: Annotated[Path | None, typer.Option(help="Model folder whose tokenizer counts the tokens.")] = None,
+    process: Part = None,
 ) -> None:
     """Has a multimodal model write what happens in the clips of stage 2; resumable, answers are kept."""
     from actavatar_jax.prompt.tokenizer import load_tokenizer
@@ -103,7 +118,7 @@ def annotate(
     tokenizer = load_tokenizer(encoder / "tokenizer") if encoder else None
     settings = Server(server, model, key=key, audio_part=audio_part, per_minute=per_minute, seed=seed)
     with ChatClient(settings) as client:
-        _tell(annotate_clips(clip_dir, client, parallel=parallel, tokenizer=tokenizer))
+        _tell(annotate_clips(clip_dir, client, parallel=parallel, tokenizer=tokenizer, process=_slice(process)))
 
 
 @app.command(epilog="Example: actavatar encode clips/ shards/ --model Wan2.2-TI2V-5B-Diffusers")
@@ -112,8 +127,8 @@ def encode(
     shard_dir: Path,
     model: Annotated[Path | None, typer.Option(help="Model folder with the frozen encoders.")] = None,
     stage: Annotated[int | None, typer.Option(help="Only the clips selected for it; 2 wants actions.")] = None,
-    process: Annotated[str | None, typer.Option(help="I/N: slice I (from 0) of N; `--commit` ends it.")] = None,
-    commit: Annotated[bool, typer.Option("--commit", help="Write the shards of all slices.")] = False,
+    process: Part = None,
+    commit: Annotated[bool, typer.Option("--commit", help="Only list the shards of all parts.")] = False,
     frames: Annotated[
         int | None, typer.Option(help="Frames of a window, 4k+1; default: 125, of echomimic 113.")
     ] = None,
@@ -140,7 +155,7 @@ def encode(
     given = {"model": model, "base": base, "models": models, "variant": variant, "audio_encoder": audio_encoder}
     parts = check_encoding(system, encode, given)
     if commit == (given[parts] is not None):
-        raise InputError(f"Give --{parts} to encode clips, or --commit to write the shards of all slices.")
+        raise InputError(f"Give --{parts} to encode clips, or --commit to list the shards of all parts.")
     if commit:
         _tell(commit_shards(clip_dir, shard_dir))
         return
@@ -166,6 +181,17 @@ def inspect(
     from data_pipelines.pages import inspect_folder
 
     inspect_folder(folder, out, samples=samples)
+
+
+@pages.command("table", epilog="Example: actavatar data table clips/ --out everything.parquet")
+def join_table(
+    clip_dir: Path,
+    out: Annotated[Path, typer.Option(help="The file to write, .parquet.")],
+) -> None:
+    """The clips with the columns of all steps, as one file."""
+    from data_pipelines.table import read_manifest
+
+    read_manifest(clip_dir).write(out)
 
 
 @app.command(epilog="Example: actavatar init clips/ model/ --preset small --channels 96")

@@ -24,12 +24,13 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def locked_folder(folder: str | Path, *, shared: bool = False) -> Iterator[None]:
+def locked_folder(folder: str | Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Nobody else changes the `folder`, which must be there, during the block; InputError if somebody does already.
 
-    Those who ask for it `shared` share the folder with each other. The lock is `<folder>/.lock`.
+    Those who ask for it `shared` share the folder with each other. With `wait`, it waits until the others have ended.
+    The lock is `<folder>/.lock`.
     """
-    with _locked(Path(folder) / ".lock", Path(folder), shared):
+    with _locked(Path(folder) / ".lock", Path(folder), shared, wait):
         yield
 
 
@@ -41,7 +42,7 @@ def locked_target(path: str | Path) -> Iterator[None]:
     """
     final = Path(os.path.realpath(path))
     final.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(final.with_name(f".{final.name}.lock"), final, shared=False):
+    with _locked(final.with_name(f".{final.name}.lock"), final, shared=False, wait=False):
         yield
 
 
@@ -56,20 +57,21 @@ def locked_list(path: str | Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{named(path)} cannot be read ({error.strerror}).") from error
     try:
-        _lock(file, Path(path), "worked through by another process", shared=False)
+        _lock(file, Path(path), "worked through by another process", fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(file)
 
 
 @contextlib.contextmanager
-def _locked(path: Path, what: Path, shared: bool) -> Iterator[None]:
+def _locked(path: Path, what: Path, shared: bool, wait: bool) -> Iterator[None]:
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise InputError(f"{named(what)} cannot be changed ({error.strerror}).") from error
+    kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     try:
-        if _lock(file, what, f"changed by {_holder(file)}", shared):
+        if _lock(file, what, f"changed by {_holder(file)}", kind):
             os.ftruncate(file, 0)
             os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
         try:
@@ -80,10 +82,10 @@ def _locked(path: Path, what: Path, shared: bool) -> Iterator[None]:
         os.close(file)
 
 
-def _lock(file: int, what: Path, taken: str, shared: bool) -> bool:
+def _lock(file: int, what: Path, taken: str, kind: int) -> bool:
     """False where there are no locks; InputError, with what `what` is being, where another process has it."""
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(file, kind)
     except BlockingIOError as error:
         raise InputError(f"{named(what)} is being {taken}; run this again when that has ended.") from error
     except OSError as error:

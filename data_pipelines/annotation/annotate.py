@@ -3,17 +3,30 @@
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from actavatar_jax.prompt import Tokenizer
 from data_pipelines.annotation.client import ChatClient
 from data_pipelines.annotation.clip_annotator import ClipAnnotator, Row, restore_caption
 from data_pipelines.annotation.rates import AnnotationReport
-from data_pipelines.table import Clip, Skip, Table, changed_manifest, map_unordered
+from data_pipelines.table import (
+    Clip,
+    Part,
+    Process,
+    Skip,
+    Table,
+    digest,
+    known_columns,
+    map_unordered,
+    shared_manifest,
+    store_rows,
+)
 
-SELECTION = "stage2"
+STEP, SELECTION = "annotate", "stage2"
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +37,7 @@ def annotate_clips(
     *,
     parallel: int = 8,
     tokenizer: Tokenizer | None = None,
+    process: Process | None = None,
     progress: bool = True,
 ) -> AnnotationReport:
     """Has the model describe every clip that is selected for stage 2, `parallel` of them at a time.
@@ -31,47 +45,69 @@ def annotate_clips(
     Without the column `stage2`, all clips are. What came with a clip, `clips/<id>.json`, stays as it is, and a clip
     that came with actions is not asked about; captions over which earlier versions wrote are put back. Raw answers are
     kept in `clip_dir/answers`, and what they answer is not asked again; the next run asks about clips without an
-    answer. `tokenizer`: the text encoder's, to refuse texts that are too long for it.
+    answer. `tokenizer`: the text encoder's, to refuse texts that are too long for it. `process`: see `run_step`.
 
-    Returns the report, also written to `clip_dir/annotate.json` and, with acceptance rates, `annotate.rates.json`.
-    Raises InputError where the server cannot be asked at all; what it has answered until then is kept.
+    Returns the report, that of all clips also written to `clip_dir/annotate.json` and, with acceptance rates,
+    `annotate.rates.json`. Raises InputError where the server cannot be asked at all; what it has answered until then
+    is kept.
     """
     annotator = ClipAnnotator(Path(clip_dir), client, tokenizer)
-    with changed_manifest(clip_dir) as table:
-        return _annotated(table, annotator, parallel, progress)
+    with shared_manifest(clip_dir) as table:
+        return _annotated(table, annotator, parallel, process, progress)
 
 
-def _annotated(table: Table, annotator: ClipAnnotator, parallel: int, progress: bool) -> AnnotationReport:
+def _annotated(
+    table: Table, annotator: ClipAnnotator, parallel: int, process: Process | None, progress: bool
+) -> AnnotationReport:
     clip_dir = annotator.clip_dir
-    selective = SELECTION in table.names
-    if not selective:
+    if SELECTION in table.names:
+        chosen = [i for i, inside in zip(table.column("id"), table.column(SELECTION), strict=True) if inside]
+    else:
+        chosen = table.column("id")
         log.warning("%s: no column %s, so all %d clips are annotated", clip_dir, SELECTION, len(table))
-    report, rows = AnnotationReport(f"annotated {clip_dir} with {annotator.client.server.model}"), {}
-
-    def selected() -> Iterator[Clip]:
-        for clip in table:
-            if not selective or clip.facts[SELECTION]:
-                yield clip
-                continue
-            try:
-                restore_caption(clip, clip_dir)
-                report.add(clip.id, "not selected")
-            except Skip as skip:
-                report.add(clip.id, "skipped", skip.reason, skip.detail)
-
-    with tqdm(total=len(table), desc="annotate", unit="clip", disable=not progress) as bar:
-        for row in _in_threads(annotator, selected(), parallel):
-            rows[row.pop("id")] = row
-            bar.n = len(report.outcomes) + len(rows)
-            bar.refresh()
-    for clip_id in sorted(rows):
-        row, asked = rows[clip_id], rows[clip_id].pop("asked")
+    part = Part.of_step(clip_dir, STEP, process, digest(annotator.client.server.model, *chosen))
+    before = _rows(known_columns(STEP, table, clip_dir, ()))
+    mine, rows = chosen[part.index :: part.count], {}
+    others = [clip_id for clip_id in table.column("id") if clip_id not in set(chosen)]
+    lost = _restored(table.of_clips(others[part.index :: part.count]), clip_dir)
+    with part.begun() as journal, tqdm(total=len(mine), desc=STEP, unit="clip", disable=not progress) as bar:
+        for row in _in_threads(annotator, iter(table.of_clips(mine)), parallel):
+            rows[row["id"]] = row
+            journal.add(row["id"], {name: value for name, value in row.items() if name not in ("id", "asked")})
+            bar.update()
+    columns = part.merge(partial(store_rows, STEP, table, clip_dir))
+    report = AnnotationReport(f"annotated {clip_dir} with {annotator.client.server.model}")
+    if columns is not None:
+        rows = {i: row for i, row in _rows(columns).items() if i in set(chosen)} | rows
+    for clip_id in table.column("id"):
+        if clip_id not in rows:
+            report.add(clip_id, *lost.get(clip_id, ("not selected",)))
+            continue
+        row = rows[clip_id]
+        asked = row.get("asked", row.get("version") != before.get(clip_id, {}).get("version"))
         status = "skipped" if row["error"] else "made" if asked else "kept"
         report.add(clip_id, status, row["error"] or "", row["detail"] or "")
-    table.with_step("annotate", rows).write(clip_dir / "manifest.parquet")
     report.add_rates(rows)
-    report.save(clip_dir / "annotate.json")
+    if columns is not None:
+        report.save(clip_dir / "annotate.json")
     return report
+
+
+def _rows(columns: pa.Table) -> dict[str, Row]:
+    """The rows of the step, by id."""
+    names = [name.removeprefix(f"{STEP}.") for name in columns.column_names]
+    return {row["id"]: row for row in columns.rename_columns(names).to_pylist()}
+
+
+def _restored(clips: Table, clip_dir: Path) -> dict[str, tuple[str, ...]]:
+    """Puts captions back over which earlier versions wrote; the outcomes of clips where they are lost, by id."""
+    lost = {}
+    for clip in clips:
+        try:
+            restore_caption(clip, clip_dir)
+        except Skip as skip:
+            lost[clip.id] = ("skipped", skip.reason, skip.detail)
+    return lost
 
 
 def _in_threads(work: Callable[[Clip], Row], clips: Iterator[Clip], parallel: int) -> Iterator[Row]:

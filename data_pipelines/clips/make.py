@@ -1,7 +1,7 @@
 """One clip: a stretch of a video on the clock, its sound, its prompt, and what there is to say of them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,41 @@ from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.storage import named, write_json
 from data_pipelines.clips.stretch import Stretch, crop_slices
 from data_pipelines.clips.trim import trim_clip
-from data_pipelines.table import Clip, Skip, actions_path, caption_path, clip_path, digest
+from data_pipelines.table import Clip, Skip, actions_path, caption_path, clip_path, digest, digest_once
+
+TOO_SMALL, TOO_SHORT = "too small", "too short"
 
 
 def source_state(clip: Clip, clip_dir: Path) -> str:
-    """Names what a clip is made of: size and time of the video, contents of its prompts, its row."""
+    """Names what a clip is made of: contents of the video and of its prompts, its row."""
     source = clip_dir / clip.source
     try:
         check_file(source, f"Video {named(source)}")
     except InputError as error:
         raise Skip("no source", str(error)) from error
-    facts = source.stat()
     row = f"{clip.start} {clip.end} {clip.crop} {clip.caption}"
-    return digest(f"{facts.st_size} {facts.st_mtime_ns}", row, *_prompt_files(clip, source))
+    return digest(digest_once(source), row, *_prompt_files(clip, source))
+
+
+@dataclass(frozen=True)
+class KeepClip:
+    """Whether a clip that was made of the same is there, or was left out for a reason that still holds: what is
+    accepted, `frames` and `side` as in `MakeClip`, may be another now."""
+
+    frames: int
+    side: int
+
+    def __call__(self, clip: Clip, clip_dir: Path, row: Mapping[str, Any]) -> bool:
+        error, sides, frames = row["error"], (row.get("height"), row.get("width")), row.get("frames")
+        if error not in (None, TOO_SMALL, TOO_SHORT):
+            return True
+        small = None not in sides and min(sides) < self.side
+        short = frames is not None and frames < self.frames
+        if error is None:
+            return not small and not short and clip_path(clip, clip_dir).is_file()
+        if error == TOO_SMALL:
+            return small
+        return not small and (short or frames is None)  # of a shot of a film that is too short nothing is known
 
 
 @dataclass(frozen=True)
@@ -71,6 +93,8 @@ class MakeClip:
             "rotation": info.rotation,
             "interlaced": stretch.interlaced,
             "slot_error_ms": round(stretch.slot_error * 1000, 3),
+            "bytes": path.stat().st_size,
+            "digest": digest(path),
             "prompt": "none" if prompt is None else "structured" if prompt.phases else "brief",
         } | trimmed
 
@@ -87,7 +111,8 @@ class MakeClip:
         box = crop_slices(clip.crop, info.height, info.width)
         height, width = (side.stop - side.start for side in box)
         if min(height, width) < self.side:
-            raise Skip("too small", f"{width}x{height} pixels, the short side must have {self.side}")
+            size = {"height": height, "width": width}
+            raise Skip(TOO_SMALL, f"{width}x{height} pixels, the short side must have {self.side}", size)
         return box
 
     def _write(self, source: Path, info: VideoInfo, clip: Clip, box: tuple[slice, slice], path: Path) -> Stretch:
@@ -108,7 +133,13 @@ class MakeClip:
         for frame in stretch:
             yield frame[box]
         if stretch.frames < self.frames:
-            raise Skip("too short", f"{stretch.frames} frames of 1/{FPS} s, at least {self.frames} are needed")
+            detail = f"{stretch.frames} frames of 1/{FPS} s, at least {self.frames} are needed"
+            facts = {
+                "frames": stretch.frames,
+                "height": box[0].stop - box[0].start,
+                "width": box[1].stop - box[1].start,
+            }
+            raise Skip(TOO_SHORT, detail, facts)
 
 
 def _load_prompt(clip: Clip, source: Path, seconds: float) -> StructuredPrompt | None:

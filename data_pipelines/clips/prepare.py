@@ -6,9 +6,9 @@ from pathlib import Path
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import locked_folder, mend_folder
-from data_pipelines.clips.make import MakeClip, source_state
+from data_pipelines.clips.make import KeepClip, MakeClip, source_state
 from data_pipelines.corpora import build_corpus_table, name_source
-from data_pipelines.table import Step, StepReport, Table, clip_path, import_extra, run_step
+from data_pipelines.table import TIMEOUT, Process, Step, StepReport, Table, check_process, import_extra, run_step
 
 STEP = "prepare"
 
@@ -23,6 +23,9 @@ def prepare_clips(
     runner: str = "processes",
     workers: int | None = 0,
     beam_options: Sequence[str] = (),
+    process: Process | None = None,
+    timeout: float = TIMEOUT,
+    retry: bool = False,
     progress: bool = True,
 ) -> StepReport:
     """Makes `clip_dir/clips/<id>.mp4`, `<id>.json` and `clip_dir/manifest.parquet` of a table of clips or a folder.
@@ -32,12 +35,13 @@ def prepare_clips(
     the same name beside it. Clips of fewer than `min_frames` frames at 25 fps or with a side below `min_side` pixels
     are left out. With `trim`, a clip is cut to its longest shot, clear of the cuts beside it, and to the picture inside
     black borders; actions of a prompt move with it. What has not changed since an earlier run, complete or killed, is
-    not done again, and what other steps found out about it stays in the table. runner, workers, beam_options: see
-    `run_step`.
+    not done again, and what other steps found out about it stays in the table. runner, workers, beam_options,
+    process, timeout, retry: see `run_step`.
 
     Columns `prepare.*`: frames, height, width (pixels), seconds; of the source fps_in, rotation (degrees);
     interlaced, whether pictures were stored as two fields, which were made whole; slot_error_ms, the largest distance
-    of a picture's time stamp to its 1/25 s slot; prompt ("structured", "brief", "none"); version, error, detail. With
+    of a picture's time stamp to its 1/25 s slot; bytes and digest of the clip's file; prompt ("structured",
+    "brief", "none"); version, error, detail; of clips that are too small or too short the sizes that are known. With
     `trim` also shots (their number) and start, end (seconds in the source) and crop of what was kept, with the meaning
     that they have in the table of clips: without an end it goes to the video's, without a crop it is the whole picture.
 
@@ -50,16 +54,22 @@ def prepare_clips(
     report = StepReport(f"prepared {videos} -> {clip_dir}")
     table = _sources(Path(videos), clip_dir, report)
     _check_apart(Path(videos), clip_dir, table)
+    _, count = check_process(process)
     settings = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
-    version = f"3 {min_frames} {min_side}" + (" trim 2" if trim else "")
-    step = Step(STEP, MakeClip(min_frames, min_side, trim), version, source_state)
+    settings |= {"process": process, "timeout": timeout, "retry": retry}
+    version = "4" + (" trim 2" if trim else "")
+    keep, limits = KeepClip(min_frames, min_side), f"{min_frames} {min_side}"
+    step = Step(STEP, MakeClip(min_frames, min_side, trim), version, source_state, keep, limits)
     clip_dir.mkdir(parents=True, exist_ok=True)
-    with locked_folder(clip_dir):
-        mend_folder(clip_dir / "clips")
-        if (clip_dir / "manifest.parquet").is_file():
-            table = table.with_steps_of(Table.read(clip_dir / "manifest.parquet"))
-        run_step(step, _without_lost(table, clip_dir), clip_dir, report=report, **settings)
-        report.save(clip_dir / "report.json")
+    manifest = clip_dir / "manifest.parquet"
+    with locked_folder(clip_dir, shared=count > 1):
+        if count == 1:
+            mend_folder(clip_dir / "clips")
+        if manifest.is_file():
+            table = table.with_steps_of(Table.read(manifest))
+        if run_step(step, table, clip_dir, report=report, **settings) is not None:
+            table.without_step(STEP).write(manifest)  # older folders had them in this file
+            report.save(clip_dir / "report.json")
     return report
 
 
@@ -81,12 +91,3 @@ def _sources(videos: Path, clip_dir: Path, report: StepReport) -> Table:
     folder = os.path.abspath(videos.parent)
     paths = [Path(os.path.normpath(os.path.join(folder, source or ""))) for source in table.column("source")]
     return table.with_columns({"source": [name_source(path, clip_dir) for path in paths]})
-
-
-def _without_lost(table: Table, clip_dir: Path) -> Table:
-    """The table in which clips that are no longer on disk count as not prepared."""
-    if f"{STEP}.version" not in table.names:
-        return table
-    here = [clip.facts[f"{STEP}.error"] is not None or clip_path(clip, clip_dir).is_file() for clip in table]
-    versions = zip(table.column(f"{STEP}.version"), here, strict=True)
-    return table.with_columns({f"{STEP}.version": [version if there else None for version, there in versions]})

@@ -5,42 +5,62 @@ fill a training set with wrong labels. Without the lists that a layout is made o
 """
 
 import dataclasses
+import functools
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import named, refusal
+from actavatar_jax.storage import named, read_json, refusal
 from data_pipelines.corpora.folder import read_folder
 from data_pipelines.corpora.hdtf import read_hdtf
 from data_pipelines.corpora.openhumanvid import read_openhumanvid
 from data_pipelines.corpora.speakervid import read_speakervid
 from data_pipelines.corpora.webdataset import read_webdataset
-from data_pipelines.table import Clip, StepReport, Table
+from data_pipelines.table import Clip, Outcome, Part, Process, StepReport, Table, check_process, digest
 
 Reader = Callable[[Path, Path, StepReport], Iterable[Clip]]  # (corpus, folder for what is unpacked, report) -> clips
+SharedReader = Callable[[Path, Path, StepReport, Process], Iterable[Clip]]  # the same, of one process's files
 
-READERS: dict[str, Reader] = {
-    "openhumanvid": read_openhumanvid,
-    "speakervid": read_speakervid,
-    "hdtf": read_hdtf,
-    "folder": read_folder,
-    "webdataset": read_webdataset,
-}
+LISTS: dict[str, Reader] = {"openhumanvid": read_openhumanvid, "hdtf": read_hdtf, "folder": read_folder}
+FILES: dict[str, SharedReader] = {"speakervid": read_speakervid, "webdataset": read_webdataset}
 
 logger = logging.getLogger(__name__)
 
 
-def read_corpus(kind: str, src: str | Path, table_path: str | Path) -> StepReport:
+def read_corpus(kind: str, src: str | Path, table_path: str | Path, process: Process | None = None) -> StepReport:
     """Writes the table of the corpus in `src`, and beside it, as `<table>.report.json`, what became of everything.
+
+    `process` (i, n) reads part i = 0..n-1 of n of the tars or annotations; lists, which all other corpora are, are read
+    by the first. The one that ends last puts all together.
 
     Returns the report, which has one outcome per clip, caption without clip, clip without caption and damaged file.
     Raises InputError for an unknown kind or layout, and where there is no clip at all.
     """
     table_path = Path(table_path)
+    index, count = check_process(process)
     report = StepReport(f"{kind} {src} -> {table_path}")
-    table = build_corpus_table(kind, src, report, table_path)
+    if count == 1:
+        return _save(kind, src, build_corpus_table(kind, src, report, table_path), report, table_path)
+    part = Part(table_path.with_suffix(".parts"), index, count, digest(kind, os.path.abspath(src)))
+    with part.begun():
+        build_corpus_table(kind, src, report, table_path, (index, count)).write(part.own / "clips.parquet")
+        report.save(part.own / "report.json")
+    return part.merge(functools.partial(_put_together, kind, src, table_path)) or report
+
+
+def _put_together(kind: str, src: str | Path, table_path: Path, folders: list[Path]) -> StepReport:
+    report = StepReport(f"{kind} {src} -> {table_path}")
+    folders = sorted(folders, key=lambda folder: int(folder.name.partition("-")[0]))
+    for folder in folders:
+        report.outcomes += [Outcome(**row) for row in read_json(folder / "report.json")["skipped"]]
+    clips = itertools.chain.from_iterable(Table.read(folder / "clips.parquet") for folder in folders)
+    return _save(kind, src, Table.from_clips(_unique(clips, table_path.parent, report)), report, table_path)
+
+
+def _save(kind: str, src: str | Path, table: Table, report: StepReport, table_path: Path) -> StepReport:
     report.save(table_path.with_suffix(".report.json"))
     if not len(table):
         first = next((outcome.detail for outcome in report.outcomes if outcome.detail), "")
@@ -50,15 +70,21 @@ def read_corpus(kind: str, src: str | Path, table_path: str | Path) -> StepRepor
     return report
 
 
-def build_corpus_table(kind: str, src: str | Path, report: StepReport, table_path: Path) -> Table:
+def build_corpus_table(
+    kind: str, src: str | Path, report: StepReport, table_path: Path, process: Process = (0, 1)
+) -> Table:
     """The table that `read_corpus` writes to `table_path`; the report gets its outcomes."""
-    if kind not in READERS:
-        raise InputError(f"corpus kind '{kind}': accepted are {', '.join(READERS)}")
+    if kind not in LISTS | FILES:
+        raise InputError(f"corpus kind '{kind}': accepted are {', '.join(LISTS | FILES)}")
     src = Path(os.path.abspath(src))
     if not src.exists():
         raise InputError(f"{src}: there is no such file or folder")
     unpacked = Path(os.path.abspath(table_path)).with_suffix(".videos")
-    table = Table.from_clips(_unique(READERS[kind](src, unpacked, report), unpacked.parent, report))
+    if kind in FILES:
+        clips = FILES[kind](src, unpacked, report, process)
+    else:
+        clips = LISTS[kind](src, unpacked, report) if process[0] == 0 else ()
+    table = Table.from_clips(_unique(clips, unpacked.parent, report))
     left_out = {label: count for label, count in report.counts().items() if label != "made"}
     if left_out:
         logger.warning("%s: %d clips; left out: %s", src, len(table), left_out)

@@ -13,7 +13,7 @@ from typing import Any
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import read_json, shown
 from data_pipelines.corpora.layout import check_clip_id, get_number, get_text, index_videos
-from data_pipelines.table import Clip, Skip, StepReport
+from data_pipelines.table import Clip, Process, Skip, StepReport
 
 YOUTUBE_ID = 11
 LARGEST_LIST = 2**29  # bytes; a name has some sixty, and there are five million
@@ -24,20 +24,26 @@ _VIDEO_NAME = re.compile(r"(.*_full_video)_.*")
 SIZE_TOLERANCE = 32  # pixels by which the sides of a delivered clip, multiples of 16, may differ from its box
 
 
-def read_speakervid(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
+def read_speakervid(src: Path, unpacked: Path, report: StepReport, process: Process = (0, 1)) -> Iterator[Clip]:
     """Clips whose video lies on disk, with the columns `speakervid.*`: listening ones, too (`is_talking`).
+
+    Each process reads its part of the annotations, and the first tells what is to be told of the whole.
 
     Left out: annotations whose video is not there, that are damaged or not as others are, and videos without one.
     """
     folder = src / "merged_anno"
     if not folder.is_dir():
         raise InputError(f"{src}: no folder merged_anno here; unpack the annotations of SpeakerVid-5M into it")
-    videos = index_videos(src, report)
-    members = {split: _members(src / name, report) for split, name in SPLITS.items()}
+    index, count = process
+    about_all = report if index == 0 else StepReport("")
+    videos = index_videos(src, about_all)
+    members = {split: _members(src / name, about_all) for split, name in SPLITS.items()}
     used = set()
-    for path in sorted(folder.rglob("[!.]*.json")):
+    for number, path in enumerate(sorted(folder.rglob("[!.]*.json"))):
         name = path.stem
         used |= {name, name[:YOUTUBE_ID], _VIDEO_NAME.sub(r"\1", name)}
+        if number % count != index:
+            continue
         try:
             clip = _clip(path, videos, src / "raw_labels" / "anno" / path.name)
         except Skip as skip:
@@ -49,7 +55,7 @@ def read_speakervid(src: Path, unpacked: Path, report: StepReport) -> Iterator[C
         split = next((split for split, names in members.items() if name in names), "train")
         yield dataclasses.replace(clip, split=split)
     for stem in sorted(videos.keys() - used):
-        report.add(stem, "skipped", "no annotation", f"{videos[stem]}: merged_anno has no clip of it")
+        about_all.add(stem, "skipped", "no annotation", f"{videos[stem]}: merged_anno has no clip of it")
 
 
 def _clip(path: Path, videos: Mapping[str, Path], caption: Path) -> Clip:

@@ -12,14 +12,14 @@ from actavatar_jax.media.formats import VIDEO_SUFFIXES
 from actavatar_jax.storage import parse_json, write_json
 from data_pipelines.corpora.layout import printable
 from data_pipelines.corpora.samples import Sample, read_samples
-from data_pipelines.table import Clip, Skip, StepReport
+from data_pipelines.table import Clip, Process, Skip, StepReport
 
 TARS = ("*.tar", "*.tar.gz", "*.tgz")
 CAPTION_KEYS = ("caption", "text")
 
 
-def read_webdataset(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
-    """One clip per key with a video, of one tar or of all tars in a folder.
+def read_webdataset(src: Path, unpacked: Path, report: StepReport, process: Process = (0, 1)) -> Iterator[Clip]:
+    """One clip per key with a video, of one tar or of all tars in a folder that are the process's part.
 
     Of a tar that is damaged or breaks off, whole samples are used. A sample beside the damage counts as whole if it has
     the members that another sample of its tar has.
@@ -29,7 +29,7 @@ def read_webdataset(src: Path, unpacked: Path, report: StepReport) -> Iterator[C
         raise InputError(f"{src}: no tar here or below; accepted are {', '.join(TARS)}")
     root = src.parent if src.is_file() else src
     unpacked.mkdir(parents=True, exist_ok=True)
-    for tar in tars:
+    for tar in tars[process[0] :: process[1]]:
         name = printable(tar.relative_to(root).as_posix())
         for key, sample in read_samples(tar, name, unpacked, report):
             yield from _clip(f"{name}/{key}", sample, unpacked, report)

@@ -6,7 +6,7 @@ from typing import Any
 
 from actavatar_jax.errors import InputError
 from data_pipelines.filters.registry import make_steps
-from data_pipelines.table import Step, StepReport, Table, changed_manifest, run_step
+from data_pipelines.table import TIMEOUT, Process, Step, StepReport, Table, run_step, shared_manifest
 
 
 def filter_clips(
@@ -18,18 +18,23 @@ def filter_clips(
     runner: str = "processes",
     workers: int | None = None,
     beam_options: Sequence[str] = (),
+    process: Process | None = None,
+    timeout: float = TIMEOUT,
+    retry: bool = False,
     progress: bool = True,
 ) -> list[StepReport]:
-    """Adds the columns of the filters `names` (default: all) to `clip_dir/manifest.parquet`; see `FILTERS`.
+    """Adds the columns of the filters `names` (default: all), each in `clip_dir/columns/<name>.parquet`; see `FILTERS`.
 
     Clips that an earlier run measured in the same way are not measured again. stage: measure only clips that `select`
-    chose for it. runner, workers, beam_options: as in `run_step`. Returns a report per filter, also written to
-    `clip_dir/filter-<name>.report.json`. Raises InputError for a folder that was not prepared or that another command
-    changes, a stage that nothing has been selected for, and as `make_steps`, before anything is measured.
+    chose for it. runner, workers, beam_options, process, timeout, retry: as in `run_step`. Returns a report per filter,
+    that of all clips also written to `clip_dir/filter-<name>.report.json`. Raises InputError for a folder that was not
+    prepared or in which clips are being made, a filter that runs there already, a stage that nothing has been selected
+    for, and as `make_steps`, before anything is measured.
     """
     clip_dir, steps = Path(clip_dir), make_steps(names, models)
     options = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
-    with changed_manifest(clip_dir) as table:
+    options |= {"process": process, "timeout": timeout, "retry": retry}
+    with shared_manifest(clip_dir) as table:
         return _filtered(table, clip_dir, steps, stage, options)
 
 
@@ -39,14 +44,17 @@ def _filtered(
     chosen = f"stage{stage}"
     if stage is not None and chosen not in table.names:
         raise InputError(f"{clip_dir}: no clips have been selected for stage {stage}; run `select --stage {stage}`")
-    only = None if stage is None else lambda clip: clip.facts[chosen]
+    only = None
+    if stage is not None:
+        only = {i for i, inside in zip(table.column("id"), table.column(chosen), strict=True) if inside}
     reports = []
     for step in steps:
         report = StepReport(f"{step.name} of {clip_dir}")
-        table = run_step(step, table, clip_dir, **options, report=report, only=only)
-        available = f"{step.name}.available"
-        if available in table.names and False in table.column(available):
-            report.title += ": not available without a model"
-        report.save(clip_dir / f"filter-{step.name}.report.json")
+        done = run_step(step, table, clip_dir, **options, report=report, only=only)
+        if done is not None:
+            available = f"{step.name}.available"
+            if available in done.names and False in done.column(available):
+                report.title += ": not available without a model"
+            report.save(clip_dir / f"filter-{step.name}.report.json")
         reports.append(report)
     return reports

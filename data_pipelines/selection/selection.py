@@ -10,13 +10,13 @@ from actavatar_jax.errors import InputError
 from data_pipelines.selection.failures import PRINTS, STAGES, count_failing, count_unmeasured, find_failures
 from data_pipelines.selection.report import SelectionReport
 from data_pipelines.selection.ruleset import DEFAULT_RULES, RuleSet
-from data_pipelines.table import Table, changed_manifest, read_manifest
+from data_pipelines.table import Table, changed_step, read_manifest, write_step_columns
 
 
 def select_clips(
     clip_dir: str | Path, stage: int, rules: str | Path | None = None, besides: Sequence[str | Path] = ()
 ) -> SelectionReport:
-    """Adds `stage<N>` (whether the stage uses the clip), `stage<N>.reason` and `.detail` (why not) to the manifest.
+    """Adds the columns `stage<N>` (whether the stage uses the clip), `stage<N>.reason` and `.detail` (why not).
 
     `rules` is a YAML file; default: rules/stage<N>.yaml beside this, which shows the form. The rules of stage 2 build
     on the choice for stage 1. `besides`: clip folders of other corpora, for which the stage has been selected before:
@@ -34,7 +34,7 @@ def select_clips(
     before = {str(folder): _chosen_before(Path(folder), stage) for folder in besides}
     if before and not chosen.best_by:
         raise InputError("the rules have no list 'duplicates', so that other corpora are not looked at for copies")
-    with changed_manifest(clip_dir) as table:
+    with changed_step(clip_dir, f"stage{stage}") as table:
         return _selected(table, clip_dir, stage, chosen, before)
 
 
@@ -61,6 +61,6 @@ def _selected(
     added: dict[str, list] = {name: [failure is None for failure in failures]}
     for place, column in enumerate(("reason", "detail")):
         added[f"{name}.{column}"] = [failure and failure[place] for failure in failures]
-    table.with_columns(added).write(clip_dir / "manifest.parquet")
+    write_step_columns(clip_dir, name, table.column("id"), added)
     report.save(clip_dir / f"{name}.json")
     return report

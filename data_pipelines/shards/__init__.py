@@ -22,7 +22,7 @@ from data_pipelines.shards.schema import (
     deserialize_record,
     serialize_record,
 )
-from data_pipelines.shards.staging import read_index
+from data_pipelines.shards.written import read_index
 
 __all__ = [
     "ACTAVATAR",

@@ -150,16 +150,29 @@ def write_dataset(
             yield record
 
     lengths = [min(records_per_shard, count - first) for first in range(0, count, records_per_shard)]
-    template = tfds.core.ShardedFileTemplate(
-        data_dir=folder, dataset_name="clips", split="train", filetype_suffix="array_record"
-    )
-    size = 0
     for shard, length in enumerate(lengths):
-        path = Path(template.sharded_filepath(shard_index=shard, num_shards=len(lengths)))
-        write_records(path, taken(length))
-        size += path.stat().st_size
-    metadata = metadata | {"contents": contents.hexdigest()[:16]}
-    split = tfds.core.SplitInfo(name="train", shard_lengths=lengths, num_bytes=size, filename_template=template)
+        write_records(shard_path(folder, shard, len(lengths)), taken(length))
+    describe_dataset(folder, lengths, metadata | {"contents": contents.hexdigest()[:16]})
+
+
+def shard_path(folder: Path, shard: int, count: int) -> Path:
+    """Where shard number `shard` of `count` lies."""
+    return Path(_template(folder).sharded_filepath(shard_index=shard, num_shards=count))
+
+
+def read_lengths(folder: Path) -> list[int]:
+    """The number of records in each shard of a dataset."""
+    try:
+        return list(tfds.builder_from_directory(folder).info.splits["train"].shard_lengths)
+    except DAMAGE as error:
+        raise _damaged(folder, "a file", error) from error
+
+
+def describe_dataset(folder: Path, lengths: Sequence[int], metadata: dict[str, Any]) -> None:
+    """Makes a tfds dataset of the shards in `folder`, which have so many records each."""
+    template = _template(folder)
+    size = sum(path.stat().st_size for path in list_shards(folder))
+    split = tfds.core.SplitInfo(name="train", shard_lengths=list(lengths), num_bytes=size, filename_template=template)
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
         features=record_features(metadata.get("system", ACTAVATAR)),
@@ -168,4 +181,10 @@ def write_dataset(
         check_data=False,  # the check would read through TensorFlow
         description="Windows of talking clips, encoded by the frozen parts of a model folder.",
         metadata=tfds.core.MetadataDict(metadata),
+    )
+
+
+def _template(folder: Path) -> tfds.core.ShardedFileTemplate:
+    return tfds.core.ShardedFileTemplate(
+        data_dir=folder, dataset_name="clips", split="train", filetype_suffix="array_record"
     )

@@ -1,40 +1,44 @@
 """From clips to encoded shards: windows of fixed length through the frozen encoders, each clip once.
 
-Several processes may share the work: each encodes its slice of the clips, then one `commit` writes the shards. A
-finished clip lies in `shard_dir/.staged` until then; a killed run goes on from there. Shards are a function of the clip
-folder, the encoders and the settings only, so a run that was killed and repeated, or shared, ends with the same bytes.
+Several processes may share the work: each encodes its slice of the clips and writes shards of its own, and the one
+that ends last makes datasets of all of them (`commit_shards`). A finished clip lies in `shard_dir/.staged` until its
+shard is full; a killed run goes on from there, and ends with the same bytes. Shards are written once: clips that come
+later get shards of their own, and only those that hold a clip that has changed, or is gone, are written again.
 """
 
 import functools
-import json
+import logging
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
 from tqdm import tqdm
 
-from actavatar_jax.errors import InputError, first_line, out_of_space
+from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.storage import locked_folder, mend_folder
-from data_pipelines.shards.buckets import (
-    DEFAULT_SIZES,
-    MOST_ENLARGED,
-    Bucket,
-    Ladder,
-    choose_bucket,
-    measure_enlargement,
-    nearest_bucket,
-    parse_buckets,
-)
+from data_pipelines.shards.buckets import DEFAULT_SIZES, MOST_ENLARGED, Bucket, Ladder, parse_buckets
 from data_pipelines.shards.clip_encoder import ClipEncoder, sound_delay
 from data_pipelines.shards.records import FrozenEncoders, describe_records
 from data_pipelines.shards.schema import EmptyPrompt
+from data_pipelines.shards.slice_encoder import encode_slice
 from data_pipelines.shards.slices import ClipOutcome, EncodingRun
-from data_pipelines.shards.staging import DatasetEntry, Staging
-from data_pipelines.table import Clip, Skip, StepReport, caption_is_lost, digest, read_manifest
+from data_pipelines.shards.staging import Staging
+from data_pipelines.shards.written import DatasetEntry
+from data_pipelines.table import (
+    Clip,
+    StepReport,
+    caption_is_lost,
+    check_process,
+    digest,
+    read_manifest,
+)
 
 HELD_BACK = ("test", "val", "validation")  # splits that nothing is trained on
+
+log = logging.getLogger(__name__)
 
 
 def encode_clips(
@@ -54,8 +58,7 @@ def encode_clips(
 ) -> StepReport:
     """Makes one dataset per bucket, `shard_dir/<height>x<width>x<frames>`, of the clips of a finished `prepare`.
 
-    Every clip is cut into windows of `frames` (4k + 1) frames that start every `stride_frames`; by default they lie end
-    to end, with one more at the clip's end where the rest is half a window or more.
+    Every clip is cut into windows of `frames` (4k + 1) frames that start every `stride_frames` (default: end to end).
     A window is cut before it is encoded, picture, speech and prompt alike: latents of a causal autoencoder and jointly
     encoded text cannot be cut afterwards. The prompt is re-timed by `StructuredPrompt.window`.
     Sound that `filter sync` found to come late or early is moved back first.
@@ -64,27 +67,25 @@ def encode_clips(
     `stage`: only the clips that `select` chose for it. Texts of stage 1 are what came with the clips; those of stage 2
     and without a stage are what `annotate` saw in them, and else what came with them. Stage 2 leaves out clips without
     actions.
-    `split`: only the clips of this split of their corpus; None: all but those that are held back for tests,
-    which the report counts by their splits.
+    `split`: only the clips of this split of their corpus; None: all but those that are held back for tests.
     `anchors`: texts have labels and anchors, as models read them whose `phase_time` has `paper`, or else are bare.
 
     The datasets hold exactly these clips: unchanged clips are not encoded again, clips that are gone leave.
     `process` (i, n) encodes slice i = 0..n-1 of n only; default: this process's of a distributed JAX job, else all.
-    With more than one slice, `commit` has to be called when all have ended.
+    The one that ends last commits all slices. A clip that fails for no known reason is a row of the report, as is one
+    that three runs began and did not come to the end of; where more than 1 % fail, it is an InputError.
 
-    Returns the report, of all clips also written to `shard_dir/report.json`. Raises InputError where `shard_dir` holds
-    records made with other encoders or settings, where another command changes it, and where captions were lost to an
-    earlier `annotate`.
+    Returns the report of the slice, or of all clips where they were committed, then also written to
+    `shard_dir/report.json`. Raises InputError where `shard_dir` holds records made with other encoders or settings,
+    where another command changes it, and where captions were lost to an earlier `annotate`.
     """
     clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
-    index, count = _process() if process is None else process
-    if not 0 <= index < count:
-        raise InputError(f"process {index}/{count}: accepted are 0/{count} to {count - 1}/{count}")
+    index, count = check_process(_process() if process is None else process)
     sizes = parse_buckets(buckets, frames)
     settings = _settings(encoders, sizes, stride_frames or frames, records_per_shard, stage, anchors, split)
     clips, held_back = _clips(clip_dir, stage, split)
     encoder = ClipEncoder(clip_dir, encoders, settings)
-    run = EncodingRun(shard_dir, _manifest(clip_dir), settings, count)
+    run = EncodingRun(shard_dir, _name_clips(clips), settings, count)
     shard_dir.mkdir(parents=True, exist_ok=True)
     with locked_folder(shard_dir, shared=count > 1):
         if index == 0:
@@ -92,51 +93,24 @@ def encode_clips(
         staging = Staging(shard_dir, settings, {clip.id for clip in clips})
         run.begin_slice(index)
         mine = tqdm(clips[index::count], "encode", unit="clip", disable=not progress)
-        done = [_encoded(clip, encoder, staging, sizes) for clip in mine]
+        done = encode_slice(mine, encoder, staging, sizes, shard_dir / ".staged" / f"begun-{index}-of-{count}")
         done += [ClipOutcome(clip.id, "held back", clip.split or "") for clip in held_back[index::count]]
         run.save_slice(index, done, encoder.make_record.encode_empty_prompt().to_dict())
-        if count > 1:
-            return _report(f"slice {index}/{count} of {clip_dir}", done)
-        return _commit(clip_dir, shard_dir)
-
-
-def _encoded(clip: Clip, encoder: ClipEncoder, staging: Staging, sizes: Ladder) -> ClipOutcome:
-    """Has the records of a clip staged; says what became of it."""
-    try:
-        bucket, enlargement = _bucket(clip, sizes)
-        delay = sound_delay(clip)
-        about = [json.dumps(staging.settings, sort_keys=True), *([f"sound {delay} frames late"] if delay else [])]
-        about += [f"window {start}" for start in encoder.starts(clip) if start % encoder.stride]
-        entry = DatasetEntry(clip.id, digest(*encoder.files(clip), *about), enlargement)
-        made = staging.ensure_records(bucket, entry, functools.partial(encoder.encode, clip, bucket))
-    except Skip as skip:
-        return ClipOutcome(clip.id, "skipped", skip.reason, skip.detail)
-    except OSError as error:
-        if out_of_space(error):
-            raise
-        return ClipOutcome(clip.id, "skipped", "unreadable", first_line(error))
-    return ClipOutcome(clip.id, "made" if made else "kept", bucket=bucket, key=entry.key, enlargement=enlargement)
-
-
-def _bucket(clip: Clip, sizes: Ladder) -> tuple[Bucket, float]:
-    """The bucket of a clip, and by how much it enlarges it. Raises Skip where the clip is too small for all of them."""
-    size = clip.facts["prepare.height"], clip.facts["prepare.width"]
-    bucket = choose_bucket(*size, sizes)
-    if bucket is None:
-        least = min((nearest_bucket(*size, area) for area in sizes), key=lambda one: measure_enlargement(*size, one))
-        raise Skip(
-            "too small",
-            f"{size[0]}x{size[1]} pixels would be enlarged {measure_enlargement(*size, least):.2f} times for "
-            f"{least.height}x{least.width}, and at most {MOST_ENLARGED} are accepted; see `--buckets`",
-        )
-    return bucket, measure_enlargement(*size, bucket)
+        if count == 1:
+            return _commit(clip_dir, shard_dir)
+    if run.is_complete():
+        with locked_folder(shard_dir, wait=True):  # slices that have just ended are about to let it go
+            if run.is_complete():  # no other one was faster
+                return _commit(clip_dir, shard_dir)
+    return _report(f"slice {index}/{count} of {clip_dir}", done)
 
 
 def commit_shards(clip_dir: str | Path, shard_dir: str | Path) -> StepReport:
-    """Writes the datasets of what all slices have encoded, and removes the staged files.
+    """Makes the datasets of the shards that all slices have written.
 
-    Returns the report of all clips. Raises InputError where slices are missing, or the manifest is not the one that
-    they were made of.
+    Slices commit themselves as the last one ends; this is for those whose last one was killed on the way. Returns the
+    report of all clips, an empty one where all is committed already. Raises InputError where slices are missing, or the
+    clips are not those that they were made of.
     """
     clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
     if not shard_dir.is_dir():
@@ -144,11 +118,13 @@ def commit_shards(clip_dir: str | Path, shard_dir: str | Path) -> StepReport:
             f"{shard_dir}: nothing to commit, as there is no such folder; run `encode` for every slice first"
         )
     with locked_folder(shard_dir):
+        if not (shard_dir / ".staged").exists() and any(shard_dir.glob("[!.]*/index.json")):
+            return StepReport(f"all slices are committed in {shard_dir}")
         return _commit(clip_dir, shard_dir)
 
 
 def _commit(clip_dir: Path, shard_dir: Path) -> StepReport:
-    run, done, empty_prompt = EncodingRun.load(shard_dir, _manifest(clip_dir))
+    run, done, empty_prompt = EncodingRun.load(shard_dir, functools.partial(_name_clips_of, clip_dir))
     mend_folder(shard_dir)
     staging = Staging(shard_dir, run.settings, {clip.clip for clip in done})
     contents: dict[Bucket, list[DatasetEntry]] = defaultdict(list)
@@ -177,8 +153,14 @@ def _process() -> tuple[int, int]:
     return (jax.process_index(), jax.process_count()) if jax.distributed.is_initialized() else (0, 1)
 
 
-def _manifest(clip_dir: Path) -> str:
-    return digest(clip_dir / "manifest.parquet")
+def _name_clips_of(clip_dir: Path, settings: dict[str, Any]) -> str:
+    return _name_clips(_clips(clip_dir, settings["stage"], settings.get("split"))[0])
+
+
+def _name_clips(clips: Iterable[Clip]) -> str:
+    """Names the clips, and what encoding uses of their facts."""
+    facts = ("prepare.height", "prepare.width", "prepare.digest")
+    return digest(*(f"{clip.id} {[clip.facts.get(name) for name in facts]} {sound_delay(clip)}" for clip in clips))
 
 
 def _clips(clip_dir: Path, stage: int | None, split: str | None) -> tuple[list[Clip], list[Clip]]:

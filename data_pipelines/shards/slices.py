@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class _Slice:
 
 @dataclass(frozen=True)
 class EncodingRun:
-    """One encoding, `count` processes with the same settings over the same manifest (its digest)."""
+    """One encoding, `count` processes with the same settings over the same clips (`manifest` names what is used)."""
 
     shard_dir: Path
     manifest: str
@@ -66,11 +67,19 @@ class EncodingRun:
         run = dataclasses.asdict(self._identity())
         write_json(self._path(index), {"run": run, "clips": rows, "empty_prompt": empty_prompt})
 
+    def is_complete(self) -> bool:
+        """Whether all processes are done."""
+        paths = [self._path(index) for index in range(self.count)]
+        return all(path.is_file() and not self._is_of_another(path) for path in paths)
+
     @classmethod
-    def load(cls, shard_dir: Path, manifest: str) -> tuple["EncodingRun", list[ClipOutcome], dict[str, Any]]:
+    def load(
+        cls, shard_dir: Path, find_manifest: Callable[[dict[str, Any]], str]
+    ) -> tuple["EncodingRun", list[ClipOutcome], dict[str, Any]]:
         """The run whose processes are all done, what became of its clips by id, and the empty prompt.
 
-        Raises InputError, which names them, where processes have not finished or used another manifest.
+        `find_manifest`: of the settings, what names the clips now. Raises InputError, which names them, where processes
+        have not finished or used other clips.
         """
         stored = [_read(path) for path in _paths(shard_dir)]
         if not stored:
@@ -81,7 +90,7 @@ class EncodingRun:
             raise InputError(
                 f"{shard_dir}: not to be committed before `encode --process` {', '.join(missing)} has ended"
             )
-        if run.manifest != manifest:
+        if run.manifest != find_manifest(run.settings):
             raise InputError(f"{shard_dir}: the manifest has changed since the clips were encoded; run `encode` again")
         clips = [clip for part in stored for clip in part.clips]
         return run, sorted(clips, key=lambda done: done.clip), stored[0].empty_prompt

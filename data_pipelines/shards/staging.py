@@ -1,53 +1,26 @@
-"""Which clips are encoded already: staged one file each while a run lasts, then together in shards.
+"""Which clips are encoded already: first one file each, then together in shards, which are never written again.
 
-    <shard_dir>/.staged/128x224x33/<clip>-<key>.array_record      finished, not in shards yet
-    <shard_dir>/128x224x33/index.json                             [{clip, key, records, enlargement}] as in the shards
+    <shard_dir>/.staged/128x224x33/<clip>-<key>.array_record        finished, not in a shard yet
+    <shard_dir>/.staged/128x224x33/packed/<digest>.array_record     a shard; <digest>.json has its clips
+    <shard_dir>/128x224x33/index.json                               [{clip, key, records, enlargement}] as in the shards
 
 Every step ends in a rename, so a kill at any point leaves a state that the next run goes on from.
 """
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from itertools import accumulate
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import named, read_json, refusal, replaced_folder, shown, write_json
+from actavatar_jax.storage import read_json, replaced_folder, write_json
 from data_pipelines.shards.array_records import count_records, read_records, write_records
 from data_pipelines.shards.buckets import Bucket
-from data_pipelines.shards.dataset import list_shards, write_dataset
+from data_pipelines.shards.dataset import describe_dataset, shard_path
 from data_pipelines.shards.schema import ACTAVATAR, EmptyPrompt, deserialize_record
-
-LARGEST_INDEX = 2**30  # bytes; some hundred for each clip
-
-
-@dataclass(frozen=True)
-class DatasetEntry:
-    """A clip in a dataset; `key` names the contents of its files and the settings."""
-
-    clip: str
-    key: str
-    enlargement: float | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True)
-class IndexRow:
-    """A clip in `index.json`, with the number of its records, and by how much its pictures were enlarged for them.
-
-    Below 1 they were made smaller; datasets from before that was written down do not know it.
-    """
-
-    clip: str
-    key: str
-    records: int
-    enlargement: float | None = field(default=None, compare=False)
-
-
-def read_index(folder: Path) -> list[IndexRow]:
-    """The clips of a dataset, in the order of its shards."""
-    return read_json(folder / "index.json", list[IndexRow], limit=LARGEST_INDEX)
+from data_pipelines.shards.written import LARGEST_INDEX, DatasetEntry, IndexRow, Shard, WrittenDataset
+from data_pipelines.table import digest
 
 
 class Staging:
@@ -60,38 +33,74 @@ class Staging:
     def __init__(self, shard_dir: Path, settings: dict[str, Any], clips: Collection[str]):
         self.shard_dir, self.settings = shard_dir, settings
         folders = [path.parent for path in shard_dir.glob("[!.]*/index.json")]
-        self.written = {folder.name: _Written(folder, settings) for folder in folders}
-        known = {entry.clip for written in self.written.values() for entry in written.ranges}
+        self.written = {folder.name: WrittenDataset(folder, settings) for folder in folders}
+        known = {entry.clip for written in self.written.values() for entry in written.entries}
         if known and known.isdisjoint(clips):
             raise InputError(f"{shard_dir}: holds encoded clips of another clip folder; give an empty shard folder")
+        self.packed: dict[str, list[Shard]] = {}  # of each bucket, by its name
+        self.inside: dict[str, set[DatasetEntry]] = {name: set(w.entries) for name, w in self.written.items()}
+        for path in sorted(shard_dir.glob(".staged/*/packed/*.json")):
+            rows = read_json(path, list[IndexRow], limit=LARGEST_INDEX)
+            self._add(path.parents[1].name, Shard(path.with_suffix(".array_record"), rows))
 
     def ensure_records(self, bucket: Bucket, entry: DatasetEntry, make: Callable[[], Iterable[bytes]]) -> bool:
-        """Has the clip's records staged or written; True if `make` was called for them."""
+        """Has the clip's records staged or in a shard; True if `make` was called for them."""
         path = self._staged(bucket, entry)
-        if path.is_file() or entry in self._ranges(bucket):
+        if self.is_packed(bucket, entry) or path.is_file():
             return False
         write_records(path, make())
         return True
 
-    def commit_bucket(self, bucket: Bucket, entries: list[DatasetEntry], empty_prompt: EmptyPrompt) -> None:
-        """Writes the bucket's dataset of exactly these clips, unless it is there."""
-        final = self.shard_dir / str(bucket)
-        counts = [self._count(bucket, entry) for entry in entries]
-        index = [IndexRow(e.clip, e.key, n, e.enlargement) for e, n in zip(entries, counts, strict=True)]
-        if final.name in self.written and self.written[final.name].index == index:
+    def is_packed(self, bucket: Bucket, entry: DatasetEntry) -> bool:
+        """Whether the clip is in a shard."""
+        return entry in self.inside.get(str(bucket), ())
+
+    def count(self, bucket: Bucket, entry: DatasetEntry) -> int:
+        """Number of records of a staged clip."""
+        return count_records(self._staged(bucket, entry))
+
+    def pack(self, bucket: Bucket, entries: list[DatasetEntry]) -> None:
+        """Makes a shard of staged clips, in this order."""
+        rows = [IndexRow(e.clip, e.key, self.count(bucket, e), e.enlargement) for e in entries]
+        folder = self.shard_dir / ".staged" / str(bucket) / "packed"
+        path = folder / f"{digest(*(entry.key for entry in entries))}.array_record"
+        write_records(path, (record for entry in entries for record in read_records(self._staged(bucket, entry))))
+        write_json(path.with_suffix(".json"), [asdict(row) for row in rows])
+        self._add(str(bucket), Shard(path, rows))
+        for entry in entries:
+            self._staged(bucket, entry).unlink()
+
+    def commit_bucket(self, bucket: Bucket, entries: Collection[DatasetEntry], empty_prompt: EmptyPrompt) -> None:
+        """Has the bucket's dataset hold exactly these clips, all in shards.
+
+        Shards stay as they are, but those that hold other clips are written again without them.
+        """
+        final, wanted = self.shard_dir / str(bucket), set(entries)
+        written = self.written.get(final.name)
+        old = written.shards() if written else []
+        there = written.entries if written else set()
+        new = sorted((shard.without(there) for shard in self.packed.get(final.name, ())), key=lambda shard: shard.first)
+        shards = [part for part in (shard.only(wanted) for shard in [*old, *new]) if part.length]
+        if missing := wanted - {entry for shard in shards for entry in shard.entries}:
+            raise InputError(
+                f"{final}: the records of {min(missing).clip} are gone; run `encode` for every slice again."
+            )
+        if shards == old:
             return
-        first = deserialize_record(self._records(bucket, entries[0])[0], self.settings.get("system", ACTAVATAR))
+        index = merge_rows(shards)
+        first = deserialize_record(shards[0].read()[0], self.settings.get("system", ACTAVATAR))
         metadata = self.settings | {
             "bucket": [bucket.height, bucket.width],
-            "records": sum(counts),
+            "records": sum(row.records for row in index),
             "latent_shape": list(first["latents"].shape),
             "audio_shape": list(first["audio_feats"].shape),
             "text_dim": first["text_embeds"].shape[1],
             "empty_prompt": empty_prompt.to_dict(),
         }
-        records = (record for entry in entries for record in self._records(bucket, entry))
         with replaced_folder(final) as partial:
-            write_dataset(partial, records, sum(counts), self.settings["records_per_shard"], metadata)
+            for number, shard in enumerate(shards):
+                shard.put(shard_path(partial, number, len(shards)))
+            describe_dataset(partial, [shard.length for shard in shards], metadata)
             write_json(partial / "index.json", [asdict(row) for row in index])
 
     def clean_up(self, keep: Collection[Bucket]) -> None:
@@ -100,48 +109,46 @@ class Staging:
             shutil.rmtree(self.shard_dir / name)
         shutil.rmtree(self.shard_dir / ".staged", ignore_errors=True)
 
+    def _add(self, bucket: str, shard: Shard) -> None:
+        self.packed.setdefault(bucket, []).append(shard)
+        self.inside.setdefault(bucket, set()).update(shard.entries)
+
     def _staged(self, bucket: Bucket, entry: DatasetEntry) -> Path:
         return self.shard_dir / ".staged" / str(bucket) / f"{entry.clip}-{entry.key}.array_record"
 
-    def _ranges(self, bucket: Bucket) -> dict[DatasetEntry, range]:
-        return self.written[str(bucket)].ranges if str(bucket) in self.written else {}
 
-    def _count(self, bucket: Bucket, entry: DatasetEntry) -> int:
-        positions = self._ranges(bucket).get(entry)
-        return count_records(self._staged(bucket, entry)) if positions is None else len(positions)
+class Packing:
+    """Makes shards of a slice's clips as they are staged, so that no more than one shard of each bucket lies twice."""
 
-    def _records(self, bucket: Bucket, entry: DatasetEntry) -> list[bytes]:
-        if entry in self._ranges(bucket):
-            return list(self.written[str(bucket)].read(entry))
-        return read_records(self._staged(bucket, entry))
+    def __init__(self, staging: Staging):
+        self.staging, self.most = staging, staging.settings["records_per_shard"]
+        self.waiting: dict[Bucket, list[DatasetEntry]] = {}
+        self.records: dict[Bucket, int] = {}
+
+    def add(self, bucket: Bucket, entry: DatasetEntry) -> None:
+        """A clip that is staged, or in a shard already."""
+        if self.staging.is_packed(bucket, entry):
+            return
+        self.waiting.setdefault(bucket, []).append(entry)
+        self.records[bucket] = self.records.get(bucket, 0) + self.staging.count(bucket, entry)
+        if self.records[bucket] >= self.most:
+            self._pack(bucket)
+
+    def end(self) -> None:
+        """Packs what is left."""
+        for bucket in sorted(self.waiting):
+            self._pack(bucket)
+
+    def _pack(self, bucket: Bucket) -> None:
+        self.staging.pack(bucket, self.waiting.pop(bucket))
+        del self.records[bucket]
 
 
-class _Written:
-    """A dataset that an earlier run finished."""
-
-    def __init__(self, folder: Path, settings: dict[str, Any]):
-        stored = read_json(folder / "metadata.json", limit=LARGEST_INDEX)
-        differing = [
-            f"{key}: {shown(stored.get(key))} there, {shown(settings[key])} now"
-            for key in settings
-            if stored.get(key) != settings[key]
-        ]
-        if differing:
-            accepted = "accepted is an empty shard folder or the same"
-            raise refusal(f"{named(folder)}: encoded with other settings, {accepted}:", differing)
-        self.per_shard = stored["records_per_shard"]
-        self.paths = list_shards(folder)
-        self.index = read_index(folder)
-        ends = accumulate(row.records for row in self.index)
-        self.ranges = {
-            DatasetEntry(row.clip, row.key): range(end - row.records, end)
-            for row, end in zip(self.index, ends, strict=True)
-        }
-
-    def read(self, entry: DatasetEntry) -> Iterator[bytes]:
-        """The clip's serialized records, which may lie in several shards."""
-        wanted = self.ranges[entry]
-        for shard in range(wanted.start // self.per_shard, (wanted.stop - 1) // self.per_shard + 1):
-            first = shard * self.per_shard
-            inside = range(max(wanted.start - first, 0), min(wanted.stop - first, self.per_shard))
-            yield from read_records(self.paths[shard], inside)
+def merge_rows(shards: Iterable[Shard]) -> list[IndexRow]:
+    """The rows of all shards; a clip that lies in two, as older datasets have some, has one."""
+    index: list[IndexRow] = []
+    for row in (row for shard in shards for row in shard.rows):
+        if index and (index[-1].clip, index[-1].key) == (row.clip, row.key):
+            row = replace(row, records=index.pop().records + row.records)
+        index.append(row)
+    return index

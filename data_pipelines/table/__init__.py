@@ -2,18 +2,30 @@
 
 from data_pipelines.table.clip_files import clip_path, clip_state
 from data_pipelines.table.clip_texts import actions_path, answers_path, caption_is_lost, caption_path
+from data_pipelines.table.columns import known_columns, store_rows, write_step_columns
 from data_pipelines.table.extras import import_extra
-from data_pipelines.table.files import digest
-from data_pipelines.table.manifests import changed_manifest, read_manifest
+from data_pipelines.table.files import digest, digest_once
+from data_pipelines.table.journals import Journal, count_begun, list_journals
+from data_pipelines.table.manifests import changed_step, read_manifest, shared_manifest
+from data_pipelines.table.measuring import Step
+from data_pipelines.table.parts import Part, Process, check_process
 from data_pipelines.table.pool import map_unordered
-from data_pipelines.table.report import Skip, StepReport
-from data_pipelines.table.steps import Step, run_step
+from data_pipelines.table.report import CRASHED, UNEXPECTED, Outcome, Skip, StepReport
+from data_pipelines.table.steps import GIVEN_UP, TIMEOUT, run_step, stop_at_many
 from data_pipelines.table.table import CORE_SCHEMA, ID_PATTERN, Clip, Table
 
 __all__ = [
     "CORE_SCHEMA",
+    "CRASHED",
+    "GIVEN_UP",
     "ID_PATTERN",
+    "TIMEOUT",
+    "UNEXPECTED",
     "Clip",
+    "Journal",
+    "Outcome",
+    "Part",
+    "Process",
     "Skip",
     "Step",
     "StepReport",
@@ -22,12 +34,21 @@ __all__ = [
     "answers_path",
     "caption_is_lost",
     "caption_path",
-    "changed_manifest",
+    "changed_step",
+    "check_process",
     "clip_path",
     "clip_state",
+    "count_begun",
     "digest",
+    "digest_once",
     "import_extra",
+    "known_columns",
+    "list_journals",
     "map_unordered",
     "read_manifest",
     "run_step",
+    "shared_manifest",
+    "stop_at_many",
+    "store_rows",
+    "write_step_columns",
 ]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from data_pipelines.table.files import digest
 from data_pipelines.table.report import Skip
 from data_pipelines.table.table import Clip
 
@@ -12,11 +13,15 @@ def clip_path(clip: Clip, clip_dir: Path) -> Path:
 
 
 def clip_state(clip: Clip, clip_dir: Path) -> str:
-    """Names the contents of the prepared clip by size and time. Raises Skip where there is none."""
+    """Names the contents of the prepared clip: what `prepare` wrote down of it, while the file has that size.
+
+    Raises Skip where there is no file.
+    """
     path = clip_path(clip, clip_dir)
     try:
-        facts = path.stat()
+        size = path.stat().st_size
     except FileNotFoundError as error:
         why = clip.facts.get("prepare.error")
         raise Skip("no clip", f"not prepared: {why}" if why else f"{path} does not exist") from error
-    return f"{facts.st_size} {facts.st_mtime_ns}"
+    known = clip.facts.get("prepare.digest")
+    return known if known and clip.facts.get("prepare.bytes") == size else digest(path)

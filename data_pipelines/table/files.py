@@ -1,6 +1,7 @@
 """Names for the contents of files."""
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -14,3 +15,14 @@ def digest(*parts: Path | str) -> str:
         else:
             total.update(hashlib.sha256(part.encode()).digest())
     return total.hexdigest()[:16]
+
+
+def digest_once(path: Path) -> str:
+    """As `digest` of a file that many clips are cut from: a process reads it once, while it stays as it is."""
+    facts = path.stat()
+    return _remembered(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
+
+
+@lru_cache(maxsize=1024)
+def _remembered(path: Path, size: int, time: int, inode: int) -> str:
+    return digest(path)

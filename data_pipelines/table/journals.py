@@ -1,16 +1,20 @@
-"""Journals of a step: one file for each run and chunk, one line for each clip as it is done.
+"""Journals of a step: one file for each run of a process and each of its workers, two lines for each clip.
 
-    <clip_dir>/.steps/<step>/<run>-<chunk>.jsonl     {"id", "row"} each
+    <folder>/<run>-<worker>.jsonl     {"id"} as a clip is begun, {"id", "row"} as it is done
 
 They are how results come back from workers, whatever runs them, and what a killed run goes on from.
 """
 
 import json
+import os
+import platform
 import re
-from collections.abc import Iterator
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -20,53 +24,83 @@ from actavatar_jax.storage import read_json_lines
 Row = dict[str, Any]  # a clip's columns, without the step's prefix
 
 LONGEST_ROW = 2**26  # bytes; a profile has a number for each frame
-_NAME = re.compile(r"(\d{4,})-(\d{6,})\.jsonl")
+_NAME = re.compile(r"(\d{4,})-[0-9a-z-]+\.jsonl")
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a journal."""
+    """A line of a journal; one without a row says that the clip was begun."""
 
     id: str
-    row: Row
+    row: Row | None = None
 
 
-def journal_folder(clip_dir: Path, step: str) -> Path:
-    return clip_dir / ".steps" / step
+@dataclass(frozen=True)
+class Journal:
+    """What one run writes to, each of its workers to a file of its own."""
+
+    folder: Path
+    run: int
+
+    @classmethod
+    def begin(cls, folder: Path) -> "Journal":
+        """The journal of the run that begins now, with a number above those of all killed ones."""
+        return cls(folder, max((run + 1 for run, _ in _journals([folder])), default=0))
+
+    def add(self, clip_id: str, row: Row | None = None, worker: str = "") -> None:
+        """Adds a line at once. The break in front closes a line that a killed worker may have left unfinished."""
+        line = {"id": clip_id} | ({} if row is None else {"row": row})
+        text = "\n" + json.dumps(line, default=_to_plain) + "\n"
+        with self.path(worker).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def rows(self) -> Iterator[Entry]:
+        """What this run has written."""
+        for path in sorted(self.folder.glob(f"{self.run:04d}-*.jsonl")):
+            yield from (entry for entry in read_entries(path) if entry.row is not None)
+
+    def path(self, worker: str = "") -> Path:
+        """The file of a worker, by default of this process; in a pool of several machines, of this process on this."""
+        return self.folder / f"{self.run:04d}-{worker or f'{_HOST}-{os.getpid()}'}.jsonl"
 
 
-def journal_path(folder: Path, run: int, chunk: int) -> Path:
-    return folder / f"{run:04d}-{chunk:06d}.jsonl"
-
-
-def next_run(folder: Path) -> int:
-    """The number of the run that begins now, above those of all killed ones."""
-    return max((run + 1 for run, _, _ in _journals(folder)), default=0)
-
-
-def write_row(journal: TextIO, clip_id: str, row: Row) -> None:
-    """Adds a line at once. The break in front closes a line that a killed worker may have left unfinished."""
-    journal.write("\n" + json.dumps({"id": clip_id, "row": row}, default=_to_plain) + "\n")
-    journal.flush()
-
-
-def read_rows(folder: Path) -> dict[str, Row]:
-    """The rows of all journals, by id; of a clip that was measured in several runs the last.
+def read_rows(folders: Iterable[Path]) -> Iterator[Entry]:
+    """The rows in the journals of these folders, those of later runs later.
 
     A line that a kill or a disk damaged costs its clip, which is measured again.
     """
-    rows = {}
-    for _, _, path in sorted(_journals(folder)):
-        for _, entry in read_json_lines(path, Entry, limit=LONGEST_ROW, finite=False):
-            if not isinstance(entry, InputError):
-                rows[entry.id] = entry.row
-    return rows
+    for _, path in sorted(_journals(folders)):
+        yield from (entry for entry in read_entries(path) if entry.row is not None)
 
 
-def _journals(folder: Path) -> Iterator[tuple[int, int, Path]]:
-    for path in folder.glob("*.jsonl"):
-        if found := _NAME.fullmatch(path.name):
-            yield int(found[1]), int(found[2]), path
+def count_begun(paths: Iterable[Path]) -> Counter[str]:
+    """How often each clip was begun since it last had a row, and there is none of it."""
+    begun: Counter[str] = Counter()
+    for path in paths:
+        for entry in read_entries(path):
+            if entry.row is None:
+                begun[entry.id] += 1
+            else:
+                begun.pop(entry.id, None)
+    return begun
+
+
+def list_journals(folder: Path) -> list[Path]:
+    return [path for _, path in sorted(_journals([folder]))]
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    for _, entry in read_json_lines(path, Entry, limit=LONGEST_ROW, finite=False):
+        if not isinstance(entry, InputError):
+            yield entry
+
+
+def _journals(folders: Iterable[Path]) -> Iterator[tuple[int, Path]]:
+    for folder in folders:
+        for path in folder.glob("*.jsonl"):
+            if found := _NAME.fullmatch(path.name):
+                yield int(found[1]), path
 
 
 def _to_plain(value: Any) -> Any:

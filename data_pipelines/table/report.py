@@ -1,16 +1,20 @@
 """What became of every input: one status and, where it was skipped, one reason each; the counts add up."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from actavatar_jax.storage import cut, refusal, write_json
 
+CRASHED, TIMED_OUT, UNEXPECTED = "crashed", "timed out", "unexpected error"  # what no step says of a clip by itself
 MOST_SHOWN = 20  # sentences that are printed; the saved report has them all
 UNWANTED = ("held back", "not selected")  # inputs that were not asked for
 FAULTS = (
     "caption lost",
     "caption not UTF-8",
+    CRASHED,
     "damaged annotation",
     "invalid prompt",
     "lost",
@@ -24,22 +28,25 @@ FAULTS = (
     "odd row",
     "request refused",
     "sparse member",
+    TIMED_OUT,
     "too large",
     "torn sample",
     "torn tar",
+    UNEXPECTED,
     "unreadable",
 )  # reasons that are failures of single inputs
 
 
 class Skip(Exception):  # noqa: N818  (it is no error: the clip is left out and the report says why)
-    """This clip cannot be used. `reason` is one of a few short words to count by, `detail` the whole sentence."""
+    """This clip cannot be used. `reason` is one of a few short words to count by, `detail` the whole sentence, `facts`
+    columns that are known all the same."""
 
-    def __init__(self, reason: str, detail: str = ""):
+    def __init__(self, reason: str, detail: str = "", facts: Mapping[str, Any] | None = None):
         super().__init__(detail or reason)
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.facts = reason, detail, dict(facts or {})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     name: str
     status: str  # 'made' | 'kept' (already there, unchanged) | 'selected' | 'skipped' | one of UNWANTED

@@ -1,39 +1,40 @@
-"""How a step runs over a table of clips: in processes here or on an Apache Beam engine, resumable after a kill.
+"""How a step runs over a table of clips: in processes here or on an Apache Beam engine, resumable after a kill, and in
+parts by several processes.
 
-Workers journal each finished clip in the clip folder. When all chunks are done, the journals are read into columns of
-the table. A clip folder must therefore be one file system for all workers.
+Workers journal each clip as it is begun and as it is done. When all parts are done, the journals become the columns of
+the step, a file of their own. A clip folder must therefore be one file system for all workers.
 """
 
 import itertools
+import logging
 import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 from tqdm import tqdm
 
-from actavatar_jax.errors import InputError, first_line, out_of_space
-from data_pipelines.table.clip_files import clip_state
+from actavatar_jax.errors import InputError
+from data_pipelines.table.beam import measure_on_beam
+from data_pipelines.table.columns import join_step, known_columns, store_rows
+from data_pipelines.table.extras import import_extra
 from data_pipelines.table.files import digest
-from data_pipelines.table.journals import Row, journal_folder, journal_path, next_run, read_rows, write_row
-from data_pipelines.table.report import Skip, StepReport
-from data_pipelines.table.runners import RUNNERS, run_in_processes, run_on_beam
-from data_pipelines.table.table import Clip, Table
+from data_pipelines.table.journals import count_begun, list_journals
+from data_pipelines.table.measuring import FATAL, Failure, Measuring, Step, find_failure, tasks_of
+from data_pipelines.table.parts import Part, Process
+from data_pipelines.table.report import CRASHED, StepReport
+from data_pipelines.table.table import Table
+from data_pipelines.table.workers import measure_in_pool
 
-MOST_PER_CHUNK = 16
-Chunk = tuple[int, list[tuple[Clip, str | None]]]  # its number; clips, each with the version of its row if there is one
+RUNNERS = ("processes", "beam")
+TIMEOUT = 600.0  # seconds that a clip may take
+MOST_FAILED, LEAST_FAILED = 0.01, 10  # share of the clips that may fail for no known reason, and number that always may
+GIVEN_UP = 3  # runs that began a clip and were killed before its end
+NOTHING = (None, None, None)
 
-
-@dataclass(frozen=True)
-class Step:
-    """One measurement of every clip. All parts must be picklable: module-level functions, frozen dataclasses."""
-
-    name: str  # prefix of its columns
-    measure: Callable[[Clip, Path], Row]  # (clip, clip folder) -> columns without prefix; raises Skip or InputError
-    version: str = "1"  # of the way of measuring, with options and model digests: another one measures again
-    state: Callable[[Clip, Path], str] = clip_state  # names the contents of the files that are measured
+log = logging.getLogger(__name__)
 
 
 def run_step(
@@ -44,112 +45,118 @@ def run_step(
     runner: str = "processes",
     workers: int | None = None,
     beam_options: Sequence[str] = (),
+    process: Process | None = None,
+    timeout: float = TIMEOUT,
+    retry: bool = False,
     progress: bool = True,
     report: StepReport | None = None,
-    only: Callable[[Clip], bool] | None = None,
-) -> Table:
-    """The table with the columns `<step>.*` of all clips, also written to `clip_dir/manifest.parquet`.
+    only: Collection[str] | None = None,
+) -> Table | None:
+    """The table with the columns `<step>.*` of all clips, also written to `clip_dir/columns/<step>.parquet`.
 
     Beside what `measure` returns, there are `version`, and for clips that cannot be measured `error` (few words) and
-    `detail` (a sentence). A clip whose `version` (of the step and of the files) is in the table or in the journal
-    of a killed run is not measured again.
+    `detail` (a sentence). A clip whose `version` (of the step and of what the files hold) is there already or in the
+    journal of a killed run is not measured again.
 
     runner: "processes" here, or "beam", where `beam_options` choose the engine (default: the local runner). workers:
-    number of processes, by default one per core; 0 runs in this one. Processes are spawned, so a script that calls this
-    needs a main guard. report: gets one outcome per clip. only: which clips are wanted; the others keep their columns.
-    A file that cannot be read is tried again by the next run. A full disk, and exceptions other than Skip, InputError
-    and OSError, end the run.
+    number of processes, by default one per core (see `choose_workers`); 0 runs in this one. Processes are spawned, so a
+    script that calls this needs a main guard. process: (i, n) does part i = 0..n-1 of n only; the one that ends last
+    puts all together, the others get None. report: gets one outcome for each clip of the part, or of all where they
+    were put together. only: ids of the clips that are wanted; the others keep their columns.
+
+    No clip stops the others. One whose worker dies, or takes longer than `timeout` seconds, twice, is "crashed" or
+    "timed out", and measured again only with `retry`, or when it has changed; an exception is an "unexpected error",
+    which the next run tries again, as a file that cannot be read. A full disk ends the run, and an InputError does when
+    more than 1 % of the clips, and more than 10, failed in one of these ways.
     """
     if runner not in RUNNERS:
         raise InputError(f"runner '{runner}': accepted are {', '.join(RUNNERS)}")
-    clip_dir = Path(clip_dir)
-    journals = journal_folder(clip_dir, step.name)
-    journals.mkdir(parents=True, exist_ok=True)
-    before = _stored(step, table) | read_rows(journals)
-    workers = (os.cpu_count() or 1) if workers is None else workers
-    wanted = {clip.id for clip in table if only is None or only(clip)}
-    known = ((clip, before.get(clip.id, {}).get("version")) for clip in table if clip.id in wanted)
-    size = min(MOST_PER_CHUNK, max(1, len(wanted) // (4 * max(workers, 1))))
-    chunks = _chunks(known, size)
-    work = partial(measure_chunk, step, clip_dir, next_run(journals))
-    with tqdm(total=len(wanted), desc=step.name, unit="clip", disable=not progress) as bar:
+    clip_dir, ids = Path(clip_dir), table.column("id")
+    wanted = [clip_id for clip_id in ids if only is None or clip_id in only]
+    part = Part.of_step(clip_dir, step.name, process, digest(step.version, step.limits, *wanted))
+    mine = wanted[part.index :: part.count]
+    with part.begun() as journal:
+        before = known_columns(step.name, table, clip_dir, part.folders())
+        begun = Counter() if retry else count_begun(list_journals(part.own))
+        work = make_work(join_step(table.of_clips(mine), step.name, before), begun)
+        measuring = Measuring(step, clip_dir, journal, retry)
         if runner == "beam":
-            run_on_beam(work, chunks, beam_options)
-            bar.update(len(wanted))
+            measure_on_beam(measuring, work, beam_options)
+            failures = [find_failure(entry.id, entry.row) for entry in journal.rows()]
+            failures = itertools.chain(itertools.repeat(None, len(work) - len(failures)), failures)
         else:
-            for done in run_in_processes(work, chunks, workers):
-                bar.update(done)
-
-    nothing = {clip_id: {"version": None} for clip_id in table.column("id")}  # a step that has run has this column
-    after = nothing | before | read_rows(journals)
-    table = table.with_step(step.name, after)
-    table.write(clip_dir / "manifest.parquet")
-    shutil.rmtree(journals)
+            failures = _measured(measuring, work, choose_workers() if workers is None else workers, timeout)
+        with tqdm(total=len(work), desc=step.name, unit="clip", disable=not progress) as bar:
+            for _ in stop_at_many(step.name, failures):
+                bar.update()
+        made = {entry.id for entry in journal.rows()}
+    stored = known_columns(step.name, table, clip_dir, ()) if part.count > 1 else before
+    columns = part.merge(partial(store_rows, step.name, table, clip_dir))
     if report is not None:
-        _tell(report, table, wanted, before, after)
-    return table
+        after = known_columns(step.name, table, clip_dir, part.folders()) if columns is None else columns
+        told = (mine, after, before) if columns is None else (ids, after, stored)
+        for outcome in _outcomes(step.name, *told, set(wanted), made):
+            report.add(*outcome)
+    return None if columns is None else join_step(table, step.name, columns)
 
 
-def _chunks(known: Iterator[tuple[Clip, str | None]], size: int) -> Iterator[Chunk]:
-    for number in itertools.count():
-        chunk = list(itertools.islice(known, size))
-        if not chunk:
-            return
-        yield number, chunk
-
-
-def _stored(step: Step, table: Table) -> dict[str, Row]:
-    """The rows of an earlier run of the step, by id."""
-    prefix = f"{step.name}."
-    if f"{prefix}version" not in table.names:
-        return {}
-    names = [name for name in table.names if name.startswith(prefix)]
-    rows = zip(table.column("id"), *map(table.column, names), strict=True)
-    return {i: {n.removeprefix(prefix): v for n, v in zip(names, values, strict=True)} for i, *values in rows}
-
-
-def _tell(report: StepReport, table: Table, wanted: set[str], before: dict[str, Row], after: dict[str, Row]) -> None:
-    for clip_id in table.column("id"):
-        if clip_id not in wanted:
-            report.add(clip_id, "not selected")
-            continue
-        row, old = after[clip_id], before.get(clip_id, {})
-        if "error" not in row:
-            report.add(clip_id, "skipped", "lost", "its line of the journal is damaged; the next run measures it again")
-        elif row["error"]:
-            report.add(clip_id, "skipped", row["error"], row["detail"])
-        else:
-            report.add(clip_id, "kept" if row.get("version") == old.get("version") else "made")
-
-
-# ---- in a worker
-
-
-def measure_chunk(step: Step, clip_dir: Path, run: int, chunk: Chunk) -> int:
-    """Journals the clips of a chunk that have to be measured; the number of clips in the chunk."""
-    number, clips = chunk
-    with journal_path(journal_folder(clip_dir, step.name), run, number).open("a", encoding="utf-8") as journal:
-        for clip, known in clips:
-            row = _measured(step, clip, clip_dir, known)
-            if row is not None:
-                write_row(journal, clip.id, row)
-    return len(clips)
-
-
-def _measured(step: Step, clip: Clip, clip_dir: Path, known: str | None) -> Row | None:
-    """The clip's columns, None if those of the version `known` still hold."""
-    version = None
+def choose_workers() -> int:
+    """A process for each core; where the package for them is not installed, this one."""
     try:
-        clip.check()
-        version = digest(step.version, step.state(clip, clip_dir))
-        if version == known:
-            return None
-        return {"version": version, "error": None, "detail": None} | step.measure(clip, clip_dir)
-    except Skip as skip:
-        return {"version": version, "error": skip.reason, "detail": skip.detail or skip.reason}
+        import_extra("pebble")
     except InputError as error:
-        return {"version": version, "error": "unreadable", "detail": str(error)}
-    except OSError as error:
-        if out_of_space(error):
-            raise
-        return {"version": None, "error": "unreadable", "detail": first_line(error)}
+        log.warning("Clips are measured one after the other here, where a crash ends the run: %s", error)
+        return 0
+    return os.cpu_count() or 1
+
+
+def make_work(table: Table, begun: Mapping[str, int]) -> pa.Table:
+    """The clips, of which those that killed runs had begun come last, with the column FATAL."""
+    ids = table.column("id")
+    fatal = pa.array([CRASHED if begun.get(clip_id, 0) >= GIVEN_UP else None for clip_id in ids], pa.string())
+    order = sorted(range(len(ids)), key=lambda place: begun.get(ids[place], 0))
+    return table.data.append_column(FATAL, fatal).take(pa.array(order, pa.int64()))
+
+
+def _measured(measuring: Measuring, work: pa.Table, workers: int, timeout: float) -> Iterator[Failure | None]:
+    if workers:
+        return measure_in_pool(measuring, tasks_of(work), workers, timeout)
+    return map(measuring, tasks_of(work))
+
+
+def stop_at_many(step: str, failures: Iterable[Failure | None]) -> Iterator[None]:
+    """Goes through what became of the clips. Raises InputError when too many failed for no known reason."""
+    failed = 0
+    for done, failure in enumerate(failures, start=1):
+        failed += failure is not None
+        if failure and failed > max(LEAST_FAILED, MOST_FAILED * done):
+            raise InputError(
+                f"{step} was stopped: {failed:,} of {done:,} clips failed for no known reason, and more than "
+                f"{MOST_FAILED:.0%} are no single clip's fault. The last one: {failure}"
+            )
+        yield
+
+
+def _outcomes(
+    step: str, ids: list[str], after: pa.Table, before: pa.Table, wanted: set[str], made: set[str]
+) -> Iterator[tuple[str, ...]]:
+    """What became of the clips: `made` are those that this run measured."""
+    old, new = _states(step, before), _states(step, after)
+    for clip_id in ids:
+        version, error, detail = new.get(clip_id, NOTHING)
+        if clip_id not in wanted:
+            yield (clip_id, "not selected")
+        elif error:
+            yield (clip_id, "skipped", error, detail or error)
+        elif version is None:
+            yield (clip_id, "skipped", "lost", "its line of the journal is damaged; the next run measures it again")
+        else:
+            kept = clip_id not in made and old.get(clip_id, NOTHING)[:2] == (version, None)
+            yield (clip_id, "kept" if kept else "made")
+
+
+def _states(step: str, columns: pa.Table) -> dict[str, tuple[str | None, str | None, str | None]]:
+    """(version, error, detail) of each clip, by its id."""
+    names = [f"{step}.{name}" for name in ("version", "error", "detail")]
+    values = [columns[name].to_pylist() if name in columns.column_names else [None] * len(columns) for name in names]
+    return dict(zip(columns["id"].to_pylist(), zip(*values, strict=True), strict=True))

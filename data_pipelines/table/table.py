@@ -1,4 +1,4 @@
-"""The table of clips: one parquet file per corpus, to which every step only adds columns."""
+"""The table of clips: one parquet file per corpus; steps add columns in files of their own."""
 
 import itertools
 import math
@@ -29,7 +29,7 @@ CORE_SCHEMA = pa.schema(
     }
 )
 ID_PATTERN = "[A-Za-z0-9_-]+"
-_PIECE = 50_000  # clips that are held as Python objects at a time
+_PIECE = 10_000  # clips that are held as Python objects at a time
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,7 @@ class Table:
         return self.data.num_rows
 
     def __iter__(self) -> Iterator[Clip]:
-        for batch in self.data.to_batches(max_chunksize=_PIECE):
-            for row in batch.to_pylist():
-                core = {name: row.pop(name) for name in CORE_SCHEMA.names}
-                core["crop"] = None if core["crop"] is None else tuple(core["crop"])
-                core |= {name: core[name] or "" for name in ("corpus", "caption")}
-                yield Clip(**core, facts=row)
+        return clips_of(self.data)
 
     @property
     def names(self) -> list[str]:
@@ -160,18 +155,13 @@ class Table:
         return Table(data)
 
     def without_step(self, step: str) -> "Table":
-        """This table without the columns `<step>.*`."""
-        return Table(self.data.drop_columns([name for name in self.names if name.startswith(f"{step}.")]))
+        """This table without the columns `<step>` and `<step>.*`."""
+        named = [name for name in self.names if name == step or name.startswith(f"{step}.")]
+        return Table(self.data.drop_columns(named))
 
-    def with_step(self, step: str, rows: Mapping[str, Mapping[str, Any]]) -> "Table":
-        """This table with the columns `<step>.<name>` of the rows, given by id, in the place of all earlier `<step>.*`.
-
-        Ids without a row, and rows without a name, get nulls; rows of ids that are not in the table are passed over.
-        """
-        ids = self.column("id")
-        names = sorted({name for i in ids if i in rows for name in rows[i]})
-        columns = {f"{step}.{name}": [rows[i].get(name) if i in rows else None for i in ids] for name in names}
-        return self.without_step(step).with_columns(columns)
+    def of_clips(self, ids: Sequence[str]) -> "Table":
+        """The rows of these ids only."""
+        return Table(self.data.filter(pc.is_in(self.data["id"], pa.array(ids, pa.string()))))
 
     def with_steps_of(self, other: "Table") -> "Table":
         """This table with the columns that steps, which have a `<step>.version`, added to the same ids in `other`."""
@@ -179,6 +169,16 @@ class Table:
         names = [name for name in other.names if name.rpartition(".")[0] in steps and name not in CORE_SCHEMA.names]
         rows = other.data.take(pc.index_in(self.data["id"], other.data["id"].combine_chunks()).combine_chunks())
         return self.with_columns({name: rows[name] for name in names})
+
+
+def clips_of(data: pa.Table) -> Iterator[Clip]:
+    """The rows of a table, or of some of its row groups, as clips."""
+    for batch in data.to_batches(max_chunksize=_PIECE):
+        for row in batch.to_pylist():
+            core = {name: row.pop(name) for name in CORE_SCHEMA.names}
+            core["crop"] = None if core["crop"] is None else tuple(core["crop"])
+            core |= {name: core[name] or "" for name in ("corpus", "caption")}
+            yield Clip(**core, facts=row)
 
 
 def _column(name: str, values: Sequence) -> pa.Array:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from data_pipelines.table import Table
 from tests.commands import actavatar, refused
 from tests.data.corpora.test_webdataset import headers, ten
 from tests.data.fakes import write_clip
@@ -45,6 +46,15 @@ def test_clips_that_are_made_are_not_read(tmp_path, capsys, videos):
     assert {path: path.read_bytes() for path in videos.iterdir()} == before
     assert actavatar(*prepare(videos, tmp_path / "clips")) == 0
     refused(capsys, "would be read as videos", *prepare(tmp_path / "clips" / "clips", tmp_path / "clips"))
+
+
+def test_all_columns_are_written_as_one_file(tmp_path, capsys, videos):
+    assert actavatar(*prepare(videos, tmp_path / "clips")) == 0
+    assert actavatar("filter", tmp_path / "clips", "--steps", "probe", "--workers", 0, "--process", "0/1") == 0
+    assert actavatar("data", "table", tmp_path / "clips", "--out", tmp_path / "all.parquet") == 0
+    table = Table.read(tmp_path / "all.parquet")
+    assert table.column("probe.frames") == table.column("prepare.frames") == [10]
+    refused(capsys, "expected I/N", "filter", tmp_path / "clips", "--process", "1/1")
 
 
 def test_a_video_that_cannot_be_read_is_a_row(tmp_path, capsys, videos):

@@ -37,7 +37,7 @@ from data_pipelines.corpora import read_corpus
 from data_pipelines.selection.ruleset import RuleSet
 from data_pipelines.shards import list_shards, open_dataset, parse_buckets
 from data_pipelines.table import Table, read_manifest
-from data_pipelines.table.journals import journal_path, read_rows
+from data_pipelines.table.journals import Journal, read_rows
 from tests.data.corpora.on_disk import touch
 from tests.media.sounds import encode, tones
 from tests.odd_inputs.made import make_dataset
@@ -334,10 +334,10 @@ def journals(folder: Path, rng: Random) -> Cases:
     ]
     for number, (what, content) in enumerate(contents):
         place = folder / f"j{number}"
-        path = journal_path(place, 0, 0)
-        path.parent.mkdir(parents=True)
+        path = Journal(place, 0).path("worker")
+        place.mkdir(parents=True)
         path.write_bytes(content)
-        yield what, partial(read_rows, place)
+        yield what, lambda place=place: list(read_rows([place]))
 
 
 def answers(folder: Path, rng: Random) -> Cases:

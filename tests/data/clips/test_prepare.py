@@ -11,6 +11,7 @@ import pytest
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.video import load_video
 from data_pipelines.clips import make
+from data_pipelines.filters import filter_clips
 from data_pipelines.table import Clip, Step, Table, read_manifest, run_step
 from tests.data.clips.preparing import rows_by_source, run
 from tests.data.fakes import write_clip
@@ -89,6 +90,59 @@ def test_a_second_run_keeps_what_has_not_changed(videos, tmp_path):
     assert run(videos, clips).counts() == {"made": 1}
 
 
+def test_contents_say_what_is_done_not_times(videos, tmp_path):
+    clips = tmp_path / "clips"
+    run(videos, clips)
+    filter_clips(clips, ["probe"], workers=0, progress=False)
+    for path in [*videos.rglob("*.mp4"), *clips.rglob("*.mp4")]:
+        os.utime(path, (1, 1))
+    assert run(videos, clips).counts() == {"kept": 2}
+    assert filter_clips(clips, ["probe"], workers=0, progress=False)[0].counts() == {"kept": 2}
+    source = videos / "a.mp4"
+    times, content = source.stat(), bytearray(source.read_bytes())
+    content[-1] ^= 1
+    source.write_bytes(content)
+    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    assert run(videos, clips).counts() == {"kept": 1, "made": 1}
+    clip = next((clips / "clips").glob("a-*.mp4"))
+    clip.write_bytes(clip.read_bytes() + b"by hand")
+    assert filter_clips(clips, ["probe"], workers=0, progress=False)[0].counts() == {"kept": 1, "made": 1}
+
+
+def test_another_threshold_makes_only_the_clips_that_it_is_about(videos, tmp_path, monkeypatch):
+    """The two videos have 20 frames of 64 x 96."""
+    write_clip(videos / "short.mp4", frames=12)
+    clips, write, made = tmp_path / "clips", make.write_video, []
+
+    def counted(path, frames, audio):
+        made.append(path.name[0])
+        write(path, frames, audio)
+
+    monkeypatch.setattr(make, "write_video", counted)
+    for settings, counts, written in (
+        ({"min_frames": 15}, {"made": 2, "skipped: too short": 1}, ["a", "a", "s"]),
+        ({"min_frames": 14}, {"kept": 2, "skipped: too short": 1}, []),
+        ({"min_frames": 10}, {"kept": 2, "made": 1}, ["s"]),
+        ({"min_frames": 15}, {"kept": 2, "skipped: too short": 1}, ["s"]),
+        ({"min_frames": 15, "min_side": 65}, {"skipped: too small": 3}, []),
+        ({"min_frames": 15, "min_side": 70}, {"skipped: too small": 3}, []),
+        ({"min_frames": 15}, {"made": 2, "skipped: too short": 1}, ["a", "a", "s"]),
+    ):
+        made.clear()
+        assert (run(videos, clips, **settings).counts(), sorted(made)) == (counts, written), settings
+    assert len(list((clips / "clips").iterdir())) == 2
+
+
+def test_parts_make_the_clips_of_one_process(videos, tmp_path):
+    run(videos, tmp_path / "one")
+    assert len(run(videos, tmp_path / "two", process=(1, 2)).outcomes) == 1
+    with pytest.raises(InputError, match="to its end"):
+        read_manifest(tmp_path / "two")
+    assert run(videos, tmp_path / "two", process=(0, 2)).counts() == {"made": 2}
+    assert read_manifest(tmp_path / "two").data.equals(read_manifest(tmp_path / "one").data)
+    assert json.loads((tmp_path / "two" / "report.json").read_text())["total"] == 2
+
+
 def some_step(clip: Clip, clip_dir: Path) -> dict:
     return {"size": (clip_dir / "clips" / f"{clip.id}.mp4").stat().st_size}
 
@@ -130,7 +184,7 @@ def test_killed_before_any_rename_and_repeated_it_ends_the_same(videos, tmp_path
     command = [sys.executable, "-m", "tests.data.clips.kill_prepare", str(videos), str(tmp_path / "work")]
     done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == 5  # two videos, a prompt, the table, the report
+    assert int(done.stdout) == 7  # two videos, a prompt, that all is done, the columns, the table, the report
 
 
 def test_processes_make_the_same_clips(videos, tmp_path):

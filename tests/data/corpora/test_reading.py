@@ -1,5 +1,6 @@
 """What all readers share: a folder with captions, nothing to read, counts that add up."""
 
+import json
 import os
 
 import pytest
@@ -8,6 +9,7 @@ from actavatar_jax.errors import InputError
 from data_pipelines.corpora import read_corpus
 from data_pipelines.table import Table
 from tests.data.corpora.on_disk import read, touch
+from tests.data.corpora.test_webdataset import tar
 
 
 def test_a_folder_and_captions_without_a_video(tmp_path):
@@ -24,7 +26,7 @@ def test_nothing_to_read_is_an_error(tmp_path):
     table = tmp_path / "t.parquet"
     with pytest.raises(InputError, match="no video here"):
         read_corpus("folder", tmp_path, table)
-    with pytest.raises(InputError, match="openhumanvid, speakervid, hdtf, folder, webdataset"):
+    with pytest.raises(InputError, match="openhumanvid, hdtf, folder, speakervid, webdataset"):
         read_corpus("vox", tmp_path, table)
     with pytest.raises(InputError, match="no such file or folder"):
         read_corpus("folder", tmp_path / "gone", table)
@@ -75,3 +77,20 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", denied)  # tests may run as root, who has all
     report = read_corpus("folder", tmp_path / "src", tmp_path / "t.parquet")
     assert report.counts() == {"made": 1, "skipped: unreadable": 1}
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "folder"])
+def test_parts_make_the_table_of_one_process(tmp_path, kind):
+    src = tmp_path / "src"
+    for number in range(4):
+        tar(src / f"{number}.tar", (f"v{number}.mp4", "A"), ("x.txt", "alone"), (f"w{number}.mp4", "B"))
+        touch(src / f"v{number}.mp4")
+    touch(src / "lost.txt")
+    whole = read_corpus(kind, src, tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").rename(tmp_path / "whole.parquet")
+    for index in (2, 0):
+        part = read_corpus(kind, src, tmp_path / "t.parquet", (index, 3))
+        assert not (tmp_path / "t.parquet").exists() and sum(part.counts().values()) <= len(whole.outcomes)
+    merged = read_corpus(kind, src, tmp_path / "t.parquet", (1, 3))
+    assert merged.counts() == whole.counts() == json.loads((tmp_path / "t.report.json").read_text())["counts"]
+    assert (tmp_path / "t.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()

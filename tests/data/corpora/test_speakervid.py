@@ -103,3 +103,15 @@ def test_speakervid_names_a_missing_key_and_those_there(tmp_path):
     touch(src / f"{VIDEO}.mp4")
     (sentence,) = told("speakervid", src, tmp_path)["odd annotation"]
     assert "key 'start_seconds' is missing (there are video_name, begin)" in sentence
+
+
+def test_parts_read_their_annotations_and_the_first_tells_of_the_whole(tmp_path):
+    src = speaker_vid(tmp_path, {f"{NAME}_{k}_A_00": RECORD for k in ("001", "002", "003")} | {f"{NAME}_x": b"{"})
+    touch(src / "videos" / f"{VIDEO}.mp4", src / "stray.mp4")
+    (src / "testset.json").write_text("[5]")
+    clips, left_out = read("speakervid", src, tmp_path)
+    parts = [read_corpus("speakervid", src, tmp_path / "tables" / "t.parquet", (index, 2)) for index in range(2)]
+    assert parts[0].counts() == {"made": 2, "skipped: no annotation": 1, "skipped: odd entry": 1}
+    assert parts[1].counts() == {"made": len(clips), **left_out}
+    whole = Table.read(tmp_path / "tables" / "corpus.parquet")
+    assert Table.read(tmp_path / "tables" / "t.parquet").data.equals(whole.data)

@@ -125,22 +125,20 @@ def test_a_hard_rule_without_its_model_is_an_error_that_names_it(tmp_path):
     """Without its model the step makes the column `available` and no other; with it, it may find nothing."""
     table = read_manifest(clip_dir(tmp_path, a={}, b={})).without_step("sync")
     for seen, clips in (([False, False], "2 of 2"), ([True, False], "1 of 2")):
-        rows = {i: {"available": s, "version": "1"} for i, s in zip("ab", seen, strict=True)}
-        rows["a"] |= {"confidence": 5.0, "offset": 0} if seen[0] else {}
-        table.with_step("sync", rows).write(tmp_path / "manifest.parquet")
+        columns = {"sync.available": seen, "sync.version": ["1"] * 2}
+        columns |= {"sync.confidence": [5.0, None], "sync.offset": [0, None]} if seen[0] else {}
+        table.with_columns(columns).write(tmp_path / "manifest.parquet")
         before = (tmp_path / "manifest.parquet").read_bytes()
         with pytest.raises(InputError) as error:
             select_clips(tmp_path, 1)
         assert str(error.value) == (
             f"rule 'lips do not follow the sound' needs the column sync.confidence, and {clips} clips were measured "
             "without the model; run `filter --steps sync --models` with a folder that has face.onnx, "
-            "syncnet_video.onnx, syncnet_audio.onnx, or make the rule soft"
+            "syncnet_v2.model, or make the rule soft"
         )
         assert (tmp_path / "manifest.parquet").read_bytes() == before and not (tmp_path / "stage1.json").exists()
-    found = {"available": True, "version": "1"}
-    table.with_step("sync", {"a": found | {"error": "too short"}, "b": found | {"error": "no face"}}).write(
-        tmp_path / "manifest.parquet"
-    )
+    found = {"sync.available": [True] * 2, "sync.version": ["1"] * 2, "sync.error": ["too short", "no face"]}
+    table.with_columns(found).write(tmp_path / "manifest.parquet")
     assert select_clips(tmp_path, 1).counts() == {"skipped: sync: no face": 1, "skipped: sync: too short": 1}
 
     table.write(tmp_path / "manifest.parquet")
@@ -148,6 +146,7 @@ def test_a_hard_rule_without_its_model_is_an_error_that_names_it(tmp_path):
     with pytest.raises(InputError, match=r"sync\.confidence, which nothing has made; run `filter`"):
         select_clips(tmp_path, 1)
     assert (tmp_path / "manifest.parquet").read_bytes() == before
+    (tmp_path / "columns" / "stage1.parquet").unlink()
     with pytest.raises(InputError, match="run `select --stage 1`"):
         select_clips(tmp_path, 2)
 
@@ -255,9 +254,9 @@ def test_stage_2_takes_moving_hands_from_stage_1(tmp_path):
     second = read_manifest(folder)
     assert set(second.names) - set(first.names) == {"stage2", "stage2.reason", "stage2.detail"}
     assert all(second.column(name) == first.column(name) for name in first.names)
-    before = (folder / "manifest.parquet").read_bytes()
+    before = (folder / "columns" / "stage2.parquet").read_bytes()
     select_clips(folder, 2)
-    assert (folder / "manifest.parquet").read_bytes() == before
+    assert (folder / "columns" / "stage2.parquet").read_bytes() == before
 
 
 def cuts_rule(**changed):

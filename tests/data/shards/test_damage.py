@@ -60,11 +60,12 @@ def test_what_describes_them(folder, name, content):
     assert str(folder) in str(error.value) and len(str(error.value)) <= 400
 
 
-def test_an_encoding_that_goes_on_names_the_damaged_file(folder, tmp_path):
+def test_an_encoding_that_has_to_write_it_again_names_the_damaged_file(folder, tmp_path):
     (shard,) = list_shards(folder)
     content = bytearray(shard.read_bytes())
     content[100] ^= 1
     shard.write_bytes(content)
-    clips = make_clips(tmp_path, {"a": (18, 32, 64), "b": (9, 32, 64), "c": (9, 32, 64)})
+    (tmp_path / "videos" / "b.mp4").unlink()
+    clips = make_clips(tmp_path, {"a": (18, 32, 64), "c": (9, 32, 64)})
     with pytest.raises(InputError, match=r"array_record-00000-of-00001 is damaged .*; remove it and encode again"):
         encode_clips(clips, tmp_path / "shards", FakeEncoders(), frames=9, buckets="32x64", progress=False)

@@ -1,6 +1,7 @@
 """Encoding: what a record holds, what is done again and what is not, and refusals."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,11 +22,16 @@ from data_pipelines.shards import (
     deserialize_record,
     encode_clips,
     find_datasets,
+    list_shards,
     open_dataset,
+    read_index,
     serialize_record,
+    write_dataset,
 )
+from data_pipelines.shards.array_records import read_records
 from data_pipelines.shards.clip_encoder import cut_windows, place_windows
-from data_pipelines.table import clip_path, read_manifest
+from data_pipelines.shards.slices import EncodingRun
+from data_pipelines.table import Journal, Table, clip_path, read_manifest
 from tests.data.fakes import FakeEncoders, WordTokenizer, make_clips, write_clip
 
 CLIPS = {"a": (31, 64, 96), "b": (20, 96, 64), "c": (12, 64, 96)}
@@ -180,13 +186,73 @@ def test_finished_clips_are_not_encoded_again(clips, tmp_path):
     assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 3} and encoders.calls == calls
     assert without_report(tmp_path / "shards") == before
 
-    write_clip(tmp_path / "videos" / "aa.mp4", 10)  # between two others, so that records move between shards
+    files = inodes(tmp_path / "shards")
+    write_clip(tmp_path / "videos" / "aa.mp4", 10)  # between two others
+    prepare_clips(tmp_path / "videos", clips, min_frames=5, min_side=32, progress=False)
+    assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 3, "made": 1}
+    assert files < inodes(tmp_path / "shards"), "a new clip has shards written again"
+
     (tmp_path / "videos" / "b.txt").write_text("A woman.")
     (tmp_path / "videos" / "c.mp4").unlink()
     prepare_clips(tmp_path / "videos", clips, min_frames=5, min_side=32, progress=False)
-    assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 1, "made": 2}
+    assert run(clips, tmp_path / "shards", encoders).counts() == {"kept": 2, "made": 1}
+    assert len(files & inodes(tmp_path / "shards")) == 1  # the other ones held the clips that changed, and is gone
     run(clips, tmp_path / "fresh")
-    assert without_report(tmp_path / "shards") == without_report(tmp_path / "fresh")
+    assert contents(tmp_path / "shards") == contents(tmp_path / "fresh")
+    assert [row.clip[:2] for row in read_index(tmp_path / "shards" / "32x64x9")] == ["a-", "aa"]
+
+
+def inodes(folder: Path) -> set[int]:
+    """The files that are shards."""
+    return {path.stat().st_ino for path in folder.glob("*/*array_record-*")}
+
+
+def contents(folder: Path) -> dict[str, list[bytes]]:
+    """The records of each bucket, in whatever shards they lie, by clip and time."""
+    return {
+        place.name: sorted(record for path in list_shards(place) for record in read_records(path))
+        for place in find_datasets([folder])
+    }
+
+
+def test_a_dataset_from_before_whose_clips_lie_in_two_shards_goes_on(clips, tmp_path):
+    """Its records were cut into shards of the same length."""
+    run(clips, tmp_path / "shards")
+    bucket = tmp_path / "shards" / "32x64x9"
+    records = [record for path in list_shards(bucket) for record in read_records(path)]
+    metadata, index = (json.loads((bucket / name).read_text()) for name in ("metadata.json", "index.json"))
+    shutil.rmtree(bucket)
+    bucket.mkdir()
+    write_dataset(bucket, iter(records), 4, 2, metadata)
+    (bucket / "index.json").write_text(json.dumps(index))
+    files = inodes(tmp_path / "shards")
+    assert run(clips, tmp_path / "shards").counts() == {"kept": 3}
+    write_clip(tmp_path / "videos" / "d.mp4", 12)
+    prepare_clips(tmp_path / "videos", clips, min_frames=5, min_side=32, progress=False)
+    assert run(clips, tmp_path / "shards").counts() == {"kept": 3, "made": 1}
+    assert files < inodes(tmp_path / "shards")
+    assert [(row.clip[0], row.records) for row in read_index(bucket)] == [("a", 3), ("c", 1), ("d", 1)]
+    (tmp_path / "videos" / "c.mp4").unlink()
+    prepare_clips(tmp_path / "videos", clips, min_frames=5, min_side=32, progress=False)
+    assert run(clips, tmp_path / "shards").counts() == {"kept": 3}
+    run(clips, tmp_path / "fresh")
+    assert contents(tmp_path / "shards") == contents(tmp_path / "fresh")
+    assert len(open_dataset(bucket).source) == 4
+
+
+def test_a_clip_that_fails_or_ends_its_process_is_a_row(clips, tmp_path):
+    class Failing(FakeEncoders):
+        def audio(self, samples, num_frames):
+            raise ZeroDivisionError("a bug")
+
+    assert run(clips, tmp_path / "shards", Failing()).counts() == {"skipped: unexpected error": 3}
+    begun = tmp_path / "shards" / ".staged" / "begun-0-of-1"
+    begun.mkdir(parents=True)
+    for killed in range(3):
+        Journal(begun, killed).add(read_manifest(clips).column("id")[0])
+    report = run(clips, tmp_path / "shards")
+    assert report.counts() == {"made": 2, "skipped: crashed": 1}
+    assert run(clips, tmp_path / "shards").counts() == {"kept": 2, "made": 1}
 
 
 def test_other_settings_and_other_clips_are_refused(clips, tmp_path):
@@ -215,7 +281,7 @@ def without_report(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("count", [2, 5])  # five slices of four clips: one has none
-def test_slices_end_with_the_bytes_of_one_process(tmp_path, count):
+def test_slices_end_with_the_records_of_one_process(tmp_path, count):
     clips = make_clips(tmp_path, {"a": (9, 32, 64), "b": (18, 32, 64), "c": (9, 32, 64), "d": (9, 64, 32)})
     run(clips, tmp_path / "one")
     encoders = [FakeEncoders() for _ in range(count)]
@@ -223,14 +289,15 @@ def test_slices_end_with_the_bytes_of_one_process(tmp_path, count):
         with pytest.raises(InputError, match=r"nothing to commit|not to be committed"):
             commit_shards(clips, tmp_path / "many")
         report = run(clips, tmp_path / "many", encoders[index], process=(index, count))
-        assert len(report.outcomes) == len(range(index, 4, count))
+        assert len(report.outcomes) == (len(range(index, 4, count)) if index else 4)
     assert sum(part.calls for part in encoders) == 5  # windows of all clips
-    assert commit_shards(clips, tmp_path / "many").counts() == {"made": 4}
-    assert without_report(tmp_path / "many") == without_report(tmp_path / "one")
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")
     assert not (tmp_path / "many" / ".staged").exists()
+    assert commit_shards(clips, tmp_path / "many").counts() == {}
+    assert json.loads((tmp_path / "many" / "report.json").read_text())["counts"] == {"made": 4}
 
 
-def test_slices_of_different_runs_are_never_put_together(clips, tmp_path):
+def test_slices_of_different_runs_are_never_put_together(clips, tmp_path, monkeypatch):
     def slices():
         return sorted(path.name for path in (tmp_path / "shards" / ".staged").glob("slice-*"))
 
@@ -242,24 +309,27 @@ def test_slices_of_different_runs_are_never_put_together(clips, tmp_path):
     with pytest.raises(InputError, match=r"0/3, 2/3"):
         commit_shards(clips, tmp_path / "shards")
 
+    monkeypatch.setattr(EncodingRun, "is_complete", lambda self: False)  # killed before it commits
     for index in range(2):
         run(clips, tmp_path / "shards", process=(index, 2))
 
     class Breaking(FakeEncoders):
         def video(self, frames):
-            raise RuntimeError
+            raise KeyboardInterrupt
 
     next((clips / "clips").glob("c-*.mp4")).with_suffix(".json").write_text('{"base": "A new prompt."}')
-    with pytest.raises(RuntimeError):
+    with pytest.raises(KeyboardInterrupt):
         run(clips, tmp_path / "shards", Breaking(), process=(0, 2))
     with pytest.raises(InputError, match="0/2 has ended"):  # not what that slice had done before
         commit_shards(clips, tmp_path / "shards")
 
     run(clips, tmp_path / "shards", process=(0, 2))
     table = read_manifest(clips)
-    table.with_columns({"stage1": [True] * 3}).write(clips / "manifest.parquet")
+    table.with_columns({"stage1": [True] * 3}).write(clips / "manifest.parquet")  # which is not asked for
+    Table(table.data.slice(1)).write(tmp_path / "less" / "manifest.parquet")
     with pytest.raises(InputError, match="manifest has changed"):
-        commit_shards(clips, tmp_path / "shards")
+        commit_shards(tmp_path / "less", tmp_path / "shards")
+    assert sum(commit_shards(clips, tmp_path / "shards").counts().values()) == 3
     with pytest.raises(InputError, match="accepted are 0/2 to 1/2"):
         run(clips, tmp_path / "shards", process=(2, 2))
 
@@ -445,5 +515,5 @@ def test_a_damaged_slice_is_no_end(tmp_path):
     ):
         commit_shards(clips, tmp_path / "shards")
     for index in (0, 1):
-        encode_clips(clips, tmp_path / "shards", FakeEncoders(), process=(index, 2), **settings)
-    assert sum(commit_shards(clips, tmp_path / "shards").counts().values()) == 2
+        report = encode_clips(clips, tmp_path / "shards", FakeEncoders(), process=(index, 2), **settings)
+    assert sum(report.counts().values()) == 2 and len(list((tmp_path / "shards").glob("*/index.json"))) == 1

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,12 +15,15 @@ import pytest
 
 from actavatar_jax.errors import InputError
 from data_pipelines.table import Clip, Skip, StepReport, Table, clip_state, digest, read_manifest, run_step
-from data_pipelines.table.journals import read_rows
-from data_pipelines.table.runners import choose_engine
-from data_pipelines.table.steps import measure_chunk
+from data_pipelines.table.journals import Journal, read_rows
+from data_pipelines.table.measuring import Measuring, Task, measure_in_turn
 from tests.data.table.trivial_step import ARITHMETIC, Counting, Step, constant_state, not_a_number, synthetic
 
 QUIET = {"progress": False}
+
+
+def columns(clip_dir: Path, step: str) -> bytes:
+    return (clip_dir / "columns" / f"{step}.parquet").read_bytes()
 
 
 def calls(log: Path) -> list[str]:
@@ -37,33 +39,34 @@ def test_every_clip_has_its_columns_and_one_outcome(tmp_path):
     assert rows["c000026"]["arithmetic.error"] == "unlucky" and "26" in rows["c000026"]["arithmetic.detail"]
     assert rows["c000101"]["arithmetic.error"] == "unreadable" and rows["c000101"]["arithmetic.third"] is None
     assert report.counts() == {"made": 183, "skipped: unlucky": 16, "skipped: unreadable": 1}
+    synthetic(200).write(tmp_path / "manifest.parquet")
     assert read_manifest(tmp_path).data.equals(table.data)
-    assert not list((tmp_path / ".steps").iterdir())
+    assert not list(tmp_path.rglob("*.jsonl"))
 
 
 def test_processes_and_beam_give_the_same_bytes(tmp_path):
     pytest.importorskip("apache_beam", reason="needs Apache Beam, of the extra `data`")
     for name, settings in {"inline": {"workers": 0}, "two": {"workers": 2}, "beam": {"runner": "beam"}}.items():
-        run_step(ARITHMETIC, synthetic(2000), tmp_path / name, **settings, **QUIET)
-    tables = [(tmp_path / name / "manifest.parquet").read_bytes() for name in ("inline", "two", "beam")]
+        run_step(ARITHMETIC, synthetic(300), tmp_path / name, **settings, **QUIET)
+    tables = [columns(tmp_path / name, "arithmetic") for name in ("inline", "two", "beam")]
     assert tables[0] == tables[1] == tables[2]
 
 
 def test_spawned_processes_give_the_same_bytes(tmp_path):
     for workers in (0, 2):
         run_step(ARITHMETIC, synthetic(100), tmp_path / str(workers), workers=workers, **QUIET)
-    assert (tmp_path / "0/manifest.parquet").read_bytes() == (tmp_path / "2/manifest.parquet").read_bytes()
+    assert columns(tmp_path / "0", "arithmetic") == columns(tmp_path / "2", "arithmetic")
 
 
 def test_only_what_changed_is_measured_again(tmp_path):
     table, log = synthetic(4), tmp_path / "log"
     step = Step("counting", Counting(log), state=constant_state)
     table = run_step(step, table, tmp_path, workers=0, **QUIET)
-    first = (tmp_path / "manifest.parquet").read_bytes()
+    first = columns(tmp_path, "counting")
     report = StepReport("")
     run_step(step, table, tmp_path, workers=0, report=report, **QUIET)
     assert len(calls(log)) == 4 and report.counts() == {"kept": 4}
-    assert (tmp_path / "manifest.parquet").read_bytes() == first
+    assert columns(tmp_path, "counting") == first
     clips = [clip for clip in table if clip.id != "c000003"] + [Clip("c000009", "synthetic", "9.mp4")]
     clips[1] = Clip(**{**vars(clips[1]), "source": "changed.mp4"})
     report = StepReport("")
@@ -82,7 +85,7 @@ def test_clips_that_are_not_wanted_keep_what_they_have(tmp_path):
     table = run_step(Step("counting", Counting(log), state=constant_state), synthetic(2), tmp_path, workers=0, **QUIET)
     table = Table.from_clips([*table, *list(synthetic(6))[2:]])
     changed = Step("counting", Counting(log), "2", constant_state)
-    table = run_step(changed, table, tmp_path, only=lambda clip: clip.id in ("c000001", "c000004"), **settings)
+    table = run_step(changed, table, tmp_path, only={"c000001", "c000004"}, **settings)
     assert calls(log) == ["c000000", "c000001", "c000001", "c000004"]
     assert report.counts() == {"made": 2, "not selected": 4}
     assert table.column("counting.x") == [1, 1, None, None, 1, None]
@@ -91,10 +94,10 @@ def test_clips_that_are_not_wanted_keep_what_they_have(tmp_path):
 
 
 def test_a_step_that_no_clip_is_wanted_for_has_run(tmp_path):
-    table = run_step(ARITHMETIC, synthetic(3), tmp_path, workers=0, only=lambda clip: False, **QUIET)
-    assert read_manifest(tmp_path).column("arithmetic.version") == [None] * 3
+    table = run_step(ARITHMETIC, synthetic(3), tmp_path, workers=0, only=(), **QUIET)
+    assert table.column("arithmetic.version") == [None] * 3
     table = run_step(ARITHMETIC, table, tmp_path, workers=0, **QUIET)
-    assert read_manifest(tmp_path).column("arithmetic.third")[1:] == [1 / 3, 2 / 3]
+    assert table.column("arithmetic.third")[1:] == [1 / 3, 2 / 3]
 
 
 def test_a_killed_run_loses_the_unfinished_clip_only(tmp_path):
@@ -112,22 +115,22 @@ def test_a_killed_run_loses_the_unfinished_clip_only(tmp_path):
         run_step(killed, synthetic(8), tmp_path / "clips", workers=0, **QUIET)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert calls(log) == [f"c{i:06d}" for i in range(5)] and not (tmp_path / "clips/manifest.parquet").exists()
+    assert calls(log) == [f"c{i:06d}" for i in range(5)] and not (tmp_path / "clips/columns").exists()
     report = StepReport("")
     step = Step("counting", Counting(log), state=constant_state)
     run_step(step, synthetic(8), tmp_path / "clips", workers=0, report=report, **QUIET)
     assert calls(log) == [f"c{i:06d}" for i in range(8)] and report.counts() == {"kept": 5, "made": 3}
-    tables = [(tmp_path / name / "manifest.parquet").read_bytes() for name in ("whole", "clips")]
+    tables = [columns(tmp_path / name, "counting") for name in ("whole", "clips")]
     assert tables[0] == tables[1]
 
 
 def test_of_two_killed_runs_the_later_row_counts(tmp_path):
-    journals = tmp_path / ".steps" / "counting"
+    journals = tmp_path / ".steps" / "counting" / "0-of-1"
     journals.mkdir(parents=True)
     for run, value in ((0, "old"), (1, "new")):
         row = {"version": value, "error": None, "detail": None, "x": run}
         line = json.dumps({"id": "c000000", "row": row})
-        (journals / f"{run:04d}-000000.jsonl").write_text(f"\n{line}\n")
+        (journals / f"{run:04d}-worker.jsonl").write_text(f"\n{line}\n")
     table = run_step(
         Step("counting", Counting(tmp_path / "log", fail="c000001"), state=constant_state),
         synthetic(1),
@@ -138,28 +141,12 @@ def test_of_two_killed_runs_the_later_row_counts(tmp_path):
     assert table.column("counting.x") == [1] and calls(tmp_path / "log") == ["c000000"]
 
 
-def test_a_chunk_that_an_engine_repeats_closes_the_torn_line(tmp_path):
-    journals = tmp_path / ".steps" / "counting"
-    journals.mkdir(parents=True)
-    (journals / "0000-000000.jsonl").write_text('{"id": "c0000')
+def test_a_piece_that_an_engine_repeats_closes_the_torn_line(tmp_path):
+    (tmp_path / "0000-piece.jsonl").write_text('{"id": "c0000')
     step = Step("counting", Counting(tmp_path / "log"), state=constant_state)
-    assert measure_chunk(step, tmp_path, 0, (0, [(clip, None) for clip in synthetic(2)])) == 2
-    assert sorted(read_rows(journals)) == ["c000000", "c000001"]
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_bug_ends_the_run_and_finished_clips_stay(tmp_path, workers):
-    log = tmp_path / "log"
-    with pytest.raises(ZeroDivisionError):
-        run_step(
-            Step("counting", Counting(log, fail="c000003"), state=constant_state),
-            synthetic(4),
-            tmp_path,
-            workers=workers,
-            **QUIET,
-        )
-    run_step(Step("counting", Counting(log), state=constant_state), synthetic(4), tmp_path, workers=0, **QUIET)
-    assert calls(log) == [f"c{i:06d}" for i in range(4)]
+    tasks = [Task(clip) for clip in synthetic(2)]
+    assert measure_in_turn(Measuring(step, tmp_path, Journal(tmp_path, 0)), tasks, "piece") == 2
+    assert sorted(entry.id for entry in read_rows([tmp_path])) == ["c000000", "c000001"]
 
 
 def test_workers_end_with_their_parent(tmp_path):
@@ -225,13 +212,13 @@ def test_a_full_disk_ends_the_run(tmp_path):
 
 
 def test_damaged_journals_cost_their_clips_only(tmp_path):
-    log, journals = tmp_path / "log", tmp_path / ".steps" / "counting"
+    log, journals = tmp_path / "log", tmp_path / ".steps" / "counting" / "0-of-1"
     journals.mkdir(parents=True)
     version = digest("1", constant_state(list(synthetic(2))[1], tmp_path))
     row = {"version": version, "error": None, "detail": None, "x": 7}
     good = json.dumps({"id": "c000001", "row": row})
     odd = ["5", "[]", '{"id": 3, "row": {}}', '{"id": "c000000"}', '{"id": "c000000", "row": 3}', "\0\0", "{" * 5000]
-    (journals / "0000-000000.jsonl").write_text("\n".join([*odd, good, '{"id": "c00']))
+    (journals / "0000-worker.jsonl").write_text("\n".join([*odd, good, '{"id": "c00']))
     (journals / "notes.jsonl").write_text("x")
     (journals / "x-y.jsonl").write_text("x")
     table = run_step(Step("counting", Counting(log), state=constant_state), synthetic(3), tmp_path, workers=0, **QUIET)
@@ -241,38 +228,6 @@ def test_damaged_journals_cost_their_clips_only(tmp_path):
 def test_numbers_that_are_none_survive_the_journal(tmp_path):
     table = run_step(Step("nan", not_a_number, state=constant_state), synthetic(1), tmp_path, workers=0, **QUIET)
     assert math.isnan(table.column("nan.x")[0])
-
-
-@pytest.mark.parametrize("name", [None, "DirectRunner", "direct", "SwitchingDirectRunner", "apache_beam.x.PrismRunner"])
-def test_no_engine_fetches_a_program(name, tmp_path):
-    """Beam's own default does, from the internet, where it finds none."""
-    if name and "Prism" in name:
-        with pytest.raises(InputError, match="would download a program; accepted is --beam-option=--prism_location"):
-            choose_engine(name, None)
-        with pytest.raises(InputError, match="would download a program"):
-            choose_engine(name, "https://example.org/prism.zip")
-    else:
-        assert choose_engine(name, None).endswith("FnApiRunner")
-    (tmp_path / "prism").touch()
-    assert choose_engine(name, str(tmp_path / "prism")) == "PrismRunner"
-
-
-def test_another_engine_is_the_users_own():
-    assert choose_engine("FlinkRunner", None) == "FlinkRunner"
-
-
-def test_beam_runs_without_a_network(tmp_path, monkeypatch):
-    pytest.importorskip("apache_beam", reason="needs Apache Beam, of the extra `data`")
-
-    def no_network(self, address):
-        assert address[0] in ("127.0.0.1", "::1", "localhost") or not isinstance(address, tuple), address
-        return connect(self, address)
-
-    connect = socket.socket.connect
-    monkeypatch.setattr(socket.socket, "connect", no_network)
-    monkeypatch.setattr("urllib.request.urlopen", None)
-    table = run_step(ARITHMETIC, synthetic(20), tmp_path, runner="beam", **QUIET)
-    assert len(table) == 20
 
 
 @pytest.mark.parametrize(
@@ -297,10 +252,3 @@ def test_an_odd_row_of_a_table_is_one_outcome(tmp_path, odd):
     report, step = StepReport(""), Step("counting", Counting(tmp_path / "log"), state=constant_state)
     run_step(step, Table.read(tmp_path / "t.parquet"), tmp_path, workers=0, report=report, **QUIET)
     assert report.counts() == {"made": 2, "skipped: odd row": 1}
-
-
-def test_an_engine_that_is_none_is_refused(tmp_path):
-    pytest.importorskip("apache_beam", reason="needs Apache Beam, of the extra `data`")
-    for name in ("NoRunner", "no.such.Runner"):
-        with pytest.raises(InputError, match=f"engine '{name}' cannot be used"):
-            run_step(ARITHMETIC, synthetic(1), tmp_path, runner="beam", beam_options=[f"--runner={name}"], **QUIET)

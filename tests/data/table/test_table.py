@@ -28,31 +28,17 @@ def test_clips_come_back_as_they_were_sorted_by_id(tmp_path):
 
 def test_the_same_table_is_the_same_bytes(tmp_path, monkeypatch):
     a, b = dataclasses.replace(A, facts={"n": 1, "m": None}), dataclasses.replace(B, facts={"n": 2.5, "m": "text"})
-    Table.from_clips([a, b]).with_step("s", {"a": {"x": 1}, "b": {"y": "z"}}).write(tmp_path / "one")
+    Table.from_clips([a, b]).with_columns({"s.x": [1, None], "s.y": [None, "z"]}).write(tmp_path / "one")
     monkeypatch.setattr("data_pipelines.table.table._PIECE", 1)
-    Table.from_clips([b, a]).with_step("s", {"b": {"y": "z"}, "a": {"x": 1}}).write(tmp_path / "two")
+    Table.from_clips([b, a]).with_columns({"s.y": [None, "z"], "s.x": [1, None]}).write(tmp_path / "two")
     Table.read(tmp_path / "one").write(tmp_path / "three")
     assert len({(tmp_path / name).read_bytes() for name in ("one", "two", "three")}) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "three", "two"]
 
 
-def test_a_step_replaces_its_own_columns_only():
-    table = (
-        Table.from_clips([A, B])
-        .with_step("s", {"a": {"x": 1, "old": [1, 2]}, "b": {"x": 2}})
-        .with_step("s2", {"a": {"x": 5}})
-    )
-    table = table.with_step("s", {"b": {"x": 2.5, "new": {"k": True}}, "gone": {"x": 9.0}})
-    assert table.names == [*CORE_SCHEMA.names, "films.blur", "films.part", "s.new", "s.x", "s2.x"]
-    assert table.column("s.x") == [None, 2.5] and table.column("s2.x") == [5, None]
-    assert table.column("s.new") == [None, {"k": True}]
-    with pytest.raises(TypeError, match=r"s\.x"):
-        table.with_step("s", {"a": {"x": 1}, "b": {"x": "one"}})
-
-
 def test_what_steps_found_is_carried_to_a_table_with_other_clips():
-    old = Table.from_clips([A, B]).with_step("s", {i: {"x": [i], "version": "1"} for i in "ab"})
-    old = old.with_columns({"stage1": [True, False]})
+    steps = {"s.x": [["a"], ["b"]], "s.version": ["1", "1"], "stage1": [True, False]}
+    old = Table.from_clips([A, B]).with_columns(steps)
     table = Table.from_clips([B, Clip("c", "films", "c.mp4")]).with_steps_of(old)
     assert table.names == [*CORE_SCHEMA.names, "films.part", "s.version", "s.x"]
     assert table.column("s.x") == [["b"], None]

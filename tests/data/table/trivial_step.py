@@ -42,19 +42,22 @@ class Counting:
 
     log: Path
     kill: str = ""
-    fail: str = ""
+    fail: str = ""  # beginning of ids
+    interrupt: str = ""
     deny: str = ""
     full: str = ""
 
     def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
-        if clip.id == self.fail:
+        if self.fail and clip.id.startswith(self.fail):
             raise ZeroDivisionError("a bug")
+        if clip.id == self.interrupt:
+            raise KeyboardInterrupt
         if clip.id == self.deny:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if clip.id == self.full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if clip.id == self.kill:
-            with (clip_dir / ".steps" / "counting" / "0000-000000.jsonl").open("a") as journal:
+            with next(clip_dir.glob(".steps/counting/*/*.jsonl")).open("a") as journal:
                 journal.write('\n{"id": "c000002", "row": {"ver')  # as a kill amid a line leaves it
             os.kill(os.getpid(), signal.SIGKILL)
         with self.log.open("a") as log:
