@@ -10,7 +10,7 @@ from jaxtyping import Float
 Linked = dict[int, Float[np.ndarray, "4"]]  # frame -> box
 
 OVERLAP = 0.5  # intersection over union of a face with itself in the next frame
-LOST = 25  # frames from one detection to the next after which a face is another
+LOST = 25  # frames from one detection to the next, as the original counts them, after which a face is another
 
 
 @dataclass(frozen=True)

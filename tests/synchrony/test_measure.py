@@ -76,6 +76,7 @@ def reason(path, boxes, **options):
 def test_every_reason_is_told_and_none_fails(talk, tmp_path):
     assert reason(talk, [NOBODY] * 70) == "no face"
     assert reason(talk, [BOX] * 50 + [NOBODY] * 20) == "too short"
+    assert reason(talk, [BOX] * 25 + [NOBODY] * 5 + [BOX] * 25 + [NOBODY] * 15) == "too short"  # detections count
     assert reason(talk, [BOX] * 70, cuts=[35]) == "too short"
     assert reason(talk, [BOX] * 70, min_track=70) == "too short"
     assert reason(talk, [BOX / 2] * 70) == "small face"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.synchrony.crops import cut_face, cut_faces
-from actavatar_jax.synchrony.tracks import LOST, find_tracks
+from actavatar_jax.synchrony.tracks import find_tracks
 
 pytest.importorskip("cv2")
 NOBODY = np.zeros((0, 4))
@@ -28,7 +28,7 @@ def test_gaps_are_filled_evenly_and_do_not_count_as_detections():
 
 
 def test_a_face_that_is_missed_for_longer_is_another_one():
-    for missed, faces in ((LOST - 1, 1), (LOST, 2)):
+    for missed, faces in ((24, 1), (25, 2)):  # frames whose numbers are 25 and 26 apart
         frames = [box(10), *[NOBODY] * missed, box(10), box(10)]
         assert len(find_tracks(frames)) == faces
 
