@@ -41,18 +41,18 @@ def pixels(height, width, batch=2):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("bits", "encoder", "decoder"), [(14, 49_749_390, 65_344_643), (18, 49_751_442, 65_376_387)])
-def test_the_published_sizes(bits, encoder, decoder):
-    shapes = functional.abstract(LFQTokenizer, config := LFQConfig(bits=bits))
-    assert (functional.count(shapes["encoder"]), functional.count(shapes["decoder"])) == (encoder, decoder)
+def test_the_published_size():
+    shapes = functional.abstract(LFQTokenizer, config := LFQConfig())
+    counts = [functional.count(shapes[side]) for side in ("encoder", "decoder")]
+    assert counts == [49_749_390, 65_344_643] and sum(counts) == 115_094_033
     table = names.open_magvit(config)
     tables.check_coverage(table, shapes)
     assert len(table) == 339 == len({entry.theirs for entry in names.averaged(table)})
     by_name = {e.theirs: tables.their_shape(e, functional.flatten(shapes)[e.ours].shape) for e in table}
     assert sum(name.startswith("encoder") for name in by_name) == 159
-    assert by_name["encoder.conv_out.weight"] == (bits, 512, 1, 1)
+    assert by_name["encoder.conv_out.weight"] == (14, 512, 1, 1)
     assert by_name["decoder.up.4.upsample.conv1.weight"] == (2048, 512, 3, 3)
-    assert by_name["decoder.adaptive.3.gamma.weight"] == (512, bits) and by_name["decoder.conv_in.bias"] == (512,)
+    assert by_name["decoder.adaptive.3.gamma.weight"] == (512, 14) and by_name["decoder.conv_in.bias"] == (512,)
     assert "encoder.down.2.block.0.nin_shortcut.weight" in by_name and "encoder.down.4.downsample.bias" not in by_name
     shortcuts = [name for name in by_name if "nin_shortcut" in name and name.startswith("decoder")]
     assert shortcuts == [f"decoder.up.{level}.block.0.nin_shortcut.weight" for level in (1, 3)]
