@@ -88,7 +88,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["actavatar_jax*", "data_pipelines*"]),
     package_data={
-        "actavatar_jax": ["puppets/assets/**/*", "planning/gpu_targets/*"],
+        "actavatar_jax": ["avatarsync/units/units.json", "puppets/assets/**/*", "planning/gpu_targets/*"],
         "data_pipelines": ["pages/page.html", "selection/rules/*.yaml"],
     },
     install_requires=CORE,

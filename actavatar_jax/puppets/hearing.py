@@ -19,8 +19,8 @@ from tqdm import tqdm
 from actavatar_jax import functional
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.models import Wav2Vec2, standardise
-from actavatar_jax.puppets.speech import speech
-from actavatar_jax.puppets.speech.phonemes import PAUSE, SOUNDS, Phoneme, is_stressed, sounds
+from actavatar_jax.puppets.speech import SOUNDS, fit, is_stressed, make_sentence
+from actavatar_jax.speech import PAUSE, VOICES, Phoneme, sounds, speak
 from actavatar_jax.training.schedules import warmup_stable_decay
 from actavatar_jax.weights import folder as folders
 
@@ -74,10 +74,10 @@ def spoken(
     """Sentences in all voices, and the number of the sound in each half of each frame."""
     rng = np.random.default_rng([seed, 17])
     samples, labels = [], []
-    for name in tqdm(rng.choice(list(speech.VOICES), utterances), desc="speaking", unit="sentence"):
-        sentence = speech.make_sentence(rng, speech.VOICES[name].language)
-        said = speech.speak(sentence, name, int(rng.integers(140, 200)), int(rng.integers(20, 80)))
-        said = speech.fit(said, frames, rng)
+    for name in tqdm(rng.choice(list(VOICES), utterances), desc="speaking", unit="sentence"):
+        sentence = make_sentence(rng, VOICES[name].language)
+        said = speak(sentence, name, int(rng.integers(140, 200)), int(rng.integers(20, 80)))
+        said = fit(said, frames, rng)
         samples.append(said.samples)
         labels.append(_labels(said.phonemes, frames))
     return np.stack(samples), np.stack(labels)

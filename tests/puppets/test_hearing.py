@@ -6,8 +6,8 @@ import pytest
 
 from actavatar_jax.models import PRESETS
 from actavatar_jax.puppets import hearing
-from actavatar_jax.puppets.speech.phonemes import PAUSE, Phoneme
 from actavatar_jax.runs.small_world import make_model
+from actavatar_jax.speech import PAUSE, Phoneme
 from actavatar_jax.weights import folder as folders
 
 

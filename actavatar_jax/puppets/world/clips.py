@@ -15,13 +15,14 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS, SAMPLES_PER_FRAME
 from actavatar_jax.media.video import write_video
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.puppets.speech import speech
+from actavatar_jax.puppets import speech
 from actavatar_jax.puppets.world.actions import ACTIONS
 from actavatar_jax.puppets.world.draw import draw
 from actavatar_jax.puppets.world.identity import Identity, Number
 from actavatar_jax.puppets.world.idle import random_poses, told_poses
 from actavatar_jax.puppets.world.pose import JOINTS, Pose, joints
 from actavatar_jax.puppets.world.script import Cue, make_prompt, make_script, read_prompt, tell_in_order
+from actavatar_jax.speech import VOICES, Phoneme, Utterance, speak
 from actavatar_jax.storage import write_json
 
 __all__ = [
@@ -53,7 +54,7 @@ class World:
     idle: str = "told"  # by speech and looks; random: by nothing that a model could know
 
     def __post_init__(self):
-        spoken = {voice.language for voice in speech.VOICES.values()}
+        spoken = {voice.language for voice in VOICES.values()}
         sizes = self.side >= 16 and self.frames >= 1 and self.grid > 0 and 1 <= self.max_phases <= 4
         if not (sizes and self.languages and spoken.issuperset(self.languages) and self.idle in IDLE):
             raise InputError(
@@ -82,7 +83,7 @@ class PuppetClip:
     sentence: str
     voice: str
     cues: tuple[Cue, ...]
-    phonemes: tuple[speech.Phoneme, ...]
+    phonemes: tuple[Phoneme, ...]
     opening: Float[np.ndarray, " F"]  # of the mouth: 0 closed to 1
     width: Float[np.ndarray, " F"]  # of the mouth: 0 rounded to 1 spread
     joints: Float32[np.ndarray, "F J"]  # see JOINTS
@@ -186,22 +187,22 @@ def truth(clip: PuppetClip) -> dict:
 # ---- parts
 
 
-def _speech(seed: int, world: World, sentence: str | None, voice: str | None) -> tuple[str, str, speech.Utterance]:
+def _speech(seed: int, world: World, sentence: str | None, voice: str | None) -> tuple[str, str, Utterance]:
     """The text, its voice, and the sound that fills the clip; own sentences go on until it is full."""
     rng = np.random.default_rng([seed, 2])
-    known = [name for name, one in speech.VOICES.items() if one.language in world.languages]
+    known = [name for name, one in VOICES.items() if one.language in world.languages]
     chosen, rate, pitch = str(rng.choice(known)), int(rng.integers(150, 200)), int(rng.integers(30, 70))
     voice = voice or chosen
     if sentence is not None:
-        utterance = speech.speak(sentence, voice, rate, pitch, max_seconds=world.frames / FPS)
+        utterance = speak(sentence, voice, rate, pitch, max_seconds=world.frames / FPS)
         return sentence, voice, speech.fit(utterance, world.frames, rng)
     words = np.random.default_rng([seed, 6])
-    language = speech.VOICES[voice].language if voice in speech.VOICES else world.languages[0]
+    language = VOICES[voice].language if voice in VOICES else world.languages[0]
     sentence = speech.make_sentence(words, language)
-    utterance = speech.speak(sentence, voice, rate, pitch)
+    utterance = speak(sentence, voice, rate, pitch)
     while len(utterance.samples) < world.frames * SAMPLES_PER_FRAME:
         sentence = f"{sentence} {speech.make_sentence(words, language)}"
-        utterance = speech.speak(sentence, voice, rate, pitch)
+        utterance = speak(sentence, voice, rate, pitch)
     return sentence, voice, speech.fit(utterance, world.frames, rng)
 
 

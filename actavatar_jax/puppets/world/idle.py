@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from actavatar_jax.media.clock import FPS
-from actavatar_jax.puppets.speech.phonemes import PAUSE, Phoneme, Visemes, is_open_vowel, is_stressed
+from actavatar_jax.puppets.speech import Visemes, is_open_vowel, is_stressed
 from actavatar_jax.puppets.world.identity import Identity, Number
 from actavatar_jax.puppets.world.pose import Arm, Pose
+from actavatar_jax.speech import PAUSE, Phoneme
 
 BLINK = 0.2  # seconds
 LONGEST = 60.0  # seconds for which random blinks and glances are planned

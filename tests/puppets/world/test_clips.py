@@ -13,8 +13,7 @@ import pytest
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import load_video
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.puppets.speech import speech
-from actavatar_jax.puppets.speech.phonemes import PAUSE, Phoneme, Visemes
+from actavatar_jax.puppets.speech import Visemes
 from actavatar_jax.puppets.world.actions import find_action
 from actavatar_jax.puppets.world.clips import JOINTS, World, make_clip, write_clips
 from actavatar_jax.puppets.world.draw import draw, hand_position, mouth_box, mouth_position
@@ -23,6 +22,7 @@ from actavatar_jax.puppets.world.idle import random_poses, told_poses
 from actavatar_jax.puppets.world.pose import Arm, Pose
 from actavatar_jax.puppets.world.script import make_script
 from actavatar_jax.puppets.world.untold import untold_share
+from actavatar_jax.speech import PAUSE, VOICES, Phoneme
 from tests.commands import actavatar
 
 SEEDS = range(10)
@@ -179,7 +179,7 @@ def test_a_longer_or_larger_clip_of_a_seed_has_the_same_presenter_and_words(draw
 def test_languages_are_those_of_the_world():
     for language in ("en", "de"):
         clip = make_clip(4, World(frames=13, languages=(language,)))
-        assert speech.VOICES[clip.voice].language == language
+        assert VOICES[clip.voice].language == language
 
 
 def test_mouth_follows_speech_in_whole_clips(drawn):

@@ -1,29 +1,19 @@
-"""Speech with the times of its phonemes: `speak` a text, `fit` it to a clip.
-
-`make_sentence` and `visemes` are part of this module's face.
-"""
+"""Texts spoken by the voices of espeak-ng, with the times of their phonemes."""
 
 import logging
 import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
 
 import numpy as np
 import soxr
 from jaxtyping import Float32
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.media.clock import SAMPLE_RATE, SAMPLES_PER_FRAME
-from actavatar_jax.puppets.speech.espeak import synthesise
-from actavatar_jax.puppets.speech.phonemes import PAUSE, Phoneme, Visemes, visemes
-from actavatar_jax.puppets.speech.sentences import LANGUAGES, make_sentence
-
-__all__ = ["LANGUAGES", "VOICES", "Phoneme", "Utterance", "Visemes", "fit", "make_sentence", "speak", "visemes"]
+from actavatar_jax.media.clock import SAMPLE_RATE
+from actavatar_jax.speech.espeak import synthesise
+from actavatar_jax.speech.phonemes import PAUSE, Phoneme, join_pauses
 
 RATES, PITCHES = (80, 450), (0, 99)  # words per minute; espeak-ng's own scale
-LEAD = 0.3  # seconds of silence before the speech of a fitted clip, at most
-FADE = 0.01  # seconds over which cut speech ends, against a click
 MAX_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
@@ -31,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice of espeak-ng: its language (one of LANGUAGES) and the library's name for it."""
+    """A voice of espeak-ng: its language and the library's name for it."""
 
     language: str
     name: str
@@ -56,10 +46,14 @@ VOICES = {
 
 @dataclass(frozen=True, eq=False)
 class Utterance:
-    """Spoken text: mono samples at 16 kHz in [-1, 1], and the phonemes in order, with pauses, without gaps."""
+    """Spoken text: mono samples at 16 kHz in [-1, 1], and the phonemes in order, with pauses, without gaps.
+
+    `words` are the seconds in which words begin.
+    """
 
     samples: Float32[np.ndarray, " n"]
     phonemes: tuple[Phoneme, ...]
+    words: tuple[float, ...]
 
 
 def speak(
@@ -86,43 +80,10 @@ def speak(
     if all(phoneme.symbol == PAUSE for phoneme in spoken.phonemes):
         raise _nothing_to_speak(text)
     samples = soxr.resample(spoken.samples.astype(np.float32) / 32768, spoken.sample_rate, SAMPLE_RATE)
-    return Utterance(np.clip(samples, -1, 1), tuple(_joined(spoken.phonemes)))
-
-
-def fit(utterance: Utterance, frames: int, rng: np.random.Generator | None = None) -> Utterance:
-    """Exactly `frames` frames of sound: a short lead of silence, the speech, cut or filled up with silence.
-
-    The lead is drawn from 0 to 0.3 s (0.1 s without `rng`), less where the speech would otherwise be cut.
-    """
-    wanted = frames * SAMPLES_PER_FRAME
-    lead = 0.1 if rng is None else float(rng.uniform(0, LEAD))
-    before, room = round(lead * SAMPLE_RATE), wanted - len(utterance.samples)
-    if room >= 0:
-        before = min(before, room)
-    samples = np.pad(utterance.samples, (before, max(room - before, 0)))[:wanted]
-    if before > room:
-        fade = min(round(FADE * SAMPLE_RATE), wanted)
-        samples[wanted - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-    return Utterance(samples, _shifted(utterance.phonemes, before / SAMPLE_RATE, wanted / SAMPLE_RATE))
+    return Utterance(np.clip(samples, -1, 1), tuple(join_pauses(spoken.phonemes)), spoken.words)
 
 
 # ---- parts
-
-
-def _shifted(phonemes: tuple[Phoneme, ...], lead: float, length: float) -> tuple[Phoneme, ...]:
-    """The phonemes `lead` seconds later, from 0 to `length` with pauses before and after them."""
-    moved = [Phoneme(PAUSE, 0.0, lead)]
-    moved += [Phoneme(p.symbol, p.start + lead, p.end + lead) for p in phonemes]
-    moved += [Phoneme(PAUSE, moved[-1].end, max(length, moved[-1].end))]
-    cut = [replace(p, end=min(p.end, length)) for p in moved if p.start < min(p.end, length)]
-    return tuple(_joined(cut))
-
-
-def _joined(phonemes: Iterable[Phoneme]) -> Iterator[Phoneme]:
-    """Pauses that follow each other become one."""
-    for symbol, group in groupby(phonemes, lambda phoneme: phoneme.symbol):
-        run = list(group)
-        yield from [Phoneme(PAUSE, run[0].start, run[-1].end)] if symbol == PAUSE else run
 
 
 def _speakable(text: str, voice: str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.puppets.speech.phonemes import PAUSE, Phoneme, is_voiceless_stop
+from actavatar_jax.speech.phonemes import PAUSE, Phoneme, is_voiceless_stop
 
 CLOSURE, SILENT = 0.08, 0.004 * 32768  # seconds that lips are shut before a stop's burst at most; level of silence
 LONGEST_PATH = 120  # bytes; from about 140 the library cuts the path of its data
@@ -142,7 +142,7 @@ def _espeak_paths() -> tuple[str, str]:
         import espeakng_loader
     except ImportError as error:
         raise InputError(
-            'Puppets speak with espeak-ng, which is not installed: pip install "actavatar-jax[puppets]".'
+            'Texts are spoken with espeak-ng, which is not installed: pip install "actavatar-jax[puppets]".'
         ) from error
     return espeakng_loader.get_library_path(), espeakng_loader.get_data_path()
 

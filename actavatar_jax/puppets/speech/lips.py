@@ -1,7 +1,6 @@
-# ruff: noqa: RUF001 RUF002 (letters of the phonetic alphabet look like others)
+# ruff: noqa: RUF001 (letters of the phonetic alphabet look like others)
 """What lips do in each phoneme: how far they open and how wide they are, one value for every video frame."""
 
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,21 +8,12 @@ import numpy as np
 from jaxtyping import Float
 
 from actavatar_jax.media.clock import FPS
+from actavatar_jax.speech import PAUSE, Phoneme, sounds
 
-PAUSE = "_"
 RESOLUTION = 500  # values per second in which the curves are made; a whole number per frame
 BLEND = 0.07  # seconds over which neighbouring sounds blend
 CLOSING = 0.04  # seconds in which lips close and open around a closure
 SHORTEST_PAUSE = 0.1  # seconds; at shorter ones (glottal stops, word borders) the mouth stays as it is
-
-
-@dataclass(frozen=True)
-class Phoneme:
-    """A phoneme in IPA as espeak-ng names it, stress marks included, or PAUSE; seconds."""
-
-    symbol: str
-    start: float
-    end: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,17 +75,6 @@ def visemes(phonemes: Iterable[Phoneme], frames: int) -> Visemes:
     return Visemes(opening.astype(np.float32), width.reshape(frames, steps).mean(1).astype(np.float32))
 
 
-def sounds(symbol: str) -> list[str]:
-    """The sounds that a phoneme is made of, a long one twice: 'ˈaɪ' is a, ɪ; 'uː' is u, u; 'tʃ' is t, ʃ."""
-    parts: list[str] = []
-    for character in symbol:
-        if character in "ː:" and parts:
-            parts.append(parts[-1])
-        elif unicodedata.category(character) in ("Ll", "Lo"):  # not stress and other modifiers
-            parts.append(character)
-    return parts
-
-
 def is_stressed(symbol: str) -> bool:
     """Whether the phoneme carries the main stress of its word."""
     return "\u02c8" in symbol
@@ -104,11 +83,6 @@ def is_stressed(symbol: str) -> bool:
 def is_open_vowel(symbol: str) -> bool:
     """Whether the phoneme begins with one of the widest mouths."""
     return sounds(symbol)[:1] in ([vowel] for vowel in "aɑæ")
-
-
-def is_voiceless_stop(symbol: str) -> bool:
-    """Whether the phoneme begins with silence behind shut lips or tongue."""
-    return sounds(symbol)[:1] in (["p"], ["t"], ["k"])
 
 
 # ---- parts

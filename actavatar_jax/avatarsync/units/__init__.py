@@ -1,0 +1,23 @@
+"""Phonemes from texts and files, the units that they become, and the frames in which units are seen."""
+
+from actavatar_jax.avatarsync.units.alignments import Alignment, align_text, check_phonemes, read_alignment
+from actavatar_jax.avatarsync.units.spelling import NOTATIONS
+from actavatar_jax.avatarsync.units.table import UnitTable, unit_table
+from actavatar_jax.avatarsync.units.timing import ALLOCATIONS, Keyframe, Schedule, schedule
+from actavatar_jax.avatarsync.units.units import Unit, to_units
+
+__all__ = [
+    "ALLOCATIONS",
+    "NOTATIONS",
+    "Alignment",
+    "Keyframe",
+    "Schedule",
+    "Unit",
+    "UnitTable",
+    "align_text",
+    "check_phonemes",
+    "read_alignment",
+    "schedule",
+    "to_units",
+    "unit_table",
+]
