@@ -42,7 +42,6 @@ DATA = [  # filters, annotation, Beam
     "jsonschema>=4.23",
     "onnxruntime>=1.22",
     "opencv-python-headless>=4.12",
-    "python_speech_features>=0.6",
     "rtmlib>=0.0.16",
     "scenedetect>=0.7",
 ]
@@ -51,7 +50,7 @@ EXTRAS = {
     "tpu": ["jax[tpu]"],
     "torch": ["torch>=2.7", "diffusers>=0.36"],  # reading and writing .pth, the PyTorch twin
     "data": DATA,
-    "eval": [],  # so will the scorers
+    "eval": ["opencv-python-headless>=4.12", "torch>=2.7"],  # lip synchrony: crops of faces, weights of SyncNet
     "puppets": ["espeakng-loader>=0.2.4"],  # speech with phoneme times; GPL, so never a dependency of the core
     "notebook": ["jupyterlab", "ipykernel", "ipywidgets", "matplotlib", "nbclient", "nbformat"],
     "test": [
@@ -70,6 +69,7 @@ EXTRAS = {
         "nbformat",
         "pytest>=9",
         "pytest-xdist>=3.8",
+        "python_speech_features>=0.6",  # what cepstral coefficients are compared with
         "ruff>=0.14",
         "sentencepiece>=0.2",
         "transformers>=5",

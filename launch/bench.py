@@ -157,7 +157,7 @@ def peak_memory() -> int:
 @app.command()
 def filters(
     clip_dir: Annotated[Path, typer.Argument(metavar="CLIPS", help="A folder that `actavatar prepare` made.")],
-    models: Annotated[Path | None, typer.Option(help="Folder of ONNX models, as for `actavatar filter`.")] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder of models, as for `actavatar filter`.")] = None,
     steps: Annotated[str | None, typer.Option(help="Filters, as in faces,sync; default: all.")] = None,
     clips: Annotated[int, typer.Option(help="Clips that each filter measures.", min=1)] = 4,
 ) -> None:

@@ -55,7 +55,7 @@ def prepare(
 def filter_clips(
     clip_dir: Path,
     steps: Annotated[str | None, typer.Option(help="Filters, separated by commas; default: all.")] = None,
-    models: Annotated[Path | None, typer.Option(help="Folder of the filters' ONNX models.")] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder of the filters' models.")] = None,
     stage: Annotated[int | None, typer.Option(help="Only clips that are selected for this stage.")] = None,
     runner: Runner = "processes",
     workers: Workers = None,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.synchrony import link_boxes
 from data_pipelines.filters.models import MODELS, find_models
 from data_pipelines.filters.pictures import read_every_nth, shrink_frame
 from data_pipelines.table import Clip, Step, clip_path, digest, import_extra
@@ -95,26 +96,7 @@ def _detect(frame: UInt8[np.ndarray, "H W 3"], model: Path) -> Float[np.ndarray,
 
 def link_faces(samples: Iterable[Float[np.ndarray, "_ 4"]]) -> list[Track]:
     """The faces of one sample after the other as tracks, the most seen first."""
-    tracks: list[Track] = []
-    for index, boxes in enumerate(samples):
-        recent = [track for track in tracks if index - max(track) <= LOST]
-        overlaps = np.array([[box_overlap(track[max(track)], box) for box in boxes] for track in recent])
-        free = set(range(len(boxes)))
-        while overlaps.size and overlaps.max() >= LINK:
-            which, box = np.unravel_index(overlaps.argmax(), overlaps.shape)
-            recent[which][index] = boxes[box]
-            free.remove(box)
-            overlaps[which], overlaps[:, box] = 0, 0
-        tracks += [{index: boxes[box]} for box in sorted(free)]
-    return sorted(tracks, key=len, reverse=True)
-
-
-def box_overlap(one: Float[np.ndarray, "4"], two: Float[np.ndarray, "4"]) -> float:
-    """Intersection over union of two boxes."""
-    start = np.maximum(one[:2], two[:2])
-    end = np.minimum(one[:2] + one[2:], two[:2] + two[2:])
-    shared = np.prod(np.maximum(end - start, 0))
-    return float(shared / (np.prod(one[2:]) + np.prod(two[2:]) - shared))
+    return sorted(link_boxes(samples, LINK, LOST), key=len, reverse=True)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The filters' model files: ONNX, in one folder, under agreed names; none of them comes with this project."""
+"""The filters' model files, all but one in ONNX, in one folder under agreed names; none comes with this project."""
 
 from functools import cache
 from pathlib import Path
@@ -11,8 +11,7 @@ MODELS = {
     "text.onnx": "PP-OCR text detector (a map of text, as of Differentiable Binarization)",
     "voice.onnx": "Silero voice activity detector, version 5 or later",
     "quality.onnx": "DOVER video quality, as its own converter writes it",
-    "syncnet_video.onnx": "SyncNet, the half that sees a mouth: forward_lip",
-    "syncnet_audio.onnx": "SyncNet, the half that hears: forward_aud",
+    "syncnet_v2.model": "SyncNet v2, the PyTorch file of its authors",
     "person.onnx": "YOLOX person detector of DWPose (yolox_l.onnx)",
     "pose.onnx": "DWPose whole-body keypoints (dw-ll_ucoco_384.onnx)",
 }

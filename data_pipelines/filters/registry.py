@@ -1,7 +1,7 @@
 """What a clip is like, one small file per question: a step goes from a prepared clip to a few columns of the table.
 
 A filter rejects nothing; thresholds apply at selection. `FILTERS` is in order of cost, cheap first. Filters that need a
-model take it from a folder of ONNX files with agreed names (`MODELS`) and say `available: False` without it.
+model take it from a folder of files with agreed names (`MODELS`) and say `available: False` without it.
 """
 
 from collections.abc import Sequence

@@ -1,104 +1,55 @@
-"""Whether lips and sound fit, and by how many frames they are apart: SyncNet (Chung and Zisserman, 2016)."""
+"""Whether lips and sound fit, and by how many frames they are apart: SyncNet's measure, as for videos that are made."""
 
-from collections.abc import Iterator
+import multiprocessing
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float, Float32, UInt8
-from scipy.signal import medfilt
-
-from actavatar_jax.media.audio import load_audio
-from actavatar_jax.media.clock import SAMPLE_RATE
-from actavatar_jax.media.video import read_frames
-from data_pipelines.filters.faces import FACES_EVERY, detect_faces, link_faces, make_faces_step
-from data_pipelines.filters.models import find_models, load_model, run_model
-from data_pipelines.filters.pictures import read_every_nth
-from data_pipelines.table import Clip, Skip, Step, clip_path, digest, import_extra
-
-SIDE, WINDOW, BATCH = 224, 5, 8  # pixels of a face; frames that the model sees; windows at a time
-CEPSTRA, PER_FRAME = 13, 4  # cepstral coefficients, vectors of them per frame
-VIDEO_SHAPES = ((None, 3, WINDOW, SIDE, SIDE),), ((None, None),)
-AUDIO_SHAPES = ((None, 1, CEPSTRA, WINDOW * PER_FRAME),), ((None, None),)
-SHIFT = 15  # frames in both directions in which the best fit is looked for
-MARGIN = 0.4  # of the face's size, around it
-GREY = 110
+from actavatar_jax.synchrony import Features, NotScored, score_synchrony
+from data_pipelines.filters.faces import detect_faces, make_faces_step
+from data_pipelines.filters.models import find_models
+from data_pipelines.table import Clip, Skip, Step, clip_path, digest
 
 
 def make_sync_step(models: Path | None) -> Step:
-    found = find_models(models, "face.onnx", "syncnet_video.onnx", "syncnet_audio.onnx")
+    found = find_models(models, "face.onnx", "syncnet_v2.model")
     if found is None:
         return Step("sync", MeasureSync(None))
-    make_faces_step(models)
-    load_model(found[1], *VIDEO_SHAPES), load_model(found[2], *AUDIO_SHAPES), import_extra("python_speech_features")
-    return Step("sync", MeasureSync(found), digest("1", *found))
+    make_faces_step(models), _load(found[1])
+    return Step("sync", MeasureSync(found), digest("2", *found))
 
 
 @dataclass(frozen=True)
 class MeasureSync:
-    """Columns: available, confidence (median distance of all shifts less the smallest one), offset (frames by which the
-    sound comes late; SyncNet's own program prints its negative), distance (the smallest)."""
+    """Columns: available, confidence (Sync-C), distance (Sync-D), offset (frames by which the sound comes late: the
+    negative of what SyncNet's own program prints). A face may be of any size: a rule on `faces.height_px` judges it."""
 
-    models: tuple[Path, Path, Path] | None
+    models: tuple[Path, Path] | None
 
     def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
         if self.models is None:
             return {"available": False}
-        path = clip_path(clip, clip_dir)
-        detector, video, audio = self.models
-        mouth = np.stack(list(_crops(path, detector)))
-        sound = _cepstra(load_audio(path))
-        count = min(len(mouth), len(sound) // PER_FRAME) - WINDOW
-        if count < 2 * SHIFT:
-            raise Skip("too short", f"{count + WINDOW} frames with sound, {2 * SHIFT + WINDOW} are needed for sync")
-        seen = [mouth[i : i + WINDOW].transpose(3, 0, 1, 2) for i in range(count)]
-        heard = [sound[PER_FRAME * i : PER_FRAME * (i + WINDOW)].T[None] for i in range(count)]
-        distances = measure_shifts(
-            _features(load_model(video, *VIDEO_SHAPES), seen), _features(load_model(audio, *AUDIO_SHAPES), heard)
-        )
-        best = int(distances.argmin())
+        detector, syncnet = self.models
+        find_faces = partial(detect_faces, model=detector)
+        found = score_synchrony(clip_path(clip, clip_dir), _load(syncnet), find_faces, min_face=0)
+        if isinstance(found, NotScored):
+            raise Skip(found.reason, found.detail)
+        scores = found.scores
         return {
             "available": True,
-            "confidence": float(np.median(distances) - distances[best]),
-            "offset": best - SHIFT,
-            "distance": float(distances[best]),
+            "confidence": scores.confidence,
+            "offset": -scores.offset,
+            "distance": scores.distance,
         }
 
 
-def measure_shifts(seen: Float32[np.ndarray, "n d"], heard: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, " shifts"]:
-    """Mean distance of what is seen to what is heard 15 frames earlier, ..., 15 frames later.
+@cache
+def _load(path: Path) -> Features:
+    import jax
 
-    Beyond the ends zeros are heard, as in SyncNet's own program, whose confidences thresholds are known for.
-    """
-    padded = np.pad(heard, ((SHIFT, SHIFT), (0, 0)))
-    return np.array([np.linalg.norm(seen - padded[s : s + len(seen)], axis=1).mean() for s in range(2 * SHIFT + 1)])
+    from actavatar_jax.synchrony.syncnet import load_syncnet
 
-
-def _features(session, windows: list[np.ndarray]) -> Float32[np.ndarray, "n d"]:
-    batches = (np.stack(windows[i : i + BATCH]).astype(np.float32) for i in range(0, len(windows), BATCH))
-    return np.concatenate([run_model(session, batch)[0] for batch in batches])
-
-
-def _cepstra(samples: Float32[np.ndarray, " n"]) -> Float[np.ndarray, "vectors 13"]:
-    """100 vectors a second, of 16-bit samples, by the package that SyncNet was trained with."""
-    return import_extra("python_speech_features").mfcc((samples * 32767).round(), SAMPLE_RATE, numcep=CEPSTRA)
-
-
-def _crops(path: Path, detector: Path) -> Iterator[UInt8[np.ndarray, "224 224 3"]]:
-    """The most seen face in each frame, blue first, with the chin and some room around it."""
-    cv2 = import_extra("cv2")
-    tracks = link_faces(detect_faces(frame, detector) for frame in read_every_nth(path, FACES_EVERY))
-    if not tracks:
-        raise Skip("no face", "no face is seen, so that no mouth can be compared with the sound")
-    track = tracks[0]
-    boxes = np.array(list(track.values()))
-    centre = boxes[:, :2] + boxes[:, 2:] / 2
-    values = np.column_stack([centre, boxes[:, 2:].max(1) / 2])
-    samples = FACES_EVERY * np.array(list(track))
-    for index, frame in enumerate(read_frames(path)):
-        x, y, half = (np.interp(index, samples, medfilt(column, 3)) for column in values.T)
-        scale = SIDE / (2 * half * (1 + MARGIN))
-        corner = np.array([x - half * (1 + MARGIN), y - half])
-        matrix = np.column_stack([np.eye(2) * scale, -scale * corner])
-        yield cv2.warpAffine(frame, matrix, (SIDE, SIDE), borderValue=(GREY,) * 3)[..., ::-1]
+    if multiprocessing.parent_process() is not None:
+        jax.config.update("jax_platforms", "cpu")  # workers are many, and would each take all of an accelerator
+    return load_syncnet(path)

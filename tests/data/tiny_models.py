@@ -1,10 +1,15 @@
-"""ONNX models of a few operations with the inputs and outputs of the real ones, and something to detect."""
+"""Models of a few operations with the inputs and outputs of the real ones, and something to detect."""
 
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from actavatar_jax import functional
+from actavatar_jax.models.syncnet import SyncNet, SyncNetConfig
+from actavatar_jax.weights import Exported, pth
+from actavatar_jax.weights.tables import syncnet as table
 
 KINDS = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.int64): TensorProto.INT64}
 
@@ -98,27 +103,50 @@ def quality(path: Path) -> Path:
     return graph.save(path, {"aes_view": (1, *shape), "tech_view": (3, *shape)}, {"aesthetic": (1,), "technical": (3,)})
 
 
-def syncnet(video: Path, audio: Path) -> None:
-    """SyncNet's halves: how red the five frames are, and the log energies of their sound, without their means."""
-    graph = Graph()
-    red = graph("Slice", "video", np.int64([2]), np.int64([3]), np.int64([1]))  # its channels are BGR
-    brightness = graph("ReduceMean", red, axes=[1, 3, 4], keepdims=0)  # [n, 5]
-    _features(graph, graph("Mul", brightness, np.float32([SEEN_TO_HEARD])))
-    graph.save(video, {"video": ("n", 3, 5, 224, 224)}, {"features": ("n", 1024)})
-
-    graph = Graph()
-    energy = graph("Slice", "audio", np.int64([0]), np.int64([1]), np.int64([2]))
-    _features(graph, graph("ReduceMean", graph("Reshape", energy, np.int64([-1, 5, 4])), axes=[2], keepdims=0))
-    graph.save(audio, {"audio": ("n", 1, 13, 20)}, {"features": ("n", 1024)})
-
-
 SEEN_TO_HEARD = 0.1  # log energy per red (0..255)
 
 
-def _features(graph: Graph, values: str) -> None:
-    """1024 features that repeat five values."""
-    centred = graph("Sub", values, graph("ReduceMean", values, axes=[1], keepdims=1))
-    graph("MatMul", centred, np.tile(np.eye(5, dtype=np.float32), 205)[:, :1024], out="features")
+def syncnet(path: Path) -> Path:
+    """SyncNet's file: how red a frame or the one after it is, and log energies of their sound, without their means.
+
+    A convolution has one tap, and what is pooled are maxima: of red, and of the sound's largest coefficient, which is
+    the energy. Four features for four pairs of frames; the sound of a pair is seven vectors.
+    """
+    config = SyncNetConfig(lips=(5, 8, 4, 4, 4, 4), sound=(1, 1, 1, 1, 1, 4), hidden=4, features=4)
+    shapes = functional.flatten(functional.abstract(SyncNet, config))
+    params = {name: np.full(leaf.shape, name.endswith(("scale", "var")), np.float32) for name, leaf in shapes.items()}
+
+    def kernel(layer: str, *taps: tuple[int, ...]) -> np.ndarray:
+        """The kernel of a layer, with 1 at these taps: (frame,) row, column, input, output."""
+        values = params[f"{layer}/kernel"]
+        for tap in taps:
+            values[tap] = 1
+        return values
+
+    red = kernel("lip_tower/layers/0/conv", *((frame, 3, 3, 2, frame) for frame in range(5)))  # of BGR
+    red *= SEEN_TO_HEARD
+    rising = kernel("lip_tower/layers/1/conv", *((2, 2, i + more, i + 4 * more) for i in range(4) for more in (0, 1)))
+    for i in range(4):
+        rising[2, 2, i, i + 4] = -1
+    kernel("lip_tower/layers/2/conv", *((1, 1, i, i % 4) for i in range(8)))
+    for layer in (3, 4):
+        kernel(f"lip_tower/layers/{layer}/conv", *((1, 1, i, i) for i in range(4)))
+    kernel("lip_tower/layers/5/conv", *((2, 2, i, i) for i in range(4)))  # the middle of a face lies above the crop's
+
+    for layer in range(5):
+        kernel(f"sound_tower/layers/{layer}/conv", (1, 1, 0, 0))
+    kernel("sound_tower/layers/5/conv", *((0, i, 0, i) for i in range(4)))
+    for head in ("lip_head", "sound_head"):
+        params[f"{head}/hidden/kernel"][:] = np.eye(4)
+        params[f"{head}/out/kernel"][:] = np.eye(4) - 1 / 4
+    return write_syncnet(path, config, functional.unflatten(params))
+
+
+def write_syncnet(path: Path, config: SyncNetConfig, params: functional.Params) -> Path:
+    """The parameters as the authors' file has them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pth.write_pth(path, Exported(table.original(config), params))
+    return path
 
 
 PERSON = (160, 96)  # centre of the person's box in the detector's picture; it is 128 wide and 192 high
@@ -157,5 +185,5 @@ def all_models(folder: Path) -> Path:
     """A folder with every model."""
     for make in (face, text, voice, quality, person, pose):
         make(folder / f"{make.__name__}.onnx")
-    syncnet(folder / "syncnet_video.onnx", folder / "syncnet_audio.onnx")
+    syncnet(folder / "syncnet_v2.model")
     return folder

@@ -1,9 +1,9 @@
-"""ONNX models of the published sizes with random weights, as slow as the real ones, and blind.
+"""Models of the published sizes with random weights, as slow as the real ones, and blind.
 
     python -m tests.data.full_models FOLDER
 
-writes those whose originals have to be fetched: YuNet, both halves of SyncNet, YOLOX-l and RTMPose-l, which is what
-DWPose runs. `launch/bench.py filters` takes the folder. Batch norms are folded into the convolutions, as exporters do.
+writes those whose originals have to be fetched: YuNet, SyncNet, YOLOX-l and RTMPose-l, which is what DWPose runs.
+`launch/bench.py filters` takes the folder. In ONNX, batch norms are folded into the convolutions, as exporters do.
 Detectors see one face or one person in every picture: what random weights compute is scaled to almost nothing, so that
 it is still computed, and constants are added to it.
 """
@@ -15,13 +15,13 @@ import onnx
 from actavatar_jax.storage import replaced_file
 from tests.data.full_models.network import Network, size
 from tests.data.full_models.rtmpose import pose
-from tests.data.full_models.syncnet import syncnet_audio, syncnet_video
+from tests.data.full_models.syncnet import syncnet
 from tests.data.full_models.yolox import PERSON, PERSON_SIZE, person
 from tests.data.full_models.yunet import face
 
-__all__ = ["MODELS", "PERSON", "PERSON_SIZE", "Network", "main", "size", "syncnet_audio"]
+__all__ = ["MODELS", "PERSON", "PERSON_SIZE", "Network", "main", "size", "syncnet"]
 
-MODELS = (face, syncnet_video, syncnet_audio, person, pose)
+MODELS = (face, person, pose)
 
 
 def main(folder: Path) -> None:
@@ -31,4 +31,10 @@ def main(folder: Path) -> None:
         parameters, products = size(model)
         with replaced_file(path) as unfinished:
             onnx.save(model, unfinished)
-        print(f"{path}: {parameters / 1e6:.2f} M parameters, {products / 1e9:.2f} G multiply-adds")
+        _tell(path, parameters, products)
+    path = folder / "syncnet_v2.model"
+    _tell(path, *syncnet(path))
+
+
+def _tell(path: Path, parameters: int, products: int) -> None:
+    print(f"{path}: {parameters / 1e6:.2f} M parameters, {products / 1e9:.2f} G multiply-adds")

@@ -1,44 +1,42 @@
-"""SyncNet (Chung and Zisserman, 2016)."""
+"""SyncNet v2 with random weights, in a file as its authors', and how large it is."""
 
-import onnx
+import math
+from pathlib import Path
 
-from tests.data.full_models.network import Network
+import jax
+import jax.numpy as jnp
+import numpy as np
 
-# width, kernel, stride, padding; without a width, of maxima
-SYNCNET_VIDEO = [
-    (96, (5, 7, 7), (1, 2, 2), (0, 0, 0)),
-    (None, (1, 3, 3), (1, 2, 2), (0, 0, 0)),
-    (256, (1, 5, 5), (1, 2, 2), (0, 1, 1)),
-    (None, (1, 3, 3), (1, 2, 2), (0, 1, 1)),
-    *[(256, (1, 3, 3), (1, 1, 1), (0, 1, 1))] * 3,
-    (None, (1, 3, 3), (1, 2, 2), (0, 0, 0)),
-    (512, (1, 6, 6), (1, 1, 1), (0, 0, 0)),
-]
-SYNCNET_AUDIO = [
-    (64, (3, 3), (1, 1), (1, 1)),
-    (192, (3, 3), (1, 1), (1, 1)),
-    (None, (3, 3), (1, 2), (0, 0)),
-    *[(width, (3, 3), (1, 1), (1, 1)) for width in (384, 256, 256)],
-    (None, (3, 3), (2, 2), (0, 0)),
-    (512, (5, 4), (1, 1), (0, 0)),
-]
+from actavatar_jax import functional
+from actavatar_jax.models.syncnet import CEPSTRA, SIDE, VECTORS, WINDOW, SyncNet, SyncNetConfig
+from tests.data.tiny_models import write_syncnet
+
+CONFIG = SyncNetConfig()
 
 
-def syncnet_video() -> onnx.ModelProto:
-    return _syncnet(SYNCNET_VIDEO, "video", (3, 5, 224, 224))
+def syncnet(path: Path) -> tuple[int, int]:
+    """Writes the file; parameters and multiply-adds of one window, seen and heard."""
+    params = _draw(functional.abstract(SyncNet, CONFIG))
+    write_syncnet(path, CONFIG, params)
+    return functional.count(params), _products(params)
 
 
-def syncnet_audio() -> onnx.ModelProto:
-    return _syncnet(SYNCNET_AUDIO, "audio", (1, 13, 20))
+def _draw(abstract: functional.Params) -> functional.Params:
+    """Kernels at He's scale, which keeps activations of one size; norms and biases change nothing."""
+    rng = np.random.default_rng(0)
+
+    def values(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if name.endswith("kernel"):
+            return rng.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / math.prod(shape[:-1])))
+        return np.full(shape, name.endswith(("scale", "var")), np.float32)
+
+    return functional.unflatten({name: values(name, x.shape) for name, x in functional.flatten(abstract).items()})
 
 
-def _syncnet(layers, x: str, shape: tuple[int, ...]) -> onnx.ModelProto:
-    net, inputs, width = Network(), {x: ("n", *shape)}, shape[0]
-    for outputs, kernel, stride, pad in layers:
-        if outputs is None:
-            x = net.pool(x, kernel, stride, pad)
-        else:
-            x, width = net.conv(x, width, outputs, kernel, stride, pad=pad, act="Relu"), outputs
-    x = net.dense(net("Flatten", x), 512, 512, act="Relu")
-    net("Identity", net.dense(x, 512, 1024), out="features")
-    return net.model(inputs, {"features": ("n", 1024)})
+def _products(params: functional.Params) -> int:
+    def both(params, frames, cepstra):
+        network = functional.bind(SyncNet, CONFIG, params)
+        return network.lips(frames), network.sound(cepstra)
+
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((WINDOW, SIDE, SIDE, 3), (1, CEPSTRA, VECTORS))]
+    return round(jax.jit(both).lower(params, *shapes).cost_analysis()["flops"] / 2)
