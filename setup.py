@@ -50,7 +50,13 @@ EXTRAS = {
     "tpu": ["jax[tpu]"],
     "torch": ["torch>=2.7", "diffusers>=0.36"],  # reading and writing .pth, the PyTorch twin
     "data": DATA,
-    "eval": ["opencv-python-headless>=4.12", "torch>=2.7"],  # lip synchrony: crops of faces, weights of SyncNet
+    "eval": [  # faces and their crops, weights in PyTorch's files, the judge's server, the report's page
+        "httpx2>=2",
+        "jinja2>=3.1",
+        "onnxruntime>=1.22",
+        "opencv-python-headless>=4.12",
+        "torch>=2.7",
+    ],
     "puppets": ["espeakng-loader>=0.2.4"],  # speech with phoneme times; GPL, so never a dependency of the core
     "notebook": ["jupyterlab", "ipykernel", "ipywidgets", "matplotlib", "nbclient", "nbformat"],
     "test": [

@@ -18,6 +18,14 @@ class InputError(ValueError):
         super().__init__(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…")
 
 
+class Skip(Exception):  # noqa: N818  (it is no error: one of many inputs is left out, and the report says why)
+    """This one cannot be used. `reason` is one of a few short words to count by, `detail` the whole sentence."""
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(detail or reason)
+        self.reason, self.detail = reason, detail
+
+
 class OtherProcessError(RuntimeError):
     """Another process failed, and not because of wrong input. The message names it, and what it said."""
 

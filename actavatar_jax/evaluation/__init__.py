@@ -1,4 +1,4 @@
-"""Measuring generated clips: what a judge saw against what was asked for, distances of sets and pairs, lip synchrony."""
+"""Measuring generated clips: what a judge saw of what was asked for, distances of sets and pairs, lip synchrony."""
 
 from actavatar_jax.evaluation.faces import open_yunet
 from actavatar_jax.evaluation.identity import csim

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data_pipelines.table.report import Skip
+from actavatar_jax.errors import Skip
 from data_pipelines.table.table import Clip
 
 

@@ -29,14 +29,6 @@ FAULTS = (
 )  # reasons that are failures of single inputs
 
 
-class Skip(Exception):  # noqa: N818  (it is no error: the clip is left out and the report says why)
-    """This clip cannot be used. `reason` is one of a few short words to count by, `detail` the whole sentence."""
-
-    def __init__(self, reason: str, detail: str = ""):
-        super().__init__(detail or reason)
-        self.reason, self.detail = reason, detail
-
-
 @dataclass(frozen=True)
 class Outcome:
     name: str

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from actavatar_jax.errors import InputError, first_line, out_of_space
+from actavatar_jax.errors import InputError, Skip, first_line, out_of_space
 from data_pipelines.table.clip_files import clip_state
 from data_pipelines.table.files import digest
 from data_pipelines.table.journals import Row, journal_folder, journal_path, next_run, read_rows, write_row
-from data_pipelines.table.report import Skip, StepReport
+from data_pipelines.table.report import StepReport
 from data_pipelines.table.runners import RUNNERS, run_in_processes, run_on_beam
 from data_pipelines.table.table import Clip, Table
 
