@@ -99,12 +99,15 @@ def open_yunet(path: str | Path | None, score: float = 0.7) -> FindMarks:
     def find(frame: Frame) -> Marks | None:
         detector.setInputSize((frame.shape[1], frame.shape[0]))
         _, found = detector.detect(np.ascontiguousarray(frame[..., ::-1]))
-        if found is None:
-            return None
-        largest = max(found, key=lambda row: row[2] * row[3])  # left, top, width, height, then x and y of the marks
-        return largest[4:14].reshape(5, 2).astype(float)
+        return None if found is None else marks_of_largest(found)
 
     return find
+
+
+def marks_of_largest(found: Float[np.ndarray, "n 15"]) -> Marks:
+    """Of faces as YuNet tells them: left, top, width, height, x and y of five marks, score."""
+    largest = max(found, key=lambda row: row[2] * row[3])
+    return largest[4:14].reshape(5, 2).astype(float)
 
 
 def _import(package: str) -> ModuleType:

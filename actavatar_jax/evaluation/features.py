@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int
 from PIL import Image
 
 from actavatar_jax.checks import checked, one_of, whole
@@ -68,8 +68,12 @@ def image_extractor(measure: str, weights: str | Path | None, resize: str) -> Ex
     """
     checked("way of resizing", resize, str, one_of(*RESIZES))
     prepare = {"clean": clean_resize, "legacy_pytorch": legacy_resize}[resize]
-    told = f"{resize}, {INCEPTION_SIDE}x{INCEPTION_SIDE}"
-    return _extractor("inception", measure, weights, told, lambda source: map(prepare, source.frames()), IMAGES)
+    side = INCEPTION_SIDE
+
+    def pictures(source: Source) -> Iterator[Float32[np.ndarray, "{side} {side} 3"]]:
+        return (prepare(frame, side) for frame in source.frames())
+
+    return _extractor("inception", measure, weights, f"{resize}, {side}x{side}", pictures, IMAGES)
 
 
 def clip_extractor(measure: str, weights: str | Path | None, frames: int) -> Extractor:
@@ -83,7 +87,7 @@ def clip_extractor(measure: str, weights: str | Path | None, frames: int) -> Ext
         given, found = source.frames(), 0
         while len(window := list(itertools.islice(given, frames))) == frames:
             found += 1
-            yield bilinear_resize(np.stack(window), I3D_SIDE) / 127.5 - 1
+            yield np.stack([legacy_resize(frame, I3D_SIDE) for frame in window])
         if not found:
             raise InputError(f"{source.name} has {len(window)} frames; {measure} takes at least {frames}.")
 
@@ -118,27 +122,32 @@ def _forward(network: Network, params: Params, *inputs: jax.Array) -> jax.Array:
 # ---- pictures of the network's size
 
 
-def clean_resize(frame: Frame) -> Float32[np.ndarray, "299 299 3"]:
+def clean_resize(frame: Frame, side: int) -> Float32[np.ndarray, "{side} {side} 3"]:
     """As clean-fid: Pillow's bicubic with antialiasing, on floats, within 0..255 but not rounded; (x - 128) / 128."""
-    size = (INCEPTION_SIDE, INCEPTION_SIDE)
-    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC) for plane in _planes(frame)]
+    planes = [Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC) for plane in _planes(frame)]
     return (np.stack(planes, axis=-1).clip(0, 255) - 128) / 128
 
 
-def legacy_resize(frame: Frame) -> Float32[np.ndarray, "299 299 3"]:
+def legacy_resize(frame: Frame, side: int) -> Float32[np.ndarray, "{side} {side} 3"]:
     """As pytorch-fid: bilinear between the four nearest pixels however much smaller it gets; x / 127.5 - 1."""
-    return bilinear_resize(frame[None], INCEPTION_SIDE)[0] / 127.5 - 1
+    return bilinear_resize(frame, side) / np.float32(127.5) - 1
 
 
-def bilinear_resize(frames: UInt8[np.ndarray, "F h w 3"], side: int) -> Float32[np.ndarray, "F {side} {side} 3"]:
-    """Without antialiasing, pixels as areas: `interpolate` of PyTorch, whose corners are not aligned by default."""
-    return np.asarray(_bilinear(frames, side))
+def bilinear_resize(frame: Frame, side: int) -> Float32[np.ndarray, "{side} {side} 3"]:
+    """Between the four nearest pixels, pixels being areas: `interpolate` of PyTorch as it is by default."""
+    (above, below, down), (left, right, across) = (_neighbours(pixels, side) for pixels in frame.shape[:2])
+    down, across = down[:, None, None], across[None, :, None]
+    rows = frame[above] * (1 - down) + frame[below] * down
+    return rows[:, left] * (1 - across) + rows[:, right] * across
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _bilinear(frames: jax.Array, side: int) -> jax.Array:
-    shape = (frames.shape[0], side, side, 3)
-    return jax.image.resize(frames.astype("float32"), shape, "linear", antialias=False)
+def _neighbours(
+    pixels: int, side: int
+) -> tuple[Int[np.ndarray, " S"], Int[np.ndarray, " S"], Float32[np.ndarray, " S"]]:
+    """Of each new pixel the old one before and the one behind its centre, and how near it is to the latter."""
+    centres = np.clip((np.arange(side) + 0.5) * pixels / side - 0.5, 0, pixels - 1)
+    before = centres.astype(int)
+    return before, np.minimum(before + 1, pixels - 1), (centres - before).astype(np.float32)
 
 
 def _planes(frame: Frame) -> Iterator[Float32[np.ndarray, "h w"]]:

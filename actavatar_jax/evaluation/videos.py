@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,7 +15,7 @@ from actavatar_jax.media.formats import VIDEO_SUFFIXES
 from actavatar_jax.storage import named, shown
 
 Frame = UInt8[np.ndarray, "h w 3"]
-Video = str | Path | Iterable[Frame]  # also an array [F, h, w, 3]
+Video = str | Path | Iterable[Any]  # of frames, also as an array [F, h, w, 3]; they are checked as they come
 Videos = str | Path | Iterable[Video]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
+from actavatar_jax.evaluation import features
 from actavatar_jax.functional import Network
 from actavatar_jax.models.i3d import I3D, I3DConfig
 from actavatar_jax.models.inception import InceptionConfig, InceptionV3
@@ -47,17 +48,19 @@ def read(network, table, *models):
 
 
 def run(network, params, *inputs):
-    return jax.jit(lambda p, *x: network.bind(p)(*x))(params, *inputs)
+    """In batches of the sizes of `small_networks`, so that what is compiled here is not compiled there again."""
+    (found,) = features.run_batches(network, params, zip(*inputs, strict=True), len(inputs[0]))
+    return found
 
 
 def test_inception_gives_the_features_of_the_original():
-    """Of odd sides, so that the last block has 2x3 places with borders on all sides."""
+    """The last block has 2x2 places, all of which are at a border."""
     theirs, network = originals.random_weights(originals.Inception(16)), Network(InceptionV3, InceptionConfig(16))
     params = read(network, inception_table.pytorch_fid(network.config), theirs)
-    x = pixels(2, 107, 139, 3)
+    x = pixels(4, 107, 107, 3)
     with torch.no_grad():
         want = theirs(to_torch(x)).numpy()
-    assert want.shape == (2, network.config.features) and want.std(axis=0).min() >= 0 and want.std() > 0.01
+    assert want.shape == (4, network.config.features) and want.std(axis=0).max() > 0.01
     assert relative_error(run(network, params, x), want) < TOLERANCE
 
 
@@ -74,13 +77,13 @@ def test_full_inception_gives_the_features_of_the_original():
 
 def test_i3d_gives_the_logits_of_the_original():
     """The ten frames become five, three and two: even and odd numbers pad otherwise."""
-    theirs = originals.random_weights(originals.I3D(8, 40, 64))
-    network = Network(I3D, I3DConfig(8, 40))
+    theirs = originals.random_weights(originals.I3D(8, side=64))
+    network = Network(I3D, I3DConfig(8))
     params = read(network, i3d_table.pytorch_i3d(network.config), theirs)
     x = pixels(2, 10, 64, 64, 3)
     with torch.no_grad():
         want = theirs(to_torch(x)).numpy()
-    assert want.shape == (2, 40) and want.std() > 0.01
+    assert want.shape == (2, 400) and want.std() > 0.01
     assert relative_error(run(network, params, x), want) < TOLERANCE
 
 
@@ -88,7 +91,7 @@ def test_lpips_gives_the_distances_of_the_original():
     trunk, heads = (originals.random_weights(part(16)) for part in (originals.AlexNet, originals.Heads))
     network = Network(LPIPS, LPIPSConfig(16))
     params = read(network, lpips_table.alex(network.config), trunk, heads)
-    x, y = pixels(3, 64, 75, 3), pixels(3, 64, 75, 3, seed=1)
+    x, y = pixels(8, 40, 48, 3), pixels(8, 40, 48, 3, seed=1)
     with torch.no_grad():
         want = originals.lpips(trunk, heads, to_torch(x), to_torch(y)).numpy()
     got = run(network, params, x, y)
@@ -121,8 +124,9 @@ def test_full_size_has_the_names_and_shapes_of_the_file(name):
     assert got == want and len(got) == tensors
 
 
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("name", ["i3d", "lpips"])
 def test_tables_run_backwards(name):
+    """That of Inception is made as that of I3D."""
     module, config, table, *_ = FULL[name]
     config = type(config)(8)  # `narrowing`
     abstract = functional.abstract(module, config)
