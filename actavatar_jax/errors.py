@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 LONGEST = 400  # characters of a sentence
 
@@ -16,6 +17,15 @@ class InputError(ValueError):
     def __init__(self, message: str = ""):
         line = " ".join(message[: 4 * LONGEST].split())
         super().__init__(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…")
+
+
+class Skip(Exception):  # noqa: N818  (it is no error: one of many inputs is left out, and the report says why)
+    """This one cannot be used. `reason` is one of a few short words to count by, `detail` the whole sentence, `facts`
+    what is known of it all the same."""
+
+    def __init__(self, reason: str, detail: str = "", facts: Mapping[str, Any] | None = None):
+        super().__init__(detail or reason)
+        self.reason, self.detail, self.facts = reason, detail, dict(facts or {})
 
 
 class OtherProcessError(RuntimeError):

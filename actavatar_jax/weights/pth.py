@@ -97,6 +97,10 @@ def _members(path: Path) -> dict[int, int]:
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             for info in archive.infolist():
+                if "/code/" in info.filename:
+                    raise InputError(
+                        f"{named(path)} is a TorchScript program, which is never run; accepted is a dict of tensors."
+                    )
                 if info.compress_type != zipfile.ZIP_STORED:  # it could have any size
                     raise _packed_anew(path)
                 if info.filename.endswith("/byteorder") and archive.read(info) != b"little":

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 from tqdm import tqdm
 
+from actavatar_jax.chat import ChatClient
 from actavatar_jax.prompt import Tokenizer
-from data_pipelines.annotation.client import ChatClient
 from data_pipelines.annotation.clip_annotator import ClipAnnotator, Row, restore_caption
 from data_pipelines.annotation.rates import AnnotationReport
 from data_pipelines.table import (

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from actavatar_jax.chat import Answer
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import read_json_lines
-from data_pipelines.annotation.completions import Answer
 from data_pipelines.table import Skip
 
 

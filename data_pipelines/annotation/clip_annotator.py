@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from actavatar_jax.chat import Answer, ChatClient, Message
 from actavatar_jax.errors import InputError, first_line, out_of_space
 from actavatar_jax.media.video import probe
 from actavatar_jax.prompt import StructuredPrompt, Tokenizer
 from actavatar_jax.storage import named, write_json
 from data_pipelines.annotation.answers import AnswerStore
-from data_pipelines.annotation.client import ChatClient, Message
-from data_pipelines.annotation.completions import Answer
 from data_pipelines.annotation.dialogue import ask_with_repair
 from data_pipelines.annotation.request import PROMPT_VERSION, load_material, make_annotation_request
 from data_pipelines.annotation.scene import Scene

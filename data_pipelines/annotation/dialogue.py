@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from data_pipelines.annotation.client import Message
-from data_pipelines.annotation.completions import Answer
+from actavatar_jax.chat import Answer, Message
 from data_pipelines.annotation.reading import Fault
 from data_pipelines.annotation.request import make_repair_turns
 from data_pipelines.annotation.scene import Scene

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from actavatar_jax.chat import Answer
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import cut, find_json_objects
-from data_pipelines.annotation.completions import Answer
 from data_pipelines.annotation.schema import ANSWER_SCHEMA, Draft
 
 _DENIAL = re.compile(

@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from actavatar_jax.chat import Message
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.audio import decode_audio
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE
 from actavatar_jax.media.image import fit_image
 from actavatar_jax.media.video import probe, read_frames
-from data_pipelines.annotation.client import Message
 from data_pipelines.annotation.reading import Fault
 from data_pipelines.annotation.schema import ACTION_WORDS, ANSWER_SCHEMA, BASE_WORDS, MOST_ACTS, SHORTEST_ACT
 from data_pipelines.table import Skip, digest

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from actavatar_jax.chat import Answer
 from data_pipelines.annotation.checks import CHECKS
-from data_pipelines.annotation.completions import Answer
 from data_pipelines.annotation.reading import Fault, parse_answer
 from data_pipelines.annotation.repairs import REPAIRS
 from data_pipelines.annotation.scene import Scene

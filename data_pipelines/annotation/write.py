@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from actavatar_jax.chat import ChatClient
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
 from actavatar_jax.media.image_file import load_image
 from actavatar_jax.prompt import StructuredPrompt, Tokenizer
-from data_pipelines.annotation.client import ChatClient
 from data_pipelines.annotation.dialogue import ask_with_repair
 from data_pipelines.annotation.request import LONGEST, Material, make_plan_request
 from data_pipelines.annotation.scene import Scene

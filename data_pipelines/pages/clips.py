@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from actavatar_jax.charts import draw_timeline, encode_thumbnail
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
 from data_pipelines.filters import read_frames_at
-from data_pipelines.pages.charts import draw_timeline, encode_thumbnail
 from data_pipelines.pages.page import SHOWN_AT, Page, format_duration, pick_spread
 from data_pipelines.shards import DEFAULT_SIZES, choose_bucket, parse_buckets
 from data_pipelines.table import CORE_SCHEMA, Clip, Table, actions_path, caption_path, clip_path, read_manifest

@@ -7,9 +7,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from actavatar_jax.charts import draw_histogram
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import write_text
-from data_pipelines.pages.charts import draw_histogram
 
 SHOWN_AT = (0.1, 0.5, 0.9)  # of the length of a sample
 

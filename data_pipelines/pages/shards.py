@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from actavatar_jax.charts import draw_timeline, encode_thumbnail
 from actavatar_jax.storage import read_json
-from data_pipelines.pages.charts import draw_timeline, encode_thumbnail
 from data_pipelines.pages.page import SHOWN_AT, Page, format_duration, pick_spread
 from data_pipelines.shards import EncodedDataset, Record, list_shards, open_dataset, read_index
 

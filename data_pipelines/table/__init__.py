@@ -1,5 +1,6 @@
 """The table of clips that all steps share, the machinery of a step over it, and what steps have in common."""
 
+from actavatar_jax.errors import Skip
 from data_pipelines.table.clip_files import clip_path, clip_state
 from data_pipelines.table.clip_texts import actions_path, answers_path, caption_is_lost, caption_path
 from data_pipelines.table.columns import known_columns, store_rows, write_step_columns
@@ -10,7 +11,7 @@ from data_pipelines.table.manifests import changed_step, read_manifest, shared_m
 from data_pipelines.table.measuring import Step
 from data_pipelines.table.parts import Part, Process, check_process
 from data_pipelines.table.pool import map_unordered
-from data_pipelines.table.report import CRASHED, UNEXPECTED, Outcome, Skip, StepReport
+from data_pipelines.table.report import CRASHED, UNEXPECTED, Outcome, StepReport
 from data_pipelines.table.steps import GIVEN_UP, TIMEOUT, run_step, stop_at_many
 from data_pipelines.table.table import CORE_SCHEMA, ID_PATTERN, Clip, Table
 

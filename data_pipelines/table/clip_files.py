@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from actavatar_jax.errors import Skip
 from data_pipelines.table.files import digest
-from data_pipelines.table.report import Skip
 from data_pipelines.table.table import Clip
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from actavatar_jax.errors import InputError, first_line, out_of_space
+from actavatar_jax.errors import InputError, Skip, first_line, out_of_space
 from data_pipelines.table.clip_files import clip_state
 from data_pipelines.table.files import digest
 from data_pipelines.table.journals import Journal, Row, count_begun
-from data_pipelines.table.report import CRASHED, TIMED_OUT, UNEXPECTED, Skip
+from data_pipelines.table.report import CRASHED, TIMED_OUT, UNEXPECTED
 from data_pipelines.table.table import Clip, clips_of
 
 FATAL = "fatal"  # column of tasks

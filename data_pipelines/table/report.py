@@ -1,10 +1,8 @@
 """What became of every input: one status and, where it was skipped, one reason each; the counts add up."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from actavatar_jax.storage import cut, refusal, write_json
 
@@ -35,15 +33,6 @@ FAULTS = (
     UNEXPECTED,
     "unreadable",
 )  # reasons that are failures of single inputs
-
-
-class Skip(Exception):  # noqa: N818  (it is no error: the clip is left out and the report says why)
-    """This clip cannot be used. `reason` is one of a few short words to count by, `detail` the whole sentence, `facts`
-    columns that are known all the same."""
-
-    def __init__(self, reason: str, detail: str = "", facts: Mapping[str, Any] | None = None):
-        super().__init__(detail or reason)
-        self.reason, self.detail, self.facts = reason, detail, dict(facts or {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from actavatar_jax.errors import InputError, first_line
+from actavatar_jax.errors import InputError, Skip, first_line
 from actavatar_jax.storage import named, replaced_file, shown
-from data_pipelines.table.report import Skip
 
 CORE_SCHEMA = pa.schema(
     {

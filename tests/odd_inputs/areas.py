@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image
 
 from actavatar_jax import Sampling, StructuredPrompt, functional
+from actavatar_jax.chat.completions import Answer, read_completion
+from actavatar_jax.chat.servers import Server
 from actavatar_jax.diffusion import sample_noise
 from actavatar_jax.media import load_audio, load_image, load_sound, load_video, probe, write_video
 from actavatar_jax.models import PRESETS
@@ -30,9 +32,7 @@ from actavatar_jax.runs.settings import read_config
 from actavatar_jax.storage import check_output
 from actavatar_jax.weights import find, load_defaults, read_adapter, write_adapter
 from actavatar_jax.weights.residence import parse_size
-from data_pipelines.annotation.completions import Answer, read_completion
 from data_pipelines.annotation.reading import parse_answer
-from data_pipelines.annotation.servers import Server
 from data_pipelines.corpora import read_corpus
 from data_pipelines.selection.ruleset import RuleSet
 from data_pipelines.shards import list_shards, open_dataset, parse_buckets

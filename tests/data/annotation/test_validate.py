@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actavatar_jax.chat import Answer
 from data_pipelines.annotation.checks import CHECKS
-from data_pipelines.annotation.client import Answer
 from data_pipelines.annotation.scene import Scene
 from data_pipelines.annotation.schema import SHORTEST_ACT
 from data_pipelines.annotation.validate import judge_answer

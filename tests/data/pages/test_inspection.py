@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from actavatar_jax.charts import draw_histogram, draw_timeline
 from actavatar_jax.errors import InputError
 from data_pipelines.loading import SyntheticSource
 from data_pipelines.pages import inspect_folder
-from data_pipelines.pages.charts import draw_histogram, draw_timeline
 from data_pipelines.pages.page import format_duration, pick_spread
 from data_pipelines.shards import Bucket, describe_records, encode_clips, serialize_record, write_dataset
 from data_pipelines.table import read_manifest

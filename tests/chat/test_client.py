@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from actavatar_jax.errors import InputError
-from data_pipelines.annotation import ChatClient, Server
-from data_pipelines.annotation import client as chat
+from actavatar_jax.chat import ChatClient, Server, Usage
+from actavatar_jax.chat import client as chat
+from actavatar_jax.errors import InputError, Skip
 from data_pipelines.annotation.schema import ANSWER_SCHEMA
-from data_pipelines.table import Skip
 from tests.data.chat_server import ChatServer, Reply, says
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "what happens?"}]}]
@@ -210,3 +209,13 @@ def test_what_a_server_says_of_itself_is_text():
     with ChatServer(in_turn(Reply(200, body))) as server:
         answer = ask(server)
     assert (answer.text, answer.model, answer.fingerprint) == ("ok", "5", "{'a': 1}")
+
+
+def test_tokens_are_counted_as_the_server_says_and_a_seed_is_of_one_question():
+    body = json.loads(says("{}").body) | {"usage": {"prompt_tokens": 1200, "completion_tokens": 34, "total": 1234}}
+    odd = json.loads(says("{}").body) | {"usage": {"prompt_tokens": -1, "completion_tokens": "34"}}
+    replies = [Reply(body=json.dumps(one).encode()) for one in (body, odd)]
+    with ChatServer(in_turn(*replies)) as server, ChatClient(Server(server.url, "omni", seed=7)) as client:
+        assert client.ask(MESSAGES, ANSWER_SCHEMA, seed=3).usage == Usage(1200, 34)
+        assert client.ask(MESSAGES, ANSWER_SCHEMA).usage == Usage()
+    assert [request["seed"] for request in server.requests] == [3, 7]

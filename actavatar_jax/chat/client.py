@@ -9,11 +9,10 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from actavatar_jax.errors import InputError
+from actavatar_jax.chat.completions import Answer, read_completion
+from actavatar_jax.chat.servers import Server
+from actavatar_jax.errors import InputError, Skip
 from actavatar_jax.storage import cut
-from data_pipelines.annotation.completions import Answer, read_completion
-from data_pipelines.annotation.servers import Server
-from data_pipelines.table import Skip
 
 RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 529)  # the same request may be answered later
 WRONG_SETTING = (401, 403, 404, 405)  # no request will ever be answered
@@ -60,8 +59,10 @@ class ChatClient:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def ask(self, messages: Sequence[Message], schema: Mapping[str, Any]) -> Answer:
+    def ask(self, messages: Sequence[Message], schema: Mapping[str, Any], seed: int | None = None) -> Answer:
         """The answer to a conversation, in JSON of this schema where the server constrains its decoding.
+
+        seed: of this answer; default: that of the server's settings.
 
         Raises Skip where this request gets no answer: 'request refused', after all attempts 'no answer', and 'not
         asked' of a server that has refused every request so far; InputError where none will: wrong address, model or
@@ -76,11 +77,11 @@ class ChatClient:
             "messages": list(messages),
             "response_format": {
                 "type": "json_schema",
-                "json_schema": {"name": "structured_prompt", "schema": dict(schema), "strict": True},
+                "json_schema": {"name": "answer", "schema": dict(schema), "strict": True},
             },
             "modalities": ["text"],  # models that also speak would
             "temperature": self.server.temperature,
-            "seed": self.server.seed,
+            "seed": self.server.seed if seed is None else seed,
             "max_completion_tokens": ANSWER_TOKENS,
         }
         trouble = None

@@ -1,10 +1,18 @@
 """What a server sends back: a chat completion, and the answer in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import parse_json
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens that were read and written, as the server counts them; 0 where it does not say."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -15,6 +23,7 @@ class Answer:
     finish: str
     model: str  # as the server calls it
     fingerprint: str | None  # of the server's version, where it tells one
+    usage: Usage = Usage()
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,7 @@ class _Completion:
     choices: list[_Choice]
     model: Any = None
     system_fingerprint: Any = None
+    usage: Any = None
 
 
 def read_completion(body: bytes) -> Answer:
@@ -47,4 +57,12 @@ def read_completion(body: bytes) -> Answer:
         "content_filter" if choice.message.refusal else str(choice.finish_reason),
         str(completion.model),
         None if fingerprint is None else str(fingerprint),
+        _usage(completion.usage),
     )
+
+
+def _usage(said: Any) -> Usage:
+    """What is no count counts as none: an answer is not lost for it."""
+    given = said if isinstance(said, dict) else {}
+    counts = (given.get(field.name) for field in fields(Usage))
+    return Usage(*(count if type(count) is int and count >= 0 else 0 for count in counts))

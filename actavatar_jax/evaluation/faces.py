@@ -1,0 +1,117 @@
+"""Faces for recognition: five marks of a picture, the picture turned so that they lie where networks expect them."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import scipy.ndimage
+from jaxtyping import Float, Float32, UInt8
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.evaluation.published import require_file
+from actavatar_jax.evaluation.videos import Frame
+from actavatar_jax.storage import named
+
+SIDE = 112  # pixels of an aligned face
+TEMPLATE = np.array(  # x, y in the order of marks everywhere; ArcFace's own
+    [
+        [38.2946, 51.6963],  # the eye on the left of the picture
+        [73.5318, 51.5014],  # the other eye
+        [56.0252, 71.7366],  # nose
+        [41.5493, 92.3655],  # the corner of the mouth on the left
+        [70.7299, 92.2041],  # the other corner
+    ]
+)
+
+Marks = Float[np.ndarray, "5 2"]
+FindMarks = Callable[[Frame], Marks | None]  # of the one face that counts; None where there is no face
+Embed = Callable[[UInt8[np.ndarray, "112 112 3"]], Float[np.ndarray, " D"]]
+
+
+def align_face(frame: Frame, marks: Marks) -> UInt8[np.ndarray, "112 112 3"]:
+    """The face scaled, turned and moved so that its marks lie nearest to the template's; black outside the frame."""
+    turn, shift = similarity(marks, TEMPLATE)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    source = ((x + 1j * y) - shift) / turn
+    places = np.stack([source.imag, source.real])
+    planes = [scipy.ndimage.map_coordinates(frame[..., i].astype(np.float32), places, order=1) for i in range(3)]
+    return np.rint(np.stack(planes, axis=-1)).astype(np.uint8)
+
+
+def similarity(source: Marks, target: Marks) -> tuple[complex, complex]:
+    """(turn, shift) with the least sum of |turn * source + shift - target|^2, points being x + iy (Umeyama, 1991).
+
+    Raises:
+      InputError: the marks are all one point.
+    """
+    a, b = (points[:, 0] + 1j * points[:, 1] for points in (source, target))
+    centred = a - a.mean()
+    size = np.vdot(centred, centred).real
+    if size < 1e-6:
+        raise InputError("Five marks of a face lie in one point; accepted are those of eyes, nose and mouth.")
+    turn = np.vdot(centred, b - b.mean()) / size
+    return complex(turn), complex(b.mean() - turn * a.mean())
+
+
+def open_embedder(path: str | Path | None) -> Embed:
+    """An ArcFace network: an aligned face, RGB -> its embedding.
+
+    `path` is an ONNX file that takes [1, 3, 112, 112] with (x - 127.5) / 127.5, such as `w600k_r50.onnx` of
+    insightface's pack buffalo_l or `glintr100.onnx` of antelopev2.
+
+    Raises:
+      InputError: there is none, or it takes something else; or onnxruntime is not installed.
+    """
+    origin = "insightface's pack buffalo_l (for research that is not commercial)"
+    file = require_file("CSIM", path, "w600k_r50.onnx", origin)
+    onnxruntime = _import("onnxruntime")
+    try:
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except Exception as error:  # of damaged bytes it may be any of many
+        raise InputError(f"{named(file)} is no ONNX model that can be run ({str(error).splitlines()[0]}).") from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    shape = list(inputs[0].shape)
+    if len(inputs) != 1 or shape[1:] != [3, SIDE, SIDE] or len(outputs[0].shape) != 2:
+        raise InputError(f"{named(file)} takes {shape}; accepted is a network of faces, which takes [1, 3, 112, 112].")
+
+    def embed(face: UInt8[np.ndarray, "112 112 3"]) -> Float32[np.ndarray, " D"]:
+        pixels = (face.transpose(2, 0, 1)[None].astype(np.float32) - 127.5) / 127.5
+        return session.run([outputs[0].name], {inputs[0].name: pixels})[0][0]
+
+    return embed
+
+
+def open_yunet(path: str | Path | None, score: float = 0.7) -> FindMarks:
+    """Marks of the largest face by YuNet, an ONNX file of OpenCV's zoo such as `face_detection_yunet_2023mar.onnx`.
+
+    Raises:
+      InputError: there is none, or another model; or OpenCV is not installed.
+    """
+    file = require_file("Finding faces", path, "face_detection_yunet_2023mar.onnx", "OpenCV's zoo of models")
+    cv2 = _import("cv2")
+    try:
+        detector = cv2.FaceDetectorYN.create(str(file), "", (SIDE, SIDE), score)
+    except cv2.error as error:
+        raise InputError(f"{named(file)} is broken, or another model; accepted is a YuNet face detector.") from error
+
+    def find(frame: Frame) -> Marks | None:
+        detector.setInputSize((frame.shape[1], frame.shape[0]))
+        _, found = detector.detect(np.ascontiguousarray(frame[..., ::-1]))
+        return None if found is None else marks_of_largest(found)
+
+    return find
+
+
+def marks_of_largest(found: Float[np.ndarray, "n 15"]) -> Marks:
+    """Of faces as YuNet tells them: left, top, width, height, x and y of five marks, score."""
+    largest = max(found, key=lambda row: row[2] * row[3])
+    return largest[4:14].reshape(5, 2).astype(float)
+
+
+def _import(package: str) -> ModuleType:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise InputError(f'Faces need {package}: pip install "actavatar-jax[eval]" ({error}).') from error
