@@ -50,7 +50,7 @@ PUBLISHED = {
         i3d.pytorch_i3d,
         i3d.UNUSED,
         ("i3d_pretrained_400.pt",),
-        ("the links of github.com/wilson1yan/VideoGPT",),
+        ("the folder tats/fvd of github.com/songweige/TATS",),
     ),
     "lpips": Published(
         "AlexNet with LPIPS 0.1",
