@@ -45,8 +45,11 @@ class Extractor:
     key: tuple[str, ...]
 
     def groups(self, videos: Videos, cache: str | Path | None = None) -> Iterator[Group]:
-        """Of one video after the other. `cache`: a folder for the features of files, which are then read from there
-        while the files, by size and time, and the weights are the same."""
+        """Of one video after the other.
+
+        cache: a folder for the features of files, which are read from there as long as the video's file and that of the
+        weights have the same sizes and times.
+        """
         for source in each_video(videos):
             if cache is None or source.path is None or not source.path.is_file():
                 yield self._group(source)
@@ -67,7 +70,7 @@ def image_extractor(measure: str, weights: str | Path | None, resize: str) -> Ex
     Raises InputError for a `resize` there is none of, and as `read_published`.
     """
     checked("way of resizing", resize, str, one_of(*RESIZES))
-    prepare = {"clean": clean_resize, "legacy_pytorch": legacy_resize}[resize]
+    prepare = {"clean": clean_resize, "legacy_pytorch": plain_resize}[resize]
     side = INCEPTION_SIDE
 
     def pictures(source: Source) -> Iterator[Float32[np.ndarray, "{side} {side} 3"]]:
@@ -81,13 +84,13 @@ def clip_extractor(measure: str, weights: str | Path | None, frames: int) -> Ext
 
     Raises InputError for windows of fewer than 10 frames, for videos shorter than one, and as `read_published`.
     """
-    frames = checked("frames of a window", frames, int, whole(LEAST_FRAMES, 10_000))
+    frames = checked("number of frames of a window", frames, int, whole(LEAST_FRAMES, 10_000))
 
     def windows(source: Source) -> Iterator[Float32[np.ndarray, "F h w 3"]]:
         given, found = source.frames(), 0
         while len(window := list(itertools.islice(given, frames))) == frames:
             found += 1
-            yield np.stack([legacy_resize(frame, I3D_SIDE) for frame in window])
+            yield np.stack([plain_resize(frame, I3D_SIDE) for frame in window])
         if not found:
             raise InputError(f"{source.name} has {len(window)} frames; {measure} takes at least {frames}.")
 
@@ -128,8 +131,8 @@ def clean_resize(frame: Frame, side: int) -> Float32[np.ndarray, "{side} {side} 
     return (np.stack(planes, axis=-1).clip(0, 255) - 128) / 128
 
 
-def legacy_resize(frame: Frame, side: int) -> Float32[np.ndarray, "{side} {side} 3"]:
-    """As pytorch-fid: bilinear between the four nearest pixels however much smaller it gets; x / 127.5 - 1."""
+def plain_resize(frame: Frame, side: int) -> Float32[np.ndarray, "{side} {side} 3"]:
+    """As pytorch-fid and cd-fvd: between the four nearest pixels however much smaller it gets; x / 127.5 - 1."""
     return bilinear_resize(frame, side) / np.float32(127.5) - 1
 
 

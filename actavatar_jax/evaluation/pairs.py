@@ -30,6 +30,8 @@ Pairs = Iterator[tuple[Frame, Frame]]
 def psnr(real: Videos, generated: Videos) -> PairScore:
     """Decibels, mean over frames; of an exact frame 58.9, which is what rounding to 8 bits leaves.
 
+    `media.psnr` takes a clip as one large picture, and `measures.psnr_of` parts of it.
+
     Args:
       real, generated: as of `fid`; videos of one place, or of two folders of one name, are a pair.
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network, Params
@@ -50,7 +52,7 @@ PUBLISHED = {
         i3d.pytorch_i3d,
         i3d.UNUSED,
         ("i3d_pretrained_400.pt",),
-        ("the links of github.com/wilson1yan/VideoGPT",),
+        ("the folder tats/fvd of github.com/songweige/TATS",),
     ),
     "lpips": Published(
         "AlexNet with LPIPS 0.1",
@@ -64,7 +66,7 @@ PUBLISHED = {
 
 
 def read_published(name: str, measure: str, paths: Sequence[str | Path | None]) -> Params:
-    """The parameters of one of `PUBLISHED` from its files, PyTorch's own or safetensors.
+    """The parameters of one of `PUBLISHED` from its files, PyTorch's own or safetensors, on the default device.
 
     Raises:
       InputError: `measure` is not available, because a file was not given, is not there, or holds something else.
@@ -74,13 +76,14 @@ def read_published(name: str, measure: str, paths: Sequence[str | Path | None]) 
     for path, file, origin in zip(paths, published.files, published.origins, strict=True):
         tensors = _open(require_file(measure, path, file, origin)).over(tensors)
     used = [name for name in tensors.names() if not re.fullmatch(published.unused, name)]
-    return names.import_params(
+    params = names.import_params(
         published.table(network.config),
         functional.abstract(network.module, network.config),
         tensors.renamed({name: name for name in used}),
         dtype="float32",
         model=f"{measure}'s {published.title} of {' and '.join(named(path) for path in paths)}",
     )
+    return jax.device_put(params)
 
 
 def require_file(measure: str, path: str | Path | None, file: str, origin: str) -> Path:

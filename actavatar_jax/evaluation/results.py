@@ -41,7 +41,7 @@ class PairScore:
 
     def line(self) -> str:
         """Everything, in one line."""
-        sizes = f"{self.frames:,} frames of {self.videos:,} videos"
+        sizes = f"{self.frames:,} frames of {self.videos:,} video{'s' * (self.videos != 1)}"
         return f"{_figure(self.measure, self.value, self.interval)} | {sizes} | {self.backbone}"
 
 

@@ -127,7 +127,7 @@ def test_without_any_face_there_is_no_number_but_a_coverage(embedder):
     found = csim([picture(9)], [[no_face(), no_face()]], embedder, find_marks)
     assert isinstance(found, IdentityScore) and np.isnan(found.value) and np.isnan(found.lowest)
     assert (found.coverage, found.frames, found.interval) == (0, 0, None)
-    assert found.line().startswith("CSIM none | 0 frames of 1 videos")
+    assert found.line().startswith("CSIM none | 0 frames of 1 video ")
 
 
 def test_what_csim_refuses(embedder, tmp_path, monkeypatch):

@@ -61,7 +61,7 @@ def test_resizes_are_those_of_their_names(height, width):
     assert clean.min() < -1 and clean.max() > 256
     np.testing.assert_allclose(features.clean_resize(frame, 299), (clean.clamp(0, 255).numpy() - 128) / 128, atol=1e-5)
     legacy = resized(frame[None], 299, mode="bilinear")[0].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(features.legacy_resize(frame, 299), legacy / 127.5 - 1, atol=1e-5)
+    np.testing.assert_allclose(features.plain_resize(frame, 299), legacy / 127.5 - 1, atol=1e-5)
 
 
 # ---- FID and KID
@@ -164,9 +164,11 @@ def test_fvd_is_the_distance_of_the_originals_logits(small):
 
 def test_windows_that_cannot_be(small):
     folder, _ = small
-    with pytest.raises(InputError, match=r"^Video 1 of those given has 5 frames; FVD takes at least 12\.$"):
-        fvd([film(0, 12), film(1, 5)], GENERATED, folder / "i3d.pt", frames=12)
-    with pytest.raises(InputError, match="The frames of a window is 8; accepted is a whole number from 10 to 10000"):
+    with pytest.raises(InputError, match=r"^Video 0 of those given has 5 frames; FVD takes at least 12\.$"):
+        fvd([film(1, 5), film(0, 12)], GENERATED, folder / "i3d.pt", frames=12)
+    with pytest.raises(
+        InputError, match="number of frames of a window is 8; accepted is a whole number from 10 to 10000"
+    ):
         fvd(REAL, GENERATED, folder / "i3d.pt", frames=8)
 
 

@@ -213,6 +213,15 @@ def test_an_archive_that_was_packed_anew_is_refused(tmp_path, compression):
         pth.Pth(tmp_path / "new.pth")
 
 
+def test_a_program_is_not_run(tmp_path):
+    """TorchScript is an archive of the same kind, and what the network of FVD is often found as."""
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "program.pt")
+    with pytest.raises(
+        InputError, match=r"program\.pt is a TorchScript program, which is never run; accepted is a dict"
+    ):
+        pth.Pth(tmp_path / "program.pt")
+
+
 def test_big_endian_numbers_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "byteorder", "big")
     torch.save({"a": torch.ones(2)}, tmp_path / "model.pth")
