@@ -78,24 +78,20 @@ def _joined(parts: list[_Part], table: UnitTable) -> Iterator[_Part]:
     """Two or three neighbours of one word that the table has as one, where together they are short."""
     place = 0
     while place < len(parts):
-        for count in range(min(LONGEST, len(parts) - place), 1, -1):
-            group = parts[place : place + count]
-            letters = "".join(part.letters for part in group)
-            short = group[-1].end - group[0].start < SPOKEN_AS_ONE
-            if (
-                letters in table.joint
-                and all(p.letters for p in group)
-                and short
-                and not any(part.begins for part in group[1:])
-            ):
-                yield dataclasses.replace(
-                    group[0], unit=table.joint[letters], end=group[-1].end, stop=group[-1].stop, letters=letters
-                )
-                break
-        else:
-            count = 1
-            yield parts[place]
-        place += count
+        groups = (parts[place : place + count] for count in range(min(LONGEST, len(parts) - place), 1, -1))
+        group = next((group for group in groups if _is_one(group, table)), [parts[place]])
+        letters = "".join(part.letters for part in group)
+        joint = dataclasses.replace(group[0], end=group[-1].end, stop=group[-1].stop, letters=letters)
+        yield dataclasses.replace(joint, unit=table.joint[letters]) if len(group) > 1 else group[0]
+        place += len(group)
+
+
+def _is_one(group: list[_Part], table: UnitTable) -> bool:
+    """Whether neighbours are spoken as one."""
+    letters = "".join(part.letters for part in group)
+    short = group[-1].end - group[0].start < SPOKEN_AS_ONE
+    of_one_word = not any(part.begins for part in group[1:])
+    return letters in table.joint and short and of_one_word and all(part.letters for part in group)
 
 
 def _split(part: _Part, table: UnitTable) -> list[_Part]:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from actavatar_jax.avatarsync.units import align_text, check_phonemes, read_alignment
+from actavatar_jax.avatarsync.units.textgrid import parse_textgrid
 from actavatar_jax.errors import InputError
 from actavatar_jax.speech import Phoneme
 
@@ -54,6 +55,7 @@ def test_textgrids_of_both_forms_and_encodings(tmp_path, form, encoding):
     path.write_bytes(form([(f"anna - {name}", tier) for name, tier in TIERS]).encode(encoding))
     found = read_alignment(path, seconds=0.62)
     assert [(p.symbol, p.start, p.end) for p in found.phonemes] == PHONES and found.words == (0.25,)
+    assert [word.symbol for word in parse_textgrid(form(TIERS), "it")["words"]] == ["", '"map"']
 
 
 def test_tiers_of_points_are_left_out(tmp_path):

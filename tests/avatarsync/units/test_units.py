@@ -61,7 +61,10 @@ def test_a_cedilla_is_no_diacritic_and_others_are():
 
 def test_diphthongs_are_one_where_they_are_short():
     assert units(("aɪ", 0.15)) == ["ai"] and units(("j", 0.05), ("uː", 0.1)) == ["iu"]
-    assert units(("j", 0.1), ("u", 0.1)) == ["y", "u"]
+    (joint,) = to_units(said(("j", 0.05), ("uː", 0.1)))
+    assert joint.span == (0, 2) and joint.end == pytest.approx(0.15)
+    apart = to_units(said(("j", 0.1), ("u", 0.1)))
+    assert [(unit.name, unit.end) for unit in apart] == [("y", 0.1), ("u", 0.2)]  # each with its own time
     assert units(("w", 0.05), ("aɪ", 0.1)) == ["uai"]
     first, second = to_units(said(("b", 0.1), ("aɪ", 0.3)))[1:]
     middles = [(unit.start + unit.end) / 2 for unit in (first, second)]
