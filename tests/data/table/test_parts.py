@@ -62,7 +62,7 @@ def test_nobody_else_does_a_part_or_the_whole_meanwhile(tmp_path):
 
 
 def test_the_last_two_may_end_at_the_same_time(tmp_path):
-    """Both see that all parts are there; one puts them together, and the other, which waited for it, finds that done."""
+    """Both see that all parts are there; one puts them together, and the other, which waited, finds that done."""
     first, other = (Part.of_step(tmp_path, "s", (index, 2), "x") for index in range(2))
     for part in (first, other):
         with part.begun() as journal:
