@@ -86,11 +86,11 @@ def test_a_bug_of_some_clips_is_a_row_that_the_next_run_tries_again(tmp_path):
 def test_one_per_cent_of_many_clips_may_fail(tmp_path):
     step = Step("counting", Counting(tmp_path / "log", fail="c0000"), state=constant_state)
     with pytest.raises(InputError, match="11 of 11 clips"):  # all of the first hundred do
-        run_step(step, synthetic(2000), tmp_path / "begin", workers=0, **QUIET)
-    late = Step("counting", Counting(tmp_path / "log", fail="c00199"), state=constant_state)
+        run_step(step, synthetic(1100), tmp_path / "begin", workers=0, **QUIET)
+    late = Step("counting", Counting(tmp_path / "log", fail="c00109"), state=constant_state)
     report = StepReport("")
-    run_step(late, synthetic(2000), tmp_path / "end", workers=0, report=report, **QUIET)
-    assert report.counts() == {"made": 1990, "skipped: unexpected error": 10}
+    run_step(late, synthetic(1100), tmp_path / "end", workers=0, report=report, **QUIET)
+    assert report.counts() == {"made": 1090, "skipped: unexpected error": 10}
 
 
 def test_a_clip_that_killed_runs_had_begun_comes_last_and_is_given_up_after_three(tmp_path):

@@ -1,12 +1,12 @@
 """Parts of a step: each its own journal, and the one that ends last puts them together."""
 
-import os
 import threading
 
 import pytest
 
 from actavatar_jax.errors import InputError
 from data_pipelines.table import Step, StepReport, run_step
+from data_pipelines.table.journals import read_rows
 from data_pipelines.table.parts import Part
 from tests.data.table.trivial_step import ARITHMETIC, Counting, constant_state, synthetic
 
@@ -62,22 +62,20 @@ def test_nobody_else_does_a_part_or_the_whole_meanwhile(tmp_path):
 
 
 def test_the_last_two_may_end_at_the_same_time(tmp_path):
-    """Both see that all parts are there; one puts them together."""
-    parts = [Part.of_step(tmp_path, "s", (index, 2), "x") for index in (0, 1)]
-    for part in parts:
+    """Both see that all parts are there; one puts them together, and the other, which waited, finds that done."""
+    first, other = (Part.of_step(tmp_path, "s", (index, 2), "x") for index in range(2))
+    for part in (first, other):
         with part.begun() as journal:
             journal.add(f"c{part.index}", {"x": 1})
-    barrier, made = threading.Barrier(2), []
+    made = []
+    waiting = threading.Thread(target=lambda: made.append(other.merge(lambda folders: "again")))
 
-    def merge(part):
-        barrier.wait()
-        made.append(part.merge(lambda folders: sorted(os.listdir(folder) for folder in folders)))
+    def put_together(folders):
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        return [entry.id for entry in read_rows(folders)]
 
-    threads = [threading.Thread(target=merge, args=(part,)) for part in parts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(found is None for found in made) == [False, True]
-    (found,) = (found for found in made if found)
-    assert len(found) == 2 and all(any(name.endswith(".jsonl") for name in names) for names in found)
+    assert first.merge(put_together) == ["c0", "c1"]
+    waiting.join()
+    assert made == [None]
