@@ -96,7 +96,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["actavatar_jax*", "data_pipelines*"]),
     package_data={
-        "actavatar_jax": ["puppets/assets/**/*", "planning/gpu_targets/*"],
+        "actavatar_jax": ["evaluation/bench/page.html", "planning/gpu_targets/*", "puppets/assets/**/*"],
         "data_pipelines": ["pages/page.html", "selection/rules/*.yaml"],
     },
     install_requires=CORE,
