@@ -97,7 +97,12 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["actavatar_jax*", "data_pipelines*"]),
     package_data={
-        "actavatar_jax": ["avatarsync/units/units.json", "puppets/assets/**/*", "planning/gpu_targets/*"],
+        "actavatar_jax": [
+            "avatarsync/units/units.json",
+            "evaluation/bench/page.html",
+            "planning/gpu_targets/*",
+            "puppets/assets/**/*",
+        ],
         "data_pipelines": ["pages/page.html", "selection/rules/*.yaml"],
     },
     install_requires=CORE,

@@ -1,4 +1,4 @@
-"""The commands that score a model: `evaluate puppets`, `evaluate long` and `evaluate untold`."""
+"""The commands that score a model or a folder of videos: `evaluate puppets`, `long`, `untold` and `videos`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-app = typer.Typer(help="Scores of a model.", no_args_is_help=True)
+from actavatar_jax.cli.options import Key
+from actavatar_jax.errors import InputError
+
+app = typer.Typer(help="Scores of a model, or of anyone's videos.", no_args_is_help=True)
 
 
 @app.command("puppets", epilog="Example: actavatar evaluate puppets --model runs/puppets/model")
@@ -58,3 +61,54 @@ def evaluate_untold(
     from actavatar_jax.puppets.world.untold import untold_share
 
     print(f"{untold_share(World(idle=idle), tqdm(range(items), 'drawing', unit='clip')):.2f}")
+
+
+@app.command(
+    "videos",
+    epilog="Example: actavatar evaluate videos results/ --bench bench.jsonl --weights models/ --out report/",
+)
+def evaluate_videos(
+    results: Annotated[Path, typer.Argument(help="Folder of the videos, <id>.mp4 each.")],
+    bench: Annotated[Path, typer.Option(help="JSON lines: what was asked for, one clip a line.")],
+    metrics: Annotated[
+        str | None, typer.Option(help="Of energy,sync,csim,psnr,ssim,lpips,fid,kid,fvd,judge; default: all but judge.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of the published networks.")] = None,
+    real: Annotated[Path | None, typer.Option(help="Folder of real videos: sets, and pairs by name.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the report, from which a second run goes on.")] = (
+        Path("report")
+    ),
+    compare: Annotated[Path | None, typer.Option(help="Folder of another report of this bench.")] = None,
+    server: Annotated[str | None, typer.Option(help="OpenAI-compatible address of the judge, with /v1.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the multimodal model there.")] = None,
+    key: Key = None,
+    runs: Annotated[int, typer.Option(min=1, help="Of the judge, for each clip.")] = 5,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="Of the judge.")] = 0.4,
+    parallel: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 4,
+    per_minute: Annotated[float | None, typer.Option(min=0.1, help="At most so many requests a minute.")] = None,
+    input_price: Annotated[float, typer.Option(min=0, help="Of a million tokens that the judge reads.")] = 0.0,
+    output_price: Annotated[float, typer.Option(min=0, help="Of a million tokens that it writes.")] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="What the judge would take; asks nothing.")] = False,
+) -> None:
+    """Measures a folder of anyone's videos against a bench; a clip has results or reasons; resumable."""
+    from actavatar_jax.chat import Server
+    from actavatar_jax.evaluation import bench as benches
+
+    judge = None
+    if bool(server) != bool(model):
+        raise InputError("The judge needs both --server and --model; give them together.")
+    if server and model:
+        told = Server(server, model, key=key, temperature=temperature, per_minute=per_minute)
+        judge = benches.JudgeSettings(told, runs, parallel, input_price, output_price)
+    names = benches.parse_names(metrics)
+    if (judge is not None and "judge" in names) or dry_run:
+        if judge is None:
+            raise InputError("A dry run tells what the judge would take; give --server and --model.")
+        print(f"judge: {benches.estimate_judge(results, bench, out, judge).line()}")
+    if dry_run:
+        return
+    report = benches.evaluate_videos(
+        results, bench, out, metrics=names, weights=weights, real=real, judge=judge, compare=compare
+    )
+    print(report.table())
+    print(f"{out / benches.PAGE}")

@@ -13,8 +13,10 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.published import require_file
 from actavatar_jax.evaluation.videos import Frame
 from actavatar_jax.storage import named
+from actavatar_jax.synchrony import FindFaces
 
 SIDE = 112  # pixels of an aligned face
+BOXES_SIDE = 640  # pixels of the long side in which faces are boxed
 TEMPLATE = np.array(  # x, y in the order of marks everywhere; ArcFace's own
     [
         [38.2946, 51.6963],  # the eye on the left of the picture
@@ -89,6 +91,35 @@ def open_yunet(path: str | Path | None, score: float = 0.7) -> FindMarks:
     Raises:
       InputError: there is none, or another model; or OpenCV is not installed.
     """
+    detect = _open_detector(path, score)
+
+    def find(frame: Frame) -> Marks | None:
+        found = detect(frame)
+        return marks_of_largest(found) if len(found) else None
+
+    return find
+
+
+def open_boxes(path: str | Path | None, score: float = 0.7) -> FindFaces:
+    """The boxes of all faces by the same detector, in a frame of at most 640 pixels on the long side, as `filter` has
+    them: what lip synchrony asks for.
+
+    Raises:
+      InputError: as `open_yunet`.
+    """
+    detect, cv2 = _open_detector(path, score), _import("cv2")
+
+    def find(frame: Frame) -> Float[np.ndarray, "n 4"]:
+        scale = min(1.0, BOXES_SIDE / max(frame.shape[:2]))
+        size = max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale))
+        small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame
+        return detect(small)[:, :4] * (frame.shape[1] / small.shape[1])
+
+    return find
+
+
+def _open_detector(path: str | Path | None, score: float) -> Callable[[Frame], Float[np.ndarray, "n 15"]]:
+    """A frame to its faces as YuNet tells them; see `marks_of_largest`."""
     file = require_file("Finding faces", path, "face_detection_yunet_2023mar.onnx", "OpenCV's zoo of models")
     cv2 = _import("cv2")
     try:
@@ -96,12 +127,12 @@ def open_yunet(path: str | Path | None, score: float = 0.7) -> FindMarks:
     except cv2.error as error:
         raise InputError(f"{named(file)} is broken, or another model; accepted is a YuNet face detector.") from error
 
-    def find(frame: Frame) -> Marks | None:
+    def detect(frame: Frame) -> Float[np.ndarray, "n 15"]:
         detector.setInputSize((frame.shape[1], frame.shape[0]))
         _, found = detector.detect(np.ascontiguousarray(frame[..., ::-1]))
-        return None if found is None else marks_of_largest(found)
+        return np.zeros((0, 15)) if found is None else found.astype(float)
 
-    return find
+    return detect
 
 
 def marks_of_largest(found: Float[np.ndarray, "n 15"]) -> Marks:

@@ -10,7 +10,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.faces import Embed, FindMarks, align_face, open_embedder
 from actavatar_jax.evaluation.report import mean_figure
 from actavatar_jax.evaluation.results import IdentityScore
-from actavatar_jax.evaluation.videos import Frame, Videos, each_video
+from actavatar_jax.evaluation.videos import Frame, Source, Videos, each_video
 from actavatar_jax.media import load_image
 
 
@@ -35,13 +35,25 @@ def csim(
         raise InputError(f"Got {len(references)} references of {len(sources)} videos; accepted is one of each video.")
     values, frames = [], 0
     for number, (reference, source) in enumerate(zip(references, sources, strict=True)):
-        wanted = _embedding(load_image(reference), embed, find_marks)
-        if wanted is None:
-            raise InputError(f"Reference {number} has no face that was found; accepted is a picture of the person.")
-        found = [_embedding(frame, embed, find_marks) for frame in source.frames()]
-        values.append(np.array([wanted @ one for one in found if one is not None]))
-        frames += len(found)
+        cosines, count = reference_cosines(load_image(reference), source, embed, find_marks, f"Reference {number}")
+        values.append(cosines)
+        frames += count
     return _score(values, frames, Path(weights).name)
+
+
+def reference_cosines(
+    reference: Frame, source: Source, embed: Embed, find_marks: FindMarks, name: str
+) -> tuple[Float[np.ndarray, " _"], int]:
+    """The cosine of every frame with a face, and the number of all frames.
+
+    Raises:
+      InputError: the reference, told as `name`, has no face.
+    """
+    wanted = _embedding(reference, embed, find_marks)
+    if wanted is None:
+        raise InputError(f"{name} has no face that was found; accepted is a picture of the person.")
+    found = [_embedding(frame, embed, find_marks) for frame in source.frames()]
+    return np.array([wanted @ one for one in found if one is not None], float), len(found)
 
 
 def _embedding(frame: Frame, embed: Embed, find_marks: FindMarks) -> Float[np.ndarray, " D"] | None:

@@ -7,6 +7,7 @@ import functools
 import importlib
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -38,7 +39,7 @@ def psnr(real: Videos, generated: Videos) -> PairScore:
     Raises:
       InputError: videos that are no pair, or pairs of other sizes or lengths.
     """
-    return _score("PSNR", "peak 255", real, generated, lambda pairs: itertools.starmap(_decibels, pairs))
+    return _score(open_psnr(), real, generated)
 
 
 def ssim(real: Videos, generated: Videos) -> PairScore:
@@ -50,8 +51,7 @@ def ssim(real: Videos, generated: Videos) -> PairScore:
     Raises:
       InputError: as `psnr`, dm-pix is not installed, or a side is below 11 pixels.
     """
-    compare = _dm_pix_ssim()
-    return _score("SSIM", "dm-pix, 11x11 inside", real, generated, lambda pairs: map(compare, _large(pairs)))
+    return _score(open_ssim(), real, generated)
 
 
 def lpips(real: Videos, generated: Videos, trunk: str | Path | None, heads: str | Path | None) -> PairScore:
@@ -65,6 +65,34 @@ def lpips(real: Videos, generated: Videos, trunk: str | Path | None, heads: str 
     Raises:
       InputError: as `psnr`, there are no weights, or a side is below 31 pixels.
     """
+    return _score(open_lpips(trunk, heads), real, generated)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A measure of pairs that is ready to be used, with its network if it has one."""
+
+    measure: str
+    backbone: str
+    compare: Callable[[Pairs], Iterator[float]]
+
+    def of(self, real: Source, generated: Source) -> Float[np.ndarray, " F"]:
+        """Of every frame of a pair. Raises InputError as `psnr`."""
+        return np.array(list(self.compare(_frames(real, generated))), float)
+
+
+def open_psnr() -> Comparison:
+    return Comparison("PSNR", "peak 255", lambda pairs: itertools.starmap(_decibels, pairs))
+
+
+def open_ssim() -> Comparison:
+    """Raises InputError: dm-pix is not installed."""
+    compare = _dm_pix_ssim()
+    return Comparison("SSIM", "dm-pix, 11x11 inside", lambda pairs: map(compare, _large(pairs)))
+
+
+def open_lpips(trunk: str | Path | None, heads: str | Path | None) -> Comparison:
+    """Raises InputError: there are no weights."""
     published = PUBLISHED["lpips"]
     params = read_published("lpips", "LPIPS", [trunk, heads])
 
@@ -72,16 +100,15 @@ def lpips(real: Videos, generated: Videos, trunk: str | Path | None, heads: str 
         scaled = (tuple(np.float32(frame) / np.float32(127.5) - 1 for frame in pair) for pair in pairs)
         return itertools.chain.from_iterable(run_batches(published.network, params, scaled, BATCH))
 
-    return _score("LPIPS", published.title, real, generated, distances)
+    return Comparison("LPIPS", published.title, distances)
 
 
-def _score(
-    measure: str, backbone: str, real: Videos, generated: Videos, compare: Callable[[Pairs], Iterator[float]]
-) -> PairScore:
-    values = [np.array(list(compare(_frames(*pair))), float) for pair in each_pair(real, generated)]
+def _score(comparison: Comparison, real: Videos, generated: Videos) -> PairScore:
+    values = [comparison.of(*pair) for pair in each_pair(real, generated)]
     figure = mean_figure([float(own.mean()) for own in values], np.array([len(own) for own in values], float))
     interval = (figure.low, figure.high) if len(values) > 1 else None
-    return PairScore(measure, figure.value, interval, sum(map(len, values)), len(values), backbone)
+    frames = sum(map(len, values))
+    return PairScore(comparison.measure, figure.value, interval, frames, len(values), comparison.backbone)
 
 
 def _frames(real: Source, generated: Source) -> Pairs:

@@ -108,13 +108,13 @@ def mean_figure(values: Sequence[float | None], weights: Float[np.ndarray, " N"]
         with np.errstate(invalid="ignore", divide="ignore"):
             return (weight * np.where(there, filled, 0))[rows].sum(axis=1) / weight[rows].sum(axis=1)
 
-    return _bootstrap(mean, len(filled), int(there.sum()))
+    return bootstrap(mean, len(filled), int(there.sum()))
 
 
 def median_figure(values: Sequence[float]) -> Figure:
     """Median over clips."""
     array = np.array(values, float)
-    return _bootstrap(lambda rows: np.median(array[rows], axis=1), len(array), len(array))
+    return bootstrap(lambda rows: np.median(array[rows], axis=1), len(array), len(array))
 
 
 def correlations(seen: Float[np.ndarray, " N"], asked: Float[np.ndarray, " N"]) -> dict[str, Figure]:
@@ -133,11 +133,11 @@ def correlations(seen: Float[np.ndarray, " N"], asked: Float[np.ndarray, " N"]) 
     def wrong(rows: Int[np.ndarray, "R N"]) -> Float[np.ndarray, " R"]:
         return np.mean([correlation(seen[rows], np.roll(asked, shift)[rows]) for shift in shifts], axis=0)
 
-    return {"centre": _bootstrap(right, count, count), "centre_shuffled": _bootstrap(wrong, count, count)}
+    return {"centre": bootstrap(right, count, count), "centre_shuffled": bootstrap(wrong, count, count)}
 
 
-def _bootstrap(statistic: Callable, count: int, clips: int) -> Figure:
-    """`statistic` takes rows of clip numbers [R, N] and gives R values."""
+def bootstrap(statistic: Callable, count: int, clips: int) -> Figure:
+    """A figure of `clips` of `count` clips; `statistic` takes rows of their numbers [R, N] and gives R values."""
     if not clips:
         return Figure(math.nan, math.nan, math.nan, 0)
     value = float(statistic(np.arange(count)[None])[0])

@@ -1,0 +1,20 @@
+"""A folder of anyone's videos against a bench file: metrics, coverage, a report and a page."""
+
+from actavatar_jax.evaluation.bench.items import BenchItem, BenchPhase, read_bench
+from actavatar_jax.evaluation.bench.judge import JudgeSettings
+from actavatar_jax.evaluation.bench.metrics import METRICS, parse_names
+from actavatar_jax.evaluation.bench.report import PAGE, BenchReport
+from actavatar_jax.evaluation.bench.videos import estimate_judge, evaluate_videos
+
+__all__ = [
+    "METRICS",
+    "PAGE",
+    "BenchItem",
+    "BenchPhase",
+    "BenchReport",
+    "JudgeSettings",
+    "estimate_judge",
+    "evaluate_videos",
+    "parse_names",
+    "read_bench",
+]

@@ -1,0 +1,181 @@
+"""Clips to the judge's verdicts: several runs of each, every raw answer kept and never asked for twice."""
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+
+from actavatar_jax.chat import Answer, ChatClient, Message, Server, Usage
+from actavatar_jax.checks import COUNT, NOT_NEGATIVE, checked, whole
+from actavatar_jax.errors import InputError, Skip
+from actavatar_jax.evaluation.bench.clips import BenchClip
+from actavatar_jax.evaluation.bench.judge.frames import sample_frames, shown_frames, shrink
+from actavatar_jax.evaluation.bench.judge.questions import PROMPT_VERSION, answer_schema, make_question, task_text
+from actavatar_jax.evaluation.bench.judge.verdicts import PhaseVerdict, read_verdicts
+from actavatar_jax.evaluation.bench.kept import Kept, digest_if_there
+from actavatar_jax.media import load_image
+from actavatar_jax.storage import parse_json
+
+FINISHED = ("stop", "None")  # some servers do not say
+RETRIES = 3  # of a run, each with a seed of its own, before it counts as missing
+SEED_STEP = 1000  # from an attempt to the next; seeds of runs are 0, 1, 2, ...
+FRAME_TOKENS, LETTERS = 258, 4  # of a picture, as Gemini counts them; letters of a token
+ANSWER_TOKENS, PHASE_TOKENS = 40, 130  # of an answer, and of each phase in it
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """server: with the temperature of the runs. prices: of a million tokens read, and written; 0 if unknown."""
+
+    server: Server
+    runs: int = 5
+    parallel: int = 4
+    input_price: float = 0.0
+    output_price: float = 0.0
+
+    def __post_init__(self) -> None:
+        checked("number of runs", self.runs, int, whole(1, SEED_STEP))
+        checked("number of requests at a time", self.parallel, int, COUNT)
+        for name in ("input_price", "output_price"):
+            checked(name.replace("_", " "), getattr(self, name), float, NOT_NEGATIVE)
+
+    def cost(self, usage: Usage) -> float:
+        return (usage.prompt_tokens * self.input_price + usage.completion_tokens * self.output_price) / 1e6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What asking takes, if every answer is usable: calls that are planned, those answered already, tokens of the
+    rest."""
+
+    calls: int
+    kept: int
+    usage: Usage
+    cost: float
+
+    def line(self) -> str:
+        tokens = f"about {self.usage.prompt_tokens:,} tokens to read and {self.usage.completion_tokens:,} to write"
+        cost = f", {self.cost:,.2f} at the prices given" if self.cost else ""
+        return f"{self.calls} calls, {self.kept} answered already; the others: {tokens}{cost}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Verdicts on all phases, or why there are none. usage: of all its answers. asked: how many came just now."""
+
+    clip: str
+    number: int
+    verdicts: tuple[PhaseVerdict, ...] | None
+    reason: str
+    usage: tuple[Usage, ...]
+    asked: int
+
+
+def estimate(clips: Sequence[BenchClip], settings: JudgeSettings, kept: Kept) -> Estimate:
+    """Without asking anything."""
+    calls = done = read = write = 0
+    for clip in clips:
+        ask = _Asking(clip, settings, kept, None)
+        for run in range(settings.runs):
+            calls += 1
+            if ask.kept.get(*ask.question(run)) is not None:
+                done += 1
+                continue
+            pictures = len(shown_frames(clip.frames, run)) + 1
+            read += pictures * FRAME_TOKENS + len(task_text(clip.item.phases, clip.item.duration)) // LETTERS
+            write += ANSWER_TOKENS + PHASE_TOKENS * len(clip.item.phases)
+    usage = Usage(read, write)
+    return Estimate(calls, done, usage, settings.cost(usage))
+
+
+def ask_judge(
+    clips: Sequence[BenchClip], settings: JudgeSettings, client: ChatClient, kept: Kept, step: Callable[[], object]
+) -> Iterator[Run]:
+    """All runs of all clips as they are done, in an order that has nothing to do with the clips'; `step` after a clip.
+
+    Raises:
+      InputError: the server cannot be asked at all; what it has answered until then is kept.
+    """
+    tasks = [(clip, run) for run in range(settings.runs) for clip in clips]
+    random.Random(0).shuffle(tasks)
+    left = {clip.item.id: settings.runs for clip in clips}
+    pool = ThreadPoolExecutor(settings.parallel)
+    try:
+        futures = [pool.submit(_Asking(clip, settings, kept, client).run, run) for clip, run in tasks]
+        for future in as_completed(futures):
+            run = future.result()
+            left[run.clip] -= 1
+            if not left[run.clip]:
+                step()
+            yield run
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """One clip and the judge. A question is known by all that the answer may depend on."""
+
+    clip: BenchClip
+    settings: JudgeSettings
+    kept: Kept
+    client: ChatClient | None
+
+    def question(self, run: int, attempt: int = 0) -> list:
+        server, item = self.settings.server, self.clip.item
+        phases = [[phase.start, phase.end, phase.action] for phase in item.phases]
+        asked = [self.clip.digest, digest_if_there(item.image), item.duration, phases]
+        return ["judge", PROMPT_VERSION, server.model, server.temperature, run + SEED_STEP * attempt, *asked]
+
+    def run(self, run: int) -> Run:
+        usage, asked, reason = [], 0, ""
+        for attempt in range(1 + RETRIES):
+            try:
+                answer, new = self._answer(run, attempt)
+            except Skip as skip:  # the server's own attempts are over, or there is nothing to ask with
+                reason = f"{skip.reason}: {skip.detail}"
+                break
+            usage, asked = [*usage, answer.usage], asked + new
+            try:
+                return Run(self.clip.item.id, run, self._read(answer), "", tuple(usage), asked)
+            except InputError as error:
+                reason = f"no usable answer: {error}"
+        return Run(self.clip.item.id, run, None, reason, tuple(usage), asked)
+
+    def _answer(self, run: int, attempt: int) -> tuple[Answer, bool]:
+        """The answer, and whether it came just now. Raises Skip and InputError as `ChatClient.ask`."""
+        question = self.question(run, attempt)
+        if (found := self._kept(question)) is not None:
+            return found, False
+        server, item, seed = self.settings.server, self.clip.item, run + SEED_STEP * attempt
+        answer = self.client.ask(self._messages(run), answer_schema(len(item.phases)), seed=seed)
+        asked = {"clip": item.id, "run": run, "attempt": attempt, "seed": seed, "temperature": server.temperature}
+        asked |= {"model": server.model, "server": server.address, "prompt_version": PROMPT_VERSION}
+        self.kept.put({"asked": asked, "answer": asdict(answer)}, *question)
+        return answer, True
+
+    def _kept(self, question: list) -> Answer | None:
+        found = self.kept.get(*question)
+        try:
+            return None if found is None else parse_json(json.dumps(found), "a kept answer", _Kept).answer
+        except InputError:  # damaged: it is asked for anew
+            return None
+
+    def _messages(self, run: int) -> list[Message]:
+        item = self.clip.item
+        try:
+            frames = sample_frames(self.clip.path, self.clip.frames, run)
+            return make_question(shrink(load_image(item.image)), frames, item.phases, item.duration)
+        except InputError as error:
+            raise Skip("no question", str(error)) from error
+
+    def _read(self, answer: Answer) -> tuple[PhaseVerdict, ...]:
+        if answer.finish not in FINISHED:
+            raise InputError(f"the answer ended with {answer.finish}")
+        return read_verdicts(answer.text, self.clip.item)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    answer: Answer

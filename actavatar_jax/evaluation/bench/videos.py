@@ -1,0 +1,108 @@
+"""A folder of videos against a bench: every metric on every clip, each clip with a result or one reason."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.evaluation.bench.clips import Results, find_clips
+from actavatar_jax.evaluation.bench.comparing import compare_reports
+from actavatar_jax.evaluation.bench.items import read_bench
+from actavatar_jax.evaluation.bench.judge import Estimate, JudgeMetric, JudgeSettings
+from actavatar_jax.evaluation.bench.kept import Kept, digest_file
+from actavatar_jax.evaluation.bench.metric import Metric
+from actavatar_jax.evaluation.bench.metrics import Needs, open_metric, parse_names
+from actavatar_jax.evaluation.bench.report import BenchReport, MetricReport, read_report
+from actavatar_jax.storage import locked_folder
+
+KEPT = "kept"  # below the report: what was found out, so that a second run goes on
+
+
+def evaluate_videos(
+    results: str | Path,
+    bench: str | Path,
+    out: str | Path,
+    *,
+    metrics: str | Sequence[str] | None = None,
+    weights: str | Path | None = None,
+    real: str | Path | None = None,
+    judge: JudgeSettings | None = None,
+    compare: str | Path | None = None,
+    progress: bool = True,
+) -> BenchReport:
+    """Measures `<id>.mp4` of every item of a bench, and writes `out/report.json` and `out/report.html`.
+
+    A clip that a metric cannot measure has a reason there, and a metric that lacks something a sentence; the others go
+    on. What was measured is kept in `out/kept`, by the contents of the clip: a second run measures what is new.
+
+    Args:
+      results: folder of the videos.
+      bench: JSON lines, see `read_bench`.
+      metrics: names of `METRICS`, in a list or in text with commas; default: all but the judge.
+      weights: folder of the published networks under their agreed names.
+      real: folder of real videos: a set for FID, KID and FVD, and pairs by name for PSNR, SSIM and LPIPS.
+      judge: the server of a multimodal model, for the metric `judge`.
+      compare: folder of another report of the same bench, to tell differences with.
+
+    Raises:
+      InputError: the bench, the folder or the other report cannot be read, there is no such metric, or another process
+        writes into `out`.
+    """
+    names, out = parse_names(metrics), Path(out)
+    items = read_bench(bench)
+    other = None if compare is None else read_report(compare)
+    _check_page()
+    out.mkdir(parents=True, exist_ok=True)
+    with locked_folder(out):
+        kept = Kept(out / KEPT)
+        with _bar(progress, "look", len(items)) as step:
+            found = find_clips(results, items, kept, step)
+        needs = Needs(*(None if path is None else Path(path) for path in (weights, real)), _opener(judge))
+        reports = [_measured(name, needs, found, kept, progress) for name in names]
+        report = BenchReport(Path(results).name, Path(bench).name, digest_file(Path(bench)), items, found, reports)
+        if other is not None:
+            report.comparison = compare_reports(report, other)
+        report.write(out)
+    return report
+
+
+def estimate_judge(
+    results: str | Path, bench: str | Path, out: str | Path, judge: JudgeSettings, *, progress: bool = True
+) -> Estimate:
+    """What the judge would be asked and cost, without asking it: answers that `out` keeps cost nothing.
+
+    Raises InputError as `evaluate_videos`.
+    """
+    items, kept = read_bench(bench), Kept(Path(out) / KEPT)
+    with _bar(progress, "look", len(items)) as step:
+        found = find_clips(results, items, kept, step)
+    return JudgeMetric(judge).estimate(found.clips, kept)
+
+
+def _measured(name: str, needs: Needs, found: Results, kept: Kept, progress: bool) -> MetricReport:
+    try:
+        metric = open_metric(name, needs)
+        with _bar(progress, name, len(found.clips)) as step:
+            return MetricReport(name, metric.columns, metric.score(found.clips, kept, step))
+    except InputError as error:
+        return MetricReport(name, reason=str(error))
+
+
+def _opener(judge: JudgeSettings | None) -> Callable[[], Metric] | None:
+    return None if judge is None else lambda: JudgeMetric(judge)
+
+
+@contextlib.contextmanager
+def _bar(progress: bool, name: str, total: int) -> Iterator[Callable[[], object]]:
+    with tqdm(total=total, desc=name, unit="clip", disable=not progress) as bar:
+        yield bar.update
+
+
+def _check_page() -> None:
+    """Before hours of work, not behind them."""
+    try:
+        import jinja2  # noqa: F401
+    except ImportError as error:
+        raise InputError('The page of a report needs jinja2: pip install "actavatar-jax[eval]".') from error
