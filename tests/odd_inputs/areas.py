@@ -18,6 +18,9 @@ from actavatar_jax import Sampling, StructuredPrompt, functional
 from actavatar_jax.chat.completions import Answer, read_completion
 from actavatar_jax.chat.servers import Server
 from actavatar_jax.diffusion import sample_noise
+from actavatar_jax.evaluation.bench import BenchItem, BenchPhase, read_bench
+from actavatar_jax.evaluation.bench.judge import read_verdicts
+from actavatar_jax.evaluation.bench.report import read_report
 from actavatar_jax.media import load_audio, load_image, load_sound, load_video, probe, write_video
 from actavatar_jax.models import PRESETS
 from actavatar_jax.models.avatar import ActAvatarDiT
@@ -354,6 +357,23 @@ def answers(folder: Path, rng: Random) -> Cases:
         yield what, partial(parse_answer, answer)
 
 
+def benches(folder: Path, rng: Random) -> Cases:
+    row = {"id": "a", "image": "a.png", "audio": "a.wav", "duration": 5.0, "fps": 25, "seed": 3, **PROMPT}
+    lines = [json.dumps(row | {"id": name}).encode() for name in "abc"]
+    yield from files(folder, "b.jsonl", odd_json(row, rng, COUNT), read_bench)
+    yield from files(folder, "c.jsonl", odd_bytes(b"\n".join(lines), rng, COUNT), read_bench)
+    phases = tuple(BenchPhase(phase["start"], phase["end"], phase["action"]) for phase in PROMPT["phases"])
+    item = BenchItem("a", folder / "a.png", folder / "a.wav", "A man.", phases)
+    seen = {"observed": "Waves.", "observed_start": 0.2, "observed_end": 2.9, "ao": 1, "aa": 8, "tc": 7, "aq": 6}
+    for what, content in odd_json({"phases": [seen | {"hc": None}, seen | {"hc": 5}]}, rng, COUNT):
+        yield f"verdicts {what}", partial(read_verdicts, content.decode(errors="replace"), item)
+    for what, content in odd_json({"results": "a", "bench": {"digest": "b"}, "metrics": {}, "clips": []}, rng, COUNT):
+        place = folder / f"report{rng.random()}"
+        place.mkdir()
+        (place / "report.json").write_bytes(content)
+        yield f"report {what}", partial(read_report, place)
+
+
 def servers(folder: Path, rng: Random) -> Cases:
     whole = "https://name:secret@example.org:8000/v1?x=1"
     for what, text in odd_bytes(whole.encode(), rng, COUNT):
@@ -399,5 +419,5 @@ def _open_copy(whole: Path, copy: Path, name: str, content: bytes) -> None:
 AREAS = (
     prompts_in_text, prompts_in_documents, jobs, sampling, seeds, pictures, sounds, videos, outputs, model_indices,
     part_configs, weights, tokenizers, adapters, training_configs, machines, corpora, archives, tables, journals,
-    answers, servers, rule_sets, shards,
+    answers, benches, servers, rule_sets, shards,
 )  # fmt: skip

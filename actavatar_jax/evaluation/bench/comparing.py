@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.evaluation.bench.metric import Column
+from actavatar_jax.evaluation.bench.metric import Column, with_interval
 from actavatar_jax.evaluation.bench.report import BenchReport, MetricReport, OldReport, finite
 from actavatar_jax.evaluation.report import Figure, mean_figure
 from actavatar_jax.storage import plain
@@ -45,7 +45,7 @@ def _difference(
         if column.name in ours[clip] and column.name in rows.get(clip, {})
     ]
     if pairs:
-        return finite(vars(mean_figure([float(one - two) for one, two in pairs])))
+        return finite(vars(with_interval(mean_figure([float(one - two) for one, two in pairs]))))
     if any(metric.scores.rows.values()):
         return {"reason": "no clip has it in both"}
     value, before = metric.scores.figures[column.name].value, _value(theirs, column.name)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from actavatar_jax.errors import InputError, Skip
@@ -83,4 +83,9 @@ class ClipMetric:
 def mean_of(column: str, rows: Mapping[str, Row]) -> Figure:
     """Over the clips that have a row, with its interval."""
     values = [row[column] for row in rows.values()]
-    return mean_figure(values) if values else Figure(math.nan, math.nan, math.nan, 0)
+    return with_interval(mean_figure(values)) if values else Figure(math.nan, math.nan, math.nan, 0)
+
+
+def with_interval(figure: Figure) -> Figure:
+    """The figure; of fewer than two clips without the interval, which would say that it is exact."""
+    return figure if figure.clips > 1 else replace(figure, low=math.nan, high=math.nan)

@@ -95,7 +95,7 @@ def _comparison(comparison: dict[str, Any]) -> dict[str, Any]:
             rows.append((figure["title"], figure["better"], figure["reason"], "", ""))
             continue
         value, low, high = (figure[name] for name in ("value", "low", "high"))
-        interval = "no interval: not of single clips" if low is None else f"{low:+.4g} to {high:+.4g}"
+        interval = "none" if low is None else f"{low:+.4g} to {high:+.4g}"
         rows.append(
             (figure["title"], figure["better"], "none" if value is None else f"{value:+.4g}", interval, figure["clips"])
         )

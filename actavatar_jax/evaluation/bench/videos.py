@@ -15,7 +15,7 @@ from actavatar_jax.evaluation.bench.kept import Kept, digest_file
 from actavatar_jax.evaluation.bench.metric import Metric
 from actavatar_jax.evaluation.bench.metrics import Needs, open_metric, parse_names
 from actavatar_jax.evaluation.bench.report import BenchReport, MetricReport, read_report
-from actavatar_jax.storage import locked_folder
+from actavatar_jax.storage import locked_folder, named
 
 KEPT = "kept"  # below the report: what was found out, so that a second run goes on
 
@@ -47,19 +47,20 @@ def evaluate_videos(
       compare: folder of another report of the same bench, to tell differences with.
 
     Raises:
-      InputError: the bench, the folder or the other report cannot be read, there is no such metric, or another process
+      InputError: the bench, a folder or the other report cannot be read, there is no such metric, or another process
         writes into `out`.
     """
     names, out = parse_names(metrics), Path(out)
     items = read_bench(bench)
     other = None if compare is None else read_report(compare)
     _check_page()
+    folders = [None if path is None else _folder(Path(path)) for path in (weights, real)]
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
         kept = Kept(out / KEPT)
         with _bar(progress, "look", len(items)) as step:
             found = find_clips(results, items, kept, step)
-        needs = Needs(*(None if path is None else Path(path) for path in (weights, real)), _opener(judge))
+        needs = Needs(*folders, _opener(judge))
         reports = [_measured(name, needs, found, kept, progress) for name in names]
         report = BenchReport(Path(results).name, Path(bench).name, digest_file(Path(bench)), items, found, reports)
         if other is not None:
@@ -88,6 +89,12 @@ def _measured(name: str, needs: Needs, found: Results, kept: Kept, progress: boo
             return MetricReport(name, metric.columns, metric.score(found.clips, kept, step))
     except InputError as error:
         return MetricReport(name, reason=str(error))
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise InputError(f"{named(path)} is no folder; accepted is one of weights, or of real videos.")
+    return path
 
 
 def _opener(judge: JudgeSettings | None) -> Callable[[], Metric] | None:

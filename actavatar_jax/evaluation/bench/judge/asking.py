@@ -97,8 +97,7 @@ def ask_judge(
     Raises:
       InputError: the server cannot be asked at all; what it has answered until then is kept.
     """
-    tasks = [(clip, run) for run in range(settings.runs) for clip in clips]
-    random.Random(0).shuffle(tasks)
+    tasks = [(clip, run) for clip in random.Random(0).sample(clips, len(clips)) for run in range(settings.runs)]
     left = {clip.item.id: settings.runs for clip in clips}
     pool = ThreadPoolExecutor(settings.parallel)
     try:

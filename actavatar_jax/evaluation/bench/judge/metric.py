@@ -18,7 +18,7 @@ from actavatar_jax.evaluation.bench.judge.asking import Estimate, JudgeSettings,
 from actavatar_jax.evaluation.bench.judge.questions import PROMPT_VERSION, TOLERANCE
 from actavatar_jax.evaluation.bench.judge.verdicts import PhaseVerdict
 from actavatar_jax.evaluation.bench.kept import Kept
-from actavatar_jax.evaluation.bench.metric import Column, Row, Scores
+from actavatar_jax.evaluation.bench.metric import Column, Row, Scores, with_interval
 from actavatar_jax.evaluation.report import Figure, bootstrap
 from actavatar_jax.synchrony import NotScored
 
@@ -132,7 +132,7 @@ def _figure(name: str, clips: Sequence[tuple[BenchClip, Sequence[Run]]], runs: i
         sums = np.where(there, of_runs, 0).sum(axis=0)
         return np.where(there.any(axis=0), sums / np.maximum(there.sum(axis=0), 1), np.nan)
 
-    return bootstrap(mean, len(clips), int((weights.sum(axis=0) > 0).sum()))
+    return with_interval(bootstrap(mean, len(clips), int((weights.sum(axis=0) > 0).sum())))
 
 
 def _table(
@@ -149,12 +149,12 @@ def _table(
 
 
 def _weighted(pairs: Sequence[tuple[float, int]]) -> Figure:
-    values, weights = [value for value, _ in pairs], np.array([weight for _, weight in pairs], float)
-    return bootstrap(
-        lambda rows: (np.array(values) * weights)[rows].sum(axis=1) / weights[rows].sum(axis=1),
-        len(values),
-        len(values),
-    )
+    values, weights = (np.array(column, float) for column in zip(*pairs, strict=True)) if pairs else (np.zeros(0),) * 2
+
+    def mean(rows: Int[np.ndarray, "D N"]) -> Float[np.ndarray, " D"]:
+        return (values * weights)[rows].sum(axis=1) / weights[rows].sum(axis=1)
+
+    return with_interval(bootstrap(mean, len(pairs), len(pairs)))
 
 
 def _notes(
