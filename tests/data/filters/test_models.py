@@ -92,13 +92,13 @@ def test_versions_are_made_of_constants_and_models(models, monkeypatch, tmp_path
         "dover.PATCH": ["quality"],
         "text_area.UNCLIP": ["text_area"],
         "faces.SCORE": ["faces", "sync"],
-        "sync.MIN_TRACK": ["sync"],
+        "actavatar_jax.synchrony.tracks.OVERLAP": ["sync"],
         "gestures.CONFIDENT": ["motion"],
         "camera.SIDE": ["motion"],
         "pose.EVERY": ["motion"],
     }.items():
         with monkeypatch.context() as patch:
-            patch.setattr(f"data_pipelines.filters.{constant}", 7.5)
+            patch.setattr(constant if "synchrony" in constant else f"data_pipelines.filters.{constant}", 7.5)
             after = {step.name: step.version for step in make_steps(models=models)}
         assert [name for name in FILTERS if after[name] != before[name]] == affected, constant
     other = shutil.copytree(models, tmp_path / "other")
