@@ -16,7 +16,17 @@ from actavatar_jax.avatarsync.tokenizer import (
     SmallLFQConfig,
     fit_patch_tokens,
 )
-from actavatar_jax.avatarsync.units import Alignment, Schedule, Unit, align_text, read_alignment, schedule, to_units
+from actavatar_jax.avatarsync.units import (
+    Alignment,
+    Schedule,
+    Unit,
+    align_text,
+    is_alignment,
+    list_units,
+    read_alignment,
+    schedule,
+    to_units,
+)
 
 __all__ = [
     "Alignment",
@@ -35,6 +45,8 @@ __all__ = [
     "align_text",
     "fill_frames",
     "fit_patch_tokens",
+    "is_alignment",
+    "list_units",
     "read_alignment",
     "sample_keyframes",
     "schedule",

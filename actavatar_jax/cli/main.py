@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from actavatar_jax import __version__
-from actavatar_jax.cli import conversion, data, evaluation, planning, preferences, prompts, sampling, training
+from actavatar_jax.cli import (
+    avatarsync,
+    conversion,
+    data,
+    evaluation,
+    planning,
+    preferences,
+    prompts,
+    sampling,
+    training,
+)
 from actavatar_jax.cli.cache import keep_compiled_programs
 from actavatar_jax.cli.exits import run_command
 
@@ -24,6 +34,7 @@ app.add_typer(planning.app, name="plan")
 app.add_typer(prompts.app, name="prompt")
 app.add_typer(conversion.app, name="convert")
 app.add_typer(evaluation.app, name="evaluate")
+app.add_typer(avatarsync.app, name="avatarsync")
 app.add_typer(data.app)
 
 

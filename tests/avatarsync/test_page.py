@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 from actavatar_jax import avatarsync
 from tests.avatarsync.drawn import random_params
+from tests.commands import actavatar, refused
+from tests.media.sounds import encode, tones
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "avatarsync.md").read_text()
 
@@ -29,6 +32,32 @@ def test_the_examples_of_the_page(quick_compilation, capsys):
     assert frames.min() >= 0 and frames.max() <= 1
     on = [int(keyframe.time) for keyframe in plan.keyframes]
     np.testing.assert_array_equal(frames[on], names["pictures"])
+
+
+def test_the_commands_of_the_page(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("espeakng_loader")
+    monkeypatch.chdir(tmp_path)
+    ends = [("sil", 0.2), ("HH", 0.3), ("OW1", 0.6), ("sil", 0.8)]
+    starts = [0, *(end for _, end in ends)]
+    intervals = "".join(f'{start}\n{end}\n"{label}"\n' for start, (label, end) in zip(starts, ends, strict=False))
+    grid = f'"ooTextFile"\n"TextGrid"\n0\n0.8\n<exists>\n1\n"IntervalTier"\n"phones"\n0\n0.8\n4\n{intervals}'
+    Path("said.TextGrid").write_text(f"File type = {grid}")
+    encode(Path("said.wav"), tones(16000, 0.8, 300), 16000)
+    (commands,) = blocks("bash")
+    text, file = (shlex.split(line) for line in commands.splitlines())
+    assert text[0] == file[0] == "actavatar"
+    assert actavatar(*text[1:]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split()[2:4] == ["b", "p"] for line in lines)  # the lips shut for the p of "map"
+    assert lines[-1].startswith(f"{len(lines) - 2} units in ")
+    assert actavatar(*file[1:]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[1].split()[:4] == ["0.000", "0.200", "sil", "sil"]
+    assert "in 0.80 s" in table[-1] and table[-1].endswith("of 20 frames")
+    refused(capsys, "and a text is spoken; leave --audio out", *text[1:], "--audio", "said.wav")
+    encode(Path("said.wav"), tones(16000, 1.2, 300), 16000)
+    refused(capsys, "said.TextGrid", *file[1:])
+    refused(capsys, "notation of phonemes is 'sampa'", *text[1:], "--notation", "sampa")
 
 
 def test_the_json_of_the_page(tmp_path):

@@ -1,6 +1,13 @@
 """Phonemes from texts and files, the units that they become, and the frames in which units are seen."""
 
-from actavatar_jax.avatarsync.units.alignments import Alignment, align_text, check_phonemes, read_alignment
+from actavatar_jax.avatarsync.units.alignments import (
+    Alignment,
+    align_text,
+    check_phonemes,
+    is_alignment,
+    read_alignment,
+)
+from actavatar_jax.avatarsync.units.listing import list_units
 from actavatar_jax.avatarsync.units.spelling import NOTATIONS
 from actavatar_jax.avatarsync.units.table import UnitTable, unit_table
 from actavatar_jax.avatarsync.units.timing import ALLOCATIONS, Keyframe, Schedule, schedule
@@ -16,6 +23,8 @@ __all__ = [
     "UnitTable",
     "align_text",
     "check_phonemes",
+    "is_alignment",
+    "list_units",
     "read_alignment",
     "schedule",
     "to_units",

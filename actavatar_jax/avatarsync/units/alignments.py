@@ -34,6 +34,11 @@ class Alignment:
         return self.phonemes[-1].end
 
 
+def is_alignment(name: str) -> bool:
+    """Whether that is the name of a file for `read_alignment`."""
+    return Path(name).suffix.lower() in READERS
+
+
 def read_alignment(path: str | Path, seconds: float | None = None) -> Alignment:
     """The alignment of a `.TextGrid`, `.json` or `.ctm` file.
 
@@ -49,15 +54,10 @@ def read_alignment(path: str | Path, seconds: float | None = None) -> Alignment:
       InputError: the file is none of these; phonemes that overlap, end before they begin, or leave something out; one
         that goes beyond the sound, or an end before the sound's.
     """
-    readers: dict[str, Callable[[Path], Alignment]] = {
-        ".textgrid": _read_textgrid,
-        ".json": _read_json,
-        ".ctm": _read_ctm,
-    }
     path = Path(path)
-    if path.suffix.lower() not in readers:
+    if not is_alignment(path.name):
         raise InputError(f"{named(path)} is no alignment; accepted are files named *.TextGrid, *.json and *.ctm.")
-    found = readers[path.suffix.lower()](path)
+    found = READERS[path.suffix.lower()](path)
     return dataclasses.replace(found, phonemes=check_phonemes(found.phonemes, named(path), seconds))
 
 
@@ -155,3 +155,6 @@ def _read_ctm(path: Path) -> Alignment:
             f"{cut(', '.join(' '.join(key) for key in files), 80)}; accepted is one: cut it into parts."
         )
     return Alignment(tuple(phonemes))
+
+
+READERS: dict[str, Callable[[Path], Alignment]] = {".textgrid": _read_textgrid, ".json": _read_json, ".ctm": _read_ctm}
