@@ -14,6 +14,7 @@ from actavatar_jax.cli import (
     planning,
     preferences,
     prompts,
+    published,
     sampling,
     training,
 )
@@ -35,6 +36,7 @@ app.add_typer(prompts.app, name="prompt")
 app.add_typer(conversion.app, name="convert")
 app.add_typer(evaluation.app, name="evaluate")
 app.add_typer(avatarsync.app, name="avatarsync")
+app.add_typer(published.app, name="models")
 app.add_typer(data.app)
 
 

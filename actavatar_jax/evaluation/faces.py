@@ -66,8 +66,7 @@ def open_embedder(path: str | Path | None) -> Embed:
     Raises:
       InputError: there is none, or it takes something else; or onnxruntime is not installed.
     """
-    origin = "insightface's pack buffalo_l (for research that is not commercial)"
-    file = require_file("CSIM", path, "w600k_r50.onnx", origin)
+    file = require_file("CSIM", path, "w600k_r50.onnx")
     onnxruntime = _import("onnxruntime")
     try:
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
@@ -120,7 +119,7 @@ def open_boxes(path: str | Path | None, score: float = 0.7) -> FindFaces:
 
 def _open_detector(path: str | Path | None, score: float) -> Callable[[Frame], Float[np.ndarray, "n 15"]]:
     """A frame to its faces as YuNet tells them; see `marks_of_largest`."""
-    file = require_file("Finding faces", path, "face_detection_yunet_2023mar.onnx", "OpenCV's zoo of models")
+    file = require_file("Finding faces", path, "face.onnx")
     cv2 = _import("cv2")
     try:
         detector = cv2.FaceDetectorYN.create(str(file), "", (SIDE, SIDE), score)

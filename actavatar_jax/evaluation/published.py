@@ -17,6 +17,7 @@ from actavatar_jax.functional import Network, Params
 from actavatar_jax.models.i3d import I3D, I3DConfig
 from actavatar_jax.models.inception import InceptionConfig, InceptionV3
 from actavatar_jax.models.lpips import LPIPS, LPIPSConfig
+from actavatar_jax.published import FILES
 from actavatar_jax.storage import named
 from actavatar_jax.weights import Safetensors, names
 from actavatar_jax.weights.files import is_file, is_safetensors, opened
@@ -34,7 +35,6 @@ class Published:
     table: Callable[[Any], names.Table]
     unused: str
     files: tuple[str, ...]
-    origins: tuple[str, ...]
 
 
 PUBLISHED = {
@@ -44,7 +44,6 @@ PUBLISHED = {
         inception.pytorch_fid,
         inception.UNUSED,
         ("pt_inception-2015-12-05-6726825d.pth",),
-        ("the releases of github.com/mseitzer/pytorch-fid",),
     ),
     "i3d": Published(
         "I3D of Kinetics-400, logits",
@@ -52,7 +51,6 @@ PUBLISHED = {
         i3d.pytorch_i3d,
         i3d.UNUSED,
         ("i3d_pretrained_400.pt",),
-        ("the folder tats/fvd of github.com/songweige/TATS",),
     ),
     "lpips": Published(
         "AlexNet with LPIPS 0.1",
@@ -60,7 +58,6 @@ PUBLISHED = {
         lpips.alex,
         lpips.UNUSED,
         ("alexnet-owt-7be5be79.pth", "alex.pth"),
-        ("download.pytorch.org/models", "the folder lpips/weights/v0.1 of the package lpips 0.1.4"),
     ),
 }
 
@@ -73,8 +70,8 @@ def read_published(name: str, measure: str, paths: Sequence[str | Path | None]) 
     """
     published, network = PUBLISHED[name], PUBLISHED[name].network
     tensors = Slots({})
-    for path, file, origin in zip(paths, published.files, published.origins, strict=True):
-        tensors = _open(require_file(measure, path, file, origin)).over(tensors)
+    for path, file in zip(paths, published.files, strict=True):
+        tensors = _open(require_file(measure, path, file)).over(tensors)
     used = [name for name in tensors.names() if not re.fullmatch(published.unused, name)]
     params = names.import_params(
         published.table(network.config),
@@ -86,9 +83,9 @@ def read_published(name: str, measure: str, paths: Sequence[str | Path | None]) 
     return jax.device_put(params)
 
 
-def require_file(measure: str, path: str | Path | None, file: str, origin: str) -> Path:
+def require_file(measure: str, path: str | Path | None, file: str) -> Path:
     """The path, or InputError that the measure is not available: one reason, and where the file comes from."""
-    need = f"{measure} is not available: it needs {file}, which is in {origin}"
+    need = f"{measure} is not available: it needs {file}, which is in {FILES[file].origin}"
     if path is None:
         raise InputError(f"{need}; no path to it was given.")
     if not is_file(Path(path)):

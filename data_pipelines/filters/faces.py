@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.published import FILES
 from actavatar_jax.synchrony import link_boxes
-from data_pipelines.filters.models import MODELS, find_models
+from data_pipelines.filters.models import find_models
 from data_pipelines.filters.pictures import read_every_nth, shrink_frame
 from data_pipelines.filters.versions import make_version
 from data_pipelines.table import Clip, Step, clip_path, import_extra
@@ -107,5 +108,5 @@ def _detector(model: Path):
         detector = cv2.FaceDetectorYN.create(str(model), "", (DETECTOR_SIDE, DETECTOR_SIDE), SCORE, OVERLAP)
         detector.detect(np.zeros((DETECTOR_SIDE, DETECTOR_SIDE, 3), np.uint8))  # what it lacks shows only now
     except cv2.error as error:
-        raise InputError(f"{model}: broken or another model; accepted is a {MODELS[model.name]}") from error
+        raise InputError(f"{model}: broken or another model; accepted is a {FILES[model.name].title}") from error
     return detector

@@ -4,17 +4,9 @@ from functools import cache
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.published import FILES
 from data_pipelines.table import import_extra
 
-MODELS = {
-    "face.onnx": "YuNet face detector, as in OpenCV's zoo",
-    "text.onnx": "PP-OCR text detector (a map of text, as of Differentiable Binarization)",
-    "voice.onnx": "Silero voice activity detector, version 5 or later",
-    "quality.onnx": "DOVER video quality, as its own converter writes it",
-    "syncnet_v2.model": "SyncNet v2, the PyTorch file of its authors",
-    "person.onnx": "YOLOX person detector of DWPose (yolox_l.onnx)",
-    "pose.onnx": "DWPose whole-body keypoints (dw-ll_ucoco_384.onnx)",
-}
 NEEDED = {  # by filter; `voice` and `quality` measure something without theirs
     "voice": ("voice.onnx",),
     "quality": ("quality.onnx",),
@@ -23,6 +15,7 @@ NEEDED = {  # by filter; `voice` and `quality` measure something without theirs
     "sync": ("face.onnx", "syncnet_v2.model"),
     "motion": ("person.onnx", "pose.onnx"),
 }
+MODELS = tuple(dict.fromkeys(name for names in NEEDED.values() for name in names))
 Shape = tuple[int | None, ...]  # None: any size
 
 
@@ -54,7 +47,7 @@ def load_model(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]
     for verb, wanted, found in (("takes", inputs, session.get_inputs()), ("gives", outputs, session.get_outputs())):
         shapes = tuple(tuple(side if isinstance(side, int) else None for side in value.shape) for value in found)
         if len(shapes) != len(wanted) or not all(map(_fits, shapes, wanted)):
-            known = MODELS[path.name]
+            known = FILES[path.name].title
             raise InputError(f"{path}: it {verb} {_text(shapes)}; accepted is what {verb} {_text(wanted)}: {known}")
     return session
 

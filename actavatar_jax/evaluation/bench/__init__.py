@@ -2,12 +2,13 @@
 
 from actavatar_jax.evaluation.bench.items import BenchItem, BenchPhase, read_bench
 from actavatar_jax.evaluation.bench.judge import JudgeSettings
-from actavatar_jax.evaluation.bench.metrics import METRICS, parse_names
+from actavatar_jax.evaluation.bench.metrics import METRICS, OPENINGS, parse_names
 from actavatar_jax.evaluation.bench.report import PAGE, BenchReport
 from actavatar_jax.evaluation.bench.videos import estimate_judge, evaluate_videos
 
 __all__ = [
     "METRICS",
+    "OPENINGS",
     "PAGE",
     "BenchItem",
     "BenchPhase",

@@ -18,18 +18,14 @@ from actavatar_jax.evaluation.bench.sets import open_set
 from actavatar_jax.evaluation.faces import open_boxes, open_embedder, open_yunet
 from actavatar_jax.evaluation.identity import reference_cosines
 from actavatar_jax.evaluation.pairs import Comparison, open_lpips, open_psnr, open_ssim
-from actavatar_jax.evaluation.published import PUBLISHED, require_file
+from actavatar_jax.evaluation.published import PUBLISHED, read_published, require_file
 from actavatar_jax.evaluation.videos import Source
+from actavatar_jax.functional import Params
 from actavatar_jax.media import load_image
 from actavatar_jax.synchrony import MIN_FACE, MIN_TRACK, NotScored, score_synchrony
 from actavatar_jax.synchrony.syncnet import load_syncnet
 
 FACE, SYNCNET, ARCFACE = "face.onnx", "syncnet_v2.model", "w600k_r50.onnx"
-ORIGINS = {
-    FACE: "OpenCV's zoo of models, as face_detection_yunet_2023mar.onnx",
-    SYNCNET: "the links of github.com/joonson/syncnet_python",
-    ARCFACE: "insightface's pack buffalo_l (for research that is not commercial)",
-}
 
 
 @dataclass(frozen=True)
@@ -169,11 +165,15 @@ def _lpips(needs: Needs) -> tuple[Comparison, list[Path]]:
 def _published(needs: Needs, measure: str, network: str, number: int = 0) -> Path:
     published = PUBLISHED[network]
     path = None if needs.weights is None else needs.weights / published.files[number]
-    return require_file(measure, path, published.files[number], published.origins[number])
+    return require_file(measure, path, published.files[number])
+
+
+def _read(network: str, measure: str, folder: Path) -> Params:
+    return read_published(network, measure, [folder / file for file in PUBLISHED[network].files])
 
 
 def _weights(needs: Needs, measure: str, file: str) -> Path:
-    return require_file(measure, None if needs.weights is None else needs.weights / file, file, ORIGINS[file])
+    return require_file(measure, None if needs.weights is None else needs.weights / file, file)
 
 
 def _digests(files: Sequence[Path]) -> Mapping[str, Any]:
@@ -202,4 +202,12 @@ METRICS: dict[str, Callable[[Needs], Metric]] = {
     "kid": functools.partial(_set, "inception", "kid"),
     "fvd": functools.partial(_set, "i3d", "fvd"),
     "judge": _open_judge,
+}
+# Of metrics that stand on published networks: their files, and what opens them in a folder.
+OPENINGS: dict[str, tuple[tuple[str, ...], Callable[[Path], object]]] = {
+    "sync": ((SYNCNET, FACE), lambda folder: _open_sync(Needs(folder))),
+    "csim": ((ARCFACE, FACE), lambda folder: _open_csim(Needs(folder))),
+    "lpips": (PUBLISHED["lpips"].files, lambda folder: _lpips(Needs(folder))),
+    "fid, kid": (PUBLISHED["inception"].files, functools.partial(_read, "inception", "FID")),
+    "fvd": (PUBLISHED["i3d"].files, functools.partial(_read, "i3d", "FVD")),
 }

@@ -69,6 +69,9 @@ def commands():
 
 @pytest.mark.slow
 def test_the_command_measures_by_all_networks(weights, capsys):
+    assert actavatar("models", "check", "models") == 0
+    metrics = capsys.readouterr().out.partition("metrics\n")[2].splitlines()
+    assert [line.split()[-1] for line in metrics] == ["ready"] * 5
     assert actavatar(*commands()[0]) == 0
     told = json.loads(Path("report/report.json").read_text())
     missing = {name: metric["reason"] for name, metric in told["metrics"].items() if not metric["available"]}
