@@ -1,13 +1,23 @@
-"""The commands that score a model or a folder of videos: `evaluate puppets`, `long`, `untold` and `videos`."""
+"""The commands that score a model or videos: `evaluate puppets`, `long`, `untold`, `videos` and `controls`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from tqdm import tqdm
 
 from actavatar_jax.cli.options import Key
 from actavatar_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from actavatar_jax.chat import Server
+
+JudgeServer = Annotated[str | None, typer.Option(help="OpenAI-compatible address of the judge, with /v1.")]
+JudgeModel = Annotated[str | None, typer.Option(help="Name of the multimodal model there.")]
+Runs = Annotated[int, typer.Option(min=1, help="Of the judge, for each clip.")]
+Temperature = Annotated[float, typer.Option(min=0, max=2, help="Of the judge.")]
+Parallel = Annotated[int, typer.Option(min=1, help="Requests at a time.")]
+PerMinute = Annotated[float | None, typer.Option(min=0.1, help="At most so many requests a minute.")]
 
 app = typer.Typer(help="Scores of a model, or of anyone's videos.", no_args_is_help=True)
 
@@ -79,27 +89,22 @@ def evaluate_videos(
         Path("report")
     ),
     compare: Annotated[Path | None, typer.Option(help="Folder of another report of this bench.")] = None,
-    server: Annotated[str | None, typer.Option(help="OpenAI-compatible address of the judge, with /v1.")] = None,
-    model: Annotated[str | None, typer.Option(help="Name of the multimodal model there.")] = None,
+    server: JudgeServer = None,
+    model: JudgeModel = None,
     key: Key = None,
-    runs: Annotated[int, typer.Option(min=1, help="Of the judge, for each clip.")] = 5,
-    temperature: Annotated[float, typer.Option(min=0, max=2, help="Of the judge.")] = 0.4,
-    parallel: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 4,
-    per_minute: Annotated[float | None, typer.Option(min=0.1, help="At most so many requests a minute.")] = None,
+    runs: Runs = 5,
+    temperature: Temperature = 0.4,
+    parallel: Parallel = 4,
+    per_minute: PerMinute = None,
     input_price: Annotated[float, typer.Option(min=0, help="Of a million tokens that the judge reads.")] = 0.0,
     output_price: Annotated[float, typer.Option(min=0, help="Of a million tokens that it writes.")] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="What the judge would take; asks nothing.")] = False,
 ) -> None:
     """Measures a folder of anyone's videos against a bench; a clip has results or reasons; resumable."""
-    from actavatar_jax.chat import Server
     from actavatar_jax.evaluation import bench as benches
 
-    judge = None
-    if bool(server) != bool(model):
-        raise InputError("The judge needs both --server and --model; give them together.")
-    if server and model:
-        told = Server(server, model, key=key, temperature=temperature, per_minute=per_minute)
-        judge = benches.JudgeSettings(told, runs, parallel, input_price, output_price)
+    told = _server(server, model, key, temperature, per_minute)
+    judge = None if told is None else benches.JudgeSettings(told, runs, parallel, input_price, output_price)
     names = benches.parse_names(metrics)
     if (judge is not None and "judge" in names) or dry_run:
         if judge is None:
@@ -112,3 +117,42 @@ def evaluate_videos(
     )
     print(report.table())
     print(f"{out / benches.PAGE}")
+
+
+@app.command(
+    "controls",
+    epilog="Example: actavatar evaluate controls results/ --bench bench.jsonl --weights models/ --out controls/",
+)
+def evaluate_controls(
+    results: Annotated[Path, typer.Argument(help="Folder of videos, <id>.mp4 each.")],
+    bench: Annotated[Path, typer.Option(help="JSON lines: what was asked for, one clip a line.")],
+    metrics: Annotated[str | None, typer.Option(help="As of evaluate videos.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of the published networks.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the spoilt videos and their reports.")] = Path("controls"),
+    server: JudgeServer = None,
+    model: JudgeModel = None,
+    key: Key = None,
+    runs: Runs = 5,
+    temperature: Temperature = 0.4,
+    parallel: Parallel = 4,
+    per_minute: PerMinute = None,
+) -> None:
+    """Spoils the videos on purpose, and says whether every measure notices: of a judge to be run before it is used."""
+    from actavatar_jax.evaluation import bench as benches
+
+    told = _server(server, model, key, temperature, per_minute)
+    judge = None if told is None else benches.JudgeSettings(told, runs, parallel)
+    names = benches.parse_names(metrics) if metrics or judge is None else tuple(benches.METRICS)
+    print(benches.check_controls(results, bench, out, metrics=names, weights=weights, judge=judge).table())
+
+
+def _server(
+    address: str | None, model: str | None, key: str | None, temperature: float, per_minute: float | None
+) -> "Server | None":
+    from actavatar_jax.chat import Server
+
+    if bool(address) != bool(model):
+        raise InputError("The judge needs both --server and --model; give them together.")
+    if not address:
+        return None
+    return Server(address, model, key=key, temperature=temperature, per_minute=per_minute)

@@ -1,5 +1,6 @@
 """A folder of anyone's videos against a bench file: metrics, coverage, a report and a page."""
 
+from actavatar_jax.evaluation.bench.controls import CONTROLS, ControlsReport, check_controls
 from actavatar_jax.evaluation.bench.items import BenchItem, BenchPhase, read_bench
 from actavatar_jax.evaluation.bench.judge import JudgeSettings
 from actavatar_jax.evaluation.bench.metrics import METRICS, OPENINGS, parse_names
@@ -7,13 +8,16 @@ from actavatar_jax.evaluation.bench.report import PAGE, BenchReport
 from actavatar_jax.evaluation.bench.videos import estimate_judge, evaluate_videos
 
 __all__ = [
+    "CONTROLS",
     "METRICS",
     "OPENINGS",
     "PAGE",
     "BenchItem",
     "BenchPhase",
     "BenchReport",
+    "ControlsReport",
     "JudgeSettings",
+    "check_controls",
     "estimate_judge",
     "evaluate_videos",
     "parse_names",

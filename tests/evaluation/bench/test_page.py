@@ -15,7 +15,7 @@ for package in ("cv2", "jinja2", "onnxruntime", "torch"):
     pytest.importorskip(package)
 onnx = pytest.importorskip("onnx")
 
-from actavatar_jax.evaluation.bench import METRICS  # noqa: E402
+from actavatar_jax.evaluation.bench import CONTROLS, METRICS  # noqa: E402
 from actavatar_jax.evaluation.bench.judge.verdicts import PhaseVerdict  # noqa: E402
 from actavatar_jax.evaluation.published import PUBLISHED  # noqa: E402
 from tests.commands import actavatar  # noqa: E402
@@ -88,10 +88,19 @@ def test_the_command_measures_by_all_networks(weights, capsys):
     assert told["metrics"]["fid"]["resize"].startswith("clean, ")
     assert set(told["metrics"]["lpips"]["weights"]) == {"alexnet-owt-7be5be79.pth", "alex.pth"}
     assert "FID: " in capsys.readouterr().out and Path("report/report.html").stat().st_size > 10_000
+    lips = ["--weights", "models", "--metrics", "sync", "--out", "controls"]
+    assert actavatar("evaluate", "controls", "results", "--bench", "bench.jsonl", *lips) == 0
+    lines = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert all(lines[name].endswith("as it should") for name in ("silent", "late"))
+
+
+def test_the_page_has_all_controls():
+    table = SECTION.partition("### Controls")[2]
+    assert re.findall(r"^\| `([a-z ]+)` \|", table, re.M) == [control.name for control in CONTROLS]
 
 
 def test_the_other_commands_do_what_is_said_of_them(files, capsys):
-    _, compare, judge = commands()
+    _, compare, judge, controls = commands()
     assert actavatar(*compare[: compare.index("--compare")]) == 0
     shutil.copytree("report", "other_report")
     assert actavatar(*compare) == 0
@@ -101,6 +110,11 @@ def test_the_other_commands_do_what_is_said_of_them(files, capsys):
         assert actavatar(*judge) == 0
         assert len(server.requests) == 2 * 5
     assert "H@S: 1 (1 to 1) | 2 of 3 clips" in capsys.readouterr().out
+    with ChatServer(good) as server:
+        controls[controls.index("--server") + 1] = server.url
+        assert actavatar(*controls, "--runs", 1) == 0
+        assert len(server.requests) == 2 * 3  # whole, frozen and reversed: no prompt has two actions to be swapped
+    assert "2 of 5 as they should; 4 not measured" in capsys.readouterr().out
 
 
 def test_the_page_names_all_metrics_files_and_keys():

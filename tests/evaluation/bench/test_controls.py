@@ -1,0 +1,124 @@
+"""Videos that are spoilt on purpose: what twins are like, and that measures are told as noticing it or not."""
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from actavatar_jax.errors import InputError
+from actavatar_jax.evaluation.bench import BenchItem, BenchPhase, check_controls
+from actavatar_jax.evaluation.bench.controls import twins
+from actavatar_jax.media import Sound, load_video
+from tests.data.chat_server import ChatServer
+from tests.evaluation.bench.small_bench import make_bench, make_results
+from tests.evaluation.bench.test_judge import answer, counted, settings
+
+pytest.importorskip("httpx2")
+pytest.importorskip("jinja2")
+FRAMES = [np.full((4, 6, 3), value, np.uint8) for value in (3, 7, 11)]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("controls")
+    make_bench(root)
+    make_results(root / "results")
+    return root
+
+
+def sees(request, number):
+    """A judge with eyes: a still clip has no action, actions have their order, and the square goes to the right."""
+    lefts = [_left(part) for part in request["messages"][1]["content"][3:-1:2]]
+    steps = np.diff(lefts)
+    told = re.findall(r"^\d+\. from .*number (\d+)", request["messages"][1]["content"][-1]["text"], re.M)
+    if not steps.any():
+        changes = {"ao": 0, "aa": 0, "tc": 0, "observed_start": None, "observed_end": None}
+    elif sorted(told) != told:
+        changes = {"ao": 0, "aa": 2, "tc": 1, "observed_start": None, "observed_end": None}
+    else:
+        changes = {"tc": 2} if np.median(steps) < 0 else {}
+    return counted(json.dumps(answer(request, **changes)))
+
+
+def _left(part):
+    picture = Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2])))
+    return int(np.flatnonzero(np.asarray(picture.convert("L"))[20:40].mean(0) > 120)[0])
+
+
+def checked(world, out, script, metrics="energy,psnr,judge"):
+    with ChatServer(script) as server:
+        options = {"metrics": metrics, "judge": settings(server), "progress": False}
+        return check_controls(world / "results", world / "bench.jsonl", out, **options)
+
+
+@pytest.mark.slow
+def test_a_judge_with_eyes_passes_and_one_without_is_found_out(world, tmp_path):
+    report = checked(world, tmp_path / "good", sees)
+    assert {(outcome.control, outcome.held) for outcome in report.outcomes} == {
+        (name, True) for name in ("frozen", "swapped", "reversed", "blurred")
+    }, report.table()
+    assert report.table().endswith("9 of 9 as they should; 0 not measured")
+    kept = json.loads((tmp_path / "good" / "controls.json").read_text())
+    assert [row["held"] for row in kept] == [True] * 9
+    blind = checked(world, tmp_path / "blind", lambda request, number: counted(json.dumps(answer(request))), "judge")
+    found = {(outcome.control, outcome.measure): outcome.held for outcome in blind.outcomes}
+    assert [measure for (_, measure), held in found.items() if held] == [
+        "AQ, action quality 0-10",
+        "HC, hand clarity 0-10",
+    ]
+    assert "NOT AS IT SHOULD" in blind.table()
+
+
+def test_twins_differ_in_nothing_else(world, tmp_path):
+    check_controls(world / "results", world / "bench.jsonl", tmp_path, metrics="energy,psnr", progress=False)
+    whole = load_video(tmp_path / "whole" / "videos" / "nod.mp4")
+    frozen = load_video(tmp_path / "frozen" / "videos" / "nod.mp4")
+    assert np.abs(frozen.frames.astype(int) - whole.frames[:1]).mean() < 2
+    assert len(frozen.frames) == len(whole.frames) == 25
+    np.testing.assert_allclose(frozen.audio, whole.audio, atol=1e-3)
+
+
+def test_ways_of_spoiling():
+    assert [frame[0, 0, 0] for frame in twins.freeze(FRAMES)] == [3, 3, 3]
+    assert [frame[0, 0, 0] for frame in twins.turn_back(FRAMES)] == [11, 7, 3]
+    assert all(frame.shape == (4, 6, 3) and frame.dtype == np.uint8 for frame in twins.turn_back(FRAMES))
+    edge = np.zeros((64, 64, 3), np.uint8)
+    edge[:, 32:] = 200
+    (soft,) = twins.blur([edge])
+    assert 0 < soft[0, 31, 0] < 100 < soft[0, 32, 0] < 200 and soft[0, 0, 0] == 0 and soft[0, -1, 2] == 200
+    late = twins.delay(Sound(np.arange(1, 8001, dtype=np.float32)[:, None] / 8000, 8000))
+    assert not late.samples[:1600].any() and late.samples[1600, 0] > 0 and late.samples.shape == (8000, 1)
+
+
+def test_actions_are_swapped_between_windows():
+    item = BenchItem(
+        "a",
+        Path("a.png"),
+        Path("a.wav"),
+        "A man.",
+        tuple(BenchPhase(s, s + 1, f"He does {s}.", f"{s}") for s in (0.0, 1.0, 2.0)),
+    )
+    swapped = twins.swap_actions(item)
+    assert [(p.start, p.end, p.action, p.body_part) for p in swapped.phases] == [
+        (0, 1, "He does 1.0.", "1.0"),
+        (1, 2, "He does 2.0.", "2.0"),
+        (2, 3, "He does 0.0.", "0.0"),
+    ]
+    assert twins.swap_actions(BenchItem("a", Path("a.png"), Path("a.wav"), "A man.", item.phases[:1])) is None
+
+
+def test_what_cannot_be_measured_is_said(world, tmp_path):
+    report = check_controls(world / "results", world / "bench.jsonl", tmp_path, metrics="sync,energy", progress=False)
+    held = {(outcome.control, outcome.measure): outcome for outcome in report.outcomes}
+    assert held["late", "sync_offset"].held is None and "syncnet_v2.model" in held["late", "sync_offset"].found
+    assert report.table().endswith("1 of 1 as they should; 4 not measured")
+    with pytest.raises(InputError, match=r"no control of csim; accepted are energy, fid"):
+        check_controls(world / "results", world / "bench.jsonl", tmp_path, metrics="csim", progress=False)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="None of the videos"):
+        check_controls(tmp_path / "none", world / "bench.jsonl", tmp_path, metrics="energy", progress=False)
