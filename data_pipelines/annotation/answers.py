@@ -7,11 +7,11 @@ Everything after an answer is arithmetic, so a killed run goes on, and changed c
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actavatar_jax.chat import Answer
+from actavatar_jax.chat import Answer, Usage
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import read_json_lines
 from data_pipelines.table import Skip
@@ -26,6 +26,7 @@ class _Kept:
     finish: str
     model: str
     fingerprint: str | None = None
+    usage: Usage = field(default_factory=Usage)  # of answers that earlier versions kept nothing is known
 
 
 class AnswerStore:
@@ -37,7 +38,7 @@ class AnswerStore:
         try:
             for _, kept in read_json_lines(path, _Kept) if path.exists() else ():
                 if not isinstance(kept, InputError):  # cut by a kill: that question is asked again
-                    self._known[kept.key] = Answer(kept.text, kept.finish, kept.model, kept.fingerprint)
+                    self._known[kept.key] = Answer(kept.text, kept.finish, kept.model, kept.fingerprint, kept.usage)
         except InputError as error:
             raise Skip("unreadable", str(error)) from error
 

@@ -94,6 +94,8 @@ class ClipAnnotator:
             told = {"accepted": True} | _contents(draft, scene.seconds)
         told |= {
             "answers": len(outcome.answers),
+            "tokens_read": sum(answer.usage.prompt_tokens for answer in outcome.answers),
+            "tokens_written": sum(answer.usage.completion_tokens for answer in outcome.answers),
             "first_faults": sorted({fault.reason for fault in outcome.first_faults}),
             "repairs": list(outcome.verdict.repairs),
             "answered_by": outcome.answers[-1].model,

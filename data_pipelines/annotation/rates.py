@@ -8,6 +8,7 @@ from typing import Any
 from actavatar_jax.storage import write_json
 from data_pipelines.table import StepReport, digest
 
+TOKENS = ("read", "written")
 REVIEWED = 100  # clips for people to look at before a training
 
 
@@ -22,7 +23,8 @@ class AnnotationReport(StepReport):
         """From the columns of the annotated clips, by id.
 
         `rates["reasons"]`: for each reason, the number of clips whose first answer it turned back, and how many of them
-        a second answer won. `review`: a hundred accepted clips, always the same ones of the same table.
+        a second answer won. `rates["tokens"]`: of all answers, also of those that could not be used, as far as servers
+        tell. `review`: a hundred accepted clips, always the same ones of the same table.
         """
         judged = {i: row for i, row in rows.items() if row.get("answers")}
         accepted = {i for i, row in judged.items() if row["accepted"]}
@@ -33,6 +35,7 @@ class AnnotationReport(StepReport):
         repairs = [repair for i in accepted for repair in judged[i]["repairs"]]
         self.rates = {
             "answered": len(judged),
+            "tokens": {name: sum(row.get(f"tokens_{name}") or 0 for row in judged.values()) for name in TOKENS},
             "accepted at once": sum(row["answers"] == 1 for i, row in judged.items() if i in accepted),
             "accepted in the second answer": sum(row["answers"] == 2 for i, row in judged.items() if i in accepted),
             "reasons": reasons,
@@ -56,4 +59,9 @@ class AnnotationReport(StepReport):
             f"  {reason}: {row['turned back']} first answers ({row['turned back'] * share:.1f} %), {row['won']} won"
             for reason, row in rates["reasons"].items()
         ]
-        return "\n".join([super().__str__(), f"of {rates['answered']} clips with an answer", *lines])
+        tokens = " and ".join(
+            f"{total:,} {name} ({total / max(rates['answered'], 1):,.0f} a clip)"
+            for name, total in rates["tokens"].items()
+        )
+        head = f"of {rates['answered']} clips with an answer, tokens: {tokens}"
+        return "\n".join([super().__str__(), head, *lines])

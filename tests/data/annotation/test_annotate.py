@@ -115,6 +115,28 @@ def test_what_is_recorded(one):
     assert rates["accepted at once"] == 1 and rates["review"] == ["a"]
 
 
+def test_tokens_are_summed_over_all_answers_and_kept_with_them(one):
+    wrong = json.dumps(GOOD | {"phases": [GOOD["phases"][0] | {"end": 2.7}]})
+
+    def script(_, number):
+        body = json.loads((says_json() if number else says(wrong)).body)
+        return Reply(body=json.dumps(body | {"usage": {"prompt_tokens": 1500, "completion_tokens": 30}}).encode())
+
+    with ChatServer(script) as server:
+        report = run(one, server)
+        assert report.rates["tokens"] == {"read": 3000, "written": 60}
+        assert "tokens: 3,000 read (3,000 a clip) and 60 written (60 a clip)" in str(report)
+        (one / "columns" / "annotate.parquet").unlink()
+        again = run(one, server)
+        assert len(server.requests) == 2 and again.rates["tokens"] == report.rates["tokens"]
+    answers = one / "answers" / "a.jsonl"
+    old = [json.loads(line) for line in answers.read_text().split("\n") if line]
+    answers.write_text("".join(json.dumps({k: v for k, v in line.items() if k != "usage"}) + "\n" for line in old))
+    (one / "columns" / "annotate.parquet").unlink()
+    with ChatServer(script) as other:
+        assert run(one, other).rates["tokens"] == {"read": 0, "written": 0} and not other.requests
+
+
 def test_other_questions_are_asked_anew(one, monkeypatch):
     with ChatServer(lambda *_: says_json()) as server:
         run(one, server)
