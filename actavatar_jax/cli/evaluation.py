@@ -89,6 +89,9 @@ def evaluate_videos(
         Path("report")
     ),
     compare: Annotated[Path | None, typer.Option(help="Folder of another report of this bench.")] = None,
+    external: Annotated[
+        list[Path] | None, typer.Option(help="JSON with numbers of another program; may be given again.")
+    ] = None,
     server: JudgeServer = None,
     model: JudgeModel = None,
     key: Key = None,
@@ -112,8 +115,9 @@ def evaluate_videos(
         print(f"judge: {benches.estimate_judge(results, bench, out, judge).line()}")
     if dry_run:
         return
+    others = {"external": external or (), "compare": compare}
     report = benches.evaluate_videos(
-        results, bench, out, metrics=names, weights=weights, real=real, judge=judge, compare=compare
+        results, bench, out, metrics=names, weights=weights, real=real, judge=judge, **others
     )
     print(report.table())
     print(f"{out / benches.PAGE}")

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -9,6 +10,7 @@ from tqdm import tqdm
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.bench.clips import Results, find_clips
 from actavatar_jax.evaluation.bench.comparing import compare_reports
+from actavatar_jax.evaluation.bench.external import read_external
 from actavatar_jax.evaluation.bench.items import read_bench
 from actavatar_jax.evaluation.bench.judge import Estimate, JudgeMetric, JudgeSettings
 from actavatar_jax.evaluation.bench.kept import Kept, digest_file
@@ -29,6 +31,7 @@ def evaluate_videos(
     weights: str | Path | None = None,
     real: str | Path | None = None,
     judge: JudgeSettings | None = None,
+    external: Sequence[str | Path] = (),
     compare: str | Path | None = None,
     progress: bool = True,
 ) -> BenchReport:
@@ -44,6 +47,7 @@ def evaluate_videos(
       weights: folder of the published networks under their agreed names.
       real: folder of real videos: a set for FID, KID and FVD, and pairs by name for PSNR, SSIM and LPIPS.
       judge: the server of a multimodal model, for the metric `judge`.
+      external: files with numbers of other programs, see `read_external`.
       compare: folder of another report of the same bench, to tell differences with.
 
     Raises:
@@ -52,6 +56,7 @@ def evaluate_videos(
     """
     names, out = parse_names(metrics), Path(out)
     items = read_bench(bench)
+    others = read_external(external, [item.id for item in items])
     other = None if compare is None else read_report(compare)
     _check_page()
     folders = [None if path is None else _folder(Path(path)) for path in (weights, real)]
@@ -61,7 +66,8 @@ def evaluate_videos(
         with _bar(progress, "look", len(items)) as step:
             found = find_clips(results, items, kept, step)
         needs = Needs(*folders, _opener(judge))
-        reports = [_measured(name, needs, found, kept, progress) for name in names]
+        reports = [_measured(name, partial(open_metric, name, needs), found, kept, progress) for name in names]
+        reports += [_measured(metric.name, lambda metric=metric: metric, found, kept, progress) for metric in others]
         report = BenchReport(Path(results).name, Path(bench).name, digest_file(Path(bench)), items, found, reports)
         if other is not None:
             report.comparison = compare_reports(report, other)
@@ -82,9 +88,9 @@ def estimate_judge(
     return JudgeMetric(judge).estimate(found.clips, kept)
 
 
-def _measured(name: str, needs: Needs, found: Results, kept: Kept, progress: bool) -> MetricReport:
+def _measured(name: str, opening: Callable[[], Metric], found: Results, kept: Kept, progress: bool) -> MetricReport:
     try:
-        metric = open_metric(name, needs)
+        metric = opening()
         with _bar(progress, name, len(found.clips)) as step:
             return MetricReport(name, metric.columns, metric.score(found.clips, kept, step))
     except InputError as error:

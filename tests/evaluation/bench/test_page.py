@@ -36,7 +36,8 @@ FRAMES = 60
 def files(tmp_path, monkeypatch):
     """What the commands name, in the current folder: two videos of the three that the bench asks for."""
     monkeypatch.chdir(tmp_path)
-    [row] = [json.loads(code) for code in re.findall(r"```json\n(.*?)```", SECTION, re.S)]
+    row, other = [json.loads(code) for code in re.findall(r"```json\n(.*?)```", SECTION, re.S)]
+    Path("iqa.json").write_text(json.dumps(other | {"scores": {"early": 0.71}}))
     row |= {"duration": FRAMES / 25, "phases": [{"start": 0.5, "end": 2.0, "action": "She nods.", "body_part": "head"}]}
     Path("bench.jsonl").write_text("".join(json.dumps(row | {"id": name}) + "\n" for name in ("early", "late", "none")))
     for folder in ("results", "real"):
@@ -100,11 +101,14 @@ def test_the_page_has_all_controls():
 
 
 def test_the_other_commands_do_what_is_said_of_them(files, capsys):
-    _, compare, judge, controls = commands()
+    _, compare, external, judge, controls = commands()
     assert actavatar(*compare[: compare.index("--compare")]) == 0
     shutil.copytree("report", "other_report")
     assert actavatar(*compare) == 0
     assert json.loads(Path("report/report.json").read_text())["comparison"]["figures"]["energy"]["value"] == 0
+    capsys.readouterr()
+    assert actavatar(*external) == 0
+    assert "IQA: 0.71 | 1 of 3 clips\niqa, not scored: 1 not in the file" in capsys.readouterr().out
     with ChatServer(good) as server:
         judge[judge.index("--server") + 1] = server.url
         assert actavatar(*judge) == 0

@@ -222,3 +222,36 @@ def test_all_metrics_but_the_judge_are_the_default(world):
     assert opened.parse_names(None) == tuple(name for name in opened.METRICS if name != "judge")
     assert opened.parse_names("energy, judge,energy") == ("energy", "judge")
     assert len(read_bench(world / "bench.jsonl")) == 6
+
+
+OTHER = {"name": "iqa", "title": "IQA", "about": "Q-Align", "scores": {"wave": 0.5, "nod": 0.9}, "better": "higher"}
+
+
+def test_numbers_of_other_programs_stand_beside_ours(world, tmp_path):
+    (tmp_path / "iqa.json").write_text(json.dumps(OTHER))
+    (tmp_path / "ase.json").write_text(json.dumps(OTHER | {"name": "ase", "scores": {"wave": 4}, "better": ""}))
+    files = [tmp_path / "iqa.json", tmp_path / "ase.json"]
+    report, told = measured(world, tmp_path / "out", external=files)
+    assert told["metrics"]["iqa"]["figures"]["iqa"]["value"] == 0.5  # `nod` has a number, and is no clip
+    assert told["metrics"]["iqa"]["backbone"] == "Q-Align" and told["metrics"]["iqa"]["scored"] == 1
+    assert report.reasons("rest")["iqa"].reason == "not in the file"
+    (tmp_path / "iqa.json").write_text(json.dumps(OTHER | {"scores": {"wave": 0.7}}))
+    _, again = measured(world, tmp_path / "again", external=files, compare=tmp_path / "out")
+    assert again["comparison"]["figures"]["iqa"]["value"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"name": "fid"}, "there is a metric 'fid' already"),
+        ({"scores": {"other": 1}}, "none of its 1 clips is in the bench"),
+        ({"scores": {}}, "scores"),
+        ({"scores": {"wave": None}}, "wave"),
+        ({"name": "Not a name"}, "name"),
+        ({"about": ""}, "about"),
+    ],
+)
+def test_a_file_of_another_program_that_does_not_fit_is_one_sentence(world, tmp_path, changes, words):
+    (tmp_path / "iqa.json").write_text(json.dumps(OTHER | changes))
+    with pytest.raises(InputError, match=words):
+        measured(world, tmp_path / "out", external=[tmp_path / "iqa.json"])
