@@ -8,6 +8,7 @@ import typer
 from actavatar_jax import __version__
 from actavatar_jax.cli import (
     avatarsync,
+    bench,
     conversion,
     data,
     evaluation,
@@ -37,6 +38,7 @@ app.add_typer(conversion.app, name="convert")
 app.add_typer(evaluation.app, name="evaluate")
 app.add_typer(avatarsync.app, name="avatarsync")
 app.add_typer(published.app, name="models")
+app.add_typer(bench.app, name="bench")
 app.add_typer(data.app)
 
 

@@ -1,7 +1,7 @@
 """A folder of anyone's videos against a bench file: metrics, coverage, a report and a page."""
 
 from actavatar_jax.evaluation.bench.controls import CONTROLS, ControlsReport, check_controls
-from actavatar_jax.evaluation.bench.items import BenchItem, BenchPhase, read_bench
+from actavatar_jax.evaluation.bench.items import BenchItem, BenchPhase, read_bench, write_bench, write_jobs
 from actavatar_jax.evaluation.bench.judge import JudgeSettings
 from actavatar_jax.evaluation.bench.metrics import METRICS, OPENINGS, parse_names
 from actavatar_jax.evaluation.bench.report import PAGE, BenchReport
@@ -22,4 +22,6 @@ __all__ = [
     "evaluate_videos",
     "parse_names",
     "read_bench",
+    "write_bench",
+    "write_jobs",
 ]

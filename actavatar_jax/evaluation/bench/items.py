@@ -6,6 +6,9 @@
  "category": "one-hand gesture", "seed": 0}
 """
 
+import dataclasses
+import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +19,10 @@ from annotated_types import Ge, Gt, Le, MinLen
 from typing_extensions import TypedDict
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.media import FPS as CLOCK
+from actavatar_jax.media.clock import floor_frames
 from actavatar_jax.prompt import Phase, StructuredPrompt
-from actavatar_jax.storage import named, read_json_lines, refusal, shown
+from actavatar_jax.storage import named, read_json_lines, refusal, shown, write_text
 
 ID = re.compile("[A-Za-z0-9_-][A-Za-z0-9_.-]{0,119}")  # it names a file
 MOST_ITEMS = 100_000
@@ -85,6 +90,28 @@ def read_bench(path: str | Path) -> list[BenchItem]:
     if not items:
         raise InputError(f"The bench file {named(path)} is empty; accepted is one JSON object a line.")
     return items
+
+
+def write_bench(items: Sequence[BenchItem], path: str | Path) -> None:
+    """Inverse of `read_bench`: paths become relative to the file's folder, so that both can be moved together."""
+    path, lines = Path(path), []
+    for item in items:
+        row = dataclasses.asdict(item)
+        row |= {name: os.path.relpath(row[name], path.parent) for name in ("image", "audio")}
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    write_text(path, "".join(lines))
+
+
+def write_jobs(items: Sequence[BenchItem], results: str | Path, path: str | Path) -> None:
+    """The jobs file with which `sample` makes `<results>/<id>.mp4` of every item: as long as is asked for, or up to
+    three frames shorter, since videos have 4k+1 of them. Its paths are as seen from here."""
+    lines = []
+    for item in items:
+        row = {"image": str(item.image), "audio": str(item.audio), "prompt": item.prompt.to_dict()}
+        row |= {"out": str(Path(results) / f"{item.id}.mp4"), "seed": item.seed}
+        row |= {"num_frames": floor_frames(max(1, round(item.duration * CLOCK)))}
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    write_text(Path(path), "".join(lines))
 
 
 _Text = Annotated[str, MinLen(1)]

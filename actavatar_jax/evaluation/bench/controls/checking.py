@@ -1,9 +1,7 @@
 """All controls of a folder of videos: twins are made, measured as any videos are, and compared with the whole ones."""
 
-import dataclasses
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.bench.clips import BenchClip, find_clips
 from actavatar_jax.evaluation.bench.controls import twins
 from actavatar_jax.evaluation.bench.controls.expectations import SAME, Expectation, Outcome, judge_expectation
-from actavatar_jax.evaluation.bench.items import BenchItem, read_bench
+from actavatar_jax.evaluation.bench.items import read_bench, write_bench
 from actavatar_jax.evaluation.bench.judge import JudgeSettings
 from actavatar_jax.evaluation.bench.kept import Kept
 from actavatar_jax.evaluation.bench.metrics import parse_names
@@ -19,7 +17,7 @@ from actavatar_jax.evaluation.bench.report import BenchReport
 from actavatar_jax.evaluation.bench.videos import evaluate_videos
 from actavatar_jax.media import FPS, Sound, probe, read_frames, write_video
 from actavatar_jax.media.decoding import decode_sound
-from actavatar_jax.storage import write_json, write_text
+from actavatar_jax.storage import write_json
 
 WHOLE = "whole"  # written again as the others are: writing alone moves some measures
 
@@ -116,9 +114,12 @@ def check_controls(
 
     def measure(control: Control, wanted: Sequence[str]) -> BenchReport:
         folder = out / control.name.replace(" ", "_")
+        _write_twins(control, clips, folder / "videos")
+        items = [item for clip in clips if (item := control.item(clip.item))]
+        write_bench([replace(item, fps=float(FPS)) for item in items], folder / "bench.jsonl")  # as twins are written
         return evaluate_videos(
-            _write_twins(control, clips, folder / "videos"),
-            _write_bench([item for clip in clips if (item := control.item(clip.item))], folder / "bench.jsonl"),
+            folder / "videos",
+            folder / "bench.jsonl",
             folder / "report",
             metrics=wanted,
             weights=weights,
@@ -156,14 +157,13 @@ def _metric(expectation: Expectation) -> str:
     return expectation.column.partition("_")[0]
 
 
-def _write_twins(control: Control, clips: Sequence[BenchClip], folder: Path) -> Path:
+def _write_twins(control: Control, clips: Sequence[BenchClip], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, clip in enumerate(clips):
         source = clips[(number + 1) % len(clips)].path if control.other_sound else clip.path
         sound = _sound(source, clip.frames)
         sound = None if sound is None else control.sound(sound)
         write_video(folder / f"{clip.item.id}.mp4", control.frames(_even(clip.path)), sound)
-    return folder
 
 
 def _even(path: Path) -> Iterator:
@@ -176,15 +176,3 @@ def _sound(path: Path, frames: int) -> Sound | None:
     """From the first picture on, as long as the frames; None of a silent file."""
     sound = decode_sound(path, origin=probe(path).start, max_seconds=Fraction(frames, FPS))
     return None if sound is None or not len(sound.samples) else sound.fit(frames)
-
-
-def _write_bench(items: Sequence[BenchItem], path: Path) -> Path:
-    """The items as a bench file elsewhere; videos are written at 25 frames a second here."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for item in items:
-        row = dataclasses.asdict(item) | {"fps": float(FPS)}
-        row |= {name: str(Path(row[name]).resolve()) for name in ("image", "audio")}
-        lines.append(json.dumps(row))
-    write_text(path, "".join(f"{line}\n" for line in lines))
-    return path
