@@ -36,7 +36,7 @@ def test_the_commands_of_the_page(tmp_path, monkeypatch, capsys):
     metrics = json.loads(Path("report/report.json").read_text())["metrics"]
     energy = metrics["energy"]["figures"]
     assert energy["energy"]["value"] > 1.3 * energy["energy_shuffled"]["value"]
-    assert metrics["psnr"]["figures"]["psnr"]["value"] > 20  # of another clip's film it is below 15
+    assert metrics["psnr"]["figures"]["psnr"]["value"] > 20  # beside another clip's film it is 10.7 to 15.4
 
 
 def test_a_bench_of_puppets_is_what_is_drawn(tmp_path):
