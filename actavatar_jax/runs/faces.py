@@ -92,7 +92,7 @@ def _within(box: Box, shape: tuple[int, ...]) -> Box:
 
 
 def _detector(models: Path) -> Path:
-    found = find_models(models, "face.onnx")
+    found = find_models(models, "faces")
     if found is None:
         raise InputError(f"{named(models)} holds no face.onnx, by which faces are found.")
     return found[0]

@@ -38,12 +38,12 @@ def run(folder: Path, *arguments: object, limit: int | None = None) -> subproces
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    """All files but locks and journals, which grow."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+    """All files but locks, and journals of steps, which grow."""
+    files = (path for path in folder.rglob("*") if path.is_file() and ".steps" not in path.parts)
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in files
-        if path.suffix not in (".lock", ".jsonl") and path.name != ".lock"
+        if path.suffix != ".lock" and path.name != ".lock"
     }
 
 
