@@ -168,5 +168,5 @@ def test_yunet_gives_the_marks_of_a_face(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"broken\.onnx is broken, or another model; accepted is a YuNet"):
         open_yunet(tmp_path / "broken.onnx")
-    with pytest.raises(InputError, match=r"Finding faces is not available: it needs face_detection_yunet_2023mar"):
+    with pytest.raises(InputError, match=r"Finding faces is not available: it needs face.onnx"):
         open_yunet(None)

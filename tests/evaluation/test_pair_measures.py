@@ -109,5 +109,5 @@ def test_lpips_is_that_of_the_original(monkeypatch, tmp_path):
         want = originals.lpips(models["alexnet.pth"], models["heads.pth"], x, y).mean().item()
     assert found.value == pytest.approx(want, rel=1e-5)
     assert found.line() == f"LPIPS {found.value:.4g} | 9 frames of 1 video | AlexNet with LPIPS 0.1"
-    with pytest.raises(InputError, match=r"LPIPS is not available: it needs alex\.pth, which is in the folder lpips/"):
+    with pytest.raises(InputError, match=r"LPIPS is not available: it needs alex\.pth, which is in the package lpips"):
         lpips([one], [other], tmp_path / "alexnet.pth", None)
