@@ -12,7 +12,11 @@ from PIL import Image
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.bench import BenchItem, BenchPhase, check_controls
+from actavatar_jax.evaluation.bench.clips import BenchClip, Results
 from actavatar_jax.evaluation.bench.controls import twins
+from actavatar_jax.evaluation.bench.controls.expectations import Expectation, judge_expectation
+from actavatar_jax.evaluation.bench.metric import Column, Scores, mean_of
+from actavatar_jax.evaluation.bench.report import BenchReport, MetricReport
 from actavatar_jax.media import Sound, load_video
 from tests.data.chat_server import ChatServer
 from tests.evaluation.bench.small_bench import make_bench, make_results
@@ -122,3 +126,53 @@ def test_what_cannot_be_measured_is_said(world, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="None of the videos"):
         check_controls(tmp_path / "none", world / "bench.jsonl", tmp_path, metrics="energy", progress=False)
+
+
+def report(values):
+    """Of clips with these scores; None: not scored."""
+    clips = {
+        name: BenchClip(BenchItem(name, Path("a"), Path("b"), "c", ()), Path(name), name, 25, ()) for name in values
+    }
+    rows = {name: {"judge_aq": value} for name, value in values.items() if value is not None}
+    column = Column("judge_aq", "AQ", "higher")
+    scores = Scores(rows, {}, {"judge_aq": mean_of("judge_aq", rows)})
+    items = [clip.item for clip in clips.values()]
+    found = Results(tuple(clips.values()), {}, ())
+    return BenchReport("", "", "", items, found, [MetricReport("judge", (column,), scores)])
+
+
+@pytest.mark.parametrize(
+    "kind, amount, spoilt, held",
+    [
+        ("falls", 0, (1.0, 2.0, 3.0), True),
+        ("falls", 0, (1.0, 6.0, 3.0), False),  # on the whole, but not in every draw of clips
+        ("falls", 0, (5.0, 6.0, 7.0), False),
+        ("rises", 0, (5.0, 6.0, 7.0), True),
+        ("rises", 0, (4.0, 5.0, 6.0), False),
+        ("rises", 0, (1.0, 2.0, 3.0), False),
+        ("stays", 0.5, (4.5, 5.4, 6.5), True),
+        ("stays", 0.5, (5.0, 6.0, 7.0), False),
+        ("stays", 0.5, (3.0, 4.0, 5.0), False),
+        ("moves", -1, (3.0, 4.0, 9.0), True),
+        ("moves", 1, (3.0, 4.0, 9.0), False),
+        ("at most", 3.0, (2.0, 3.0, 4.0), True),
+        ("at most", 2.9, (2.0, 3.0, 4.0), False),
+        ("not scored", 0, (None, None, None), True),
+        ("not scored", 0, (None, 1.0, None), False),
+        ("falls", 0, (None, None, None), None),
+    ],
+)
+def test_what_holds_of_an_expectation(kind, amount, spoilt, held):
+    whole = dict(zip("abc", (4.0, 5.0, 6.0), strict=True))
+    expectation = Expectation("judge_aq", kind, amount)
+    outcome = judge_expectation("c", expectation, report(whole), report(dict(zip("abc", spoilt, strict=True))))
+    assert outcome.held is held and outcome.measure == "AQ"
+
+
+def test_one_video_has_no_other_sound(world, tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "wave.mp4").symlink_to(world / "results" / "wave.mp4")
+    outcomes = check_controls(
+        tmp_path / "one", world / "bench.jsonl", tmp_path / "out", metrics="sync", progress=False
+    ).outcomes
+    assert {o.found for o in outcomes if o.control == "other sound"} == {"there is no second video"}

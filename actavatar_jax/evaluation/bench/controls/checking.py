@@ -133,14 +133,23 @@ def check_controls(
     outcomes = []
     for control, own in asked.items():
         expected = [expectation for expectation in control.expectations if _metric(expectation) in own]
-        if all(control.item(clip.item) is None for clip in clips):
-            outcomes += [Outcome(control.name, e.column, e.words, "no prompt has two actions", None) for e in expected]
+        if reason := _cannot(control, clips):
+            outcomes += [Outcome(control.name, e.column, e.words, reason, None) for e in expected]
             continue
         spoilt = measure(control, own)
         outcomes += [judge_expectation(control.name, expectation, whole, spoilt) for expectation in expected]
     report = ControlsReport(outcomes)
     write_json(out / "controls.json", [vars(outcome) for outcome in outcomes])
     return report
+
+
+def _cannot(control: Control, clips: Sequence[BenchClip]) -> str | None:
+    """Why a control would change nothing of these clips."""
+    if control.other_sound and len(clips) < 2:
+        return "there is no second video"
+    if all(control.item(clip.item) is None for clip in clips):
+        return "no prompt has two actions"
+    return None
 
 
 def _controlled() -> list[str]:
