@@ -148,6 +148,7 @@ def report(values):
         ("falls", 0, (1.0, 6.0, 3.0), False),  # on the whole, but not in every draw of clips
         ("falls", 0, (5.0, 6.0, 7.0), False),
         ("rises", 0, (5.0, 6.0, 7.0), True),
+        ("rises", 0, (3.0, 7.0, 7.0), False),
         ("rises", 0, (4.0, 5.0, 6.0), False),
         ("rises", 0, (1.0, 2.0, 3.0), False),
         ("stays", 0.5, (4.5, 5.4, 6.5), True),
