@@ -27,6 +27,9 @@ def make(
     jobs: Annotated[Path, typer.Option(help="JSON lines: of `actavatar sample --jobs`, or as docs/echomimic.md says.")],
     score: Annotated[str, typer.Option(help="Program that prints a number, the higher the better, of {video}.")],
     seeds: Annotated[int, typer.Option(help="Videos of a job, of which the best and the worst are kept.")] = 4,
+    models: Annotated[
+        Path | None, typer.Option(help="Folder with person.onnx and pose.onnx: pairs tell where hands and faces are.")
+    ] = None,
     dtype: Dtype = "float32",
     attention: AttentionForm = "auto",
     audio_encoder: AudioEncoder = None,
@@ -39,6 +42,7 @@ def make(
     from actavatar_jax.runs.candidates import AvatarMaker, EchoMimicMaker, read_echomimic_jobs
     from actavatar_jax.runs.jobs import read_jobs
     from actavatar_jax.runs.preferences import make_pairs
+    from actavatar_jax.runs.regions import region_finder
 
     given = {"base": base, "variant": variant, "memory": memory}
     check_stray(system, make, given, {"actavatar": {"base", "variant"}, "echomimic": {"memory"}})
@@ -50,5 +54,6 @@ def make(
     else:
         how = {"dtype": dtype, "attention": attention, "audio_encoder": audio_encoder, "memory": memory}
         asked, open_maker = read_jobs(jobs, {}), partial(AvatarMaker.open, model, **how)
-    pairs = make_pairs(open_maker, asked, out, seeds, score)
+    find_regions = None if models is None else region_finder(models)
+    pairs = make_pairs(open_maker, asked, out, seeds, score, find_regions)
     print(f"{pairs} pairs in {out}")

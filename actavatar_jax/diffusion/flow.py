@@ -38,17 +38,23 @@ def velocity(data: Float[Array, "*shape"], noise: Float[Array, "*shape"]) -> Flo
 
 
 def flow_loss(
-    predicted: Float[Array, "B T H W C"], target: Float[Array, "B T H W C"], clean: Clean = 1
+    predicted: Float[Array, "B T H W C"],
+    target: Float[Array, "B T H W C"],
+    clean: Clean = 1,
+    weights: Float[Array, "B T H W"] | None = None,
 ) -> Float[Array, "B"]:
     """Mean squared error of each sample (eq. 8, 10) over every latent frame but the clean ones, in float32.
 
-    Every sample needs a frame that is not clean.
+    Every sample needs a frame that is not clean. With positive `weights` it is the mean that they weigh.
     """
     if predicted.shape[1] < 2 and not (isinstance(clean, int) and clean == 0):
         raise InputError("The flow loss leaves out latent frame 0, so clips need at least 2 latent frames; this has 1.")
-    error = jnp.square(predicted.astype(jnp.float32) - target.astype(jnp.float32)).mean(axis=(2, 3, 4))
+    error = jnp.square(predicted.astype(jnp.float32) - target.astype(jnp.float32)).mean(axis=4)
     noisy = noisy_frames(predicted.shape[1], clean)
-    return jnp.where(noisy, error, 0).sum(axis=1) / noisy.sum(axis=1)
+    if weights is None:
+        return jnp.where(noisy, error.mean(axis=(2, 3)), 0).sum(axis=1) / noisy.sum(axis=1)
+    weights = jnp.where(noisy[:, :, None, None], weights, 0)
+    return (weights * error).sum(axis=(1, 2, 3)) / weights.sum(axis=(1, 2, 3))
 
 
 def noisy_frames(frames: int, clean: Clean) -> Bool[Array, "_ {frames}"]:

@@ -88,7 +88,7 @@ def state_shardings(abstract_state: Any, mesh: Mesh | AbstractMesh, rules: Rules
 
 def batch_shardings(mesh: Mesh | AbstractMesh, batch: Mapping[str, Any]) -> dict[str, NamedSharding]:
     """The sharding of every entry of a training batch: samples over data and fsdp, latent frames over seq."""
-    axes = {name: (BATCH, SEQ) if name in ("latents", "rejected", "known") else (BATCH,) for name in batch}
+    axes = {name: (BATCH, SEQ) if name in ("latents", "rejected", "regions", "known") else (BATCH,) for name in batch}
     return {name: NamedSharding(mesh, PartitionSpec(*axes[name])) for name in batch}
 
 

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.media import load_video
 from actavatar_jax.runs.candidates import Maker
+from actavatar_jax.runs.regions import FindRegions
 from actavatar_jax.storage import cut, named, read_json, replaced_folder, shown, write_json
 from data_pipelines.loading import HALVES
 from data_pipelines.shards import (
@@ -36,9 +39,10 @@ log = logging.getLogger(__name__)
 
 
 class Candidate(NamedTuple):
-    """A video that was scored."""
+    """A video that was scored, and its latents."""
 
     score: float
+    video: Path
     latents: Path
 
 
@@ -46,9 +50,17 @@ class Pair(NamedTuple):
     job: Any
     bucket: Bucket
     halves: tuple[Path, Path]  # latents of the preferred and of the rejected video
+    regions: UInt8[np.ndarray, "T H W"] | None  # where either shows hands or a face; None: nobody looked
 
 
-def make_pairs(open_maker: Callable[[], Maker], jobs: Sequence[Any], out: Path, seeds: int, score: str) -> int:
+def make_pairs(
+    open_maker: Callable[[], Maker],
+    jobs: Sequence[Any],
+    out: Path,
+    seeds: int,
+    score: str,
+    find_regions: FindRegions | None = None,
+) -> int:
     """Writes a folder of pairs and returns their number. Run again, it makes what is missing.
 
     Args:
@@ -56,6 +68,7 @@ def make_pairs(open_maker: Callable[[], Maker], jobs: Sequence[Any], out: Path, 
       jobs: that it makes; where they write videos to is of no account.
       seeds: so many for each job, from its own on.
       score: a command with `{video}` in it, the higher the better: the last line that it prints is a number.
+      find_regions: finds hands and faces, which records then tell of (`preference.region_weight`).
 
     Raises:
       InputError: fewer than two seeds, a job of a video in parts, a program that fails or prints no number, or no job
@@ -71,7 +84,7 @@ def make_pairs(open_maker: Callable[[], Maker], jobs: Sequence[Any], out: Path, 
     pairs = []
     for number, job in enumerate(tqdm(jobs, "pairs", unit="job")):
         candidates = [_candidate(maker, job, out, number, place, score) for place in range(seeds)]
-        pairs.append(_pair(maker, job, number, candidates))
+        pairs.append(_pair(maker, job, number, candidates, find_regions))
     pairs = [pair for pair in pairs if pair]
     if not pairs:
         raise InputError("All videos of a job have the same score, in every job: there is nothing to prefer.")
@@ -93,7 +106,7 @@ def _candidate(maker: Maker, job: Any, out: Path, number: int, place: int, score
         np.save(latents, made.latents)
         made.video.save(video)
         write_json(told, {"score": _score(score, video), "of": of})
-    return Candidate(float(read_json(told)["score"]), latents)
+    return Candidate(float(read_json(told)["score"]), video, latents)
 
 
 def _score(command: str, video: Path) -> float:
@@ -115,7 +128,9 @@ def _score(command: str, video: Path) -> float:
     return value
 
 
-def _pair(maker: Maker, job: Any, number: int, candidates: Sequence[Candidate]) -> Pair | None:
+def _pair(
+    maker: Maker, job: Any, number: int, candidates: Sequence[Candidate], find_regions: FindRegions | None
+) -> Pair | None:
     best, worst = max(candidates, key=lambda one: one.score), min(candidates, key=lambda one: one.score)
     if best.score == worst.score:
         log.warning("Job %d: all videos have the score %g, and it is left out.", number, best.score)
@@ -123,7 +138,11 @@ def _pair(maker: Maker, job: Any, number: int, candidates: Sequence[Candidate]) 
     frames, height, width, _ = np.load(best.latents, mmap_mode="r").shape
     stride = maker.encoders.vae.config.stride
     bucket = Bucket(height * stride, width * stride, 4 * frames - 3)
-    return Pair(job, bucket, (best.latents, worst.latents))
+    regions = None
+    if find_regions:
+        found = [find_regions(load_video(one.video).frames, (height, width)) for one in (best, worst)]
+        regions = np.maximum(*found)
+    return Pair(job, bucket, (best.latents, worst.latents), regions)
 
 
 def _write(maker: Maker, folder: Path, pairs: Sequence[Pair], half: int) -> None:
@@ -137,6 +156,7 @@ def _write(maker: Maker, folder: Path, pairs: Sequence[Pair], half: int) -> None
                     "start": 0,
                     "latents": np.load(pair.halves[half]).astype(BFLOAT16),
                     **maker.fields(pair.job, pair.bucket.frames, texts),
+                    **({} if pair.regions is None else {"regions": pair.regions}),
                 }
             )
 
@@ -144,6 +164,7 @@ def _write(maker: Maker, folder: Path, pairs: Sequence[Pair], half: int) -> None
         for bucket in dict.fromkeys(pair.bucket for pair in pairs):
             inside = [pair for pair in pairs if pair.bucket == bucket]
             made_by = describe_records(maker.encoders, bucket.frames, maker.anchors)
+            made_by |= {} if inside[0].regions is None else {"regions": True}
             made_by |= {"empty_prompt": texts.encode_empty_prompt().to_dict()}
             place = partial / str(bucket)
             place.mkdir()

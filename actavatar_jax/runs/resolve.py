@@ -90,7 +90,7 @@ def training_settings(config: ConfigDict) -> TrainingSettings:
         rules=RATES if config.lora.rank else ParameterGroups(config.rules),
         optim=build(OptimizerSettings, "optim.", config.optim),
         objective=objective_of(config),
-        preference=PreferenceSettings(config.preference.beta) if config.preference.folder else None,
+        preference=preference_settings(config),
         lora=lora_settings(config),
     )
 
@@ -102,6 +102,12 @@ def objective_of(config: ConfigDict) -> Objective:
         return AvatarObjective(law)
     e = config.echomimic
     return EchoMimicObjective(law, PhaseDropout(e.late, e.early) if e.phase_dropout else None, e.windows)
+
+
+def preference_settings(config: ConfigDict) -> PreferenceSettings | None:
+    """How steps of pairs are taken; None where there are none."""
+    p = config.preference
+    return PreferenceSettings(p.beta, p.region_weight) if p.folder else None
 
 
 def lora_settings(config: ConfigDict) -> LoraSettings | None:

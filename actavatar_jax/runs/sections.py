@@ -161,7 +161,8 @@ class Preference:
     every: int
     batch_size: int
     beta: float
+    region_weight: float
 
     def __post_init__(self):
-        limits = {"every": whole(2, MOST), "batch_size": whole(1, MOST), "beta": POSITIVE}
+        limits = {"every": whole(2, MOST), "batch_size": whole(1, MOST), "beta": POSITIVE, "region_weight": POSITIVE}
         check_fields(self, "setting preference.", **limits)

@@ -147,6 +147,7 @@ def training(preset: str = "") -> ConfigDict:
     c.preference.every = 5  # of so many steps one is of pairs
     c.preference.batch_size = 20  # pairs, over all devices
     c.preference.beta = 2000.0  # how far the model may go from where it began: less is further
+    c.preference.region_weight = 1.0  # of what is missed where pairs have hands and faces; elsewhere it is 1
 
     c.sample = sampling()
     c.sample.every = "0"  # how often sample videos are made; 0: never

@@ -14,7 +14,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
 from actavatar_jax.parallel import agreed, check_fit, local_rows, make_mesh
 from actavatar_jax.runs.opening import Places
-from actavatar_jax.runs.resolve import check_names, in_steps, may_change, training_settings
+from actavatar_jax.runs.resolve import check_names, in_steps, may_change, preference_settings, training_settings
 from actavatar_jax.runs.sections import check_values
 from actavatar_jax.runs.systems import system_of
 from actavatar_jax.training.loop import train
@@ -136,8 +136,8 @@ def with_pairs(config: ml_collections.ConfigDict, batches: Any, model_config: An
     if not p.folder:
         return batches
     rows = local_rows(mesh, p.batch_size) if jax.process_count() > 1 else None
-    system = system_of(config)
-    form = system.loading(config, model_config)
+    system, regions = system_of(config), preference_settings(config).regions
+    form = system.loading(config, model_config) | {"regions": regions}
     pairs = make_pair_loader(p.folder, batch_size=p.batch_size, seed=config.seed, rows=rows, **form)
     system.check_batch(next(iter(pairs)), model_config)
     return Alternating(batches, iter(pairs), p.every)

@@ -23,4 +23,5 @@ def workload_of(config: ConfigDict) -> Workload:
         config.model.preset = config.model.preset or system.FULL_SIZE
     network = system.open_network(config)
     sizes = config.data.batch_size, tuple(config.data.bucket), partial(system.entries, network.config), system.STRIDE
-    return Workload(network, training_settings(config), *sizes)
+    pairs = config.preference.batch_size if config.preference.folder else 0
+    return Workload(network, training_settings(config), *sizes, pairs)

@@ -4,7 +4,7 @@ Diffusion DPO (arXiv 2311.12908) in the form of flow matching, as EchoMimicV3's 
 and how often are ours, since they say neither. How much likelier a video has become is told by how much less its
 velocity is missed than by the reference, the model as it was when preferences began.
 
-B pairs.
+B pairs, T latent frames, H W latent height and width.
 """
 
 import dataclasses
@@ -13,7 +13,8 @@ from typing import Any
 
 import grain
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer
 
 from actavatar_jax.checks import POSITIVE, check_fields
 
@@ -26,9 +27,19 @@ class PreferenceSettings:
     """InputError for values that are not accepted."""
 
     beta: float  # how far the model may go from the reference: less is further
+    region_weight: float = 1.0  # of what is missed where there are hands and faces; elsewhere it is 1
 
     def __post_init__(self):
-        check_fields(self, "setting preference.", beta=POSITIVE)
+        check_fields(self, "setting preference.", beta=POSITIVE, region_weight=POSITIVE)
+
+    @property
+    def regions(self) -> bool:
+        """Whether pairs have to say where hands and faces are."""
+        return self.region_weight != 1
+
+    def weights(self, regions: Integer[Array, "B T H W"]) -> Float[Array, "B T H W"]:
+        """Of regions, 1 where there is one."""
+        return 1 + (self.region_weight - 1) * regions.astype(jnp.float32)
 
 
 def preference_losses(

@@ -57,7 +57,8 @@ def make_train_step(
     Args of the step:
       batch: `latents` [B, T, H, W, C], `text` [B, S, text_dim], `phase_ids` [B, S], `phase_windows` [B, phases, 2],
         `audio` [B, F, layers, E] and `index` [B], the number of the draw in the stream, or what else the objective
-        reads; in a batch of pairs `latents` are of the preferred videos, and `rejected` of the others.
+        reads; in a batch of pairs `latents` are of the preferred videos, `rejected` of the others, and
+        `regions` [B, T, H, W] says where hands and faces are, if those weigh more.
       key: the run's key, the same at every step: noise and time of a sample come from it and the sample's index.
     """
 
@@ -65,7 +66,7 @@ def make_train_step(
         model = network.bind(merge(params, frozen))
         if REJECTED in batch:
             before = network.bind(merge(reference, frozen))
-            losses, times = pair_losses(model, before, batch, objective, preference.beta, key)
+            losses, times = pair_losses(model, before, batch, objective, preference, key)
         else:
             losses, times = sample_losses(model, batch, objective, key)
         return jnp.mean(losses), (losses, times)
@@ -138,31 +139,38 @@ def sample_losses(
 
 
 def pair_losses(
-    model: Any, before: Any, batch: Batch, objective: Objective, beta: float, key: Key[Array, ""]
+    model: Any, before: Any, batch: Batch, objective: Objective, preference: PreferenceSettings, key: Key[Array, ""]
 ) -> tuple[Float[Array, "B"], Float[Array, "B"]]:
     """Each pair's loss of preference and flow time; `before` is the reference, of which no gradient is taken.
 
     What chance decides is the same for both videos, as it would be for single ones.
     """
     draws = objective.draw(batch, key)
+    weights = preference.weights(batch["regions"]) if preference.regions else None
 
     def missed(model: Any) -> Float[Array, "2 B"]:
         conditions = objective.condition(model, batch, draws)
         videos = (batch[name].astype(jnp.float32) for name in ("latents", REJECTED))
-        return jnp.stack([noisy_losses(model, video, conditions, draws) for video in videos])
+        return jnp.stack([noisy_losses(model, video, conditions, draws, weights) for video in videos])
 
-    losses, _ = preference_losses(missed(model), jax.lax.stop_gradient(missed(before)), beta)
+    losses, _ = preference_losses(missed(model), jax.lax.stop_gradient(missed(before)), preference.beta)
     return losses, draws.times
 
 
-def noisy_losses(model: Any, latents: Float[Array, "B T H W C"], conditions: Any, draws: Draws) -> Float[Array, "B"]:
+def noisy_losses(
+    model: Any,
+    latents: Float[Array, "B T H W C"],
+    conditions: Any,
+    draws: Draws,
+    weights: Float[Array, "B T H W"] | None = None,
+) -> Float[Array, "B"]:
     """Each sample's loss at its flow time, with the noise of its key, behind its clean latent frames."""
     (times, keys, clean, _), frames = draws, latents.shape[1]
     noise = flow.gaussian(keys, latents.shape[1:])
     is_noisy = flow.noisy_frames(frames, clean)[:, :, None, None, None]
     noisy = jnp.where(is_noisy, flow.interpolate(latents, noise, times), latents)
     predicted = model(noisy, flow.frame_times(times, frames, clean), conditions)
-    return flow.flow_loss(predicted, flow.velocity(latents, noise), clean)
+    return flow.flow_loss(predicted, flow.velocity(latents, noise), clean, weights)
 
 
 def noise_level_sums(losses: Float[Array, "B"], times: Float[Array, "B"]) -> Metrics:

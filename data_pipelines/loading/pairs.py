@@ -20,7 +20,8 @@ from data_pipelines.loading.transforms import FitShapes
 from data_pipelines.shards import ACTAVATAR, ECHOMIMIC, EncodedDataset, Record, find_datasets, open_dataset
 
 HALVES = ("preferred", "rejected")
-SHARED = ("clip", "start", "text_tokens", "phase_ids", "phase_windows", "audio_feats", "picture", "tasks", "known")
+SHARED = ("clip", "start", "text_tokens", "phase_ids", "phase_windows", "audio_feats")
+SHARED += ("picture", "tasks", "known", "regions")  # where they have any
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,24 @@ def make_pair_loader(
     max_phases: int = 8,
     rows: Sequence[int] | None = None,
     tasks: Mapping[str, float] | None = None,
+    regions: bool = False,
 ) -> grain.IterDataset:
     """Endless batches as `make_loader`'s, with `rejected` beside `latents`, and whole conditions.
 
-    Raises InputError where the halves do not belong together, and as `make_loader`.
+    `regions`: the records have to say where hands and faces are.
+
+    Raises InputError where the halves do not belong together, for records without regions that are to have them, and
+    as `make_loader`.
     """
     halves = [_open(Path(folder) / half) for half in HALVES]
     if halves[0].keys() != halves[1].keys():
         odd = sorted(halves[0].keys() ^ halves[1].keys())[0]
         raise InputError(f"{named(folder)} has the bucket {odd} in one half only; pairs are of one size.")
+    if regions and not all(dataset.metadata.get("regions") for half in halves for dataset in half.values()):
+        raise InputError(
+            f"The pairs in {named(folder)} do not say where hands and faces are, which preference.region_weight asks "
+            "for; make them with --models."
+        )
     system = ACTAVATAR if tasks is None else ECHOMIMIC
     check_datasets([dataset for half in halves for dataset in half.values()], fingerprint, anchors, system)
     pairs = [Pairs(halves[0][bucket], halves[1][bucket]) for bucket in sorted(halves[0])]

@@ -45,7 +45,7 @@ class FitShapes(grain.transforms.Map):
             "phase_windows": _pad(element["phase_windows"], self.max_phases, 0),
             "audio": element["audio_feats"],
             "index": element["index"],
-            **{name: element[name] for name in ("picture", "known", "rejected") if name in element},
+            **{name: element[name] for name in ("picture", "known", "rejected", "regions") if name in element},
         }
 
     def without_text(self, sample: Batch) -> Batch:

@@ -175,7 +175,7 @@ def describe_dataset(folder: Path, lengths: Sequence[int], metadata: dict[str, A
     split = tfds.core.SplitInfo(name="train", shard_lengths=list(lengths), num_bytes=size, filename_template=template)
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features=record_features(metadata.get("system", ACTAVATAR)),
+        features=record_features(metadata.get("system", ACTAVATAR), metadata.get("regions", False)),
         split_infos=[split],
         filename_template=template,
         check_data=False,  # the check would read through TensorFlow

@@ -23,8 +23,11 @@ Record = dict[str, Any]
 
 
 @functools.cache
-def record_features(system: str = ACTAVATAR) -> tfds.features.FeaturesDict:
-    """What one record holds (T latent frames, F frames, S real text tokens, P phases, I picture tokens, K tasks)."""
+def record_features(system: str = ACTAVATAR, regions: bool = False) -> tfds.features.FeaturesDict:
+    """What one record holds (T latent frames, F frames, S real text tokens, P phases, I picture tokens, K tasks).
+
+    `regions`: whether it also says where hands and faces are, as pairs of videos may.
+    """
 
     def tensor(dtype: Any, *shape: int | None) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
@@ -35,6 +38,7 @@ def record_features(system: str = ACTAVATAR) -> tfds.features.FeaturesDict:
         "known": tensor(BFLOAT16, None, None, None, None, None),  # [K, T, H, W, 4 + C] mask and latents
     }
     tasks = tasks if system == ECHOMIMIC else {}
+    more = {"regions": tensor(np.uint8, None, None, None)} if regions else {}  # [T, H, W], 1 where there is one
     return tfds.features.FeaturesDict(
         {
             "clip": tfds.features.Text(),
@@ -47,18 +51,19 @@ def record_features(system: str = ACTAVATAR) -> tfds.features.FeaturesDict:
             "audio_feats": tensor(np.float16, None, None, None),  # [F, layers, E]; of EchoMimicV3 also [2F, 1, E]
         }
         | tasks
+        | more
     )
 
 
 @functools.cache
-def _serializer(system: str) -> example_serializer.ExampleSerializer:
-    return example_serializer.ExampleSerializer(record_features(system).get_serialized_info())
+def _serializer(system: str, regions: bool) -> example_serializer.ExampleSerializer:
+    return example_serializer.ExampleSerializer(record_features(system, regions).get_serialized_info())
 
 
 def serialize_record(record: Record) -> bytes:
     """The same bytes for the same record, always (protobuf maps have no order of their own)."""
-    system = ECHOMIMIC if "known" in record else ACTAVATAR
-    example = _serializer(system).get_tf_example(record_features(system).encode_example(record))
+    kind = ECHOMIMIC if "known" in record else ACTAVATAR, "regions" in record
+    example = _serializer(*kind).get_tf_example(record_features(*kind).encode_example(record))
     return example.SerializeToString(deterministic=True)
 
 

@@ -32,6 +32,7 @@ from actavatar_jax.runs.systems import actavatar as actavatar_system
 from actavatar_jax.runs.workload import workload_of
 from actavatar_jax.training.objective import AvatarObjective
 from actavatar_jax.training.optimizer import skip_bad_steps
+from actavatar_jax.training.preference import PreferenceSettings
 from actavatar_jax.training.state import TrainState, create_state
 from actavatar_jax.training.step import make_train_step
 from configs import stage2
@@ -74,8 +75,8 @@ def training() -> None:
 
 
 def echomimic() -> None:
-    """The other system's loss and gradients, of both variants."""
-    for variant, shape in (("preview", "2,2,2"), ("flash", "2,1,4")):
+    """The other system's loss and gradients, of both variants, and of a step of pairs."""
+    for variant, shape, paired in (("preview", "2,2,2", False), ("flash", "2,1,4", False), ("preview", "1,2,4", True)):
         config = dataclasses.replace(
             PRESETS["tiny"],
             variant=variant,
@@ -89,14 +90,18 @@ def echomimic() -> None:
         )
         network = functional.Network(EchoMimicDiT, config)
         weights = params(network)
-        step = partial(make_train_step, network, TX, EchoMimicObjective(), lambda step: 0.0)
+        preference = PreferenceSettings(20.0) if paired else None
+        step = partial(make_train_step, network, TX, EchoMimicObjective(), lambda step: 0.0, preference=preference)
         given = batch() | {"latents": tiled(FRAMES, 4, 4, config.out_channels)}
+        given |= {"rejected": -given["latents"]} if paired else {}
         given |= {"known": tiled(FRAMES, 4, 4, config.known_channels), "picture": tiled(17, config.image_dim)}
         frames = 4 * FRAMES - 3
         given["audio"] = tiled(frames, 2, 8) if variant == "flash" else tiled(2 * frames, 1, 8)
-        one, metrics = step()(TrainState.create(weights, {}, TX), jax.device_put(given), KEY)
+        alone = TrainState.create(weights, {}, TX)
+        alone = dataclasses.replace(alone, reference=jax.device_put(params(network))) if paired else alone
+        one, metrics = step()(alone, jax.device_put(given), KEY)
         mesh = make_mesh(shape)
-        state = create_state(params(network), {}, TX, False, mesh)
+        state = create_state(params(network), {}, TX, False, mesh, paired)
         with jax.set_mesh(mesh):
             arguments = state, place_batch(given, mesh), replicate(KEY, mesh)
             many, on_mesh = step(shardings=state_shardings(state, mesh))(*arguments)

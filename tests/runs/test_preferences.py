@@ -17,6 +17,7 @@ from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.weights import load, save
 from data_pipelines.shards import open_dataset
 from tests.commands import actavatar, refused
+from tests.data import tiny_models
 from tests.media.sounds import encode, tones
 from tests.test_pipeline import FRAMES, SIZE, clip
 
@@ -75,7 +76,11 @@ def test_the_page(files):
             np.testing.assert_allclose(source[number]["latents"].astype(np.float32), kept, atol=0.02, rtol=0.01)
 
     before = {path: path.stat().st_mtime_ns for path in Path("pairs/candidates").iterdir()}
-    assert actavatar(*command(MAKE)) == 0  # nothing is made again
+    tiny_models.person(Path("models/person.onnx"))
+    tiny_models.pose(Path("models/pose.onnx"))
+    assert actavatar(*command(MAKE), "--models", "models") == 0  # nothing is made again
+    regions = [open_dataset(Path("pairs") / half / bucket).source[0]["regions"] for half in ("preferred", "rejected")]
+    assert regions[0].shape == kept.shape[:3] and np.array_equal(*regions)
     assert before == {path: path.stat().st_mtime_ns for path in Path("pairs/candidates").iterdir()}
 
     program, script, *arguments = shlex.split(TRAIN)
@@ -84,6 +89,7 @@ def test_the_page(files):
     assert any(argument.startswith("--config.preference.folder=") for argument in settings)
     few = ["--config.steps=4", "--config.data.source=synthetic", "--config.data.batch_size=2", "--config.log_every=2"]
     few += [f"--config.data.bucket=({SIZE[0]}, {SIZE[1]}, {FRAMES})", "--config.preference.batch_size=2"]
+    few += ["--config.preference.region_weight=3.0"]
     few += ["--config.preference.every=2", "--config.model.remat=none", "--config.precision=float32"]
     config = read_config(str(ROOT / "configs" / "stage2.py"), settings + few)
     training.run_training(config, Path("runs/preferred"))

@@ -18,6 +18,7 @@ from actavatar_jax.training.step import make_train_step, noisy_losses, pair_loss
 from tests.training.test_loop import Interrupted, Killed, kill, same, train
 
 BETA, OBJECTIVE = 50.0, AvatarObjective()
+SETTINGS = PreferenceSettings(BETA)
 
 
 def pair_batch(world, seed=0, batch_size=2):
@@ -53,7 +54,7 @@ def test_where_the_model_is_the_reference_the_gradient_is_that_of_plain_preferen
 
     def of_pairs(params):
         losses, _ = pair_losses(
-            world.network.bind(params), world.network.bind(world.params()), batch, OBJECTIVE, BETA, world.key
+            world.network.bind(params), world.network.bind(world.params()), batch, OBJECTIVE, SETTINGS, world.key
         )
         return losses.mean()
 
@@ -65,6 +66,37 @@ def test_where_the_model_is_the_reference_the_gradient_is_that_of_plain_preferen
     assert float(jax.jit(of_pairs)(params)) == pytest.approx(np.log(2), rel=1e-5)
     for mine, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(mine, other, atol=1e-4 * max(1.0, np.abs(other).max()), rtol=1e-3)
+
+
+class Fading:
+    """Takes a part of what it sees for the velocity, place by place."""
+
+    def __init__(self, part):
+        self.part = part
+
+    def condition(self, *_):
+        return None
+
+    def __call__(self, noisy, times, conditions):
+        return self.part * noisy
+
+
+def test_what_is_missed_at_hands_and_faces_weighs_more(world):
+    """Videos that differ in all regions, or elsewhere: half of the places weigh five times as much."""
+    batch, weighed = pair_batch(world), PreferenceSettings(BETA, region_weight=5.0)
+    regions = np.zeros(batch["latents"].shape[:4], np.uint8)
+    regions[:, :, : regions.shape[2] // 2] = 1
+    inside = regions[..., None].astype(bool)
+
+    def margin(where, settings):
+        pair = {**batch, "regions": regions, "rejected": np.where(where, -batch["latents"], batch["latents"])}
+        losses, _ = pair_losses(Fading(0.5), Fading(0.6), jax.device_put(pair), OBJECTIVE, settings, world.key)
+        return -np.log(np.expm1(np.asarray(losses, np.float64)))
+
+    for where, share in ((inside, 5 / 3), (~inside, 1 / 3)):
+        plain = margin(where, SETTINGS)
+        assert np.abs(plain).min() > 1e-3
+        np.testing.assert_allclose(margin(where, weighed), share * plain, rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -161,3 +193,5 @@ def test_a_run_with_pairs_that_was_killed_goes_on_bit_for_bit(world, tmp_path):
 def test_beta_is_positive():
     with pytest.raises(InputError, match=r"preference\.beta is 0"):
         PreferenceSettings(0.0)
+    with pytest.raises(InputError, match=r"preference\.region_weight is -1"):
+        PreferenceSettings(1.0, region_weight=-1.0)

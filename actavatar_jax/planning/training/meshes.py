@@ -47,7 +47,7 @@ def search(
 def rank(one: Plan) -> tuple:
     """Order of plans: fitting, fast, then with little to wait for that is not hidden, then small."""
     waiting = one.compute_seconds + one.link_seconds + one.network_seconds
-    return (not one.fits, one.step_seconds if one.fits else one.memory.peak, waiting, one.memory.peak)
+    return (not one.fits, one.step_seconds if one.fits else one.peak, waiting, one.peak)
 
 
 def meshes(workload: Workload, where: str) -> list[Mesh]:
@@ -57,13 +57,14 @@ def meshes(workload: Workload, where: str) -> list[Mesh]:
     fitting = []
     for shape in factorisations(len(devices)):
         try:
-            check_fit(
-                make_mesh(shape, devices),
-                workload.network.config.heads,
-                batch=workload.batch_size,
-                grid=workload.grid,
-                micro_batches=workload.training.micro_batches,
-            )
+            for batch in filter(None, (workload.batch_size, workload.pairs)):
+                check_fit(
+                    make_mesh(shape, devices),
+                    workload.network.config.heads,
+                    batch=batch,
+                    grid=workload.grid,
+                    micro_batches=workload.training.micro_batches,
+                )
         except InputError:
             continue
         fitting.append(shape)
@@ -89,13 +90,13 @@ def advise(workload: Workload, failed: Plan, planner: Planner = plan_training) -
         yield (one := planner(changed, best.topology, mesh))
         if one.fits:
             return
-        best = min(best, one, key=lambda p: p.memory.peak)
+        best = min(best, one, key=lambda p: p.peak)
     workload = workload.changed(remat=best.remat)
     for mesh in _one_copy(workload, best):
         yield (one := planner(workload, best.topology, mesh))
         if one.fits:
             return
-        best = min(best, one, key=lambda p: p.memory.peak)
+        best = min(best, one, key=lambda p: p.peak)
     for parts in _parts(best):
         yield (one := planner(workload.changed(micro_batches=parts), best.topology, best.mesh))
         if one.fits:

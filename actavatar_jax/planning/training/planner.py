@@ -4,6 +4,8 @@ import dataclasses
 import time
 from typing import Any
 
+from jax.sharding import Mesh
+
 from actavatar_jax.models import forward_flops, train_flops
 from actavatar_jax.parallel import AXES, check_fit, make_mesh
 from actavatar_jax.planning import topology
@@ -34,11 +36,17 @@ class Plan:
     link_seconds: float
     network_seconds: float
     compile_seconds: float
+    pairs: "Plan | None" = None  # of the step of pairs, where the training has one
+
+    @property
+    def peak(self) -> int:
+        """Bytes of a device, in the step that takes more."""
+        return max(self.memory.peak, self.pairs.peak if self.pairs else 0)
 
     @property
     def headroom(self) -> int:
-        """Bytes of a device that are left; negative where the step does not fit."""
-        return self.capacity - self.memory.peak
+        """Bytes of a device that are left; negative where a step does not fit."""
+        return self.capacity - self.peak
 
     @property
     def fits(self) -> bool:
@@ -50,12 +58,13 @@ class Plan:
         return max(self.compute_seconds, self.link_seconds, self.network_seconds)
 
     def to_dict(self) -> dict[str, Any]:
-        derived = {name: getattr(self, name) for name in ("fits", "headroom", "step_seconds")}
-        return dataclasses.asdict(self) | derived
+        derived = {name: getattr(self, name) for name in ("fits", "peak", "headroom", "step_seconds")}
+        return dataclasses.asdict(self) | derived | {"pairs": self.pairs and self.pairs.to_dict()}
 
 
 def plan_training(workload: Workload, where: str, mesh: str | tuple[int, ...]) -> Plan:
-    """Compiles the training step of a workload for a cluster that need not be here. Takes a minute; allocates nothing.
+    """Compiles the steps of a training for a cluster that need not be here: the usual one, and that of pairs if any.
+    Takes a minute each; allocates nothing.
 
     Args:
       workload: see there.
@@ -67,16 +76,23 @@ def plan_training(workload: Workload, where: str, mesh: str | tuple[int, ...]) -
     place = topology.parse(where)
     devices = topology.devices(place)
     workload = workload.changed(platform=place.chip.platform)
+    made = make_mesh(mesh, devices)
+    plan = _plan_step(workload, place, made)
+    return dataclasses.replace(plan, pairs=_plan_step(workload.of_pairs(), place, made)) if workload.pairs else plan
+
+
+def _plan_step(workload: Workload, place: topology.Topology, made: Mesh) -> Plan:
     transformer, remat = workload.network.config, workload.network.execution.remat
     batch, grid, micro_batches = workload.batch_size, workload.grid, workload.training.micro_batches
-    made = make_mesh(mesh, devices)
     check_fit(made, transformer.heads, batch=batch, grid=grid, micro_batches=micro_batches)
     start = time.perf_counter()
     lowered = program.lower(workload, made)
     memory, compiled = measure(lowered, ABSENT[place.chip.platform])
     found = tuple(collectives(compiled.as_text(), made.size, place.slices)) if compiled else ()
-    flops = batch * train_flops(transformer, grid, workload.backbone_is_frozen)
-    again = 0 if remat == "none" else batch * forward_flops(transformer, grid)
+    videos, forward = (2 if workload.paired else 1) * batch, forward_flops(transformer, grid)
+    flops = videos * train_flops(transformer, grid, workload.backbone_is_frozen)
+    flops += videos * forward if workload.paired else 0  # through the reference
+    again = 0 if remat == "none" else videos * forward
     return Plan(
         topology=str(place),
         mesh=tuple(made.shape[axis] for axis in AXES),

@@ -23,11 +23,13 @@ def lower(workload: Workload, mesh: Mesh) -> jax.stages.Lowered:
     params = abstract_params(network, settings.lora)
     tx = make_optimizer(settings.optim, settings.steps, multipliers(params, settings.rules), settings.explode)
     trained, frozen = partition(params, settings.rules)
-    state = jax.eval_shape(lambda *halves: _state(tx, settings.optim.ema_decay > 0, *halves), trained, frozen)
+    copies = settings.optim.ema_decay > 0, settings.preference is not None
+    state = jax.eval_shape(lambda *halves: _state(tx, *copies, *halves), trained, frozen)
     shardings = state_shardings(state, mesh)
     step = make_train_step(
         network, tx, settings.objective, make_schedule(settings.optim, settings.steps),
-        settings.optim.ema_decay, micro_batches=settings.micro_batches, shardings=shardings,
+        settings.optim.ema_decay, micro_batches=settings.micro_batches, preference=settings.preference,
+        shardings=shardings,
     )  # fmt: skip
     batch = workload.batch()
     key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
@@ -44,8 +46,9 @@ def attention_form(workload: Workload, mesh: Mesh) -> str:
     return self_attention_form(execution, c.heads, c.head_dim, samples=samples, tokens=tokens, mesh=mesh.shape)
 
 
-def _state(tx: Any, ema: bool, params: functional.Params, frozen: functional.Params) -> TrainState:
-    return TrainState(jnp.zeros((), jnp.int32), params, frozen, tx.init(params), params if ema else None)
+def _state(tx: Any, ema: bool, reference: bool, params: functional.Params, frozen: functional.Params) -> TrainState:
+    average, before = (params if wanted else None for wanted in (ema, reference))
+    return TrainState(jnp.zeros((), jnp.int32), params, frozen, tx.init(params), average, before)
 
 
 def _placed(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:

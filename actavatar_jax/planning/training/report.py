@@ -13,7 +13,8 @@ HEADER = ("mesh", "remat", "parts", "peak GiB", "left GiB", "compute s", "links 
 def describe(one: Plan) -> str:
     """A small table of one plan."""
     m = one.memory
-    verdict = f"fits, {_gib(one.headroom)} left" if one.fits else f"does not fit, {_gib(-one.headroom)} too many"
+    left = one.capacity - m.peak
+    verdict = f"fits, {_gib(left)} left" if left >= 0 else f"does not fit, {_gib(-left)} too many"
     parts = f" in {one.micro_batches} micro-batches" if one.micro_batches > 1 else ""
     lines = [
         f"{one.topology}, mesh {_mesh(one)} (data,fsdp,seq): batch {one.batch}{parts}, remat {one.remat}, "
@@ -39,6 +40,8 @@ def describe(one: Plan) -> str:
         f"{one.link_seconds:.2f}, network {one.network_seconds:.2f}",
         f"{'compiled in':<24}{one.compile_seconds:>10.0f} s",
     ]
+    if one.pairs:
+        lines += ["", "A step of pairs", "", describe(one.pairs)]
     return "\n".join(lines)
 
 
@@ -64,7 +67,7 @@ def row(one: Plan) -> tuple[str, ...]:
         _mesh(one),
         one.remat,
         str(one.micro_batches),
-        _gib(one.memory.peak),
+        _gib(one.peak),
         _gib(one.headroom),
         f"{one.compute_seconds:.2f}",
         *(f"{seconds:.2f}" if known else "-" for seconds in times),
@@ -77,9 +80,9 @@ def verdict(plans: Sequence[Plan]) -> str:
     if last.fits:
         settings = f"--config.model.remat={last.remat} --config.mesh={_mesh(last)} --config.micro_batches="
         return f"It fits with {settings}{last.micro_batches}: {_gib(last.headroom)} GiB left."
-    smallest = min(plans, key=lambda one: one.memory.peak)
+    smallest = min(plans, key=lambda one: one.peak)
     return (
-        f"Nothing that was tried fits: {_gib(smallest.memory.peak)} GiB of a device at least, and there are "
+        f"Nothing that was tried fits: {_gib(smallest.peak)} GiB of a device at least, and there are "
         f"{_gib(smallest.capacity)}. Take more devices, or a smaller data.batch_size or bucket."
     )
 

@@ -12,6 +12,7 @@ from actavatar_jax.functional import Network
 from actavatar_jax.media.clock import latent_frames
 from actavatar_jax.training.groups import backbone_is_frozen, multipliers
 from actavatar_jax.training.lora import abstract_params
+from actavatar_jax.training.preference import REJECTED
 from actavatar_jax.training.settings import TrainingSettings
 
 # Of a sample, beside its latents: (latent grid, frames) -> {name: (shape, dtype)}.
@@ -28,6 +29,8 @@ class Workload:
     bucket: tuple[int, int, int]  # height, width and frames of a clip
     entries: Entries
     stride: int = 16  # pixels of a side for one latent place; by default of the Wan2.2 autoencoder
+    pairs: int = 0  # in a step of pairs (`training.preference`); 0: there are none
+    paired: bool = False  # whether this is the step of pairs
 
     def __post_init__(self):
         height, width, _ = self.bucket
@@ -48,6 +51,10 @@ class Workload:
             training=dataclasses.replace(self.training, micro_batches=micro_batches or self.training.micro_batches),
         )
 
+    def of_pairs(self) -> "Workload":
+        """The training's other step."""
+        return dataclasses.replace(self, batch_size=self.pairs, pairs=0, paired=True)
+
     @property
     def grid(self) -> tuple[int, int, int]:
         """Latent (T, H, W) of a clip."""
@@ -61,11 +68,14 @@ class Workload:
 
     def batch(self) -> dict[str, jax.ShapeDtypeStruct]:
         """A batch as the loader gives it and the step takes it (`make_train_step`)."""
+        videos = ("latents", REJECTED) if self.paired else ("latents",)
         entries = {
-            "latents": ((*self.grid, self.network.config.out_channels), jnp.bfloat16),
+            **dict.fromkeys(videos, ((*self.grid, self.network.config.out_channels), jnp.bfloat16)),
             "index": ((), jnp.int32),
             **self.entries(self.grid, self.bucket[2]),
         }
+        if self.paired and self.training.preference.regions:
+            entries["regions"] = (self.grid, jnp.uint8)
         return {
             name: jax.ShapeDtypeStruct((self.batch_size, *shape), dtype) for name, (shape, dtype) in entries.items()
         }

@@ -10,10 +10,10 @@ from data_pipelines.shards import LATENT_LAYOUT, SCHEMA_VERSION, Bucket, seriali
 SOURCE = SyntheticSource(Bucket(64, 64, 9), channels=4, text_dim=6, audio_layers=2, audio_dim=3)
 
 
-def write(folder, count, change=lambda number, record: record, encoders="a"):
+def write(folder, count, change=lambda number, record: record, encoders="a", **more):
     folder.mkdir(parents=True)
     metadata = {"schema": SCHEMA_VERSION, "layout": LATENT_LAYOUT, "fps": 25, "encoders": {"vae": encoders}}
-    metadata |= {"empty_prompt": SOURCE.empty_prompt().to_dict(), "anchors": True}
+    metadata |= {"empty_prompt": SOURCE.empty_prompt().to_dict(), "anchors": True, **more}
     records = (serialize_record(change(number, dict(SOURCE[number]))) for number in range(count))
     write_dataset(folder, records, count, 4, metadata)
 
@@ -45,6 +45,21 @@ def test_a_batch_has_both_videos_and_whole_conditions(pairs):
     np.testing.assert_array_equal(next(batches)["rejected"], ahead["rejected"])
     part = next(iter(loader(pairs, rows=[1, 3])))
     np.testing.assert_array_equal(part["latents"], first["latents"][[1, 3]])
+
+
+def test_pairs_may_tell_where_hands_and_faces_are(pairs, tmp_path_factory):
+    with pytest.raises(InputError, match=r"do not say where hands and faces are, which preference\.region_weight asks"):
+        loader(pairs, regions=True)
+    folder, shape = tmp_path_factory.mktemp("marked"), SOURCE[0]["latents"].shape[:3]
+
+    def marked(number, record):
+        return record | {"regions": np.full(shape, number % 2, np.uint8)}
+
+    write(folder / "preferred" / "64x64x9", 6, marked, regions=True)
+    write(folder / "rejected" / "64x64x9", 6, lambda *one: worse(*one) | marked(*one), regions=True)
+    batch = next(iter(loader(folder, regions=True)))
+    assert batch["regions"].shape == batch["latents"].shape[:4] and batch["regions"].dtype == np.uint8
+    assert {one.mean() for one in batch["regions"]} == {0.0, 1.0}
 
 
 def other_text(number, record):

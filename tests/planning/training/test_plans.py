@@ -15,7 +15,7 @@ from actavatar_jax.parallel.mesh import make_mesh
 from actavatar_jax.planning import topology
 from actavatar_jax.planning import training as planning
 from actavatar_jax.planning.compiling import Memory
-from actavatar_jax.planning.training import meshes, program
+from actavatar_jax.planning.training import meshes, planner, program
 from actavatar_jax.planning.training.planner import Plan
 from actavatar_jax.runs import training
 from actavatar_jax.runs.settings import read_config
@@ -144,6 +144,35 @@ def test_nothing_but_the_step_is_lowered_and_state_is_given_back_in_place(here):
     scalars = sum(math.prod(leaf.shape) for leaf in arguments if leaf.donated)
     weights = count["backbone"] + count["adapter"] + count["phases"]
     assert 4 * weights <= scalars < 4 * weights + 20  # weights, two moments, the average, and a few counters
+
+
+def test_a_step_of_pairs_is_planned_beside_the_other(eight, monkeypatch):
+    """Of twice the videos, with the weights as they were before once more in the state; the larger of both decides."""
+    pairs = {"preference__folder": "pairs", "preference__batch_size": 8}
+    asked = workload("configs/stage2.py:runlocal", **pairs, data__batch_size=4, model__attention="chunked")
+    assert workload("configs/stage2.py:runlocal").pairs == 0
+    other = asked.of_pairs().batch()
+    assert other["rejected"] == other["latents"] and other["latents"].shape[0] == 8 and "rejected" not in asked.batch()
+
+    arguments = {}
+
+    def measured(lowered, options):
+        taken = [math.prod(leaf.shape) for leaf in jax.tree.leaves(lowered.args_info)]
+        arguments[len(arguments)] = sum(taken)
+        return Memory(100 * len(arguments)), None
+
+    monkeypatch.setattr(topology, "devices", lambda place: jax.devices()[:1])
+    monkeypatch.setattr(planner, "measure", measured)
+    plan = planning.plan_training(asked, "h100:1", "1,1,1")
+    count = presets.parameter_counts("tiny")
+    weights = count["backbone"] + count["adapter"] + count["phases"]
+    assert arguments[0] > 4 * weights, "weights, two moments, the reference"
+    assert (plan.batch, plan.memory.peak, plan.pairs.batch, plan.peak) == (4, 100, 8, 200)
+    one_video = plan.flops // 4
+    assert 2 * 8 * one_video < plan.pairs.flops < 3 * 8 * one_video
+    assert planning.describe(plan).count("batch") == 2
+    small = dataclasses.replace(plan, capacity=150)
+    assert not small.fits and small.headroom == -50 and "50" not in planning.describe(plan).splitlines()[0]
 
 
 @pytest.fixture
