@@ -19,7 +19,8 @@ SAMPLING = (
 ECHOMIMIC_SIZES = (
     "768x768,704x832,832x704,640x896,896x640,576x1024,1024x576/512x512,480x544,544x480,416x608,608x416,384x672,672x384"
 )
-SHARED = {"system", "model", "image", "audio", "prompt", "out", "frames", "dtype", "attention", "audio_encoder"}
+LOADING = ("dtype", "attention", "quantize", "memory", "mesh")
+SHARED = {"system", "model", "image", "audio", "prompt", "out", "frames", "audio_encoder", "lora", *LOADING}
 
 
 def check_system(system: str, command: Callable, options: Mapping[str, Any]) -> None:
@@ -82,8 +83,8 @@ def sample_echomimic(given: Mapping[str, Any]) -> None:
         given["base"],
         given["audio_encoder"],
         variant=given["variant"],
-        dtype=given["dtype"],
-        attention=given["attention"],
+        loras=given["lora"] or [],
+        **{name: given[name] for name in LOADING},
     )
     video = pipeline(given["image"], given["audio"], given["prompt"], callback=StepBar(), **tasked, **changes)
     video.save(given["out"])

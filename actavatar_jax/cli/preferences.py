@@ -44,12 +44,13 @@ def make(
     from actavatar_jax.runs.preferences import make_pairs
     from actavatar_jax.runs.regions import region_finder
 
-    given = {"base": base, "variant": variant, "memory": memory}
-    check_stray(system, make, given, {"actavatar": {"base", "variant"}, "echomimic": {"memory"}})
+    own = {"base": base, "variant": variant}
+    check_stray(system, make, own, {"actavatar": set(own), "echomimic": set()})
     if system == "echomimic":
         if base is None or audio_encoder is None:
             raise InputError("Pairs of echomimic need --base and --audio-encoder, the folders of its frozen parts.")
         folders, how = (model, base, audio_encoder), {"variant": variant, "dtype": dtype, "attention": attention}
+        how["memory"] = memory
         asked, open_maker = read_echomimic_jobs(jobs, variant), partial(EchoMimicMaker.open, *folders, **how)
     else:
         how = {"dtype": dtype, "attention": attention, "audio_encoder": audio_encoder, "memory": memory}

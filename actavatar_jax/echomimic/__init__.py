@@ -6,9 +6,9 @@ from actavatar_jax.echomimic.encoders import TRAINED, EchoMimicEncoders
 from actavatar_jax.echomimic.files import (
     FILES,
     hears,
+    open_file,
+    open_transformer,
     read_config,
-    read_file,
-    read_transformer,
     write_file,
     write_transformer,
 )
@@ -35,9 +35,9 @@ __all__ = [
     "PhaseDropout",
     "Sources",
     "hears",
+    "open_file",
+    "open_transformer",
     "read_config",
-    "read_file",
-    "read_transformer",
     "write_file",
     "write_transformer",
 ]

@@ -4,33 +4,51 @@ F video frames, T latent frames, h w pixel sides, H W latent sides, I picture to
 features of speech.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float, Float32, UInt8
 
+from actavatar_jax import functional
 from actavatar_jax.echomimic import inputs, tasks
-from actavatar_jax.echomimic.files import FILES, read_file
+from actavatar_jax.echomimic.files import FILES, open_file, revision
 from actavatar_jax.encoders import Encoders, fingerprint
 from actavatar_jax.encoders.encoders import PRECISION
 from actavatar_jax.encoders.speech import check_standardised
 from actavatar_jax.encoders.text import load_model_tokenizer
-from actavatar_jax.functional import Network
+from actavatar_jax.functional import Network, Params
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.models import Execution, UMT5Config
 from actavatar_jax.models.clip import CLIPVisionConfig
 from actavatar_jax.models.wan_vae import Wan21VAEConfig
+from actavatar_jax.parallel import (
+    TEXT_ENCODER_RULES,
+    WHOLE,
+    ParameterGroups,
+    local_part,
+    param_shardings,
+    use_mesh,
+)
 from actavatar_jax.prompt import MAX_TOKENS
 from actavatar_jax.prompt.tokenizer import ModelTokenizer
-from actavatar_jax.weights import DEVICE, Component, load
+from actavatar_jax.weights import DEVICE, HOST, Component, load
 
 # Tasks of training data; of `text_and_audio` nothing is known, which needs no data.
 TRAINED = ("first_frame", "first_and_last", "continuation", "mouth")
 CONTINUED = (1, 5, 9, 13)  # frames with which a continuation may begin in training
+PARTS = ("text_encoder", "image_encoder", "audio_encoder", "vae")
 Frames = UInt8[np.ndarray, "F h w 3"]
 MouthFinder = Callable[[Frames], Sequence[tasks.Box] | None]
+
+
+def part_configs(changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Sizes of the parts that are read from files of Wan2.1-Fun; those of the published ones where nothing is said."""
+    sizes = {"text_encoder": UMT5Config(), "image_encoder": CLIPVisionConfig(), "vae": Wan21VAEConfig()}
+    return sizes | {name: config for name, config in (changed or {}).items() if name in sizes}
 
 
 class EchoMimicEncoders(Encoders):
@@ -48,10 +66,11 @@ class EchoMimicEncoders(Encoders):
         variant: str = "preview",
         text_len: int = MAX_TOKENS,
         find_mouths: MouthFinder | None = None,
+        mesh: Mesh | None = None,
     ):
         """`find_mouths`: the mouth's box in every frame of a clip, None where there is none; without it, no training
         data of that task are made."""
-        super().__init__(tokenizer, text_encoder, audio_encoder, vae, text_len)
+        super().__init__(tokenizer, text_encoder, audio_encoder, vae, text_len, mesh)
         self.image_encoder, self.variant, self.find_mouths = image_encoder, variant, find_mouths
 
     @classmethod
@@ -64,27 +83,50 @@ class EchoMimicEncoders(Encoders):
         attention: str = "auto",
         configs: Mapping[str, Any] | None = None,
         find_mouths: MouthFinder | None = None,
+        mesh: Mesh | None = None,
+        quantize: str | None = None,
+        residences: Mapping[str, str] | None = None,
     ) -> "EchoMimicEncoders":
-        """From the public files, as of `EchoMimicPipeline.from_pretrained`; raises as it does."""
-        place, speech = Path(base), Path(audio_encoder)
+        """From the public files, as of `EchoMimicPipeline.from_pretrained`; raises as it does.
+
+        `residences`: where parameters of each part wait between uses; None: the text encoder's, which are the largest
+        and used once for a video, on the host, the others on the device.
+        """
+        place, speech, own = Path(base), Path(audio_encoder), local_part(mesh)
         check_standardised(speech / "preprocessor_config.json")
-        sizes = {"text_encoder": UMT5Config(), "image_encoder": CLIPVisionConfig(), "vae": Wan21VAEConfig()}
-        sizes |= {name: config for name, config in (configs or {}).items() if name in sizes}
+        sizes = part_configs(configs)
+        waiting = residences or {**dict.fromkeys(PARTS, DEVICE), "text_encoder": HOST}
+        waiting = waiting if mesh is None else dict.fromkeys(PARTS)
+
+        def cut(rules: ParameterGroups) -> Callable[[Params], Params] | None:
+            return None if own is None else functools.partial(param_shardings, mesh=own, rules=rules)
+
+        def part(name: str, execution: Execution, kind: str, rules: ParameterGroups, **revised: Any) -> Component:
+            network, shardings = Network(FILES[name].module, sizes[name], execution), cut(rules)
+            ways = {"dtype": np.dtype(kind), "revise": revision(name, sizes[name], **revised)}
+            if shardings is not None:
+                ways["shardings"] = shardings(functional.abstract(network.module, network.config))
+            return Component.waiting(network, open_file(name, place, sizes[name], **ways).read, waiting[name])
+
         fast, exact = Execution(dtype=dtype, attention=attention), Execution(precision=PRECISION)
-
-        def part(name: str, execution: Execution, kind: str) -> Component:
-            network = Network(FILES[name].module, sizes[name], execution)
-            return Component.of(network, read_file(name, place, sizes[name], np.dtype(kind)))
-
-        return cls(
-            load_model_tokenizer(place),
-            part("text_encoder", fast, dtype),  # the largest, used once for a video: it waits on the host
-            part("image_encoder", exact, "float32").moved(DEVICE),
-            load(speech, "audio_encoder", "float32", precision=PRECISION).moved(DEVICE),
-            part("vae", exact, "float32").moved(DEVICE),
-            variant,
-            find_mouths=find_mouths,
-        )
+        with use_mesh(own):
+            return cls(
+                load_model_tokenizer(place),
+                part("text_encoder", fast, dtype, TEXT_ENCODER_RULES, quantize=quantize),
+                part("image_encoder", exact, "float32", WHOLE),
+                load(
+                    speech,
+                    "audio_encoder",
+                    "float32",
+                    cut(WHOLE),
+                    residence=waiting["audio_encoder"],
+                    precision=PRECISION,
+                ),
+                part("vae", exact, "float32", WHOLE),
+                variant,
+                find_mouths=find_mouths,
+                mesh=own,
+            )
 
     def audio(
         self, samples: Float[np.ndarray, " samples"], num_frames: int, fps: int = FPS

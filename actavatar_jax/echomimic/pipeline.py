@@ -5,21 +5,24 @@ sides, C latent channels.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int32, UInt8
 
+from actavatar_jax import functional
 from actavatar_jax.diffusion import BOTH, Guidance, Step, sample, sample_noise
 from actavatar_jax.diffusion.solvers import model_times
 from actavatar_jax.echomimic import inputs
 from actavatar_jax.echomimic.chunks import cut_windows, join, window_fades
 from actavatar_jax.echomimic.colours import match_colours
-from actavatar_jax.echomimic.encoders import EchoMimicEncoders
-from actavatar_jax.echomimic.files import read_config, read_transformer
+from actavatar_jax.echomimic.config import EchoMimicConfig
+from actavatar_jax.echomimic.encoders import EchoMimicEncoders, part_configs
+from actavatar_jax.echomimic.files import FILES, open_transformer, read_config, revision
 from actavatar_jax.echomimic.levels import Plan, multiplied, noise_levels, plan_guidance
 from actavatar_jax.echomimic.model import EchoMimicDiT
 from actavatar_jax.echomimic.options import DEFAULTS, EchoMimicSampling
@@ -42,8 +45,9 @@ from actavatar_jax.functional import Network
 from actavatar_jax.media import FPS, Video
 from actavatar_jax.models import Execution
 from actavatar_jax.models.avatar.relay import window_penalty
+from actavatar_jax.parallel import check_fit, make_mesh, param_shardings, share_values, to_host, use_mesh
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.weights import DEVICE, Component, check_loading
+from actavatar_jax.weights import Component, check_loading, choose_residences, find, size_of
 from actavatar_jax.weights.loading import checked_dtype
 
 ALONE = Guidance((BOTH,), (1.0,))  # branches are evaluated and weighed by the velocity function itself
@@ -75,6 +79,7 @@ class EchoMimicPipeline:
 
     transformer: Component
     encoders: EchoMimicEncoders
+    mesh: Mesh | None = None
 
     @classmethod
     def from_pretrained(
@@ -86,6 +91,10 @@ class EchoMimicPipeline:
         dtype: str = "float32",
         attention: str = "auto",
         configs: Mapping[str, Any] | None = None,
+        mesh: Mesh | str | None = None,
+        quantize: str | None = None,
+        loras: Sequence[str | Path] = (),
+        memory: str = "auto",
     ) -> "EchoMimicPipeline":
         """Reads the public files; nothing is downloaded.
 
@@ -98,17 +107,43 @@ class EchoMimicPipeline:
           dtype: of the transformer's and the text encoder's weights and products; `bfloat16` on accelerators.
           attention: its form, see `models.attention`.
           configs: of the parts that have other sizes than the published ones.
+          mesh: many devices, as a mesh or as "1,1,4": guidance branches are cut over the first two numbers, weights
+            over the last two, latent frames over the last (`parallel.mesh`). None is one device.
+          quantize: `int8` or `fp8`: the transformer's and text encoder's large kernels in a byte per weight.
+          loras: files that are added to the transformer's weights, `FILE` or `FILE:strength` each; also those made for
+            Wan2.1-Fun-1.3B, which has the same backbone.
+          memory: of one device, `auto` (what it says itself) or such as `16GB`: where that is too little for all
+            weights, some parts wait elsewhere until they are used. On a mesh all of them are on the devices.
 
         Raises:
           InputError: a file is missing or damaged, or does not fit.
         """
-        check_loading(dtype, attention)
+        check_loading(dtype, attention, quantize, memory)
         check_standardised(Path(audio_encoder) / "preprocessor_config.json")
+        mesh = make_mesh(mesh) if isinstance(mesh, str) else mesh
         config = (configs or {}).get("transformer") or read_config(Path(transformer), variant)
-        weights = read_transformer(Path(transformer), Path(base), config, checked_dtype(dtype))
+        sizes = part_sizes(config, configs, Path(audio_encoder), dtype, quantize)
+        places = None if mesh else choose_residences(sizes, memory)
+        ways = {"dtype": checked_dtype(dtype), "revise": revision("transformer", config, quantize, loras)}
+        if mesh is not None:
+            ways["shardings"] = param_shardings(functional.abstract(EchoMimicDiT, config), mesh)
+        reader = open_transformer(Path(transformer), Path(base), config, **ways)
         network = Network(EchoMimicDiT, config, Execution(dtype=dtype, attention=attention))
-        encoders = EchoMimicEncoders.from_files(base, audio_encoder, variant, dtype, attention, configs)
-        return cls(Component.of(network, weights).moved(DEVICE), encoders)
+        return cls(
+            Component.waiting(network, reader.read, places and places["transformer"]),
+            EchoMimicEncoders.from_files(
+                base,
+                audio_encoder,
+                variant,
+                dtype,
+                attention,
+                configs,
+                mesh=mesh,
+                quantize=quantize,
+                residences=places,
+            ),
+            mesh,
+        )
 
     @property
     def variant(self) -> str:
@@ -244,12 +279,14 @@ class EchoMimicPipeline:
         callback: Callable[[Step], None] | None,
     ) -> Float32[np.ndarray, "T H W C"]:
         sigmas = noise_levels(s, self.variant)
-        with self.transformer.on_device() as params:
+        if self.mesh is not None:
+            check_fit(self.mesh, self.transformer.config.heads, batch=None, grid=known.shape[:3])
+        with use_mesh(self.mesh), self.transformer.on_device() as params:
             velocity, conditions, own, memory = self._program(params, known, begin, told, s, sigmas)
             latents = sample(
                 velocity,
                 (params, conditions),
-                noise=jnp.asarray(noise),
+                noise=share_values(noise, self.mesh),
                 clean=None,
                 solver=s.solver,
                 sigmas=sigmas,
@@ -258,7 +295,7 @@ class EchoMimicPipeline:
                 memory=memory,
                 callback=callback,
             )
-            latents = np.asarray(latents)[0]
+            latents = to_host(latents)[0]
         if not np.isfinite(latents).all():
             raise InputError(
                 "The sampled latents are not finite numbers; look for damage in the transformer's weights."
@@ -284,10 +321,11 @@ class EchoMimicPipeline:
         ]
         audios = [np.stack([one if row.hears else np.zeros_like(one) for row in told.plan.rows]) for one in heard]
         own, seen = (told.plan.taken, told.plan.weights), (known, told.face, told.penalty(begin, len(known)))
+        text, picture, audios, *seen = share_values((told.text, told.picture, audios, *seen), self.mesh)
         if s.windows:
-            conditions = embed_windows(network, params, told.text, told.picture, audios, *seen)
+            conditions = embed_windows(network, params, text, picture, audios, *seen)
             return windows_function(network), conditions, (*own, window_fades(s.steps)), None
-        conditions = embed(network, params, told.text, told.picture, audios[0], *seen)
+        conditions = embed(network, params, text, picture, audios[0], *seen)
         if s.teacache == "off":
             return velocity_function(network), conditions, own, None
         times, branches, shared = model_times(s.solver, sigmas), told.plan.taken.shape[1], s.teacache == "shared"
@@ -309,3 +347,18 @@ class EchoMimicPipeline:
             accepted = " and ".join(str((1, shape[-1], *shape[:-1])) for shape in shapes)
             raise InputError(f"The initial noise has shape {[np.shape(one) for one in rows]}; accepted is {accepted}.")
         return noises
+
+
+def part_sizes(
+    config: EchoMimicConfig,
+    configs: Mapping[str, Any] | None,
+    audio_encoder: Path,
+    dtype: str = "float32",
+    quantize: str | None = None,
+) -> dict[str, int]:
+    """Bytes that the parameters of each part take as `EchoMimicPipeline.from_pretrained` reads them; none is read."""
+    speech, large = find(audio_encoder, "audio_encoder"), (dtype, quantize)
+    sizes = {"transformer": config, **part_configs(configs)}
+    ways = {name: large if name in ("transformer", "text_encoder") else ("float32", None) for name in sizes}
+    found = {name: size_of(FILES[name], sizes[name], *way) for name, way in ways.items()}
+    return found | {"audio_encoder": size_of(speech.kind, speech.config, "float32")}

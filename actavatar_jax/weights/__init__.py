@@ -26,6 +26,7 @@ from actavatar_jax.weights.residence import (
     leaving,
     parse_size,
     part_sizes,
+    size_of,
     stored_bytes,
 )
 from actavatar_jax.weights.shapes import param_shapes
@@ -67,6 +68,7 @@ __all__ = [
     "read_adapter",
     "remark_on_backbone",
     "save",
+    "size_of",
     "stored_bytes",
     "their_shape",
     "to_torch",

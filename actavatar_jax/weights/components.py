@@ -42,10 +42,19 @@ def _same(name: str) -> str | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
-    """A network that can fill a component: its class, its names and its config file."""
+class Loadable:
+    """A network whose parameters are read from files: its class, and which of its leaves are read in other forms."""
 
     module: type
+    _: dataclasses.KW_ONLY
+    float32: str = NOTHING  # our leaves that stay in float32 when the others are read in less
+    matrices: str = NOTHING  # our kernels that are quantized, where that is asked for
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind(Loadable):
+    """A network that can fill a component: its names and its config file."""
+
     config: type
     library: str  # with the class's name: its entry in model_index.json
     class_name: str  # also in config.json where a component has several kinds
@@ -57,8 +66,6 @@ class Kind:
     wan_file: str | None = None
     canonical: Callable[[str], str | None] = _same  # name in a file -> name in the table; None: not a parameter
     may_miss: str = NOTHING  # our leaves that may be absent, all together; they take their initial values
-    float32: str = NOTHING  # our leaves that stay in float32 when the others are read in less
-    matrices: str = NOTHING  # our kernels that are quantized, where that is asked for
     executes: bool = True  # takes an `Execution`; else it always computes in float32
 
 

@@ -37,6 +37,7 @@ from actavatar_jax.weights.files import is_file
 from actavatar_jax.weights.loading import checked_dtype
 from actavatar_jax.weights.reading import PartReader
 from actavatar_jax.weights.residence import DEVICE, ON_DEMAND
+from actavatar_jax.weights.tables import dit
 from actavatar_jax.weights.writer import Exported, read_along, write_sharded
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,16 @@ class Component:
     @classmethod
     def of(cls, network: functional.Network, params: functional.Params) -> "Component":
         return cls(network.module, network.config, params, network.execution)
+
+    @classmethod
+    def waiting(
+        cls, network: functional.Network, read: Callable[[], functional.Params], residence: str | None
+    ) -> "Component":
+        """With the parameters that `read` gives, which wait at `residence`; None: where they were read to."""
+        if residence == ON_DEMAND:
+            return cls(network.module, network.config, None, network.execution, read)
+        part = cls.of(network, read())
+        return part if residence is None else part.moved(residence)
 
     @property
     def network(self) -> functional.Network:
@@ -166,17 +177,15 @@ def load(
         target,
         functional.flatten(shardings) if shardings else None,
         forms,
-        lora.read(loras, stored.config) if loras else {},
+        lora.read(loras, abstract, (dit.diffusers(stored.config), dit.wan(stored.config))) if loras else {},
         Path(adapter) if adapter else None,
         set(functional.flatten(abstract) if only is None else only),
         seed,
     )
-    how = how if kind.executes else None
     if residence == ON_DEMAND:
         reader.check()
-        return Component(kind.module, stored.config, None, how, reader.read)
-    part = Component(kind.module, stored.config, reader.read(), how)
-    return part if residence is None else part.moved(residence)
+    network = functional.Network(kind.module, stored.config, how if kind.executes else None)
+    return Component.waiting(network, reader.read, residence)
 
 
 def save(folder: str | Path, component: str, config: Any, params: functional.Params, **limits: int) -> None:

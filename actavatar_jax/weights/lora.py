@@ -17,11 +17,11 @@ from actavatar_jax.checks import typed
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Params
 from actavatar_jax.functional.kernels import LOW_RANK
-from actavatar_jax.models.avatar import ActAvatarDiT, DiTConfig
+from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.storage import named, parse_json, read_json, replaced_file
 from actavatar_jax.weights.files import is_file
-from actavatar_jax.weights.lora_names import group, refuse
-from actavatar_jax.weights.names import IDENTITY, Entry, export_leaf, their_shape
+from actavatar_jax.weights.lora_names import find_places, group, refuse
+from actavatar_jax.weights.names import IDENTITY, Entry, Table, export_leaf, their_shape
 from actavatar_jax.weights.reader import Safetensors
 from actavatar_jax.weights.tables import dit
 
@@ -39,22 +39,23 @@ class Addition:
 Additions = Mapping[str, Sequence[Addition]]  # by the '/' names of leaves
 
 
-def read(sources: Sequence[str | Path], config: DiTConfig) -> Additions:
+def read(sources: Sequence[str | Path], abstract: Params, tables: Sequence[Table]) -> Additions:
     """What files add to a transformer.
 
     Args:
       sources: `FILE`, or `FILE:strength` for another strength than 1.
-      config: of the transformer.
+      abstract: nested dict of the transformer's shapes.
+      tables: the names that its tensors have.
 
     Raises:
       InputError: a file is missing or broken, or its names or shapes are not this transformer's.
     """
-    shapes = functional.flatten(functional.abstract(ActAvatarDiT, config))
+    shapes, places = functional.flatten(abstract), find_places(tables)
     additions: dict[str, list[Addition]] = {}
     for source in sources:
         path, strength = parse(str(source))
         tensors = Safetensors(path)
-        groups, alpha, misfits = group(path, tensors, config), _alpha(path, tensors.notes), []
+        groups, alpha, misfits = group(path, tensors, places), _alpha(path, tensors.notes), []
         for entry, parts in groups.items():
             own = {part: tensors.read(name).astype(np.float32) for part, name in parts.items()}
             if not _fits(own, their_shape(entry, shapes[entry.ours].shape)):

@@ -2,20 +2,20 @@
 
 Diffusers: `transformer.blocks.0.attn1.to_q.lora_A.weight`; PEFT: `base_model.model.` before that or in its place;
 ComfyUI: `diffusion_model.blocks.0.self_attn.q.lora_down.weight`, layers as the original release has them; kohya's
-trainers: `lora_unet_blocks_0_self_attn_q.lora_down.weight`. Beside pairs of matrices, with or without an `alpha`, some
-files have whole differences of weights (`.diff`) and of biases (`.diff_b`).
+trainers: `lora_unet_blocks_0_self_attn_q.lora_down.weight`, that of Wan-Fun with `lora_unet__`. Beside pairs of
+matrices, with or without an `alpha`, some files have whole differences of weights (`.diff`) and of biases (`.diff_b`).
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.models.avatar import DiTConfig
 from actavatar_jax.storage import first_of, named
-from actavatar_jax.weights.names import LINEAR, Entry, TensorSource
-from actavatar_jax.weights.tables import dit
+from actavatar_jax.weights.names import LINEAR, Entry, Table, TensorSource
 
+_KOHYA = ("lora_unet_", "lora_unet__")
 _BEFORE = re.compile(r"(base_model\.model\.)?(transformer\.|(model\.)?diffusion_model\.)?")
 # What ends a name -> what its tensor is, and of which tensor of the model.
 _ENDS = (
@@ -27,9 +27,9 @@ _ENDS = (
 )
 
 
-def group(path: Path, tensors: TensorSource, config: DiTConfig) -> dict[Entry, dict[str, str]]:
+def group(path: Path, tensors: TensorSource, places: Mapping[str, Entry]) -> dict[Entry, dict[str, str]]:
     """The tensors of a file by what they change: {tensor of the model: {part: name in the file}}."""
-    places, foreign, wholes = _places(config), [], []
+    foreign, wholes = [], []
     groups: dict[Entry, dict[str, str]] = {}
     for name in tensors.names():
         part, entry = _place(name, places)
@@ -47,13 +47,14 @@ def group(path: Path, tensors: TensorSource, config: DiTConfig) -> dict[Entry, d
     return groups
 
 
-def _places(config: DiTConfig) -> dict[str, Entry]:
-    """The transformer's weights and biases by each of their spellings."""
+def find_places(tables: Sequence[Table]) -> dict[str, Entry]:
+    """A transformer's weights and biases by each of their spellings."""
     places = {}
-    for entry in (*dit.diffusers(config), *dit.wan(config)):
+    for entry in itertools.chain(*tables):
         layer, _, last = entry.theirs.rpartition(".")
         if last in ("weight", "bias"):
-            places[entry.theirs] = places[f"lora_unet_{layer.replace('.', '_')}.{last}"] = entry
+            flat = f"{layer.replace('.', '_')}.{last}"
+            places |= dict.fromkeys((entry.theirs, *(before + flat for before in _KOHYA)), entry)
     return places
 
 

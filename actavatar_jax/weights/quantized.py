@@ -18,7 +18,7 @@ from actavatar_jax.functional import Params
 from actavatar_jax.functional.kernels import Quantized
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.storage import refusal, shown
-from actavatar_jax.weights.components import COMPONENTS, Kind
+from actavatar_jax.weights.components import COMPONENTS, Loadable
 from actavatar_jax.weights.names import NOTHING
 
 # dtype of the values, and the largest of them that is used; the scale maps the largest weight of a channel to it.
@@ -27,14 +27,14 @@ FORMS = {"int8": (jnp.int8, 127.0), "fp8": (jnp.float8_e4m3fn, 448.0)}
 Forms = ParameterGroups[str | None]  # None, and what no rule covers, stays as it is
 
 
-def forms_of(kind: Kind, wanted: str | Forms | None) -> Forms:
+def forms_of(kind: Loadable, wanted: str | Forms | None) -> Forms:
     """What a form alone means: the large kernels of that kind of network. InputError if it has none."""
     if not isinstance(wanted, str):
         return wanted or Forms(())
     check_form(wanted)
     if kind.matrices == NOTHING:
         parts = [name for name, kinds in COMPONENTS.items() if any(k.matrices != NOTHING for k in kinds)]
-        raise InputError(f"A {kind.class_name} is not quantized; accepted are {' and '.join(parts)}.")
+        raise InputError(f"A {kind.module.__name__} is not quantized; accepted are {' and '.join(parts)}.")
     return Forms(((kind.matrices, wanted),))
 
 

@@ -14,7 +14,7 @@ import psutil
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import shown
-from actavatar_jax.weights.components import Kind, find
+from actavatar_jax.weights.components import Loadable, find
 from actavatar_jax.weights.shapes import count_bytes, param_shapes
 from actavatar_jax.weights.writer import nbytes
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 DEVICE, HOST, ON_DEMAND = "device", "host", "on demand"
 WEIGHTS_SHARE = 0.6  # of memory for weights, where nobody knows how much computing takes
 # The order in which parts leave the device where memory is short: the one first that is used once in a video.
-LEAVING = ("text_encoder", "vae", "audio_encoder", "transformer")
+LEAVING = ("text_encoder", "image_encoder", "vae", "audio_encoder", "transformer")
 UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
@@ -62,7 +62,7 @@ def leaving(sizes: Mapping[str, int], memory: int, working: Mapping[str, int] | 
         return all(sum((staying | {part: sizes[part]}).values()) + working[part] <= memory for part in sizes)
 
     staying, away = dict(sizes), []
-    for name in LEAVING:
+    for name in filter(sizes.__contains__, LEAVING):
         if fits(staying):
             break
         staying.pop(name)
@@ -84,7 +84,7 @@ def part_sizes(
     return {name: size_of(stored[name].kind, stored[name].config, *way) for name, (_, *way) in ways.items()}
 
 
-def size_of(kind: Kind, config: Any, dtype: str, quantize: str | None = None) -> int:
+def size_of(kind: Loadable, config: Any, dtype: str, quantize: str | None = None) -> int:
     """Bytes of a network's parameters, read as `dtype` and quantized."""
     return count_bytes(param_shapes(kind, config, dtype, quantize))
 

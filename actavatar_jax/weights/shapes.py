@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from actavatar_jax import functional
 from actavatar_jax.functional import Params
 from actavatar_jax.weights import quantized
-from actavatar_jax.weights.components import Kind
+from actavatar_jax.weights.components import Loadable
 
 
-def param_shapes(kind: Kind, config: Any, dtype: str, quantize: str | None = None) -> Params:
+def param_shapes(kind: Loadable, config: Any, dtype: str, quantize: str | None = None) -> Params:
     """Nested dict of `jax.ShapeDtypeStruct`s, a `kernels.Quantized` of two where a kernel is quantized.
 
     Raises InputError for what cannot be quantized so.

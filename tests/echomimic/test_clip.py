@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax import functional
-from actavatar_jax.echomimic import FILES, read_file, write_file
+from actavatar_jax.echomimic import FILES, open_file, write_file
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import Execution
 from actavatar_jax.models.clip import CLIPVision, CLIPVisionConfig
@@ -68,7 +68,7 @@ def folder(theirs, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("attention", ["xla", "chunked"])
 def test_hidden_state(theirs, folder, attention):
-    params = read_file("image_encoder", folder, CONFIG)
+    params = open_file("image_encoder", folder, CONFIG).read()
     pixels = np.random.default_rng(0).standard_normal((2, 20, 20, 3)).astype(np.float32)
     with torch.no_grad():
         states = theirs(torch.from_numpy(pixels).permute(0, 3, 1, 2), output_hidden_states=True).hidden_states
@@ -82,7 +82,7 @@ def test_hidden_state(theirs, folder, attention):
 def test_file_comes_back(folder, tmp_path):
     """Bit for bit, without what is not used."""
     name = FILES["image_encoder"].name
-    write_file("image_encoder", tmp_path, CONFIG, read_file("image_encoder", folder, CONFIG))
+    write_file("image_encoder", tmp_path, CONFIG, open_file("image_encoder", folder, CONFIG).read())
     before, after = (torch.load(place / name, weights_only=True) for place in (folder, tmp_path))
     assert {n for n in before if n not in after} == {
         *("visual.head", "log_scale", "textual.token_embedding.weight"),

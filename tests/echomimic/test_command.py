@@ -29,9 +29,9 @@ def asked(tmp_path, monkeypatch):
             frames = np.stack([picture(0)] * 9)
             return Video(frames, np.zeros(9 * 640, np.float32))
 
-    def from_pretrained(transformer, base, audio_encoder, variant, dtype, attention):
-        calls.update(folders=(str(transformer), str(base), str(audio_encoder)), loading=(variant, dtype, attention))
-        return Noting(variant)
+    def from_pretrained(transformer, base, audio_encoder, **loading):
+        calls.update(folders=(str(transformer), str(base), str(audio_encoder)), loading=loading)
+        return Noting(loading["variant"])
 
     monkeypatch.setattr(EchoMimicPipeline, "from_pretrained", from_pretrained)
     monkeypatch.chdir(tmp_path)
@@ -47,7 +47,8 @@ COMMAND = ("sample", "--system", "echomimic", *FOLDERS, "--audio", "speech.wav",
 def test_options_that_are_given_are_handed_on_and_no_others(asked):
     assert actavatar(*COMMAND, "--image", "face.png", "--face", "10, 40, 8, 32") == 0
     assert asked["folders"] == ("e/transformer", "wan", "speech")
-    assert asked["loading"] == ("preview", "float32", "auto")
+    usual = {"variant": "preview", "dtype": "float32", "attention": "auto", "memory": "auto"}
+    assert asked["loading"] == {**usual, "quantize": None, "mesh": None, "loras": []}
     assert asked["options"] == {
         "task": "first_frame", "last_image": None, "video": None, "mouth": None, "face": (10.0, 40.0, 8.0, 32.0),
     }  # fmt: skip
@@ -55,9 +56,11 @@ def test_options_that_are_given_are_handed_on_and_no_others(asked):
     assert len(load_video("t.mp4").frames) == 9
 
     changed = ("--variant", "flash", "--dtype", "bfloat16", "--frames", 25, "--overlap", 4, "--seed", 7)
+    changed += ("--memory", "16GB", "--quantize", "int8", "--mesh", "1,1,2", "--lora", "a.safetensors:0.5")
     changed += ("--steps", 3, "--text-guidance", 2.5, "--negative-prompt", "Bad.", "--phase-time", "none")
     assert actavatar(*COMMAND, "--task", "text_and_audio", "--height", 48, "--width", 32, *changed) == 0
-    assert asked["loading"] == ("flash", "bfloat16", "auto")
+    loading = {"variant": "flash", "dtype": "bfloat16", "attention": "auto", "memory": "16GB"}
+    assert asked["loading"] == {**loading, "quantize": "int8", "mesh": "1,1,2", "loras": ["a.safetensors:0.5"]}
     sampling = {name: value for name, value in asked["options"].items() if value is not None}
     assert sampling == {
         "task": "text_and_audio", "num_frames": 25, "overlap": 4, "height": 48, "width": 32, "steps": 3,
@@ -83,7 +86,7 @@ def test_boxes_are_found_where_a_folder_with_a_detector_is_given(asked, tmp_path
 
 def test_what_does_not_fit_is_one_sentence(asked, capsys, tmp_path):
     refused(capsys, 'no system "sora"; choose one of actavatar, echomimic', *COMMAND[:2], "sora", *COMMAND[3:])
-    refused(capsys, "echomimic has no use for --lora, --quantize", *COMMAND, "--quantize", "int8", "--lora", "a")
+    refused(capsys, "echomimic has no use for --adapter, --skip", *COMMAND, "--skip", 0.1, "--adapter", "a")
     plain = (
         "sample",
         "--model",

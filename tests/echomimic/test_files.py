@@ -12,8 +12,8 @@ from actavatar_jax.echomimic import (
     FILES,
     EchoMimicConfig,
     EchoMimicDiT,
-    read_file,
-    read_transformer,
+    open_file,
+    open_transformer,
     tables,
     write_file,
 )
@@ -106,7 +106,7 @@ def test_transformer_comes_back(variant, tmp_path):
     params, config = random_params(variant), CONFIGS[variant]
     write_file("transformer", tmp_path, config, params)
     assert sorted(Safetensors(tmp_path / NAME).names()) == sorted(shapes(tables.original(config), config))
-    equal(read_file("transformer", tmp_path, config), params)
+    equal(open_file("transformer", tmp_path, config).read(), params)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -119,11 +119,11 @@ def test_what_the_file_lacks_is_the_base_releases(variant, tmp_path):
     )
     write_file("transformer", tmp_path / "whole", config, params)
     write_file("transformer", tmp_path / "base", config, other)
-    equal(read_transformer(tmp_path / "whole", tmp_path / "base", config), params)
+    equal(open_transformer(tmp_path / "whole", tmp_path / "base", config).read(), params)
 
     audio = {entry.theirs for entry in tables.original(config) if re.fullmatch(AUDIO, entry.ours)}
     write(tmp_path / "speech", tensors(tmp_path / "whole", lambda name: name in audio))
-    got = read_transformer(tmp_path / "speech", tmp_path / "base", config)
+    got = open_transformer(tmp_path / "speech", tmp_path / "base", config).read()
     own, rest = functional.split(functional.flatten(got), AUDIO)
     equal(own, functional.split(functional.flatten(params), AUDIO)[0])
     assert not any(np.any(leaf) for leaf in rest.values())
@@ -131,7 +131,7 @@ def test_what_the_file_lacks_is_the_base_releases(variant, tmp_path):
     lost = "blocks.1.cross_attn.v_audio.weight"
     write(tmp_path / "lossy", tensors(tmp_path / "speech", lambda name: name != lost))
     with pytest.raises(InputError, match=rf"^1 tensors do not fit the transformer of \S+lossy'?: missing '?{lost}"):
-        read_transformer(tmp_path / "lossy", tmp_path / "base", config)
+        open_transformer(tmp_path / "lossy", tmp_path / "base", config)
 
 
 def test_other_names_are_told_in_one_sentence(tmp_path):
@@ -141,19 +141,19 @@ def test_other_names_are_told_in_one_sentence(tmp_path):
     wrong |= {"stray": np.zeros(3, np.float32), "img_emb.proj.0.bias": np.zeros(3, np.float32)}
     write(tmp_path / "wrong", wrong)
     with pytest.raises(InputError) as told:
-        read_file("transformer", tmp_path / "wrong", config)
+        open_file("transformer", tmp_path / "wrong", config)
     sentence = str(told.value)
     assert sentence.startswith("3 tensors do not fit the transformer of")
     assert all(part in sentence for part in ("missing head.head.bias", "unknown stray", "expected [20]"))
     with pytest.raises(InputError, match=r"tensors do not fit .*missing .*audio_injection.*unknown .*audio2token"):
-        read_file("transformer", tmp_path / "right", CONFIGS["flash"])
+        open_file("transformer", tmp_path / "right", CONFIGS["flash"])
 
 
 def test_kept_in_float32(tmp_path):
     """Where the rest is read in less: what computes in it."""
     config = CONFIGS["preview"]
     write_file("transformer", tmp_path, config, random_params("preview"))
-    flat = functional.flatten(read_file("transformer", tmp_path, config, dtype=ml_dtypes.bfloat16))
+    flat = functional.flatten(open_file("transformer", tmp_path, config, dtype=ml_dtypes.bfloat16).read())
     wide = {name for name, leaf in flat.items() if leaf.dtype == np.float32}
     norms = {"image_projection/in_norm", "image_projection/out_norm", "audio_projection/norm", "blocks/cross_norm"}
     leaves = {f"{norm}/{kind}" for norm in norms for kind in ("scale", "bias")} | {"blocks/modulation"}
@@ -178,11 +178,11 @@ def test_pytorch_files_come_back(part, tmp_path):
     write_file(part, tmp_path, config, params)
     state = torch.load(tmp_path / file.name, weights_only=True)
     assert state.keys() == {entry.theirs for entry in file.table(config)}
-    equal(read_file(part, tmp_path, config), params)
+    equal(open_file(part, tmp_path, config).read(), params)
     source = pth.Pth(tmp_path / file.name)
     arrays = {name: source.read(name) for name in state}
     pth.write_pth(tmp_path / "more" / file.name, names.Arrays({**arrays, "stray": np.zeros(3, np.float32)}))
     with pytest.raises(InputError, match=f"1 tensors do not fit the {part} of .*: unknown stray"):
-        read_file(part, tmp_path / "more", config)
+        open_file(part, tmp_path / "more", config)
     with pytest.raises(InputError, match="missing"):
-        read_file(part, tmp_path / "nowhere", config)
+        open_file(part, tmp_path / "nowhere", config)

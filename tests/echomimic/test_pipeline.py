@@ -1,12 +1,14 @@
 """The pipeline against a plain loop over its networks, and what it tells them in each chunk."""
 
 import dataclasses
+import re
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from actavatar_jax import functional
 from actavatar_jax.diffusion import sample_noise
@@ -22,12 +24,15 @@ from actavatar_jax.echomimic import (
 )
 from actavatar_jax.echomimic.chunks import blend_windows, cut_windows, window_fades
 from actavatar_jax.echomimic.colours import match_colours
+from actavatar_jax.echomimic.encoders import PARTS
+from actavatar_jax.echomimic.files import MATRICES
 from actavatar_jax.echomimic.levels import plan_guidance
 from actavatar_jax.echomimic.programs import embed, embed_windows, velocity_function, windows_function
 from actavatar_jax.echomimic.tasks import face_tokens, known_channels, known_frames
 from actavatar_jax.encoders.pictures import decode_video
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
+from actavatar_jax.functional.kernels import Quantized
 from actavatar_jax.models import Execution
 from tests.echomimic.small import relative_error
 from tests.echomimic.tiny import CONFIGS, TEXTS, picture, pipeline, speech
@@ -436,30 +441,67 @@ def part_of(pipe, name):
     return pipe.transformer if name == "transformer" else getattr(pipe.encoders, name)
 
 
+def write_public(pipe, place):
+    """The pipeline's parts as the public files lie on disk: folders of `from_pretrained`, and the sizes."""
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    parts = {name: part_of(pipe, name) for name in FILES}
+    for name, part in parts.items():
+        write_file(name, place / ("own" if name == "transformer" else "base"), part.config, part.params)
+    write_file("transformer", place / "base", parts["transformer"].config, parts["transformer"].params)
+    pipe.encoders.tokenizer.save(place / "base" / "google" / "umt5-xxl")
+    sizes = {"hidden_size": 6, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes |= {"conv_dim": (4,) * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes)).save_pretrained(place / "speech")
+    configs = {name: part.config for name, part in parts.items()}
+    return (place / "own", place / "base", place / "speech"), configs
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["preview", "flash"])
 def test_public_files_are_read(variant, tmp_path):
-    pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
     pipe = pipeline(variant)
-    parts = {name: part_of(pipe, name) for name in FILES}
-    for name, part in parts.items():
-        folder = tmp_path / ("own" if name == "transformer" else "base")
-        write_file(name, folder, part.config, part.params)
-    write_file("transformer", tmp_path / "base", parts["transformer"].config, parts["transformer"].params)
-    pipe.encoders.tokenizer.save(tmp_path / "base" / "google" / "umt5-xxl")
-    sizes = {"hidden_size": 6, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
-    sizes |= {"conv_dim": (4,) * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
-    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes)).save_pretrained(tmp_path / "speech")
-    configs = {name: part.config for name, part in parts.items()}
-    folders = (tmp_path / "own", tmp_path / "base", tmp_path / "speech")
+    folders, configs = write_public(pipe, tmp_path)
     read = EchoMimicPipeline.from_pretrained(*folders, variant, configs=configs)
     assert read.variant == variant
-    for name, part in parts.items():
-        jax.tree.map(np.testing.assert_array_equal, part_of(read, name).params, part.params)
+    for name in FILES:
+        jax.tree.map(np.testing.assert_array_equal, part_of(read, name).params, part_of(pipe, name).params)
     assert read.transformer.execution == Execution() and read.encoders.audio_encoder.execution.precision == "high"
     short = EchoMimicPipeline.from_pretrained(*folders, variant, dtype="bfloat16", configs=configs)
     assert short.transformer.execution.dtype == short.encoders.text_encoder.execution.dtype == "bfloat16"
     assert short.encoders.vae.execution.dtype == "float32"
     with pytest.raises(InputError, match="nowhere"):
         EchoMimicPipeline.from_pretrained(tmp_path / "nowhere", *folders[1:], variant, configs=configs)
+
+    packed = EchoMimicPipeline.from_pretrained(*folders, variant, configs=configs, quantize="int8").transformer
+    whole = functional.flatten(pipe.transformer.params)
+    for name, leaf in functional.flatten(packed.params).items():
+        assert isinstance(leaf, Quantized) == bool(re.fullmatch(MATRICES, name)), name
+        if isinstance(leaf, Quantized):
+            np.testing.assert_allclose(leaf.values * leaf.scale, whole[name], atol=np.abs(whole[name]).max() / 127)
+
+    bias = np.full(CONFIGS[variant].width, 2.0, np.float32)
+    save_file({"lora_unet__blocks_0_cross_attn_k_img.diff_b": bias}, tmp_path / "style.safetensors")
+    styled = EchoMimicPipeline.from_pretrained(
+        *folders, variant, configs=configs, loras=[f"{tmp_path / 'style.safetensors'}:0.5"]
+    )
+    for name, leaf in functional.flatten(styled.transformer.params).items():
+        np.testing.assert_allclose(leaf, whole[name] + (name == "blocks/image_attn/key/bias"), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_parts_that_wait_in_their_files_make_the_same_video(tmp_path):
+    pipe = pipeline("flash")
+    folders, configs = write_public(pipe, tmp_path)
+    here, small = (
+        EchoMimicPipeline.from_pretrained(*folders, "flash", configs=configs, memory=memory)
+        for memory in ("24GB", "0.02MB")
+    )
+    waiting = {name for name in (*PARTS, "transformer") if part_of(small, name).params is None}
+    assert waiting == {*PARTS, "transformer"}
+    assert not any(part_of(here, name).params is None for name in waiting)
+    video, wanted = (one(PICTURE, speech(5), PROMPT, steps=2).frames for one in (small, here))
+    np.testing.assert_array_equal(video, wanted)
+    (tmp_path / "own" / FILES["transformer"].name).unlink()
+    with pytest.raises(InputError, match="missing"):  # before anything is sampled
+        EchoMimicPipeline.from_pretrained(*folders, "flash", configs=configs, memory="0.02MB")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from actavatar_jax import functional
-from actavatar_jax.echomimic import PRESETS, EchoMimicDiT, hears, read_config, read_transformer, write_transformer
+from actavatar_jax.echomimic import PRESETS, EchoMimicDiT, hears, open_transformer, read_config, write_transformer
 from actavatar_jax.echomimic.config import AUDIO
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import random_key
@@ -48,7 +48,7 @@ def test_a_run_leaves_a_transformer_that_is_read_again(trained):
     workdir, state = trained
     folder = workdir / "model"
     assert read_config(folder, "preview") == TINY and hears(folder, TINY)
-    read = functional.flatten(read_transformer(folder, None, TINY))
+    read = functional.flatten(open_transformer(folder, None, TINY).read())
     for name, leaf in functional.flatten(state.weights).items():
         np.testing.assert_array_equal(read[name], leaf, err_msg=name)
     losses = [json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]

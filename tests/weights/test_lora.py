@@ -16,6 +16,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.functional.kernels import Quantized
 from actavatar_jax.models.avatar import ActAvatarDiT, AudioAdapterConfig, DiTConfig
 from actavatar_jax.weights import folder, lora
+from actavatar_jax.weights.tables import dit
 
 CONFIG = DiTConfig(
     width=16, heads=2, head_dim=8, ffn=24, layers=3, in_channels=4, out_channels=4, text_dim=12, text_len=8, freq_dim=8,
@@ -46,6 +47,11 @@ SPELLINGS = {
         "lora_unet_blocks_1_ffn_0.lora_up.weight": UP,
         "lora_unet_blocks_1_ffn_0.alpha": ALPHA_TENSOR,
     },
+    "fun": {
+        "lora_unet__blocks_1_ffn_0.lora_down.weight": DOWN,
+        "lora_unet__blocks_1_ffn_0.lora_up.weight": UP,
+        "lora_unet__blocks_1_ffn_0.alpha": np.float32(ALPHA),
+    },
     "bare": {"blocks.1.ffn.0.lora_A.weight": DOWN, "blocks.1.ffn.0.lora_B.weight": UP * ALPHA / RANK},
     "difference": {f"{ORIGINAL}.diff": ALPHA / RANK * UP @ DOWN},
 }  # fmt: skip
@@ -70,6 +76,10 @@ def file(tmp_path):
         return tmp_path / name
 
     return write
+
+
+def read(source):
+    return lora.read([source], functional.abstract(ActAvatarDiT, CONFIG), [dit.diffusers(CONFIG), dit.wan(CONFIG)])
 
 
 def added(model, *sources, **options):
@@ -245,20 +255,20 @@ def test_what_training_writes_is_read_again(model, tmp_path):
 )
 def test_what_does_not_fit_is_one_sentence(file, tensors, problem):
     with pytest.raises(InputError) as error:
-        lora.read([file(tensors)], CONFIG)
+        read(file(tensors))
     assert problem in str(error.value) and "style.safetensors" in str(error.value)
 
 
 def test_other_kinds_and_missing_files_are_one_sentence(file, tmp_path):
     with pytest.raises(InputError, match="missing"):
-        lora.read([tmp_path / "none.safetensors:0.5"], CONFIG)
+        read(tmp_path / "none.safetensors:0.5")
     source = file(SPELLINGS["diffusers"], {"lora_adapter_metadata": json.dumps({"transformer.use_rslora": True})})
     with pytest.raises(InputError, match="use_rslora"):
-        lora.read([source], CONFIG)
+        read(source)
     for notes in ("no json", "[]", '{"a": 1, "a": 2}', '{"lora_alpha": "6"}', '{"lora_alpha": 1e999}'):
         with pytest.raises(InputError, match=r"style\.safetensors") as error:
-            lora.read([file(SPELLINGS["diffusers"], {"lora_adapter_metadata": notes})], CONFIG)
+            read(file(SPELLINGS["diffusers"], {"lora_adapter_metadata": notes}))
         assert len(str(error.value)) <= 400
     (tmp_path / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(InputError, match="is a Git LFS pointer"):
-        lora.read([tmp_path / "pointer.safetensors"], CONFIG)
+        read(tmp_path / "pointer.safetensors")

@@ -166,9 +166,7 @@ def test_rules_that_do_not_fit_are_one_sentence(rules, problem):
 
 
 def test_parts_that_take_no_quantization_say_so(diffusers_folder):
-    with pytest.raises(
-        InputError, match="AutoencoderKLWan is not quantized; accepted are transformer and text_encoder"
-    ):
+    with pytest.raises(InputError, match="WanVAE is not quantized; accepted are transformer and text_encoder"):
         folder.load(diffusers_folder, "vae", quantize="int8")
 
 

@@ -51,7 +51,9 @@ def test_parts_leave_until_each_has_room_for_its_own_work():
     sizes, working = full_sizes(), {"transformer": 5 * GIB, "text_encoder": 0, "audio_encoder": 0, "vae": 15 * GIB}
     assert leaving(sizes, 40 * GIB, working) == []
     assert leaving(sizes, 30 * GIB, working) == ["text_encoder"]
-    assert leaving(sizes, 22 * GIB, working) == list(LEAVING)  # the VAE cannot work beside the transformer
+    assert leaving(sizes, 22 * GIB, working) == [
+        name for name in LEAVING if name in sizes
+    ]  # the VAE cannot work beside the transformer
     assert leaving(sizes, 22 * GIB) == ["text_encoder", "vae"]  # which nobody can know
     assert leaving(sizes, 22 * GIB, working | {"vae": 8 * GIB}) == ["text_encoder", "vae"]
 

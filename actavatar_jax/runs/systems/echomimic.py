@@ -16,8 +16,8 @@ from actavatar_jax.echomimic import (
     EchoMimicEncoders,
     EchoMimicPipeline,
     hears,
+    open_transformer,
     read_config,
-    read_transformer,
     write_transformer,
 )
 from actavatar_jax.echomimic.config import AUDIO
@@ -75,7 +75,7 @@ def open_weights(
     stored = set(wanted) - fresh
     base = Path(config.echomimic.base) if config.echomimic.base else None
     shardings = functional.unflatten({name: places[name] for name in stored})
-    read = read_transformer(Path(folder), base, size, jnp.float32, shardings, only=stored)
+    read = open_transformer(Path(folder), base, size, dtype=jnp.float32, shardings=shardings, only=stored).read()
     return draw_leaves(network, fresh, config.seed, places=places) | functional.flatten(read)
 
 
