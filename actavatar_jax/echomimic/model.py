@@ -54,6 +54,7 @@ class EchoMimicDiT(nnx.Module):
         face: Float[Array, "B P"] | None = None,
         strengths: Float[Array, "B 3"] | None = None,
         window_penalty: Float[Array, "B T S"] | None = None,
+        riflex: int | None = None,
     ) -> Conditions:
         """Embeds what stays the same at every noise level.
 
@@ -66,6 +67,7 @@ class EchoMimicDiT(nnx.Module):
           face: where in every frame speech is heard (preview); None: everywhere.
           strengths: what the results of text, picture and speech are multiplied by; None: 1.
           window_penalty: how far latent frames lie outside the windows of the text's phases (`models.avatar.relay`).
+          riflex: latent frames of the whole video, of which this may be a part, to slow a frequency for (`rope_table`).
 
         Raises:
           InputError: the speech is not as long as the video.
@@ -76,7 +78,7 @@ class EchoMimicDiT(nnx.Module):
         of_text, of_image, of_audio = jnp.split(jnp.ones((batch, 3)) if strengths is None else strengths, 3, axis=1)
         return Conditions(
             known=known,
-            rope=jnp.asarray(rope_table((frames, height // c.patch[1], width // c.patch[2]), c.head_dim)),
+            rope=jnp.asarray(rope_table((frames, height // c.patch[1], width // c.patch[2]), c.head_dim, riflex)),
             strengths=Sources(of_text, of_image, of_audio if face is None else of_audio * face),
             tokens=Sources(
                 text=constrain(self.text_embedding(text), BATCH),

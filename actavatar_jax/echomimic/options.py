@@ -47,6 +47,7 @@ class EchoMimicSampling:
     phase_time: str = "relay"  # relay: actions act in their windows (`prompt.forms`) | none: the text is taken as it is
     teacache: str = "off"  # off | separate | shared, which is what the public code of flash does (`teacache`)
     teacache_threshold: float = 0.1  # of the estimated change, at which blocks run again
+    riflex: bool = False  # RIFLEx (`models.avatar.rope`), for the length of the whole video
     windows: bool = False  # all latents at once in sliding windows of 29, in the place of chunks
     match_colours: bool = True  # but for mouth, every frame has the mean and deviation of the first one's colours
     height: int | None = None  # pixels; None, with width: from the picture

@@ -64,6 +64,7 @@ class Told:
     picture: Float32[np.ndarray, "I e"]
     speech: Float32[np.ndarray, "n *layers a"]  # of the whole video
     face: Float32[np.ndarray, " P"] | None  # where it is heard
+    riflex: int | None  # latent frames of the whole video, where a frequency is slowed for them
 
     def penalty(self, begin: int, latent_frames: int) -> Float[Array, "R T S"] | None:
         """How far the latent frames of a chunk that begins with frame `begin` lie outside each token's window."""
@@ -254,6 +255,7 @@ class EchoMimicPipeline:
             parts.picture(request.picture),
             inputs.encode_audio(samples, frames, parts.audio_encoder, self.variant),
             request.face,
+            (frames + 2) // 4 + 1 if s.riflex else None,
         )
 
     def _make(
@@ -323,9 +325,9 @@ class EchoMimicPipeline:
         own, seen = (told.plan.taken, told.plan.weights), (known, told.face, told.penalty(begin, len(known)))
         text, picture, audios, *seen = share_values((told.text, told.picture, audios, *seen), self.mesh)
         if s.windows:
-            conditions = embed_windows(network, params, text, picture, audios, *seen)
+            conditions = embed_windows(network, params, text, picture, audios, *seen, told.riflex)
             return windows_function(network), conditions, (*own, window_fades(s.steps)), None
-        conditions = embed(network, params, text, picture, audios[0], *seen)
+        conditions = embed(network, params, text, picture, audios[0], *seen, told.riflex)
         if s.teacache == "off":
             return velocity_function(network), conditions, own, None
         times, branches, shared = model_times(s.solver, sigmas), told.plan.taken.shape[1], s.teacache == "shared"

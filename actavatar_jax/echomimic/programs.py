@@ -20,7 +20,7 @@ from actavatar_jax.functional import Network, Params
 from actavatar_jax.models import Execution
 
 
-@functools.partial(jax.jit, static_argnames="network")
+@functools.partial(jax.jit, static_argnames=("network", "riflex"))
 def embed(
     network: Network,
     params: Params,
@@ -30,13 +30,14 @@ def embed(
     known: Float[Array, "T H W K"],
     face: Float[Array, " P"] | None,
     penalty: Float[Array, "R T S"] | None = None,
+    riflex: int | None = None,
 ) -> Conditions:
     """Conditions of rows that differ in text and speech, with every block's keys and values."""
     model = network.bind(params)
-    return model.cache(_condition(model, text, image, audio, known, face, penalty))
+    return model.cache(_condition(model, text, image, audio, known, face, penalty, riflex))
 
 
-@functools.partial(jax.jit, static_argnames="network")
+@functools.partial(jax.jit, static_argnames=("network", "riflex"))
 def embed_windows(
     network: Network,
     params: Params,
@@ -46,6 +47,7 @@ def embed_windows(
     known: Float[Array, "T H W K"],
     face: Float[Array, " P"] | None,
     penalty: Float[Array, "R T S"] | None = None,
+    riflex: int | None = None,
 ) -> tuple[Conditions | None, Conditions]:
     """Conditions of all windows but the last, stacked (None where there is but one), and of the last.
 
@@ -55,16 +57,23 @@ def embed_windows(
     model = network.bind(params)
     *others, last = (
         _condition(
-            model, text, image, audio, known[: end - start], face, None if penalty is None else penalty[:, start:end]
+            model,
+            text,
+            image,
+            audio,
+            known[: end - start],
+            face,
+            None if penalty is None else penalty[:, start:end],
+            riflex,
         )
         for audio, (start, end) in zip(audios, cut_windows(len(known)), strict=True)
     )
     return (jax.tree.map(lambda *leaves: jnp.stack(leaves), *others) if others else None), last
 
 
-def _condition(model, text, image, audio, known, face, penalty):
+def _condition(model, text, image, audio, known, face, penalty, riflex):
     image, known, face = (None if x is None else jnp.stack([x] * len(text)) for x in (image, known, face))
-    return model.condition(text, image, audio, known, face, window_penalty=penalty)
+    return model.condition(text, image, audio, known, face, window_penalty=penalty, riflex=riflex)
 
 
 @functools.cache

@@ -359,6 +359,14 @@ def test_negative_prompt_of_each_level(recorder):
     assert text == ([6, 7, 7, 9, 13.5] if recorder.variant == "preview" else [7, 7])
 
 
+def test_riflex_is_for_the_whole_video(recorder):
+    for frames in (13, 14, 40):
+        recorder(PICTURE, speech(frames), PROMPT, riflex=True, **SHORT, **face_of(recorder))
+    recorder(PICTURE, speech(13), PROMPT, **SHORT, **face_of(recorder))
+    told = [one.riflex for part, begin, _, one in recorder.seen if begin == 0]
+    assert told == [4, 5, 11, None] and len(recorder.seen) > 4, "in latent frames, also where there are chunks"
+
+
 def test_colours_are_held(recorder):
     wide = {**SHORT, "match_colours": True}
     video = recorder(PICTURE, speech(24), PROMPT, **wide, **face_of(recorder))

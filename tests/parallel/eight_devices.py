@@ -22,7 +22,8 @@ from actavatar_jax import ActAvatarPipeline, Sampling, functional
 from actavatar_jax.diffusion import sample, sample_noise, sigma_grid
 from actavatar_jax.diffusion.guidance import guidance
 from actavatar_jax.diffusion.sampler import _advance
-from actavatar_jax.echomimic import PRESETS, EchoMimicDiT, EchoMimicObjective
+from actavatar_jax.echomimic import PRESETS, EchoMimicDiT, EchoMimicObjective, EchoMimicPipeline
+from actavatar_jax.models import Execution
 from actavatar_jax.models.wan_vae.vae import WanVAE
 from actavatar_jax.parallel import make_mesh, param_shardings, place_batch, replicate, state_shardings
 from actavatar_jax.pipeline import embed_conditions, velocity_function
@@ -36,6 +37,7 @@ from actavatar_jax.training.preference import PreferenceSettings
 from actavatar_jax.training.state import TrainState, create_state
 from actavatar_jax.training.step import make_train_step
 from configs import stage2
+from tests.echomimic import tiny
 from tests.models.wan_vae.test_vae import CONFIG as VAE
 from tests.parallel.world import BATCH, FRAMES, NETWORK, batch, params
 
@@ -107,6 +109,21 @@ def echomimic() -> None:
             many, on_mesh = step(shardings=state_shardings(state, mesh))(*arguments)
         moved = difference(one.params, params(network))
         report(loss=difference(on_mesh, metrics), gradient=difference(many.params, one.params), moved=moved)
+
+
+def echomimic_video() -> None:
+    """A video of the other system: its branches, weights and latent frames cut."""
+    pipe = tiny.pipeline("flash")
+    part = tiny.component(EchoMimicDiT, dataclasses.replace(tiny.CONFIGS["flash"], heads=4), Execution())
+    asked = (tiny.picture(0), tiny.speech(5), tiny.TEXTS[0])
+    one = EchoMimicPipeline(part, pipe.encoders)(*asked, steps=2)
+    mesh = make_mesh("2,2,2")
+    cut = jax.device_put(part.params, param_shardings(functional.abstract(part.module, part.config), mesh))
+    many = EchoMimicPipeline(dataclasses.replace(part, params=cut), pipe.encoders, mesh)(*asked, steps=2)
+    other = EchoMimicPipeline(part, pipe.encoders)(*asked, steps=2, seed=7)
+    report(
+        video=difference(many.frames, one.frames.astype(int)), other=difference(other.frames, one.frames.astype(int))
+    )
 
 
 def tiled(*shape: int) -> np.ndarray:
@@ -240,5 +257,5 @@ def report(**values) -> None:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     assert len(jax.devices()) == 8 and BATCH == 8
-    runs = (training, echomimic, small, sampling, pipeline)
+    runs = (training, echomimic, echomimic_video, small, sampling, pipeline)
     {run.__name__: run for run in runs}[sys.argv[1]]()

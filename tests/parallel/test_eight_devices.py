@@ -57,6 +57,11 @@ def test_the_other_system_trains_on_a_mesh_as_on_one_device():
         assert max(report["loss"], report["gradient"]) < 1e-5 < 1e-3 < report["moved"], report
 
 
+def test_the_other_system_samples_on_a_mesh_as_on_one_device():
+    (found,), _ = reports("echomimic_video")
+    assert found["video"] <= 1 < found["other"]
+
+
 def test_activations_smaller_than_the_matrices_are_not_cut_like_them():
     """Else XLA warns that it gathers whole ones ("full rematerialization"), which `finish` refuses."""
     assert reports("small")[0] == [{"compiled": True}]

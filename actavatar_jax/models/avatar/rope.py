@@ -8,21 +8,26 @@ import numpy as np
 from jaxtyping import Array, Float
 
 THETA = 10_000.0
+RIFLEX_INDEX, RIFLEX_SCALE = 5, 4.886  # of the public code of EchoMimicV3
 
 
-def rope_table(grid: tuple[int, int, int], head_dim: int) -> Float[np.ndarray, "2 L pairs"]:
+def rope_table(grid: tuple[int, int, int], head_dim: int, riflex: int | None = None) -> Float[np.ndarray, "2 L pairs"]:
     """Cosines and sines of every token's angles, tokens in (frame, row, column) order.
 
     Rows and columns get a third of the K/2 pairs each (rounded down), time the rest; each axis starts its own
     frequency ladder at 1. Angles are computed in float64, because at position 1000 float32 is off by 1e-4.
+
+    Args:
+      riflex: RIFLEx (arXiv 2502.15894), for so many latent frames in all: the frequency of time whose period a longer
+        video would repeat, the sixth of Wan's, becomes so low that it does not come round.
     """
     pairs = head_dim // 2
     sizes = (pairs - 2 * (pairs // 3), pairs // 3, pairs // 3)
     positions = np.meshgrid(*(np.arange(n) for n in grid), indexing="ij")
-    angles = [
-        position.reshape(-1, 1) * THETA ** (-np.arange(n, dtype=np.float64) / n)
-        for position, n in zip(positions, sizes, strict=True)
-    ]
+    ladders = [THETA ** (-np.arange(n, dtype=np.float64) / n) for n in sizes]
+    if riflex is not None:
+        ladders[0][min(RIFLEX_INDEX, sizes[0] - 1)] = 0.9 * 2 * np.pi / (riflex * RIFLEX_SCALE)
+    angles = [position.reshape(-1, 1) * ladder for position, ladder in zip(positions, ladders, strict=True)]
     angle = np.concatenate(angles, axis=-1)
     return np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
