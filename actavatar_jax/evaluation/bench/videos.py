@@ -8,11 +8,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.evaluation.bench.answers import Estimate
 from actavatar_jax.evaluation.bench.clips import Results, find_clips
 from actavatar_jax.evaluation.bench.comparing import compare_reports
 from actavatar_jax.evaluation.bench.external import read_external
 from actavatar_jax.evaluation.bench.items import read_bench
-from actavatar_jax.evaluation.bench.judge import Estimate, JudgeMetric, JudgeSettings
+from actavatar_jax.evaluation.bench.judge import JudgeMetric, JudgeSettings
 from actavatar_jax.evaluation.bench.kept import Kept, digest_file
 from actavatar_jax.evaluation.bench.metric import Metric
 from actavatar_jax.evaluation.bench.metrics import Needs, open_metric, parse_names
