@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from actavatar_jax.cli.options import Key, ModelName, ServerUrl
+from actavatar_jax.cli.options import Key, ModelName, ServerUrl, Workers
 
 app = typer.Typer(help="Benches: what is asked for, one clip a line.", no_args_is_help=True)
 
@@ -76,6 +76,22 @@ def accept_bench(
     accepted = benches.accept_bench(folder, review)
     print(accepted.line())
     print(folder / benches.BENCH_FILE)
+
+
+@app.command("hdtf", epilog="Example: actavatar bench hdtf HDTF/ hdtf_bench/")
+def write_hdtf(
+    videos: Annotated[Path, typer.Argument(help="HDTF, its lists and the videos, as `corpus hdtf` reads it.")],
+    folder: Annotated[Path, typer.Argument(help="For bench.jsonl, pictures, speech, and the filmed clips.")],
+    workers: Workers = None,
+) -> None:
+    """100 clips of 5 s of HDTF, by a fixed list, as a bench; says which of them are not there."""
+    from actavatar_jax.evaluation.bench import BENCH_FILE
+    from actavatar_jax.runs.hdtf_bench import write_hdtf_bench
+
+    report = write_hdtf_bench(videos, folder, workers=workers)
+    print(report)
+    print(folder / BENCH_FILE)
+    report.check()
 
 
 @app.command("jobs", epilog="Example: actavatar bench jobs bench/bench.jsonl results/ --out jobs.jsonl")
