@@ -26,7 +26,7 @@ def write_puppets(
 
 @app.command(
     "make",
-    epilog="Example: actavatar bench make portraits/ bench/ --tts 'piper -m {language}.onnx -f {out} -- {text}' "
+    epilog="Example: actavatar bench make portraits/ bench/ --tts 'espeak-ng -v {language} -w {out} -- {text}' "
     "--server http://localhost:8000/v1 --model Qwen3-VL-30B-A3B",
 )
 def make_bench(

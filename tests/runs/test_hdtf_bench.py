@@ -1,6 +1,9 @@
-"""The HDTF protocol from lists and videos to a bench, with `real` beside it."""
+"""The HDTF protocol from lists and videos to a bench, with `real` beside it, as docs/evaluation.md has it."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,8 @@ from data_pipelines.corpora.hdtf import list_test_clips
 from tests.commands import actavatar
 from tests.data.corpora.test_hdtf import hdtf
 
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text()
+SECTION = PAGE.partition("### HDTF")[2].partition("\n## ")[0]
 SIDE = 256
 TIMES = "Ann0.mp4 00:02-00:08\nBob.mp4 00:10-00:17\nCy.mp4 00:00-00:10\nDee.mp4 00:00-00:04\n"
 
@@ -63,20 +68,21 @@ def test_clips_of_the_list_become_items_with_what_was_filmed(corpus, tmp_path, c
         assert (item.duration, item.phases, item.category) == (5.0, (), "hdtf")
 
 
-def test_the_bench_goes_the_way_of_all_benches(corpus, tmp_path, capsys):
-    """Jobs for a system, and its videos, here the filmed ones, against the filmed ones."""
+def test_the_commands_of_the_page(corpus, tmp_path, monkeypatch, capsys):
+    """The videos of the system are those that were filmed."""
     pytest.importorskip("jinja2")
-    write_hdtf_bench(corpus, tmp_path / "bench", progress=False)
-    again = write_hdtf_bench(corpus, tmp_path / "bench", progress=False)
-    assert again.counts() == {"kept": 2, "skipped: no clip": 1}
-    bench = tmp_path / "bench" / "bench.jsonl"
-    assert actavatar("bench", "jobs", bench, tmp_path / "results", "--out", tmp_path / "jobs.jsonl") == 0
-    job = json.loads((tmp_path / "jobs.jsonl").read_text().splitlines()[0])
+    monkeypatch.chdir(tmp_path)
+    Path("HDTF").symlink_to(corpus)
+    Path("results").symlink_to("hdtf_bench/real")
+    (block,) = re.findall(r"```bash\n(.*?)```", SECTION, re.S)
+    make, jobs, measure = [shlex.split(line)[1:] for line in block.splitlines()]
+    for command in ([*make, "--workers", "0"], jobs, measure):
+        assert actavatar(*command) == 0, command
+    job = json.loads(Path("jobs.jsonl").read_text().splitlines()[0])
     assert job["num_frames"] == 125 and job["prompt"]["phases"] == []
-    real = tmp_path / "bench" / "real"
-    given = ("--bench", bench, "--real", real, "--metrics", "psnr", "--out", tmp_path / "report")
-    assert actavatar("evaluate", "videos", real, *given) == 0
     assert "| 2 of 2 clips" in capsys.readouterr().out
+    again = write_hdtf_bench("HDTF", "hdtf_bench", progress=False)
+    assert again.counts() == {"kept": 2, "skipped: no clip": 1}
 
 
 def test_what_cannot_be_a_bench(corpus, tmp_path):

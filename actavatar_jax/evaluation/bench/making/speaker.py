@@ -1,4 +1,4 @@
-"""Texts spoken by a program of the user's: `piper -m {language}.onnx -f {out} -- {text}`."""
+"""Texts spoken by a program of the user's: `espeak-ng -v {language} -w {out} -- {text}`."""
 
 import re
 import shlex
