@@ -1,6 +1,7 @@
 """A bench made anew: its composition, what the model is asked and may answer, what is spoken, kept and left out."""
 
 import json
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -277,7 +278,10 @@ def test_what_is_wrong_before_anything_is_asked(tmp_path):
     (portraits / "torn.png").write_bytes(b"\x89PNG")
     with pytest.raises(InputError, match=r"have problems: .*torn\.png is damaged or not a picture"):
         estimate_making(portraits, *given, settings, Composition())
-    (portraits / "torn.png").unlink()
+    (portraits / "torn.png").rename(portraits / os.fsdecode(b"caf\xe9.png"))
+    with pytest.raises(InputError, match=r"the name of caf\\udce9\.png is not UTF-8"):
+        estimate_making(portraits, *given, settings, Composition())
+    (portraits / os.fsdecode(b"caf\xe9.png")).unlink()
     one_voice = Speaker("cat {text} {out}")
     with pytest.raises(InputError, match=r"several languages; put \{language\} into its command"):
         estimate_making(portraits, tmp_path, one_voice, settings, Composition(4, ("en", "zh")))

@@ -118,7 +118,7 @@ def _plans(portraits: str | Path, speaker: Speaker, composition: Composition) ->
 
 
 def _find_portraits(folder: Path) -> list[Path]:
-    """Sorted by name. Of two of one name with other suffixes both are there."""
+    """All of them, sorted by name; each can be read."""
     if not folder.is_dir():
         raise InputError(f"{named(folder)} is no folder; accepted is one of portraits, .png or .jpg.")
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
@@ -127,7 +127,10 @@ def _find_portraits(folder: Path) -> list[Path]:
     problems = []
     for path in found:
         try:
+            path.name.encode()  # it stands in the bench
             load_image(path)
+        except UnicodeEncodeError:
+            problems.append(f"the name of {named(path.name)} is not UTF-8")
         except InputError as error:
             problems.append(str(error))
     if problems:
