@@ -76,8 +76,8 @@ class Writer:
         texts = read_finished(answer, plan)
         audio = self.folder / SPEECH / f"{plan.id}.wav"
         seconds = self._speak(texts.transcript, plan.language, audio)
-        shortest, longest = SPOKEN
-        if not shortest <= seconds <= longest:
+        if not _fits(seconds):
+            shortest, longest = SPOKEN
             advice = "more words" if seconds < shortest else "fewer words"
             accepted = f"accepted are {shortest:g} to {longest:g} s, so give it {advice}"
             raise InputError(f"The transcript takes {seconds:.1f} s when it is spoken; {accepted}.")
@@ -94,13 +94,18 @@ class Writer:
         )
 
     def _speak(self, text: str, language: str, audio: Path) -> float:
-        """Seconds; what the same program has spoken before is not spoken again."""
+        """Seconds. What the same program has spoken before is not spoken again: if it fits, its wav is still there."""
         spoken = ("spoken", audio.name, self.speaker.command, language, text)
         found = self.kept.get(*spoken)
-        if found is None or found["wav"] != digest_if_there(audio):
+        if found is None or (_fits(found["seconds"]) and found["wav"] != digest_if_there(audio)):
             found = {"seconds": self.speaker.speak(text, language, audio), "wav": digest_file(audio)}
             self.kept.put(found, *spoken)
         return found["seconds"]
+
+
+def _fits(seconds: float) -> bool:
+    shortest, longest = SPOKEN
+    return shortest <= seconds <= longest
 
 
 def question(plan: Plan, settings: AskingSettings, attempt: int) -> list:
