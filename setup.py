@@ -100,6 +100,7 @@ setup(
         "actavatar_jax": [
             "avatarsync/units/units.json",
             "evaluation/bench/page.html",
+            "evaluation/bench/review/page.html",
             "planning/gpu_targets/*",
             "puppets/assets/**/*",
         ],

@@ -2,6 +2,7 @@
 
 from actavatar_jax.chat.client import ChatClient, Message
 from actavatar_jax.chat.completions import Answer, Usage
+from actavatar_jax.chat.parts import picture_part, text_part
 from actavatar_jax.chat.servers import Server
 
-__all__ = ["Answer", "ChatClient", "Message", "Server", "Usage"]
+__all__ = ["Answer", "ChatClient", "Message", "Server", "Usage", "picture_part", "text_part"]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from actavatar_jax.cli.echomimic import ECHOMIMIC_SIZES, check_encoding, open_encoders
-from actavatar_jax.cli.options import AudioPart, Key, ModelName, ServerUrl
+from actavatar_jax.cli.options import AudioPart, Key, ModelName, ServerUrl, Workers
 from actavatar_jax.errors import InputError
 
 app = typer.Typer()
@@ -19,7 +19,6 @@ Part = Annotated[
 Timeout = Annotated[float, typer.Option(min=1, help="Seconds that a clip may take.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Try clips again that crashed or timed out.")]
 Runner = Annotated[str, typer.Option(help="processes (here) or beam.")]
-Workers = Annotated[int | None, typer.Option(min=0, help="Processes; default: one per core, 0: this one.")]
 BeamOption = Annotated[
     list[str] | None, typer.Option(help="Of Beam's engine, as in --beam-option=--runner=FlinkRunner.")
 ]

@@ -107,7 +107,7 @@ def evaluate_videos(
     from actavatar_jax.evaluation import bench as benches
 
     told = _server(server, model, key, temperature, per_minute)
-    judge = None if told is None else benches.JudgeSettings(told, runs, parallel, input_price, output_price)
+    judge = None if told is None else benches.JudgeSettings(told, parallel, input_price, output_price, runs)
     names = benches.parse_names(metrics)
     if (judge is not None and "judge" in names) or dry_run:
         if judge is None:
@@ -145,7 +145,7 @@ def evaluate_controls(
     from actavatar_jax.evaluation import bench as benches
 
     told = _server(server, model, key, temperature, per_minute)
-    judge = None if told is None else benches.JudgeSettings(told, runs, parallel)
+    judge = None if told is None else benches.JudgeSettings(told, parallel, runs=runs)
     names = benches.parse_names(metrics) if metrics or judge is None else tuple(benches.METRICS)
     print(benches.check_controls(results, bench, out, metrics=names, weights=weights, judge=judge).table())
 

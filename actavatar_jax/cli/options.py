@@ -1,4 +1,4 @@
-"""Options that several commands have: of a model and of sampling, and the server of a multimodal model."""
+"""Options that several commands have: of a model and of sampling, of steps over clips, and of a server."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,7 @@ ServerUrl = Annotated[str, typer.Option(help="OpenAI-compatible address, with /v
 ModelName = Annotated[str, typer.Option(help="Name of the multimodal model there.")]
 Key = Annotated[str | None, typer.Option(envvar="ACTAVATAR_API_KEY", help="Key of a hosted server.")]
 AudioPart = Annotated[str, typer.Option(help="audio_url (vLLM, sglang-jax) or input_audio (hosted).")]
+Workers = Annotated[int | None, typer.Option(min=0, help="Processes; default: one per core, 0: this one.")]
 
 Model = Annotated[Path, typer.Option(help="Model folder.")]
 Dtype = Annotated[str, typer.Option(help="float32 or bfloat16.")]

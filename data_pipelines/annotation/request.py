@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
 
-from actavatar_jax.chat import Message
+from actavatar_jax.chat import Message, picture_part, text_part
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.audio import decode_audio
 from actavatar_jax.media.clock import FPS, SAMPLE_RATE
@@ -87,17 +86,17 @@ def make_annotation_request(material: Material, transcript: str, audio_part: str
     """The conversation that asks what happens in a clip."""
     parts = []
     for time, frame in material.frames:
-        parts += [_text(f"frame at {time:.1f} s"), _image(frame)]
-    parts += [_text("the sound"), _audio(material.sound, audio_part)]
+        parts += [text_part(f"frame at {time:.1f} s"), picture_part(frame)]
+    parts += [text_part("the sound"), _audio(material.sound, audio_part)]
     words = f"A speech recogniser heard: {transcript}\n" if transcript else ""
-    return _conversation([*parts, _text(words + _ANNOTATE.format(seconds=material.seconds) + _FORM)])
+    return _conversation([*parts, text_part(words + _ANNOTATE.format(seconds=material.seconds) + _FORM)])
 
 
 def make_plan_request(material: Material, audio_part: str) -> list[Message]:
     """The conversation that asks what should happen while a speech is given."""
     (_, picture), *_ = material.frames
-    task = _text(_PLAN.format(seconds=material.seconds) + _FORM)
-    return _conversation([_image(_small(picture)), _audio(material.sound, audio_part), task])
+    task = text_part(_PLAN.format(seconds=material.seconds) + _FORM)
+    return _conversation([picture_part(_small(picture)), _audio(material.sound, audio_part), task])
 
 
 def make_repair_turns(answer: str, faults: Sequence[Fault]) -> list[Message]:
@@ -111,16 +110,6 @@ def make_repair_turns(answer: str, faults: Sequence[Fault]) -> list[Message]:
 
 def _conversation(parts: list[dict]) -> list[Message]:
     return [{"role": "system", "content": _ROLE}, {"role": "user", "content": parts}]
-
-
-def _text(text: str) -> dict:
-    return {"type": "text", "text": text}
-
-
-def _image(pixels: UInt8[np.ndarray, "H W 3"]) -> dict:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=85)
-    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{_base64(file)}"}}
 
 
 def _audio(samples: Float32[np.ndarray, " n"], audio_part: str) -> dict:

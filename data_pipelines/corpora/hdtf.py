@@ -27,13 +27,9 @@ def read_hdtf(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
     The split is "test" for all clips of the videos in our test list; `hdtf.test_start` is where in the source the
     clip of the list begins, in seconds. Rows that are not as others are left out.
     """
-    folder = src / "HDTF_dataset" if (src / "HDTF_dataset").is_dir() else src
-    groups = [group for group in GROUPS if (folder / f"{group}_annotion_time.txt").is_file()]
-    if not groups:
-        raise InputError(f"{src}: no {GROUPS[0]}_annotion_time.txt here or in HDTF_dataset/")
+    listed = _listed(src, report)
     videos = index_videos(src, report)
-    listed = [(group, clip) for group in groups for clip in _clips(folder, group, report)]
-    windows = draw_test_windows((clip.id, clip.start, clip.end) for _, clip in listed)
+    windows = _test_windows(listed)
     tested = {clip_id.rpartition("_")[0] for clip_id in windows}
     used = set()
     for group, clip in listed:
@@ -55,6 +51,11 @@ def read_hdtf(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
         report.add(stem, "skipped", "not listed", f"{videos[stem]}: no list names this video")
 
 
+def list_test_clips(src: Path) -> dict[str, float]:
+    """Our test list, as `draw_test_windows` has it, of the lists in a folder, whatever videos lie there."""
+    return _test_windows(_listed(src, StepReport("the lists alone")))
+
+
 def draw_test_windows(clips: Iterable[tuple[str, float, float]]) -> dict[str, float]:
     """Our test list {clip id: start second in the video}: at most one stretch of 5 s per video, 100 in all.
 
@@ -72,6 +73,19 @@ def draw_test_windows(clips: Iterable[tuple[str, float, float]]) -> dict[str, fl
         places = math.floor(end) - math.ceil(start) - TEST_SECONDS + 1
         windows[clip_id] = float(math.ceil(start) + draw // 1000 % places)
     return windows
+
+
+def _test_windows(listed: list[tuple[str, Clip]]) -> dict[str, float]:
+    return draw_test_windows((clip.id, clip.start, clip.end) for _, clip in listed)
+
+
+def _listed(src: Path, report: StepReport) -> list[tuple[str, Clip]]:
+    """All listed clips with their groups."""
+    folder = src / "HDTF_dataset" if (src / "HDTF_dataset").is_dir() else src
+    groups = [group for group in GROUPS if (folder / f"{group}_annotion_time.txt").is_file()]
+    if not groups:
+        raise InputError(f"{src}: no {GROUPS[0]}_annotion_time.txt here or in HDTF_dataset/")
+    return [(group, clip) for group in groups for clip in _clips(folder, group, report)]
 
 
 def _clips(folder: Path, group: str, report: StepReport) -> Iterator[Clip]:

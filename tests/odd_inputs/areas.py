@@ -18,9 +18,11 @@ from actavatar_jax import Sampling, StructuredPrompt, functional
 from actavatar_jax.chat.completions import Answer, read_completion
 from actavatar_jax.chat.servers import Server
 from actavatar_jax.diffusion import sample_noise
-from actavatar_jax.evaluation.bench import BenchItem, BenchPhase, read_bench
+from actavatar_jax.evaluation.bench import BenchItem, BenchPhase, accept_bench, read_bench
 from actavatar_jax.evaluation.bench.judge import read_verdicts
+from actavatar_jax.evaluation.bench.making import Plan, read_texts
 from actavatar_jax.evaluation.bench.report import read_report
+from actavatar_jax.evaluation.bench.review.accepting import item_digest
 from actavatar_jax.media import load_audio, load_image, load_sound, load_video, probe, write_video
 from actavatar_jax.models import PRESETS
 from actavatar_jax.models.avatar import ActAvatarDiT
@@ -367,6 +369,16 @@ def benches(folder: Path, rng: Random) -> Cases:
     seen = {"observed": "Waves.", "observed_start": 0.2, "observed_end": 2.9, "ao": 1, "aa": 8, "tc": 7, "aq": 6}
     for what, content in odd_json({"phases": [seen | {"hc": None}, seen | {"hc": 5}]}, rng, COUNT):
         yield f"verdicts {what}", partial(read_verdicts, content.decode(errors="replace"), item)
+    plan = Plan(0, folder / "a.png", "pointing", "en", ((0.5, 2.0), (2.0, 4.0)))
+    actions = [{"action": f"She points {where} with one hand.", "body_part": "hands"} for where in ("up", "down")]
+    texts = {"base": "A woman speaks in an office.", "transcript": "Good morning.", "actions": actions}
+    for what, content in odd_json(texts, rng, COUNT):
+        yield f"texts {what}", partial(read_texts, content.decode(errors="replace"), plan)
+    (folder / "draft.jsonl").write_bytes(lines[0])
+    [drafted] = read_bench(folder / "draft.jsonl")
+    verdict = {"id": "a", "digest": item_digest(drafted), "verdict": "accepted", "base": "A man.", "actions": ["Nods."]}
+    verdict["actions"] *= len(drafted.phases)
+    yield from files(folder, "review.json", odd_json({"items": [verdict]}, rng, COUNT), partial(accept_bench, folder))
     for what, content in odd_json({"results": "a", "bench": {"digest": "b"}, "metrics": {}, "clips": []}, rng, COUNT):
         place = folder / f"report{rng.random()}"
         place.mkdir()

@@ -9,17 +9,13 @@ from actavatar_jax.charts import draw_timeline
 from actavatar_jax.evaluation.bench.items import BenchItem
 from actavatar_jax.evaluation.bench.metric import Column
 from actavatar_jax.evaluation.bench.report import BenchReport, told
-from actavatar_jax.storage import write_text
+from actavatar_jax.evaluation.bench.templates import write_page
 
 PLANNED_TO_BE_WHOLE = 0.98  # coverage below which a metric is marked
 
 
 def render(report: BenchReport, path: Path) -> None:
-    import jinja2
-
-    source = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-    write_text(path, template.render(_contents(report)))
+    write_page(Path(__file__).with_name("page.html"), _contents(report), path)
 
 
 def worst_first(report: BenchReport) -> list[BenchItem]:

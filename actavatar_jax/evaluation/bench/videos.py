@@ -8,15 +8,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.evaluation.bench.answers import Estimate
 from actavatar_jax.evaluation.bench.clips import Results, find_clips
 from actavatar_jax.evaluation.bench.comparing import compare_reports
 from actavatar_jax.evaluation.bench.external import read_external
 from actavatar_jax.evaluation.bench.items import read_bench
-from actavatar_jax.evaluation.bench.judge import Estimate, JudgeMetric, JudgeSettings
+from actavatar_jax.evaluation.bench.judge import JudgeMetric, JudgeSettings
 from actavatar_jax.evaluation.bench.kept import Kept, digest_file
 from actavatar_jax.evaluation.bench.metric import Metric
 from actavatar_jax.evaluation.bench.metrics import Needs, open_metric, parse_names
 from actavatar_jax.evaluation.bench.report import BenchReport, MetricReport, read_report
+from actavatar_jax.evaluation.bench.templates import check_templates
 from actavatar_jax.storage import locked_folder, named
 
 KEPT = "kept"  # below the report: what was found out, so that a second run goes on
@@ -58,7 +60,7 @@ def evaluate_videos(
     items = read_bench(bench)
     others = read_external(external, [item.id for item in items])
     other = None if compare is None else read_report(compare)
-    _check_page()
+    check_templates()
     folders = [None if path is None else _folder(Path(path)) for path in (weights, real)]
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
@@ -111,11 +113,3 @@ def _opener(judge: JudgeSettings | None) -> Callable[[], Metric] | None:
 def _bar(progress: bool, name: str, total: int) -> Iterator[Callable[[], object]]:
     with tqdm(total=total, desc=name, unit="clip", disable=not progress) as bar:
         yield bar.update
-
-
-def _check_page() -> None:
-    """Before hours of work, not behind them."""
-    try:
-        import jinja2  # noqa: F401
-    except ImportError as error:
-        raise InputError('The page of a report needs jinja2: pip install "actavatar-jax[eval]".') from error

@@ -1,63 +1,43 @@
 """Clips to the judge's verdicts: several runs of each, every raw answer kept and never asked for twice."""
 
-import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from actavatar_jax.chat import Answer, ChatClient, Message, Server, Usage
-from actavatar_jax.checks import COUNT, NOT_NEGATIVE, checked, whole
+from actavatar_jax.chat import Answer, ChatClient, Message, Usage
+from actavatar_jax.checks import checked, whole
 from actavatar_jax.errors import InputError, Skip
+from actavatar_jax.evaluation.bench.answers import (
+    FINISHED,
+    FRAME_TOKENS,
+    LETTERS,
+    AskingSettings,
+    Estimate,
+    find_answer,
+    keep_answer,
+)
 from actavatar_jax.evaluation.bench.clips import BenchClip
 from actavatar_jax.evaluation.bench.judge.frames import sample_frames, shown_frames, shrink
 from actavatar_jax.evaluation.bench.judge.questions import PROMPT_VERSION, answer_schema, make_question, task_text
 from actavatar_jax.evaluation.bench.judge.verdicts import PhaseVerdict, read_verdicts
 from actavatar_jax.evaluation.bench.kept import Kept, digest_if_there
 from actavatar_jax.media import load_image
-from actavatar_jax.storage import parse_json
 
-FINISHED = ("stop", "None")  # some servers do not say
 RETRIES = 3  # of a run, each with a seed of its own, before it counts as missing
 SEED_STEP = 1000  # from an attempt to the next; seeds of runs are 0, 1, 2, ...
-FRAME_TOKENS, LETTERS = 258, 4  # of a picture, as Gemini counts them; letters of a token
 ANSWER_TOKENS, PHASE_TOKENS = 40, 130  # of an answer, and of each phase in it
 
 
 @dataclass(frozen=True)
-class JudgeSettings:
-    """server: with the temperature of the runs. prices: of a million tokens read, and written; 0 if unknown."""
+class JudgeSettings(AskingSettings):
+    """runs: of each clip."""
 
-    server: Server
     runs: int = 5
-    parallel: int = 4
-    input_price: float = 0.0
-    output_price: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked("number of runs", self.runs, int, whole(1, SEED_STEP))
-        checked("number of requests at a time", self.parallel, int, COUNT)
-        for name in ("input_price", "output_price"):
-            checked(name.replace("_", " "), getattr(self, name), float, NOT_NEGATIVE)
-
-    def cost(self, usage: Usage) -> float:
-        return (usage.prompt_tokens * self.input_price + usage.completion_tokens * self.output_price) / 1e6
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What asking takes, if every answer is usable: calls that are planned, those answered already, tokens of the
-    rest."""
-
-    calls: int
-    kept: int
-    usage: Usage
-    cost: float
-
-    def line(self) -> str:
-        tokens = f"about {self.usage.prompt_tokens:,} tokens to read and {self.usage.completion_tokens:,} to write"
-        cost = f", {self.cost:,.2f} at the prices given" if self.cost else ""
-        return f"{self.calls} calls, {self.kept} answered already; the others: {tokens}{cost}"
 
 
 @dataclass(frozen=True)
@@ -145,21 +125,14 @@ class _Asking:
     def _answer(self, run: int, attempt: int) -> tuple[Answer, bool]:
         """The answer, and whether it came just now. Raises Skip and InputError as `ChatClient.ask`."""
         question = self.question(run, attempt)
-        if (found := self._kept(question)) is not None:
+        if (found := find_answer(self.kept, *question)) is not None:
             return found, False
         server, item, seed = self.settings.server, self.clip.item, run + SEED_STEP * attempt
         answer = self.client.ask(self._messages(run), answer_schema(len(item.phases)), seed=seed)
         asked = {"clip": item.id, "run": run, "attempt": attempt, "seed": seed, "temperature": server.temperature}
         asked |= {"model": server.model, "server": server.address, "prompt_version": PROMPT_VERSION}
-        self.kept.put({"asked": asked, "answer": asdict(answer)}, *question)
+        keep_answer(answer, asked, self.kept, *question)
         return answer, True
-
-    def _kept(self, question: list) -> Answer | None:
-        found = self.kept.get(*question)
-        try:
-            return None if found is None else parse_json(json.dumps(found), "a kept answer", _Kept).answer
-        except InputError:  # damaged: it is asked for anew
-            return None
 
     def _messages(self, run: int) -> list[Message]:
         item = self.clip.item
@@ -173,8 +146,3 @@ class _Asking:
         if answer.finish not in FINISHED:
             raise InputError(f"the answer ended with {answer.finish}")
         return read_verdicts(answer.text, self.clip.item)
-
-
-@dataclass(frozen=True)
-class _Kept:
-    answer: Answer

@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from actavatar_jax.chat import ChatClient, Usage
+from actavatar_jax.evaluation.bench.answers import Estimate
 from actavatar_jax.evaluation.bench.clips import BenchClip
 from actavatar_jax.evaluation.bench.items import BenchPhase
 from actavatar_jax.evaluation.bench.judge import asking
-from actavatar_jax.evaluation.bench.judge.asking import Estimate, JudgeSettings, Run
+from actavatar_jax.evaluation.bench.judge.asking import JudgeSettings, Run
 from actavatar_jax.evaluation.bench.judge.questions import PROMPT_VERSION, TOLERANCE
 from actavatar_jax.evaluation.bench.judge.verdicts import PhaseVerdict
 from actavatar_jax.evaluation.bench.kept import Kept

@@ -1,16 +1,13 @@
 """What the judge is asked: the reference, the frames with their times, the phases with their windows, nothing else."""
 
-import base64
-import io
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
-from actavatar_jax.chat import Message
+from actavatar_jax.chat import Message, picture_part, text_part
 from actavatar_jax.evaluation.bench.items import BenchPhase
 from actavatar_jax.evaluation.bench.judge.frames import LONG_SIDE, RATE
 from actavatar_jax.evaluation.bench.kept import digest_text
@@ -80,10 +77,10 @@ def make_question(
     seconds: float,
 ) -> list[Message]:
     """The conversation about one clip in one run."""
-    parts = [_text("the reference picture"), _picture(reference)]
+    parts = [text_part("the reference picture"), picture_part(reference)]
     for time, frame in frames:
-        parts += [_text(f"t = {time:.2f} s"), _picture(frame)]
-    parts.append(_text(task_text(phases, seconds)))
+        parts += [text_part(f"t = {time:.2f} s"), picture_part(frame)]
+    parts.append(text_part(task_text(phases, seconds)))
     return [{"role": "system", "content": _ROLE}, {"role": "user", "content": parts}]
 
 
@@ -94,14 +91,3 @@ def task_text(phases: Sequence[BenchPhase], seconds: float) -> str:
         for number, phase in enumerate(phases, start=1)
     )
     return _TASK.format(seconds=seconds, phases=listed, count=len(phases), tolerance=TOLERANCE)
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text}
-
-
-def _picture(pixels: UInt8[np.ndarray, "h w 3"]) -> dict[str, Any]:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=85)
-    data = base64.b64encode(file.getvalue()).decode()
-    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
