@@ -64,8 +64,7 @@ def make_bench(
     """Writes `draft.jsonl` and `review.html` into `folder`, with `pictures` and `speech` beside them.
 
     What the model answers is kept in `folder/kept`: a second run asks for what is missing. Where no item can be made,
-    nothing is written.
-    See `Composition` for what is decided without it.
+    nothing is written. See `Composition` for what is decided without it.
 
     Raises:
       InputError: there is no portrait, or one cannot be read; the server cannot be asked at all; the program that
