@@ -3,10 +3,13 @@
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import cut
+
+GEMINI = "https://generativelanguage.googleapis.com"
 
 _MASK = "***"
 
@@ -28,6 +31,7 @@ class Server:
     attempts: int = 5
     backoff: float | int = 1  # seconds before the second attempt; doubled before each further one
     per_minute: float | int | None = None  # requests, attempts included
+    protocol: Literal["openai", "gemini"] = "openai"
 
     def __post_init__(self):
         object.__setattr__(self, "url", self.url.strip().rstrip("/"))
