@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.onnx_files import load_model
 from data_pipelines.filters import FILTERS, MODELS, NEEDED, filter_clips, make_steps
-from data_pipelines.filters.models import load_model
 from data_pipelines.filters.text_area import INPUTS, OUTPUTS
 from data_pipelines.table import Clip, StepReport, Table, import_extra, read_manifest, run_step
 from tests.data import tiny_models
