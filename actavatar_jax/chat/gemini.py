@@ -22,7 +22,8 @@ PICTURE = re.compile("data:(image/[a-z]+);base64,(.*)", re.DOTALL)
 
 
 class GeminiClient(Client):
-    """See `Client`. Messages hold text and pictures; what the model thinks counts as written tokens, as it is paid."""
+    """See `Client`. Messages hold text and pictures; what the model thinks counts as written tokens, as it is paid. The
+    server's timeout is of the connection and of every read, not of the whole attempt."""
 
     def __init__(self, server: Server):
         try:
