@@ -12,6 +12,7 @@ from actavatar_jax.evaluation.faces import open_boxes
 from actavatar_jax.evaluation.published import require_file
 from actavatar_jax.evaluation.synchrony import MIN_TRACKS
 from actavatar_jax.functional import Params
+from actavatar_jax.parallel import agreed, make_mesh, use_mesh
 from actavatar_jax.training.course import Record, Visit
 
 SYNCNET, FACE = "syncnet_v2.model", "face.onnx"
@@ -34,9 +35,12 @@ def with_scores(sample: Callable[[Params, int], None], models: Path, workdir: Pa
 
     def visit(params: Params, step: int) -> Record | None:
         sample(params, step)
-        if jax.process_index() > 0:  # the first one writes the videos, and the metrics
-            return None
-        return score_videos(sample_folder(workdir, step), models)
+        with agreed():
+            if jax.process_index() > 0:  # the first one writes the videos, and the metrics
+                return None
+            # Alone, by a device of its own: a program of the training's mesh is one of all processes.
+            with use_mesh(make_mesh("1,1,1", jax.local_devices()[:1])):
+                return score_videos(sample_folder(workdir, step), models)
 
     return visit
 
