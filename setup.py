@@ -46,25 +46,29 @@ DATA = [  # filters, annotation, Beam
     "rtmlib>=0.0.16",
     "scenedetect>=0.7",
 ]
-EVAL = [  # SSIM, faces and their crops, weights in PyTorch's files, the judge's server, the page of a report
+EVAL = [  # SSIM, faces and their crops, keypoints, weights in PyTorch's files, the judge's server, the page of a report
     "dm-pix>=0.4.5",
     "httpx2>=2",
     "jinja2>=3.1",
     "onnxruntime>=1.22",
     "opencv-python-headless>=4.12",
+    "rtmlib>=0.0.16",
     "torch>=2.7",
 ]
+GEMINI = ["google-genai>=3.6", "httpx2>=2"]
 EXTRAS = {
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
     "torch": ["torch>=2.7", "diffusers>=0.36"],  # reading and writing .pth, the PyTorch twin
     "data": DATA,
     "eval": EVAL,
+    "gemini": GEMINI,  # a judge that is asked by its own protocol
     "puppets": ["espeakng-loader>=0.2.4"],  # speech with phoneme times; GPL, so never a dependency of the core
     "notebook": ["jupyterlab", "ipykernel", "ipywidgets", "matplotlib", "nbclient", "nbformat"],
     "test": [
         *DATA,
         *EVAL,
+        *GEMINI,
         "onnx>=1.18",
         "torch==2.13.0",  # pinned so that every machine tests the same original
         "diffusers>=0.36",

@@ -3,10 +3,13 @@
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import cut
+
+GEMINI = "https://generativelanguage.googleapis.com"
 
 _MASK = "***"
 
@@ -28,6 +31,7 @@ class Server:
     attempts: int = 5
     backoff: float | int = 1  # seconds before the second attempt; doubled before each further one
     per_minute: float | int | None = None  # requests, attempts included
+    protocol: Literal["openai", "gemini"] = "openai"
 
     def __post_init__(self):
         object.__setattr__(self, "url", self.url.strip().rstrip("/"))
@@ -40,6 +44,11 @@ class Server:
             raise InputError(
                 "the API key of the server holds a line break, a space or a letter that no key has; give the key alone"
             )
+
+    @classmethod
+    def at(cls, place: str, **how: Any) -> "Server":
+        """Of an address, or of `gemini`, which is asked by its own protocol; `how` as the fields."""
+        return cls(GEMINI, protocol="gemini", **how) if place == "gemini" else cls(place, **how)
 
     @property
     def address(self) -> str:

@@ -52,7 +52,7 @@ def make_bench(
     from actavatar_jax.chat import Server
     from actavatar_jax.evaluation import bench as benches
 
-    told = Server(server, model, key=key, temperature=temperature, per_minute=per_minute)
+    told = Server.at(server, model=model, key=key, temperature=temperature, per_minute=per_minute)
     settings = benches.AskingSettings(told, parallel, input_price, output_price)
     composition = benches.Composition(items, tuple(language or ("en",)), seed)
     given = (portraits, folder, benches.Speaker(tts), settings, composition)

@@ -1,4 +1,5 @@
-"""The commands that score a model or videos: `evaluate puppets`, `long`, `untold`, `videos` and `controls`."""
+"""The commands that score a model or videos: `evaluate puppets`, `long`, `untold`, `videos`, `controls`, and `export`
+and `vbench` for other programs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from actavatar_jax.errors import InputError
 if TYPE_CHECKING:
     from actavatar_jax.chat import Server
 
-JudgeServer = Annotated[str | None, typer.Option(help="OpenAI-compatible address of the judge, with /v1.")]
+JudgeServer = Annotated[str | None, typer.Option(help="OpenAI-compatible address of the judge, with /v1; or gemini.")]
 JudgeModel = Annotated[str | None, typer.Option(help="Name of the multimodal model there.")]
 Runs = Annotated[int, typer.Option(min=1, help="Of the judge, for each clip.")]
 Temperature = Annotated[float, typer.Option(min=0, max=2, help="Of the judge.")]
@@ -81,7 +82,8 @@ def evaluate_videos(
     results: Annotated[Path, typer.Argument(help="Folder of the videos, <id>.mp4 each.")],
     bench: Annotated[Path, typer.Option(help="JSON lines: what was asked for, one clip a line.")],
     metrics: Annotated[
-        str | None, typer.Option(help="Of energy,sync,csim,psnr,ssim,lpips,fid,kid,fvd,judge; default: all but judge.")
+        str | None,
+        typer.Option(help="Of energy,sync,csim,dynamics,psnr,ssim,lpips,fid,kid,fvd,judge; default: all but judge."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of the published networks.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of real videos: sets, and pairs by name.")] = None,
@@ -150,6 +152,30 @@ def evaluate_controls(
     print(benches.check_controls(results, bench, out, metrics=names, weights=weights, judge=judge).table())
 
 
+@app.command("export", epilog="Example: actavatar evaluate export results/ --bench bench.jsonl --out export/")
+def export(
+    results: Annotated[Path, typer.Argument(help="Folder of videos, <id>.mp4 each.")],
+    bench: Annotated[Path, typer.Option(help="JSON lines: what was asked for, one clip a line.")],
+    out: Annotated[Path, typer.Option(help="A new folder.")] = Path("export"),
+) -> None:
+    """Writes frames, videos and prompts for Q-Align, VBench and others; what they find goes to videos --external."""
+    from actavatar_jax.evaluation import bench as benches
+
+    print(benches.export_clips(results, bench, out).line())
+
+
+@app.command("vbench", epilog="Example: actavatar evaluate vbench results_eval_results.json --out external/")
+def vbench(
+    results: Annotated[Path, typer.Argument(help="What VBench wrote: <name>_eval_results.json.")],
+    out: Annotated[Path, typer.Option(help="Folder of the files, one for each dimension.")] = Path("external"),
+) -> None:
+    """Makes of VBench's results the files that evaluate videos --external takes."""
+    from actavatar_jax.evaluation import bench as benches
+
+    for path in benches.convert_vbench(results, out):
+        print(path)
+
+
 def _server(
     address: str | None, model: str | None, key: str | None, temperature: float, per_minute: float | None
 ) -> "Server | None":
@@ -159,4 +185,4 @@ def _server(
         raise InputError("The judge needs both --server and --model; give them together.")
     if not address:
         return None
-    return Server(address, model, key=key, temperature=temperature, per_minute=per_minute)
+    return Server.at(address, model=model, key=key, temperature=temperature, per_minute=per_minute)

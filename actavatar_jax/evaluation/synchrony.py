@@ -53,4 +53,4 @@ def summarise_synchrony(results: Sequence[Synchrony | NotScored]) -> SynchronySu
 
 def _share(scored: Sequence[Synchrony], min_track: int, videos: int) -> float:
     """Of the videos, those whose face is both seen and heard in more frames than that."""
-    return sum(min(one.detections, one.heard) > min_track for one in scored) / videos if videos else 0.0
+    return sum(one.track > min_track for one in scored) / videos if videos else 0.0

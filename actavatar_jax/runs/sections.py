@@ -42,6 +42,7 @@ def check_values(config: ConfigDict) -> None:
     if config.system == "echomimic":
         EchoMimic(**config.echomimic.to_dict())
     checked("setting sample.jobs", config.sample.jobs, str)
+    checked("setting sample.syncnet", config.sample.syncnet, str)
     check_options(config.sample)
 
 

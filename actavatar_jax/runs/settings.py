@@ -152,6 +152,7 @@ def training(preset: str = "") -> ConfigDict:
     c.sample = sampling()
     c.sample.every = "0"  # how often sample videos are made; 0: never
     c.sample.jobs = ""  # JSON lines with image, audio and prompt, as for `actavatar sample --jobs`
+    c.sample.syncnet = ""  # folder of syncnet_v2.model and face.onnx: sync_c and sync_d of the videos; empty: none
     return c
 
 

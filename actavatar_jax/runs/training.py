@@ -11,12 +11,14 @@ import ml_collections
 from jax.sharding import Mesh
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.functional import Params
+from actavatar_jax.functional import Network, Params
 from actavatar_jax.parallel import agreed, check_fit, local_rows, make_mesh
 from actavatar_jax.runs.opening import Places
 from actavatar_jax.runs.resolve import check_names, in_steps, may_change, preference_settings, training_settings
+from actavatar_jax.runs.sample_scores import with_scores
 from actavatar_jax.runs.sections import check_values
 from actavatar_jax.runs.systems import system_of
+from actavatar_jax.training.course import Visit
 from actavatar_jax.training.loop import train
 from actavatar_jax.training.preference import Alternating
 from actavatar_jax.training.settings import CONTENTS
@@ -61,7 +63,7 @@ def run_training(
         settings = training_settings(config)
         heldout = open_heldout(config, network.config, mesh)
         described = config.to_dict() | identify_data(config)
-        sample = watch or system.make_sampler(config, network, workdir)
+        sample = watch or open_sampler(config, network, workdir)
 
     def open_weights(wanted: Collection[str], places: Places) -> dict[str, Any]:
         check_encoders(config)
@@ -79,6 +81,17 @@ def run_training(
         sample=sample,
         finish=functools.partial(system.finish, config, network, settings, workdir),
     )
+
+
+def open_sampler(config: ml_collections.ConfigDict, network: Network, workdir: Path) -> Visit | None:
+    """Makes the videos of `config.sample`, and scores them where it names networks for that; None where it asks for no
+    videos."""
+    sample, models = system_of(config).make_sampler(config, network, workdir), config.sample.syncnet
+    if not models:
+        return sample
+    if sample is None:
+        raise InputError("sample.syncnet is of sample videos, and none are made; set sample.every, or leave it empty.")
+    return with_scores(sample, Path(models), workdir)
 
 
 def open_data(

@@ -5,6 +5,7 @@ is handed to it comes from `synchrony.syncnet`, which is apart because it alone 
 """
 
 from actavatar_jax.synchrony.measure import (
+    LOUD,
     MIN_FACE,
     MIN_TRACK,
     Features,
@@ -17,6 +18,7 @@ from actavatar_jax.synchrony.scores import SHIFT, Scores
 from actavatar_jax.synchrony.tracks import link_boxes
 
 __all__ = [
+    "LOUD",
     "MIN_FACE",
     "MIN_TRACK",
     "SHIFT",

@@ -49,6 +49,11 @@ class Synchrony:
     heard: int
 
     @property
+    def track(self) -> int:
+        """Frames in which the face is both found and heard, of which a minimum track asks for more than so many."""
+        return min(self.detections, self.heard)
+
+    @property
     def coverage(self) -> float:
         """Part of the video's frames in which the face is found."""
         return self.detections / self.frames

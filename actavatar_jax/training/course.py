@@ -12,14 +12,15 @@ from tqdm import tqdm
 from actavatar_jax.functional import Params
 from actavatar_jax.training.runtime.checkpoint import Checkpoints
 from actavatar_jax.training.runtime.guard import UNFINISHED, StopRequest
-from actavatar_jax.training.runtime.metrics import Recorder
+from actavatar_jax.training.runtime.metrics import Record, Recorder
 from actavatar_jax.training.runtime.watchdog import Watchdog
 from actavatar_jax.training.settings import TrainingSettings
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.training.step import Metrics
 
 Batch = Mapping[str, Any]  # this process's part, on the host
-Visit = Callable[[Params, int], None]  # is given the whole model's parameters and the number of steps done
+# Is given the whole model's parameters and the number of steps done; gives figures for the metrics, if it has any.
+Visit = Callable[[Params, int], Record | None]
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,10 @@ class Course:
 
     def _make_samples(self, state: TrainState, step: int) -> None:
         with self.watchdog.paused():
-            self.sample(state.weights, step)
+            found = self.sample(state.weights, step)
+        if found:
+            self.recorder.read()
+            self.recorder.write({"step": step, **found})
         self.recorder.pause()
 
     def _leave(self, step: int, unsaved: bool) -> None:

@@ -76,7 +76,8 @@ def train(
       described: the run's whole config, as JSON has it: the same in every process, and stored with each checkpoint. A
         run that goes on must have the same, but for the names and sections of `may_change`.
       heldout: what the loss is measured on every `settings.heldout_every` steps and at the end, see `HeldOutLoss`.
-      sample: called every `settings.sample_every` steps and at the end, to make sample videos.
+      sample: called every `settings.sample_every` steps and at the end, to make sample videos; what it finds out about
+        them, by name, is written down with the step.
       finish: called once at the end, to save the model.
 
     Raises:

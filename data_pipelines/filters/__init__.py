@@ -6,7 +6,6 @@ from data_pipelines.filters.filtering import filter_clips
 from data_pipelines.filters.gestures import CONFIDENT
 from data_pipelines.filters.models import MODELS, NEEDED, find_models
 from data_pipelines.filters.pictures import read_frames_at
-from data_pipelines.filters.pose import Landmarker
 from data_pipelines.filters.quality import QUALITY_EVERY, find_lit_area, shrink_to_grey
 from data_pipelines.filters.registry import FILTERS, make_steps
 from data_pipelines.filters.shots import CUT_MARGIN, ShotDetector
@@ -19,7 +18,6 @@ __all__ = [
     "NEEDED",
     "QUALITY_EVERY",
     "FaceMarks",
-    "Landmarker",
     "ShotDetector",
     "detect_faces",
     "filter_clips",

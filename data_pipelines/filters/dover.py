@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from actavatar_jax.media.video import probe, read_frames
-from data_pipelines.filters.models import load_model, run_model
+from actavatar_jax.onnx_files import load_model, run_model
 from data_pipelines.table import import_extra
 
 LENGTH, INTERVAL = 32, 2  # frames of a view, every second one

@@ -1,11 +1,6 @@
 """The filters' model files, all but one in ONNX, in one folder under agreed names; none comes with this project."""
 
-from functools import cache
 from pathlib import Path
-
-from actavatar_jax.errors import InputError
-from actavatar_jax.published import FILES
-from data_pipelines.table import import_extra
 
 NEEDED = {  # by filter; `voice` and `quality` measure something without theirs
     "voice": ("voice.onnx",),
@@ -16,7 +11,6 @@ NEEDED = {  # by filter; `voice` and `quality` measure something without theirs
     "motion": ("person.onnx", "pose.onnx"),
 }
 MODELS = tuple(dict.fromkeys(name for names in NEEDED.values() for name in names))
-Shape = tuple[int | None, ...]  # None: any size
 
 
 def find_models(folder: Path | None, step: str) -> tuple[Path, ...] | None:
@@ -25,43 +19,3 @@ def find_models(folder: Path | None, step: str) -> tuple[Path, ...] | None:
     if folder is None or not all((folder / name).is_file() for name in names):
         return None
     return tuple(folder / name for name in names)
-
-
-@cache
-def load_model(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]):
-    """An onnxruntime session on one thread (workers are processes), loaded once per process.
-
-    inputs, outputs: the shapes that the model must have, in order. Raises InputError for a broken file, another model.
-    """
-    onnxruntime = import_extra("onnxruntime")
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors; the exporters' unused constants are nobody's business
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: not an ONNX model that can be run, or a broken one ({reason})") from error
-    for verb, wanted, found in (("takes", inputs, session.get_inputs()), ("gives", outputs, session.get_outputs())):
-        shapes = tuple(tuple(side if isinstance(side, int) else None for side in value.shape) for value in found)
-        if len(shapes) != len(wanted) or not all(map(_fits, shapes, wanted)):
-            known = FILES[path.name].title
-            raise InputError(f"{path}: it {verb} {_text(shapes)}; accepted is what {verb} {_text(wanted)}: {known}")
-    return session
-
-
-def run_model(session, *arrays) -> list:
-    """The outputs of a session for arrays in the order of its inputs."""
-    return session.run(None, {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)})
-
-
-def _fits(shape: Shape, wanted: Shape) -> bool:
-    return len(shape) == len(wanted) and all(
-        None in pair or pair[0] == pair[1] for pair in zip(shape, wanted, strict=True)
-    )
-
-
-def _text(shapes: tuple[Shape, ...]) -> str:
-    return " and ".join("[" + ", ".join("any" if side is None else str(side) for side in s) + "]" for s in shapes)

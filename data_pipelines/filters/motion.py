@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from actavatar_jax.keypoints import Landmarker
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.media.video import read_frames
 from data_pipelines.filters.camera import CameraMotion
 from data_pipelines.filters.gestures import measure_gestures
 from data_pipelines.filters.models import find_models
-from data_pipelines.filters.pose import Landmarker
 from data_pipelines.filters.versions import make_version
 from data_pipelines.table import Clip, Step, clip_path
 
-PARTS = [f"{__package__}.{name}" for name in ("camera", "gestures", "pose")]  # whose constants it depends on
+# Whose constants it depends on.
+PARTS = ["actavatar_jax.keypoints", *(f"{__package__}.{name}" for name in ("camera", "gestures"))]
 
 
 def make_motion_step(models: Path | None) -> Step:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from data_pipelines.filters.models import find_models, load_model, run_model
+from actavatar_jax.onnx_files import load_model, run_model
+from data_pipelines.filters.models import find_models
 from data_pipelines.filters.pictures import read_frames_at, shrink_frame
 from data_pipelines.filters.versions import make_version
 from data_pipelines.table import Clip, Step, clip_path, import_extra

@@ -10,7 +10,8 @@ from scipy.ndimage import binary_closing
 
 from actavatar_jax.media.audio import load_audio
 from actavatar_jax.media.clock import SAMPLE_RATE
-from data_pipelines.filters.models import find_models, load_model, run_model
+from actavatar_jax.onnx_files import load_model, run_model
+from data_pipelines.filters.models import find_models
 from data_pipelines.filters.versions import make_version
 from data_pipelines.table import Clip, Step, clip_path
 

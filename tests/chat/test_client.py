@@ -4,13 +4,14 @@ import contextlib
 import itertools
 import json
 import socket
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from actavatar_jax.chat import ChatClient, Server, Usage
+from actavatar_jax.chat import ChatClient, Server, Usage, attempts, open_client
 from actavatar_jax.chat import client as chat
 from actavatar_jax.errors import InputError, Skip
 from data_pipelines.annotation.schema import ANSWER_SCHEMA
@@ -114,7 +115,7 @@ def test_nobody_there_ends_the_run_after_a_while():
     with ChatServer(in_turn(says("x"))) as server:
         pass
     with ChatClient(Server(server.url, "omni", attempts=2, backoff=0.0)) as client:
-        for _ in range(chat.GIVE_UP - 1):
+        for _ in range(attempts.GIVE_UP - 1):
             with pytest.raises(Skip, match="2 attempts, the last with: All connection attempts failed"):
                 client.ask(MESSAGES, ANSWER_SCHEMA)
         with pytest.raises(InputError, match="10 requests in a row without an answer"):
@@ -122,12 +123,12 @@ def test_nobody_there_ends_the_run_after_a_while():
 
 
 def test_an_answer_in_between_starts_the_count_again():
-    answered = chat.GIVE_UP - 1
+    answered = attempts.GIVE_UP - 1
     with (
         ChatServer(lambda request, number: says("ok") if number == answered else Reply(500)) as server,
         ChatClient(Server(server.url, "omni", attempts=1)) as client,
     ):
-        for number in range(chat.GIVE_UP + 3):
+        for number in range(attempts.GIVE_UP + 3):
             if number == answered:
                 client.ask(MESSAGES, ANSWER_SCHEMA)
             else:
@@ -186,22 +187,22 @@ def test_a_server_that_refuses_everything_is_not_asked_about_every_clip():
     with ChatServer(in_turn(Reply(400, b"no images here"))) as server:
         with ChatClient(Server(server.url, "omni")) as client:
             reasons = []
-            for _ in range(chat.MOST_REFUSALS + 5):
+            for _ in range(attempts.MOST_REFUSALS + 5):
                 with pytest.raises(Skip) as caught:
                     client.ask(MESSAGES, ANSWER_SCHEMA)
                 reasons.append(caught.value.reason)
-        assert reasons == ["request refused"] * chat.MOST_REFUSALS + ["not asked"] * 5
-        assert len(server.requests) == chat.MOST_REFUSALS
+        assert reasons == ["request refused"] * attempts.MOST_REFUSALS + ["not asked"] * 5
+        assert len(server.requests) == attempts.MOST_REFUSALS
 
 
 def test_a_server_that_has_answered_is_asked_on():
     with ChatServer(lambda request, number: Reply(400) if number else says("ok")) as server:
         with ChatClient(Server(server.url, "omni")) as client:
             client.ask(MESSAGES, ANSWER_SCHEMA)
-            for _ in range(chat.MOST_REFUSALS + 5):
+            for _ in range(attempts.MOST_REFUSALS + 5):
                 with pytest.raises(Skip, match="status 400"):
                     client.ask(MESSAGES, ANSWER_SCHEMA)
-        assert len(server.requests) == chat.MOST_REFUSALS + 6
+        assert len(server.requests) == attempts.MOST_REFUSALS + 6
 
 
 def test_what_a_server_says_of_itself_is_text():
@@ -219,3 +220,9 @@ def test_tokens_are_counted_as_the_server_says_and_a_seed_is_of_one_question():
         assert client.ask(MESSAGES, ANSWER_SCHEMA, seed=3).usage == Usage(1200, 34)
         assert client.ask(MESSAGES, ANSWER_SCHEMA).usage == Usage()
     assert [request["seed"] for request in server.requests] == [3, 7]
+
+
+def test_gemini_without_its_package_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "google", None)
+    with pytest.raises(InputError, match=r'needs google-genai: pip install "actavatar-jax\[gemini\]"'):
+        open_client(Server("http://localhost:1", "gemini-2.5-pro", "key", protocol="gemini"))

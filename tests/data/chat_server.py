@@ -54,9 +54,10 @@ def says_json(**changes) -> Reply:
 
 
 class ChatServer:
-    """Serves while entered. `script(request, number)` makes the reply to the number-th request (from 0)."""
+    """Serves while entered, at addresses that end with `path`. `script(request, number)` makes the reply to the
+    number-th request (from 0)."""
 
-    def __init__(self, script: Callable[[dict, int], Reply]):
+    def __init__(self, script: Callable[[dict, int], Reply], path: str = "/v1/chat/completions"):
         self.script, self.requests, self.times, self.headers = script, [], [], []
         lock, chat = threading.Lock(), self
 
@@ -72,7 +73,7 @@ class ChatServer:
                     chat.headers.append(dict(self.headers))
                 reply = chat.script(body, number)
                 time.sleep(reply.delay)
-                if reply.hang_up or self.path != "/v1/chat/completions":
+                if reply.hang_up or not self.path.endswith(path):
                     self.close_connection = True
                     return
                 self.send_response(reply.status)

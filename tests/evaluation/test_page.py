@@ -48,7 +48,7 @@ def test_the_example_runs(tmp_path, monkeypatch, quick_compilation, capsys):
         for folder, levels in (("real", 0), ("generated", 90), ("decoded", 8)):
             write_video(Path(folder, f"{name}.mp4"), film - np.minimum(film, levels))
 
-    example = re.findall(r"```python\n(.*?)```", PAGE, re.S)[1]
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.partition("## Distances between")[2], re.S)
     exec(example.replace("frames=125", "frames=16"), {})
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [

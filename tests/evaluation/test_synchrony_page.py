@@ -24,7 +24,7 @@ def test_the_code_scores_a_folder_of_videos(tmp_path, monkeypatch, capsys):
     tiny_models.face(tmp_path / "models" / "face.onnx")
     tiny_models.syncnet(tmp_path / "models" / "syncnet_v2.model")
     monkeypatch.chdir(tmp_path)
-    code = re.findall(r"```python\n(.*?)```", PAGE, re.S)[0]
+    code = re.findall(r"```python\n(.*?)```", PAGE.partition("## Lip synchrony")[2], re.S)[0]
     told = {}
     exec(code, told)
     early, faceless = told["results"]

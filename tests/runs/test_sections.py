@@ -48,6 +48,7 @@ ACCEPTED = {
     "heldout.dirs": {"list"},
     "preference.folder": TEXT,
     "sample.jobs": TEXT,
+    "sample.syncnet": TEXT,
     "sample.negative_prompt": TEXT | UNSET,
     "sample.text_guidance": UNSET | {"minus"},
     "sample.audio_guidance": UNSET | {"minus"},

@@ -76,19 +76,25 @@ def saved(workdir):
 
 def losses(workdir):
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [(r["step"], r["loss"], r["grad_norm"], r["learning_rate"]) for r in map(json.loads, lines)]
+    records = (record for record in map(json.loads, lines) if "loss" in record)
+    return [(r["step"], r["loss"], r["grad_norm"], r["learning_rate"]) for r in records]
 
 
 @pytest.fixture(scope="module")
 def whole(world, tmp_path_factory):
     """(workdir, final state, place in the data, sampled steps, finished steps) of an undisturbed run of 8 steps."""
     workdir, batches, sampled, finished = tmp_path_factory.mktemp("whole"), world.batches(), [], []
+
+    def sample(params, step):
+        sampled.append((step, np.linalg.norm(params["head"]["out"]["kernel"])))
+        return {"sample/sync_c": step / 2} if step > 3 else None
+
     state = train(
         world.settings(stage=1, sample_every=3),
         world,
         batches,
         workdir,
-        sample=lambda params, step: sampled.append((step, np.linalg.norm(params["head"]["out"]["kernel"]))),
+        sample=sample,
         finish=lambda params, step: finished.append(step),
     )
     return workdir, state, batches.get_state(), sampled, finished
@@ -169,6 +175,10 @@ def test_checkpoints_hold_no_frozen_parameter(whole):
 def test_samples_are_made_on_time_and_the_model_is_finished_once(whole):
     sampled, finished = whole[3:]
     assert [step for step, _ in sampled] == [3, 6, 8]
+    records = [json.loads(line) for line in (whole[0] / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == sorted(record["step"] for record in records)
+    found = [record for record in records if "sample/sync_c" in record]
+    assert found == [{"step": 6, "sample/sync_c": 3.0}, {"step": 8, "sample/sync_c": 4.0}]
     assert all(norm > 0 for _, norm in sampled)
     assert finished == [8]
 

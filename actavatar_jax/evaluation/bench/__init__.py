@@ -2,12 +2,14 @@
 
 from actavatar_jax.evaluation.bench.answers import AskingSettings
 from actavatar_jax.evaluation.bench.controls import CONTROLS, ControlsReport, check_controls
+from actavatar_jax.evaluation.bench.export import Export, export_clips
 from actavatar_jax.evaluation.bench.items import BenchItem, BenchPhase, read_bench, write_bench, write_jobs
 from actavatar_jax.evaluation.bench.judge import JudgeSettings
 from actavatar_jax.evaluation.bench.making import Composition, MadeBench, Speaker, estimate_making, make_bench
 from actavatar_jax.evaluation.bench.metrics import METRICS, OPENINGS, parse_names
 from actavatar_jax.evaluation.bench.report import PAGE, BenchReport
 from actavatar_jax.evaluation.bench.review import BENCH_FILE, REVIEW_PAGE, Accepted, accept_bench
+from actavatar_jax.evaluation.bench.vbench import convert_vbench
 from actavatar_jax.evaluation.bench.videos import estimate_judge, evaluate_videos
 
 __all__ = [
@@ -24,14 +26,17 @@ __all__ = [
     "BenchReport",
     "Composition",
     "ControlsReport",
+    "Export",
     "JudgeSettings",
     "MadeBench",
     "Speaker",
     "accept_bench",
     "check_controls",
+    "convert_vbench",
     "estimate_judge",
     "estimate_making",
     "evaluate_videos",
+    "export_clips",
     "make_bench",
     "parse_names",
     "read_bench",

@@ -36,7 +36,7 @@ def _difference(
     if not theirs.get("available"):
         return {"reason": "the other report does not have it"}
     about = plain(dict(metric.scores.about))
-    if odd := [name for name in INSTRUMENTS if about.get(name) != theirs.get(name)]:
+    if odd := [name for name in INSTRUMENTS if _own(about, name, column) != _own(theirs, name, column)]:
         return {"reason": f"measured otherwise there: {', '.join(odd)}"}
     ours = {item.id: report.row(item.id) for item in report.items}
     pairs = [
@@ -50,6 +50,12 @@ def _difference(
         return {"reason": "no clip has it in both"}
     value, before = metric.scores.figures[column.name].value, _value(theirs, column.name)
     return finite(vars(Figure(value - before, math.nan, math.nan, 0)))  # of sets: there are no pairs
+
+
+def _own(about: dict[str, Any], name: str, column: Column) -> Any:
+    """What an instrument is for a column, where columns of one metric have their own."""
+    value = about.get(name)
+    return value.get(column.name, value) if isinstance(value, dict) else value
 
 
 def _value(theirs: dict[str, Any], name: str) -> float:

@@ -19,8 +19,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from typing_extensions import TypedDict
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.media import FPS as CLOCK
-from actavatar_jax.media.clock import floor_frames
+from actavatar_jax.media.clock import RATES, floor_frames
 from actavatar_jax.prompt import Phase, StructuredPrompt
 from actavatar_jax.storage import named, read_json_lines, refusal, shown, write_text
 
@@ -103,13 +102,20 @@ def write_bench(items: Sequence[BenchItem], path: str | Path) -> None:
 
 
 def write_jobs(items: Sequence[BenchItem], results: str | Path, path: str | Path) -> None:
-    """The jobs file with which `sample` makes `<results>/<id>.mp4` of every item: as long as is asked for, or up to
-    three frames shorter, since videos have 4k+1 of them. Its paths are as seen from here."""
+    """The jobs file with which `sample` makes `<results>/<id>.mp4` of every item: at its rate, and as long as is asked
+    for, or up to three frames shorter, since videos have 4k+1 of them. Its paths are as seen from here.
+
+    Raises:
+      InputError: an item asks for frames at a rate with which no videos are made.
+    """
     lines = []
     for item in items:
+        if item.fps not in RATES:
+            rates = " or ".join(map(str, RATES))
+            raise InputError(f"{shown(item.id)} asks for {item.fps:g} frames a second; videos are made with {rates}.")
         row = {"image": str(item.image), "audio": str(item.audio), "prompt": item.prompt.to_dict()}
-        row |= {"out": str(Path(results) / f"{item.id}.mp4"), "seed": item.seed}
-        row |= {"num_frames": floor_frames(max(1, round(item.duration * CLOCK)))}
+        row |= {"out": str(Path(results) / f"{item.id}.mp4"), "seed": item.seed, "rate": int(item.fps)}
+        row |= {"num_frames": floor_frames(max(1, round(item.duration * item.fps)))}
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     write_text(Path(path), "".join(lines))
 

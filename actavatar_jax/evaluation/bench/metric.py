@@ -26,13 +26,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Scores:
-    """Of every clip a row or a reason. about: what figures must have in common to be compared; notes: the rest."""
+    """Of every clip a row or a reason.
+
+    about: what figures must have in common to be compared; notes: the rest. scored_at: how many of the clips other
+    rules would score, the rule in words.
+    """
 
     rows: Mapping[str, Row]
     reasons: Mapping[str, NotScored]
     figures: Mapping[str, Figure]
     about: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    scored_at: Mapping[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -50,7 +55,7 @@ class ClipMetric:
     """A metric that looks at one clip after the other.
 
     measure: a clip to its row; what it raises as Skip is the clip's reason, and so is an InputError, as `refusal`.
-    key: what the row depends on beside the clip; a row is kept as long as both are the same.
+    key: what the row depends on beside the clip; a row is kept as long as both are the same. scored_at: see `Scores`.
     """
 
     name: str
@@ -59,6 +64,7 @@ class ClipMetric:
     about: Mapping[str, Any]
     key: Callable[[BenchClip], Sequence[Any]]
     refusal: str = "unreadable"
+    scored_at: Callable[[Sequence[Row]], Mapping[str, int]] = lambda rows: {}
 
     def score(self, clips: Sequence[BenchClip], kept: Kept, step: Callable[[], object]) -> Scores:
         rows, reasons = {}, {}
@@ -71,7 +77,7 @@ class ClipMetric:
                 reasons[clip.item.id] = NotScored(skip.reason, skip.detail)
             step()
         figures = {column.name: mean_of(column.name, rows) for column in self.columns if column.mean}
-        return Scores(rows, reasons, figures, self.about)
+        return Scores(rows, reasons, figures, self.about, scored_at=self.scored_at(list(rows.values())))
 
     def _row(self, clip: BenchClip) -> Row:
         try:

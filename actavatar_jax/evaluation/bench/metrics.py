@@ -15,17 +15,22 @@ from actavatar_jax.evaluation.bench.energy import energy_curve, energy_ratio, pr
 from actavatar_jax.evaluation.bench.kept import digest_file, digest_if_there
 from actavatar_jax.evaluation.bench.metric import ClipMetric, Column, Metric, Row
 from actavatar_jax.evaluation.bench.sets import open_set
+from actavatar_jax.evaluation.dynamics import CONFIDENT, measure_dynamics, quiet_frames
 from actavatar_jax.evaluation.faces import open_boxes, open_embedder, open_yunet
 from actavatar_jax.evaluation.identity import reference_cosines
 from actavatar_jax.evaluation.pairs import Comparison, open_lpips, open_psnr, open_ssim
 from actavatar_jax.evaluation.published import PUBLISHED, read_published, require_file
+from actavatar_jax.evaluation.synchrony import MIN_TRACKS
 from actavatar_jax.evaluation.videos import Source
 from actavatar_jax.functional import Params
-from actavatar_jax.media import load_image
+from actavatar_jax.keypoints import Landmarker
+from actavatar_jax.media import load_image, probe, read_frames
+from actavatar_jax.media.audio import decode_audio
 from actavatar_jax.synchrony import MIN_FACE, MIN_TRACK, NotScored, score_synchrony
 from actavatar_jax.synchrony.syncnet import load_syncnet
 
 FACE, SYNCNET, ARCFACE = "face.onnx", "syncnet_v2.model", "w600k_r50.onnx"
+PERSON, POSE = "person.onnx", "pose.onnx"
 
 
 @dataclass(frozen=True)
@@ -76,13 +81,15 @@ def _open_sync(needs: Needs) -> Metric:
         if isinstance(found, NotScored):
             raise Skip(found.reason, found.detail)
         scores = found.scores
-        track = min(found.detections, found.heard)
         return {
             "sync_c": scores.confidence,
             "sync_d": scores.distance,
             "sync_offset": scores.offset,
-            "sync_track": track,
+            "sync_track": found.track,
         }
+
+    def scored_at(rows: Sequence[Row]) -> Mapping[str, int]:
+        return {f"minimum track {length}": sum(row["sync_track"] > length for row in rows) for length in MIN_TRACKS}
 
     columns = (
         Column("sync_c", "Sync-C", "higher"),
@@ -91,7 +98,7 @@ def _open_sync(needs: Needs) -> Metric:
         Column("sync_track", "frames of the face", mean=False),
     )
     about = {"backbone": f"SyncNet v2, YuNet, more than {MIN_TRACK} frames and {MIN_FACE} pixels", **_digests(files)}
-    return ClipMetric("sync", columns, measure, about, lambda clip: [1, about])
+    return ClipMetric("sync", columns, measure, about, lambda clip: [1, about], scored_at=scored_at)
 
 
 def _open_csim(needs: Needs) -> Metric:
@@ -115,6 +122,32 @@ def _open_csim(needs: Needs) -> Metric:
     return ClipMetric(
         "csim", columns, measure, about, lambda clip: [1, about, digest_if_there(clip.item.image)], "no reference"
     )
+
+
+def _open_dynamics(needs: Needs) -> Metric:
+    files = [_weights(needs, "Dynamics of the face", name) for name in (PERSON, POSE)]
+    Landmarker(*files)
+
+    def measure(clip: BenchClip) -> Row:
+        landmarker = Landmarker(*files)  # it remembers where the person of a clip is
+        keypoints = np.stack([landmarker(frame) for frame in read_frames(clip.path)])
+        samples = decode_audio(clip.path, origin=probe(clip.path).start)
+        found = measure_dynamics(keypoints, quiet_frames(samples, len(keypoints)))
+        return {f"dynamics_{name}": value for name, value in vars(found).items()}
+
+    columns = (
+        Column("dynamics_lips", "lip dynamics, in distances of the eyes"),
+        Column("dynamics_head", "head dynamics, distances a second"),
+        Column("dynamics_brows", "brow dynamics, distances"),
+        Column("dynamics_silent", "speed of silent lips, distances a second", "lower"),
+        Column("dynamics_hkc", "HKC, confidence of hands", "higher"),
+        Column("dynamics_hkv", "HKV, variance of hands, squared distances"),
+        Column("dynamics_coverage", "frames with the face"),
+        Column("dynamics_hands", "points of hands that are found"),
+        Column("dynamics_silence", "share of time in silence"),
+    )
+    about = {"backbone": f"DWPose, confidence {CONFIDENT:g}", **_digests(files)}
+    return ClipMetric("dynamics", columns, measure, about, lambda clip: [1, about])
 
 
 # ---- of clips beside real ones
@@ -195,6 +228,7 @@ METRICS: dict[str, Callable[[Needs], Metric]] = {
     "energy": _open_energy,
     "sync": _open_sync,
     "csim": _open_csim,
+    "dynamics": _open_dynamics,
     "psnr": functools.partial(_open_pairs, "psnr", "PSNR, dB", "higher", _psnr),
     "ssim": functools.partial(_open_pairs, "ssim", "SSIM", "higher", _ssim),
     "lpips": functools.partial(_open_pairs, "lpips", "LPIPS", "lower", _lpips),
@@ -207,6 +241,7 @@ METRICS: dict[str, Callable[[Needs], Metric]] = {
 OPENINGS: dict[str, tuple[tuple[str, ...], Callable[[Path], object]]] = {
     "sync": ((SYNCNET, FACE), lambda folder: _open_sync(Needs(folder))),
     "csim": ((ARCFACE, FACE), lambda folder: _open_csim(Needs(folder))),
+    "dynamics": ((PERSON, POSE), lambda folder: _open_dynamics(Needs(folder))),
     "lpips": (PUBLISHED["lpips"].files, lambda folder: _lpips(Needs(folder))),
     "fid, kid": (PUBLISHED["inception"].files, functools.partial(_read, "inception", "FID")),
     "fvd": (PUBLISHED["i3d"].files, functools.partial(_read, "i3d", "FVD")),

@@ -52,9 +52,7 @@ def _contents(report: BenchReport) -> dict[str, Any]:
             for metric in report.available
             for column, figure in metric.means
         ],
-        "remarks": [
-            (metric.name, note) for metric in report.available for note in metric.scores.notes.get("remarks", ())
-        ],
+        "remarks": [(metric.name, remark) for metric in report.available for remark in metric.remarks(planned)],
         "unavailable": [(metric.name, metric.reason) for metric in report.metrics if metric.scores is None],
         "comparison": report.comparison and _comparison(report.comparison),
         "reasons": [

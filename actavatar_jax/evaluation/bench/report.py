@@ -34,6 +34,17 @@ class MetricReport:
     def means(self) -> list[tuple[Column, Figure]]:
         return [(column, self.scores.figures[column.name]) for column in self.columns if column.mean]
 
+    def remarks(self, planned: int) -> list[str]:
+        """What is said of the figures, and what share of the clips other rules would score."""
+        remarks = list(self.scores.notes.get("remarks", ()))
+        if self.scores.scored_at:
+            shares = (f"{share:.0%} at {rule}" for rule, share in self._shares(planned).items())
+            remarks.append(f"clips that are scored: {', '.join(shares)}")
+        return remarks
+
+    def _shares(self, planned: int) -> dict[str, float]:
+        return {rule: count / planned for rule, count in self.scores.scored_at.items()}
+
     def to_dict(self, planned: int, found: Results) -> dict[str, Any]:
         if self.scores is None:
             return {"available": False, "reason": self.reason}
@@ -43,6 +54,7 @@ class MetricReport:
             "clips": planned,
             "scored": len(self.scores.rows),
             "coverage": len(self.scores.rows) / planned,
+            **({"coverage_at": self._shares(planned)} if self.scores.scored_at else {}),
             "not_scored": dict(reasons.most_common()),
             **self.scores.about,
             **self.scores.notes,
@@ -120,11 +132,11 @@ class BenchReport:
             lines += [
                 f"{column.title}: {told(figure)} | {figure.clips} of {planned} clips" for column, figure in metric.means
             ]
-            lines += [f"{metric.name}: {note}" for note in metric.scores.notes.get("remarks", ())]
+            lines += [f"{metric.name}: {remark}" for remark in metric.remarks(planned)]
             if metric.scores.reasons:
-                lines.append(f"{metric.name}, not scored: {_counted(metric.scores.reasons)}")
+                lines.append(f"{metric.name}, not scored: {reasons_line(metric.scores.reasons)}")
         if self.found.reasons:
-            lines.append(f"not scored by any: {_counted(self.found.reasons)}")
+            lines.append(f"not scored by any: {reasons_line(self.found.reasons)}")
         if self.found.extra:
             lines.append(f"no item asks for {len(self.found.extra)} videos, such as {named(self.found.extra[0])}")
         return "\n".join(lines)
@@ -162,14 +174,15 @@ def told(figure: Figure) -> str:
     return value if "none" in (value, low) else f"{value} ({low} to {high})"
 
 
+def reasons_line(reasons: Mapping[str, NotScored]) -> str:
+    """How many clips have each reason, the most frequent first."""
+    counts = Counter(reason.reason for reason in reasons.values())
+    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+
+
 def finite(figures: Mapping[str, Any]) -> dict[str, Any]:
     """With None in the place of numbers that are none."""
     return {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in figures.items()}
-
-
-def _counted(reasons: Mapping[str, NotScored]) -> str:
-    counts = Counter(reason.reason for reason in reasons.values())
-    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
 
 
 def _program() -> dict[str, str]:

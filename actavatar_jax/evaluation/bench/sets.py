@@ -1,7 +1,7 @@
 """FID, KID and FVD of a folder of videos: one number of all clips together, none of a single one."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,41 +15,56 @@ from actavatar_jax.evaluation.results import SetDistance
 from actavatar_jax.evaluation.sets import fid, fvd, kid
 from actavatar_jax.synchrony import NotScored
 
-FVD_FRAMES = 16  # of a window
-TITLES = {"fid": "FID", "kid": "KID", "fvd": f"FVD, windows of {FVD_FRAMES} frames"}
+FVD_FRAMES = (16, 125)  # of a window; over 125, a clip of five seconds, the network takes the mean
 
 
 @dataclass(frozen=True)
 class SetMetric:
-    """A distance of all clips that are long enough from all real videos; features are kept, by file."""
+    """A distance of all clips that are long enough from all real videos; features are kept, by file.
+
+    windows: frames of what is compared, the shortest first; a column each.
+    """
 
     name: str
     weights: Path
     real: Path
     digests: Mapping[str, Any]
+    windows: tuple[int, ...]
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return (Column(self.name, TITLES[self.name], "lower"),)
+        if self.name == "fvd":
+            return tuple(Column(f"fvd_{n}", f"FVD, windows of {n} frames", "lower") for n in self.windows)
+        return (Column(self.name, self.name.upper(), "lower"),)
 
     def score(self, clips: Sequence[BenchClip], kept: Kept, step: Callable[[], object]) -> Scores:
-        least = FVD_FRAMES if self.name == "fvd" else 1
+        least, *longer = self.windows
         long = [clip for clip in clips if clip.frames >= least]
         detail = f"it has fewer than {least} frames"
         reasons = {clip.item.id: NotScored("too short", detail) for clip in clips if clip.frames < least}
         if not long:
-            raise InputError(f"{TITLES[self.name]} is not available: there is no clip to measure.")
-        found = self._distance(_counted(long, step), kept.folder / "features")
-        low, high = found.interval or (math.nan, math.nan)
-        figure = Figure(found.value, low, high, found.videos[1])
-        about = {"backbone": found.backbone, "resize": found.resize, **self.digests}
+            raise InputError(f"{self.name.upper()} is not available: there is no clip to measure.")
+        cache = kept.folder / "features"
+        first, *others = self.columns
+        found, remarks = {first.name: self._distance(_counted(long, step), least, cache)}, []
+        for column, frames in zip(others, longer, strict=True):
+            if paths := [clip.path for clip in long if clip.frames >= frames]:
+                try:
+                    found[column.name] = self._distance(paths, frames, cache)
+                except InputError as error:  # the set of shorter windows is one, that of longer ones is none
+                    remarks.append(f"{column.title}: {error}")
+            else:
+                remarks.append(f"{column.title}: no clip has so many")
+        figures = {column.name: _figure(found.get(column.name)) for column in self.columns}
+        about = {"backbone": found[first.name].backbone, "resize": found[first.name].resize, **self.digests}
         # What was drawn from how many decides as much as the weights do: other numbers cannot be compared.
-        about |= {"samples": list(found.samples), "videos": list(found.videos)}
-        return Scores({clip.item.id: {} for clip in long}, reasons, {self.name: figure}, about)
+        about |= {name: {c: list(getattr(one, name)) for c, one in found.items()} for name in ("samples", "videos")}
+        rows = {clip.item.id: {} for clip in long}
+        return Scores(rows, reasons, figures, about, {"remarks": remarks})
 
-    def _distance(self, paths: Iterator[Path], cache: Path) -> SetDistance:
+    def _distance(self, paths: Iterable[Path], frames: int, cache: Path) -> SetDistance:
         if self.name == "fvd":
-            return fvd(self.real, paths, self.weights, FVD_FRAMES, cache=cache)
+            return fvd(self.real, paths, self.weights, frames, cache=cache)
         return {"fid": fid, "kid": kid}[self.name](self.real, paths, self.weights, cache=cache)
 
 
@@ -57,10 +72,17 @@ def open_set(name: str, weights: Path, real: Path | None, digests: Mapping[str, 
     """Raises InputError: there are no real videos."""
     if real is None:
         raise InputError(f"{name.upper()} is not available: it compares with a set of real videos; none were given.")
-    return SetMetric(name, weights, real, digests)
+    return SetMetric(name, weights, real, digests, FVD_FRAMES if name == "fvd" else (1,))
 
 
 def _counted(clips: Sequence[BenchClip], step: Callable[[], object]) -> Iterator[Path]:
     for clip in clips:
         yield clip.path
         step()
+
+
+def _figure(found: SetDistance | None) -> Figure:
+    if found is None:
+        return Figure(math.nan, math.nan, math.nan, 0)
+    low, high = found.interval or (math.nan, math.nan)
+    return Figure(found.value, low, high, found.videos[1])

@@ -23,6 +23,7 @@ from actavatar_jax.runs import opening
 from actavatar_jax.runs.exporting import write_model
 from actavatar_jax.runs.jobs import read_jobs, run_jobs
 from actavatar_jax.runs.opening import Places, open_network
+from actavatar_jax.runs.sample_scores import sample_folder
 from actavatar_jax.runs.settings import chosen
 from actavatar_jax.training.groups import backbone_is_frozen, multipliers, trains_adapter_alone
 from actavatar_jax.training.settings import TrainingSettings
@@ -132,7 +133,7 @@ def make_sampler(config: ConfigDict, network: Network, workdir: Path) -> Callabl
         with agreed():
             encoders = Encoders.from_folder(base, mesh=mesh)  # for this visit: then memory is the training's again
         pipeline = ActAvatarPipeline(Component.of(network, params), encoders, defaults, mesh)
-        folder = workdir / "samples" / f"{step:07d}"
+        folder = sample_folder(workdir, step)
         here = [dataclasses.replace(job, out=str(folder / Path(job.out).name)) for job in jobs]
         run_jobs(pipeline, here, stall_minutes=config.stall_minutes)
 

@@ -26,6 +26,7 @@ from actavatar_jax.functional import Network, Params
 from actavatar_jax.models import Execution
 from actavatar_jax.runs.candidates import read_echomimic_jobs
 from actavatar_jax.runs.opening import Places
+from actavatar_jax.runs.sample_scores import sample_folder
 from actavatar_jax.runs.settings import chosen
 from actavatar_jax.training.settings import TrainingSettings
 from actavatar_jax.weights import Component, draw_leaves
@@ -150,7 +151,7 @@ def make_sampler(config: ConfigDict, network: Network, workdir: Path) -> Callabl
     def sample(params: Params, step: int) -> None:
         encoders = EchoMimicEncoders.from_files(e.base, e.audio_encoder, network.config.variant, config.precision)
         pipeline = EchoMimicPipeline(Component.of(network, params), encoders)
-        folder = workdir / "samples" / f"{step:07d}"
+        folder = sample_folder(workdir, step)
         folder.mkdir(parents=True, exist_ok=True)
         for job in jobs:
             given = {"image": None} | job.given

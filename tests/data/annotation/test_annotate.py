@@ -295,7 +295,7 @@ def test_odd_lines_of_kept_answers_cost_their_question_only(tmp_path):
 
 
 def test_a_server_that_refuses_everything_leaves_rows_and_is_not_asked_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr("actavatar_jax.chat.client.MOST_REFUSALS", 3)
+    monkeypatch.setattr("actavatar_jax.chat.attempts.MOST_REFUSALS", 3)
     folder = make_folder(tmp_path, {f"c{k}": {} for k in range(6)}, frames=25)
     with ChatServer(lambda *_: Reply(400, b"no images here")) as server:
         report = run(folder, server, parallel=1)

@@ -8,11 +8,11 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
+from actavatar_jax.keypoints import PERSON_SHAPES, PERSON_SIDE, POSE_SHAPES, Landmarker, _tools
+from actavatar_jax.onnx_files import load_model, run_model
 from actavatar_jax.synchrony.syncnet import load_syncnet
 from data_pipelines.filters import MODELS
 from data_pipelines.filters.faces import DETECTOR_SIDE, detect_faces
-from data_pipelines.filters.models import load_model, run_model
-from data_pipelines.filters.pose import PERSON_SHAPES, PERSON_SIDE, POSE_SHAPES, Landmarker, _tools
 from data_pipelines.table import Step
 from launch import bench
 from tests.data import full_models, tiny_models

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.onnx_files import load_model
 from data_pipelines.filters import FILTERS, MODELS, NEEDED, filter_clips, make_steps
-from data_pipelines.filters.models import load_model
 from data_pipelines.filters.text_area import INPUTS, OUTPUTS
 from data_pipelines.table import Clip, StepReport, Table, import_extra, read_manifest, run_step
 from tests.data import tiny_models
@@ -95,10 +95,11 @@ def test_versions_are_made_of_constants_and_models(models, monkeypatch, tmp_path
         "actavatar_jax.synchrony.tracks.OVERLAP": ["sync"],
         "gestures.CONFIDENT": ["motion"],
         "camera.SIDE": ["motion"],
-        "pose.EVERY": ["motion"],
+        "actavatar_jax.keypoints.EVERY": ["motion"],
     }.items():
         with monkeypatch.context() as patch:
-            patch.setattr(constant if "synchrony" in constant else f"data_pipelines.filters.{constant}", 7.5)
+            ours = constant.startswith("actavatar_jax")
+            patch.setattr(constant if ours else f"data_pipelines.filters.{constant}", 7.5)
             after = {step.name: step.version for step in make_steps(models=models)}
         assert [name for name in FILTERS if after[name] != before[name]] == affected, constant
     other = shutil.copytree(models, tmp_path / "other")

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.keypoints import Landmarker
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.puppets.world.clips import make_clip
 from data_pipelines.filters.camera import CameraMotion
 from data_pipelines.filters.gestures import HANDS, SHOULDERS, measure_gestures
-from data_pipelines.filters.pose import Landmarker
 from data_pipelines.selection.ruleset import DEFAULT_RULES, RuleSet
 from tests.data import tiny_models
 from tests.data.puppet_motion import WORLD

@@ -13,7 +13,7 @@ from PIL import Image
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.bench import BenchItem, BenchPhase, check_controls
 from actavatar_jax.evaluation.bench.clips import BenchClip, Results
-from actavatar_jax.evaluation.bench.controls import twins
+from actavatar_jax.evaluation.bench.controls import checking, twins
 from actavatar_jax.evaluation.bench.controls.expectations import Expectation, judge_expectation
 from actavatar_jax.evaluation.bench.metric import Column, Scores, mean_of
 from actavatar_jax.evaluation.bench.report import BenchReport, MetricReport
@@ -78,13 +78,26 @@ def test_a_judge_with_eyes_passes_and_one_without_is_found_out(world, tmp_path):
     assert "NOT AS IT SHOULD" in blind.table()
 
 
-def test_twins_differ_in_nothing_else(world, tmp_path):
-    check_controls(world / "results", world / "bench.jsonl", tmp_path, metrics="energy,psnr", progress=False)
+def test_twins_differ_in_nothing_else_and_are_written_once(world, tmp_path, monkeypatch):
+    def check():
+        check_controls(world / "results", world / "bench.jsonl", tmp_path, metrics="energy,psnr", progress=False)
+
+    check()
     whole = load_video(tmp_path / "whole" / "videos" / "nod.mp4")
     frozen = load_video(tmp_path / "frozen" / "videos" / "nod.mp4")
     assert np.abs(frozen.frames.astype(int) - whole.frames[:1]).mean() < 2
     assert len(frozen.frames) == len(whole.frames) == 25
     np.testing.assert_allclose(frozen.audio, whole.audio, atol=1e-3)
+
+    written = []
+    write = checking.write_video
+    monkeypatch.setattr(checking, "write_video", lambda path, *rest: written.append(path) or write(path, *rest))
+    check()
+    assert not written
+    (tmp_path / "frozen" / "videos" / "nod.mp4").write_bytes(b"damaged")
+    (tmp_path / "blurred" / "videos" / "rest.mp4").unlink()
+    check()
+    assert {(path.parts[-3], path.name) for path in written} == {("frozen", "nod.mp4"), ("blurred", "rest.mp4")}
 
 
 def test_ways_of_spoiling():

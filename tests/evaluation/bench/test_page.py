@@ -5,24 +5,28 @@ import json
 import re
 import shlex
 import shutil
+import sys
+import types
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
-for package in ("cv2", "jinja2", "onnxruntime", "torch"):
+for package in ("cv2", "jinja2", "onnxruntime"):
     pytest.importorskip(package)
-onnx = pytest.importorskip("onnx")
+onnx, torch = pytest.importorskip("onnx"), pytest.importorskip("torch")
 
 from actavatar_jax.evaluation.bench import CONTROLS, METRICS  # noqa: E402
 from actavatar_jax.evaluation.bench.judge.verdicts import PhaseVerdict  # noqa: E402
 from actavatar_jax.evaluation.published import PUBLISHED  # noqa: E402
-from tests.commands import actavatar  # noqa: E402
+from actavatar_jax.media import load_video  # noqa: E402
+from tests.commands import actavatar, refused  # noqa: E402
 from tests.data import tiny_models  # noqa: E402
 from tests.data.chat_server import ChatServer  # noqa: E402
 from tests.data.filters.test_voice_and_sync import talker  # noqa: E402
-from tests.evaluation import small_networks  # noqa: E402
+from tests.evaluation import small_landmarks, small_networks  # noqa: E402
 from tests.evaluation.bench.test_judge import good  # noqa: E402
 from tests.evaluation.test_identity import save_network  # noqa: E402
 
@@ -30,6 +34,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "evaluation.md").read_text()
 SECTION = PAGE.partition("## A folder of videos")[2].partition("## Lip synchrony")[0]
 FRAMES = 60
+NONE = {"fvd": {"fvd_125": 0}, "dynamics": {"dynamics_silent": 0}}  # clips are too short; nobody is silent
 
 
 @pytest.fixture
@@ -62,6 +67,8 @@ def weights(files, monkeypatch):
     tiny_models.face(folder / "face.onnx")
     tiny_models.syncnet(folder / "syncnet_v2.model")
     save_network(onnx, folder / "w600k_r50.onnx", 112)
+    tiny_models.person(folder / "person.onnx")
+    small_landmarks.pose(folder / "pose.onnx")
 
 
 def commands():
@@ -72,7 +79,7 @@ def commands():
 def test_the_command_measures_by_all_networks(weights, capsys):
     assert actavatar("models", "check", "models") == 0
     metrics = capsys.readouterr().out.partition("metrics\n")[2].splitlines()
-    assert [line.split()[-1] for line in metrics] == ["ready"] * 5
+    assert [line.split()[-1] for line in metrics] == ["ready"] * 6
     assert actavatar(*commands()[0]) == 0
     told = json.loads(Path("report/report.json").read_text())
     missing = {name: metric["reason"] for name, metric in told["metrics"].items() if not metric["available"]}
@@ -81,18 +88,102 @@ def test_the_command_measures_by_all_networks(weights, capsys):
         if metric["available"]:
             assert metric["backbone"] and metric["coverage"] == pytest.approx(2 / 3), name
             assert metric["not_scored"] == {"missing": 1}
-            assert all(figure["clips"] == 2 for figure in metric["figures"].values()), name
+            counts = {column: figure["clips"] for column, figure in metric["figures"].items()}
+            assert counts == dict.fromkeys(counts, 2) | NONE.get(name, {}), name
     early, late, _ = told["clips"]
     assert (early["scores"]["sync_offset"], late["scores"]["sync_offset"]) == (2, -3)
     assert early["scores"]["csim_coverage"] == 1 and early["scores"]["csim"] > 0.9
-    assert told["metrics"]["fid"]["samples"] == [120, 120] and told["metrics"]["fvd"]["samples"] == [6, 6]
+    lips = np.array([frame[..., 0].max() > small_landmarks.RED for frame in load_video("results/early.mp4").frames])
+    opened = (small_landmarks.OPEN - small_landmarks.CLOSED) * lips.std()
+    assert early["scores"]["dynamics_lips"] == pytest.approx(opened, rel=0.1) and opened > 0.05
+    assert early["scores"]["dynamics_head"] == 0 and early["scores"]["dynamics_coverage"] == 1
+    assert told["metrics"]["fid"]["samples"] == {"fid": [120, 120]}
+    assert told["metrics"]["fvd"]["samples"] == {"fvd_16": [6, 6]}
+    assert told["metrics"]["sync"]["coverage_at"] == {"minimum track 50": 2 / 3, "minimum track 100": 0}
     assert told["metrics"]["fid"]["resize"].startswith("clean, ")
     assert set(told["metrics"]["lpips"]["weights"]) == {"alexnet-owt-7be5be79.pth", "alex.pth"}
-    assert "FID: " in capsys.readouterr().out and Path("report/report.html").stat().st_size > 10_000
+    out, page = capsys.readouterr().out, Path("report/report.html").read_text()
+    assert "FID: " in out and "FVD, windows of 125 frames: none | 0 of 3 clips" in out and len(page) > 10_000
+    for text in (out, page):
+        assert "fvd: FVD, windows of 125 frames: no clip has so many" in text
+        assert "sync: clips that are scored: 67% at minimum track 50, 0% at minimum track 100" in text
     lips = ["--weights", "models", "--metrics", "sync", "--out", "controls"]
     assert actavatar("evaluate", "controls", "results", "--bench", "bench.jsonl", *lips) == 0
     lines = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert all(lines[name].endswith("as it should") for name in ("silent", "late"))
+
+
+class OneAlign:
+    """In the place of Q-Align: how bright frames are, on its scale."""
+
+    asked: ClassVar = []
+
+    @classmethod
+    def from_pretrained(cls, name, **options):
+        assert name == "q-future/one-align" and options["trust_remote_code"]
+        return cls()
+
+    def score(self, given, task_, input_):
+        self.asked.append((task_, input_, len(given)))
+        videos = given if input_ == "video" else [[frame] for frame in given]
+        return torch.tensor([1 + 4 * np.mean([np.asarray(frame) / 255 for frame in video]) for video in videos])
+
+
+def test_other_programs_are_given_what_they_need_and_what_they_find_is_taken(files, monkeypatch, capsys):
+    _, _, export, external, vbench, *_ = commands()
+    assert actavatar(*export) == 0
+    assert capsys.readouterr().out == "2 clips in export; left out: 1 missing\n"
+    assert sorted(file.name for file in Path("export/videos").iterdir()) == ["early.mp4", "late.mp4"]
+    prompts = json.loads(Path("export/prompts.json").read_text())
+    assert prompts["early.mp4"] == "A woman in a bright office speaks to the camera. She nods."
+    clips = json.loads(Path("export/clips.json").read_text())
+    assert [clip["id"] for clip in clips] == ["early", "late"] and clips[0]["prompt"] == prompts["early.mp4"]
+    assert clips[1]["frames"] == [f"frames/late/00{second}.png" for second in range(3)]  # of 60 frames: 0, 25, 50
+    kept = np.asarray(Image.open("export/frames/late/002.png"))
+    np.testing.assert_array_equal(kept, load_video("results/late.mp4").frames[50])
+
+    monkeypatch.setitem(sys.modules, "transformers", types.SimpleNamespace(AutoModelForCausalLM=OneAlign))
+    (script,) = re.findall(r"```python\n(.*?)```", SECTION, re.S)
+    exec(script, {})
+    assert set(OneAlign.asked) == {
+        (t, k, n) for t in ("quality", "aesthetics") for k, n in (("video", 1), ("image", 3))
+    }
+    videos = [
+        {"video_path": "export/videos/early.mp4", "video_results": 0.9, "more": 1},
+        {"video_path": "export/videos/late.mp4", "video_results": True},
+    ]
+    Path("evaluation_results").mkdir()
+    found = {"motion_smoothness": [0.95, videos], "dynamic_degree": [0.5, videos[1:]]}
+    Path("evaluation_results/results_eval_results.json").write_text(json.dumps(found))
+    assert actavatar(*vbench) == 0
+    files = [
+        "iqa.json",
+        "ase_frames.json",
+        "external/vbench_motion_smoothness.json",
+        "external/vbench_dynamic_degree.json",
+    ]
+    assert actavatar(*external[:-1], files[0], *(part for file in files[1:] for part in ("--external", file))) == 0
+    told = json.loads(Path("report/report.json").read_text())
+    assert told["clips"][0]["scores"]["iqa"] == pytest.approx(told["clips"][0]["scores"]["ase_frames"], abs=1e-6)
+    assert told["metrics"]["iqa"]["backbone"] == "one-align, quality of videos, 1 frame a second"
+    assert told["clips"][1]["scores"]["vbench_dynamic_degree"] == 1.0
+    assert told["clips"][0]["scores"]["vbench_motion_smoothness"] == 0.9
+    refused(capsys, "export holds something already; give a folder that is new", *export)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({}, "has no dimension"),
+        ({"motion_smoothness": [0.5, []]}, "motion_smoothness has no videos"),
+        ({"motion_smoothness": 0.5}, "motion_smoothness"),
+        ({"motion_smoothness": [0.5, [{"video_path": "a.mp4", "video_results": "good"}]]}, "video_results"),
+    ],
+)
+def test_results_of_vbench_that_are_none_are_one_sentence(tmp_path, capsys, found, words):
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    refused(capsys, words, "evaluate", "vbench", tmp_path / "found.json", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_page_has_all_controls():
@@ -101,7 +192,7 @@ def test_the_page_has_all_controls():
 
 
 def test_the_other_commands_do_what_is_said_of_them(files, capsys):
-    _, compare, external, judge, controls = commands()
+    _, compare, _, external, _, judge, _, controls = commands()
     assert actavatar(*compare[: compare.index("--compare")]) == 0
     shutil.copytree("report", "other_report")
     assert actavatar(*compare) == 0

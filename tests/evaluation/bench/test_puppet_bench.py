@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import scipy.io.wavfile
 
+from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.bench import BenchItem, BenchPhase, read_bench, write_bench, write_jobs
 from actavatar_jax.puppets.bench import write_puppet_bench
 from actavatar_jax.puppets.world.clips import World, make_clip
+from actavatar_jax.runs.jobs import read_jobs
 from tests.commands import actavatar
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,17 +58,24 @@ def test_a_bench_can_be_moved_with_its_files(tmp_path):
     assert moved.image.is_file() and moved.audio.is_file() and moved.image != item.image
 
 
-def test_jobs_have_as_many_frames_as_there_is_time_for(tmp_path):
+def test_jobs_have_the_rate_and_as_many_frames_as_there_is_time_for(tmp_path):
     phase = BenchPhase(0.5, 2.0, "She nods.")
-    items = [
-        BenchItem(f"{seconds}", Path("a.png"), Path("a.wav"), "A woman.", (phase,), duration=seconds, seed=7)
-        for seconds in (5.0, 4.0)
-    ]
-    write_jobs(items, tmp_path / "results", tmp_path / "jobs.jsonl")
-    first, second = map(json.loads, (tmp_path / "jobs.jsonl").read_text().splitlines())
-    assert (first["num_frames"], second["num_frames"], first["seed"]) == (125, 97, 7)
-    assert first["out"] == str(tmp_path / "results" / "5.0.mp4") and first["image"] == "a.png"
-    assert first["prompt"] == {"base": "A woman.", "phases": [{"start": 0.5, "end": 2.0, "action": "She nods."}]}
+
+    def jobs(*asked):
+        items = [
+            BenchItem(f"{seconds}", Path("a.png"), Path("a.wav"), "A woman.", (phase,), seconds, fps, seed=7)
+            for seconds, fps in asked
+        ]
+        write_jobs(items, tmp_path / "results", tmp_path / "jobs.jsonl")
+        return [json.loads(line) for line in (tmp_path / "jobs.jsonl").read_text().splitlines()]
+
+    rows = jobs((5.0, 25.0), (4.0, 25.0), (5.01, 16.0))
+    assert [(row["num_frames"], row["rate"], row["seed"]) for row in rows] == [(125, 25, 7), (97, 25, 7), (77, 16, 7)]
+    assert rows[0]["out"] == str(tmp_path / "results" / "5.0.mp4") and rows[0]["image"] == "a.png"
+    assert rows[0]["prompt"] == {"base": "A woman.", "phases": [{"start": 0.5, "end": 2.0, "action": "She nods."}]}
+    assert [job.options["rate"] for job in read_jobs(tmp_path / "jobs.jsonl", {})] == [25, 25, 16]
+    with pytest.raises(InputError, match=r"'3\.0' asks for 30 frames a second; videos are made with 16 or 25"):
+        jobs((3.0, 30.0))
 
 
 def test_writing_is_the_inverse_of_reading(tmp_path):

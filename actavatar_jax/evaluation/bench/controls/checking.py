@@ -11,7 +11,7 @@ from actavatar_jax.evaluation.bench.controls import twins
 from actavatar_jax.evaluation.bench.controls.expectations import SAME, Expectation, Outcome, judge_expectation
 from actavatar_jax.evaluation.bench.items import read_bench, write_bench
 from actavatar_jax.evaluation.bench.judge import JudgeSettings
-from actavatar_jax.evaluation.bench.kept import Kept
+from actavatar_jax.evaluation.bench.kept import Kept, digest_file, digest_if_there
 from actavatar_jax.evaluation.bench.metrics import parse_names
 from actavatar_jax.evaluation.bench.report import BenchReport
 from actavatar_jax.evaluation.bench.videos import evaluate_videos
@@ -66,7 +66,8 @@ CONTROLS = (
             Expectation("lpips", "rises"),
             Expectation("fid", "rises"),
             Expectation("kid", "rises"),
-            Expectation("fvd", "rises"),
+            Expectation("fvd_16", "rises"),
+            Expectation("fvd_125", "rises"),
         ),
         frames=twins.blur,
     ),
@@ -97,8 +98,9 @@ def check_controls(
 ) -> ControlsReport:
     """Spoils the videos of a folder in every way of `CONTROLS`, measures all, and writes `out/controls.json`.
 
-    The twins, and a report of each way, lie in `out/<control>`; what was measured is not measured again. Arguments are
-    those of `evaluate_videos`; the videos themselves are the real ones with which sets and pairs are compared.
+    The twins, and a report of each way, lie in `out/<control>`; what was written or measured is not so again.
+    Arguments are those of `evaluate_videos`; the videos themselves are the real ones with which sets and pairs are
+    compared.
 
     Raises:
       InputError: as `evaluate_videos`; or there is no video that can be measured.
@@ -107,14 +109,14 @@ def check_controls(
     asked = {control: own for control in CONTROLS if (own := _asked(control, names))}
     if not asked:
         raise InputError(f"There is no control of {', '.join(names)}; accepted are {', '.join(_controlled())}.")
-    items = read_bench(bench)
-    clips = find_clips(results, items, Kept(out / "kept"), lambda: None).clips
+    items, kept = read_bench(bench), Kept(out / "kept")
+    clips = find_clips(results, items, kept, lambda: None).clips
     if not clips:
         raise InputError("None of the videos that the bench asks for can be measured, so that there is none to spoil.")
 
     def measure(control: Control, wanted: Sequence[str]) -> BenchReport:
         folder = out / control.name.replace(" ", "_")
-        _write_twins(control, clips, folder / "videos")
+        _write_twins(control, clips, folder / "videos", kept)
         items = [item for clip in clips if (item := control.item(clip.item))]
         write_bench([replace(item, fps=float(FPS)) for item in items], folder / "bench.jsonl")  # as twins are written
         return evaluate_videos(
@@ -166,13 +168,22 @@ def _metric(expectation: Expectation) -> str:
     return expectation.column.partition("_")[0]
 
 
-def _write_twins(control: Control, clips: Sequence[BenchClip], folder: Path) -> None:
+def _write_twins(control: Control, clips: Sequence[BenchClip], folder: Path, kept: Kept) -> None:
+    """Those that are not there yet, of the same videos and spoilt in the same way."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, clip in enumerate(clips):
-        source = clips[(number + 1) % len(clips)].path if control.other_sound else clip.path
-        sound = _sound(source, clip.frames)
+        heard = clips[(number + 1) % len(clips)] if control.other_sound else clip
+        path, stands_on = (
+            folder / f"{clip.item.id}.mp4",
+            ("twin", twins.VERSION, control.name, clip.digest, heard.digest),
+        )
+        written = kept.get(*stands_on)
+        if written is not None and digest_if_there(path) == written.get("digest"):
+            continue
+        sound = _sound(heard.path, clip.frames)
         sound = None if sound is None else control.sound(sound)
-        write_video(folder / f"{clip.item.id}.mp4", control.frames(_even(clip.path)), sound)
+        write_video(path, control.frames(_even(clip.path)), sound)
+        kept.put({"digest": digest_file(path)}, *stands_on)
 
 
 def _even(path: Path) -> Iterator:

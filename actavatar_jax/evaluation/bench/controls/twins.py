@@ -19,6 +19,7 @@ SpoilFrames = Callable[[Frames], Frames]
 SpoilSound = Callable[[Sound], Sound | None]
 SpoilItem = Callable[[BenchItem], BenchItem | None]  # None: the way of spoiling changes nothing of it
 
+VERSION = 1  # of the ways below: another one makes other twins of the same videos
 LATE = 5  # frames
 BLUR = 64  # standard deviations in the shorter side of a picture
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-from actavatar_jax.chat import Answer, ChatClient, Message, Usage
+from actavatar_jax.chat import Answer, Client, Message, Usage
 from actavatar_jax.checks import checked, whole
 from actavatar_jax.errors import InputError, Skip
 from actavatar_jax.evaluation.bench.answers import (
@@ -70,7 +70,7 @@ def estimate(clips: Sequence[BenchClip], settings: JudgeSettings, kept: Kept) ->
 
 
 def ask_judge(
-    clips: Sequence[BenchClip], settings: JudgeSettings, client: ChatClient, kept: Kept, step: Callable[[], object]
+    clips: Sequence[BenchClip], settings: JudgeSettings, client: Client, kept: Kept, step: Callable[[], object]
 ) -> Iterator[Run]:
     """All runs of all clips as they are done, in an order that has nothing to do with the clips'; `step` after a clip.
 
@@ -99,7 +99,7 @@ class _Asking:
     clip: BenchClip
     settings: JudgeSettings
     kept: Kept
-    client: ChatClient | None
+    client: Client | None
 
     def question(self, run: int, attempt: int = 0) -> list:
         server, item = self.settings.server, self.clip.item
@@ -123,7 +123,7 @@ class _Asking:
         return Run(self.clip.item.id, run, None, reason, tuple(usage), asked)
 
     def _answer(self, run: int, attempt: int) -> tuple[Answer, bool]:
-        """The answer, and whether it came just now. Raises Skip and InputError as `ChatClient.ask`."""
+        """The answer, and whether it came just now. Raises Skip and InputError as `Client.ask`."""
         question = self.question(run, attempt)
         if (found := find_answer(self.kept, *question)) is not None:
             return found, False

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from actavatar_jax.chat import ChatClient, Usage
+from actavatar_jax.chat import Usage, open_client
 from actavatar_jax.evaluation.bench.answers import Estimate
 from actavatar_jax.evaluation.bench.clips import BenchClip
 from actavatar_jax.evaluation.bench.items import BenchPhase
@@ -71,7 +71,7 @@ class JudgeMetric:
         judged = _with_phases(clips)
         for _ in range(len(clips) - len(judged)):
             step()
-        with ChatClient(self.settings.server) as client:
+        with open_client(self.settings.server) as client:
             runs = list(asking.ask_judge(judged, self.settings, client, kept, step))
         return _scores(clips, runs, self.settings)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from actavatar_jax.chat import ChatClient, Usage
+from actavatar_jax.chat import Usage, open_client
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.bench.answers import FRAME_TOKENS, LETTERS, AskingSettings, Estimate, find_answer
 from actavatar_jax.evaluation.bench.items import BenchItem, write_bench
@@ -73,7 +73,7 @@ def make_bench(
     check_templates()
     folder, plans = Path(folder), _plans(portraits, speaker, composition)
     folder.mkdir(parents=True, exist_ok=True)
-    with locked_folder(folder), ChatClient(settings.server) as client:
+    with locked_folder(folder), open_client(settings.server) as client:
         writer = Writer(folder, settings, Kept(folder / KEPT), client, speaker)
         with tqdm(total=len(plans), desc="make", unit="item", disable=not progress) as bar:
             written = {}

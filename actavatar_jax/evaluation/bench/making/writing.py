@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actavatar_jax.chat import Answer, ChatClient, Usage
+from actavatar_jax.chat import Answer, Client, Usage
 from actavatar_jax.errors import InputError, Skip
 from actavatar_jax.evaluation.bench.answers import FINISHED, AskingSettings, find_answer, keep_answer
 from actavatar_jax.evaluation.bench.items import BenchItem
@@ -38,7 +38,7 @@ class Writer:
     folder: Path
     settings: AskingSettings
     kept: Kept
-    client: ChatClient
+    client: Client
     speaker: Speaker
 
     def write(self, plan: Plan) -> Written:

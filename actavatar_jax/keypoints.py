@@ -1,4 +1,7 @@
-"""Whole-body keypoints of the person in front: DWPose's two models, run by rtmlib."""
+"""Whole-body keypoints of the person in front: DWPose's two models, run by rtmlib.
+
+Filters of the data and metrics of videos share them.
+"""
 
 import contextlib
 import io
@@ -8,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from data_pipelines.filters.models import load_model
-from data_pipelines.table import import_extra
+from actavatar_jax.errors import InputError
+from actavatar_jax.onnx_files import load_model
 
 POINTS = 133
 PERSON_SIDE, POSE_SIZE = 640, (288, 384)  # pixels; width, height
@@ -48,7 +51,10 @@ class Landmarker:
 def _tools(person: Path, pose: Path):
     """rtmlib's detector and pose model, with sessions of one thread in the place of its own."""
     sessions = load_model(person, *PERSON_SHAPES), load_model(pose, *POSE_SHAPES)
-    rtmlib = import_extra("rtmlib")
+    try:
+        import rtmlib
+    except ImportError as error:
+        raise InputError(f'keypoints need rtmlib: pip install "actavatar-jax[data]" ({error})') from error
     with contextlib.redirect_stdout(io.StringIO()):  # rtmlib prints what it loads
         detector = rtmlib.YOLOX(
             str(person), (PERSON_SIDE, PERSON_SIDE), det_mode="multiclass", nms_thr=OVERLAP, score_thr=SCORE
