@@ -28,8 +28,10 @@ MINUTES = flags.DEFINE_float("minutes", 0.0, "End after so long: a training save
 
 def main(argv: list[str]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
+    from actavatar_jax.cli.cache import keep_compiled_programs
     from actavatar_jax.cli.exits import run_command
 
+    keep_compiled_programs()  # of the interpolator it takes a minute, in every sitting
     run_command(make)
 
 

@@ -46,7 +46,7 @@ class BetweenLoss:
         loss = self._distance(stages.frames[:, 0], wanted)
         loss += self.blends * sum(self._distance(blend[:, 0], wanted) for blend in stages.blends)
         nearer = jnp.where((batch["t"] < 0.5)[:, None, None, None], first, second)
-        return loss, {"psnr": psnr(stages.frames[:, 0], wanted, 1), "psnr_held": psnr(nearer, wanted, 1)}
+        return loss, {"psnr": psnr(stages.frames[:, 0], wanted, 1.0), "psnr_held": psnr(nearer, wanted, 1.0)}
 
     def _decoded(self, frozen: Params, pictures: Float[Array, "3 B h w 3"]) -> Float[Array, "3 B h w 3"]:
         tokenizer = self.tokenizer.bind(frozen["tokenizer"])

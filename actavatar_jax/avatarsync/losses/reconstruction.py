@@ -50,8 +50,8 @@ class ReconstructionLoss:
         loss = recon + self.entropy * codes.entropy + self.commit * codes.commit
         shown = jnp.clip(made, -1, 1)
         return loss, {
-            "psnr": psnr(shown, pixels, 2),
-            "psnr_box": psnr(shown[:, rows, columns], pixels[:, rows, columns], 2),
+            "psnr": psnr(shown, pixels, 2.0),
+            "psnr_box": psnr(shown[:, rows, columns], pixels[:, rows, columns], 2.0),
             "commit": codes.commit,
             "sample_entropy": codes.sample_entropy,
             "batch_entropy": codes.batch_entropy,

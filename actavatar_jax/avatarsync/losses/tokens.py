@@ -59,7 +59,7 @@ class TokenLoss:
         wanted = signed(batch["pixels"]).reshape(made.shape)
         more, parts = self.pixels(frozen, made, wanted)
         ceiling = decoder.decode(tokens.reshape(places))
-        quality = {"psnr": psnr(jnp.clip(made, -1, 1), wanted, 2), "psnr_ceiling": psnr(ceiling, wanted, 2)}
+        quality = {"psnr": psnr(jnp.clip(made, -1, 1), wanted, 2.0), "psnr_ceiling": psnr(ceiling, wanted, 2.0)}
         return loss + more, measured | parts | quality
 
 
