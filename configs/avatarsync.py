@@ -16,7 +16,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = ConfigDict()
     # Figures are drawn at `side` pixels, and their heads made as large as the tokenizer takes pictures.
     config.world = ConfigDict({"side": 160, "frames": 50, "languages": ("en", "de")})
-    config.clips = 1600  # drawn once and kept as bytes: 61 KB for each of their frames at 160 px would be too many
+    config.clips = 1600  # drawn once and kept as bytes: a gigabyte
     config.watched_clips = 6  # of them sheets and figures are made while training
     config.test_clips = 32  # scored in the end, none of them seen in training
     config.sampling = ConfigDict({"top_k": 12, "temperature": 1.0, "guidance": 1.5, "noise": "shared"})

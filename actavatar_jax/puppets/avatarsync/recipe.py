@@ -1,7 +1,7 @@
 """AvatarSync on puppets, from nothing to scores: heads, tokenizer, keyframes, interpolator.
 
-The steps of `launch/avatarsync.py`; a config is that of `configs/avatarsync.py`. Every step leaves its part in
-`WORKDIR/model`, where it is found again: what is there is not trained anew.
+The steps of `launch/avatarsync.py`; a config is that of `configs/avatarsync.py`. A part that is
+trained lies in `WORKDIR/parts` and is not trained anew; the whole is `WORKDIR/model`.
 """
 
 import dataclasses

@@ -142,7 +142,8 @@ def summarise(window: list[dict[str, np.ndarray]]) -> Record:
         return record
     record["loss"] = float(np.mean([m["loss"] for m in good]))
     for name in good[-1].get("measured", ()):
-        record[name] = float(np.nanmean([m["measured"][name] for m in good if name in m["measured"]]))
+        values = [m["measured"][name] for m in good if np.isfinite(m["measured"].get(name, np.nan))]
+        record |= {name: float(np.mean(values))} if values else {}
     if "noise_count" not in good[-1]:
         return record
     sums, counts = (np.sum([m[name] for m in good], axis=0) for name in ("noise_loss_sum", "noise_count"))
