@@ -108,8 +108,8 @@ class AvatarSyncPipeline:
         """
         old = take.draft
         before, after = old.plan.schedule, exchange_unit(old.plan.schedule, unit, name)
-        seen = [np.asarray(self.painter.seen(plan.ids).ids)[0] for plan in (before, after)]
-        renewed = np.flatnonzero((seen[0] != seen[1]).any(-1))
+        seen, now = (self.painter.seen(plan.ids) for plan in (before, after))
+        renewed = np.flatnonzero(np.asarray((now.there & (now.ids != seen.ids))[0].any(-1)))
         tokens, keyframes = old.tokens.copy(), old.keyframes.copy()
         if len(renewed):
             tokens[renewed] = self.painter.draw(old.reference, after.ids, old.sampling, old.seed, renewed)

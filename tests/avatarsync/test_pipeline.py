@@ -36,7 +36,7 @@ class Straight:
 
 @pytest.fixture(scope="module")
 def pipelines(quick_compilation):
-    made = {visible: AvatarSyncPipeline(tiny_parts(visible)) for visible in ("one_to_one", "limited", "accumulative")}
+    made = {visible: AvatarSyncPipeline(tiny_parts(visible)) for visible in ("one_to_one", "accumulative")}
     for pipeline in made.values():
         pipeline.interpolate = Straight()
     return made
@@ -49,7 +49,7 @@ def take(pipelines):
 
 def test_a_video_is_as_long_as_its_sound_and_shows_keyframes_where_they_are(take):
     video, draft = take.video, take.draft
-    assert video.frames.shape == (45, 32, 32, 3) and video.sound is PLAN.sound
+    assert video.frames.shape == (45, 32, 32, 3) and len(video.audio) == 28800
     numbers = [int(keyframe.time) for keyframe in PLAN.schedule.keyframes]
     np.testing.assert_array_equal(video.frames[numbers], np.round(draft.keyframes * 255).astype(np.uint8))
     assert len(np.unique(draft.tokens, axis=0)) > 2
@@ -90,9 +90,8 @@ def test_an_edit_makes_one_keyframe_and_its_two_intervals_anew(pipelines, take):
     np.testing.assert_array_equal(pipeline.edit(edited, UNIT, "i").frames, take.frames)
 
 
-@pytest.mark.parametrize(("visible", "behind"), [("limited", 1), ("accumulative", None)])
-def test_with_other_masks_the_keyframes_that_see_the_unit_are_made_anew(pipelines, visible, behind):
-    pipeline = pipelines[visible]
+def test_with_another_mask_the_keyframes_that_see_the_unit_are_made_anew(pipelines):
+    pipeline = pipelines["accumulative"]
     take = pipeline(PORTRAIT, PLAN, seed=5)
     drawn = []
     painter = pipeline.painter
@@ -100,8 +99,7 @@ def test_with_other_masks_the_keyframes_that_see_the_unit_are_made_anew(pipeline
     edited = pipeline.edit(take, UNIT, "u")
     painter.draw = original
     place = next(i for i, keyframe in enumerate(PLAN.schedule.keyframes) if keyframe.unit == UNIT)
-    last = len(PLAN.schedule.keyframes) - 1 if behind is None else place + behind
-    np.testing.assert_array_equal(drawn[0], np.arange(place, last + 1))
+    np.testing.assert_array_equal(drawn[0], np.arange(place, len(PLAN.schedule.keyframes)))
     begin = int(PLAN.schedule.keyframes[place - 1].time)
     np.testing.assert_array_equal(edited.frames[: begin + 1], take.frames[: begin + 1])
 

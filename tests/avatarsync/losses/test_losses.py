@@ -38,19 +38,23 @@ KEY = jax.random.key(0)
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return random_params(LFQTokenizer, SMALL)
+    return jax.tree.map(jnp.asarray, random_params(LFQTokenizer, SMALL))
 
 
 @pytest.fixture(scope="module")
 def keyframes():
-    return random_params(KeyframeTransformer, KEYFRAMES.config)
+    return jax.tree.map(jnp.asarray, random_params(KeyframeTransformer, KEYFRAMES.config))
 
 
-def window():
+def window(copied=()):
+    """`copied`: keyframes that are the portrait."""
     tokens = RNG.integers(0, 16, (2, 3, 4), np.int32)
     pixels = RNG.integers(0, 256, (2, 3, 16, 16, 3), np.uint8)
     units = RNG.integers(4, 40, (2, 3), np.int32)
-    return {"reference": tokens[:, 0], "units": units, "tokens": tokens, "pixels": pixels}
+    reference = RNG.integers(0, 16, (2, 4), np.int32)
+    tokens[:, copied] = reference[:, None]
+    batch = {"reference": reference, "units": units, "tokens": tokens, "pixels": pixels}
+    return {name: jnp.asarray(entry) for name, entry in batch.items()}
 
 
 class Brightness(nnx.Module):
@@ -98,14 +102,13 @@ def test_reconstruction_is_l1_and_l2_with_more_weight_in_the_box(tokenizer):
 
 
 def test_tokens_that_are_not_the_portraits_are_counted_apart(keyframes):
-    batch = window()
-    batch["tokens"][:, 0] = batch["reference"]  # nothing changes in the first keyframes
+    batch = window(copied=[0])
     value, measured = jax.jit(TokenLoss(KEYFRAMES, null_share=0.0))(keyframes, {}, batch, KEY)
-    reference, units, tokens = (jnp.asarray(batch[name]) for name in ("reference", "units", "tokens"))
+    reference, units, tokens = (batch[name] for name in ("reference", "units", "tokens"))
     see = jax.jit(lambda *parts: KEYFRAMES.bind(keyframes)(parts[0], seen_units(parts[1], "one_to_one"), parts[2]))
     logits = see(reference, units, tokens)
-    told = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), batch["tokens"][..., None], -1)[..., 0]
-    changed = batch["tokens"] != batch["reference"][:, None]
+    told = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), np.asarray(tokens)[..., None], -1)[..., 0]
+    changed = np.asarray(tokens != reference[:, None])
     np.testing.assert_allclose(value, -told.mean(), rtol=1e-5)
     np.testing.assert_allclose(measured["loss_changed"], -told[changed].mean(), rtol=1e-5)
     assert measured["changed"] == pytest.approx(changed.mean()) and not changed[:, 0].any()
@@ -115,7 +118,7 @@ def test_a_frame_that_is_told_no_unit_learns_nothing_of_it(keyframes):
     batch = window()
     gradient = jax.jit(jax.grad(lambda p, share: TokenLoss(KEYFRAMES, share)(p, {}, batch, KEY)[0]), static_argnums=1)
     of_units = {share: np.abs(np.asarray(gradient(keyframes, share)["units"])).sum(-1) for share in (0.0, 1.0)}
-    told = np.unique(batch["units"])
+    told = np.unique(np.asarray(batch["units"]))
     assert (of_units[0.0][told] > 0).all() and (of_units[1.0][told] == 0).all()
     assert of_units[1.0][1] > 0 and of_units[0.0][1] == 0  # the null unit
 
