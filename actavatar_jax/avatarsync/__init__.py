@@ -1,6 +1,7 @@
 """AvatarSync: speech as units, one keyframe of visual tokens for each of them, and the frames in between."""
 
-from actavatar_jax.avatarsync.interpolation import Interpolator, InterpolatorConfig, fill_frames
+from actavatar_jax.avatarsync.folder import Part, Parts, open_part, open_parts, save_part, save_parts
+from actavatar_jax.avatarsync.interpolation import Interpolator, InterpolatorConfig, fill_frames, stream_frames
 from actavatar_jax.avatarsync.keyframes import (
     KeyframeConfig,
     KeyframeSampling,
@@ -8,6 +9,9 @@ from actavatar_jax.avatarsync.keyframes import (
     sample_keyframes,
     seen_units,
 )
+from actavatar_jax.avatarsync.painting import KeyframePainter, compiled_interpolator
+from actavatar_jax.avatarsync.pipeline import AvatarSyncPipeline, Draft, Take
+from actavatar_jax.avatarsync.plan import Plan, plan_speech, plan_text
 from actavatar_jax.avatarsync.tokenizer import (
     LFQConfig,
     LFQTokenizer,
@@ -30,26 +34,41 @@ from actavatar_jax.avatarsync.units import (
 
 __all__ = [
     "Alignment",
+    "AvatarSyncPipeline",
+    "Draft",
     "Interpolator",
     "InterpolatorConfig",
     "KeyframeConfig",
+    "KeyframePainter",
     "KeyframeSampling",
     "KeyframeTransformer",
     "LFQConfig",
     "LFQTokenizer",
+    "Part",
+    "Parts",
     "PatchTokens",
     "PatchTokensConfig",
+    "Plan",
     "Schedule",
     "SmallLFQConfig",
+    "Take",
     "Unit",
     "align_text",
+    "compiled_interpolator",
     "fill_frames",
     "fit_patch_tokens",
     "is_alignment",
     "list_units",
+    "open_part",
+    "open_parts",
+    "plan_speech",
+    "plan_text",
     "read_alignment",
     "sample_keyframes",
+    "save_part",
+    "save_parts",
     "schedule",
     "seen_units",
+    "stream_frames",
     "to_units",
 ]

@@ -7,12 +7,7 @@ import typer
 
 from actavatar_jax.errors import InputError
 
-app = typer.Typer(help="AvatarSync, as far as it goes: speech as units.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Its commands have names of their own, also while there is but one."""
+app = typer.Typer(help="AvatarSync: speech as units, and videos of a head that speaks them.", no_args_is_help=True)
 
 
 @app.command(epilog='Example: actavatar avatarsync units "A map of my home."')
@@ -36,3 +31,31 @@ def units(
         spoken, _ = align_text(speech, voice, rate)
     found = to_units(spoken.phonemes, notation, spoken.words)
     print(list_units(spoken, found, schedule(found, spoken.seconds)))
+
+
+@app.command(epilog='Example: actavatar avatarsync sample --model M --image head.png --text "A map." --out said.mp4')
+def sample(
+    model: Annotated[Path, typer.Option(help="Model folder of AvatarSync.")],
+    image: Annotated[Path, typer.Option(help="Picture of a head.")],
+    out: Annotated[Path, typer.Option(help="The video, .mp4.")],
+    text: Annotated[str | None, typer.Option(help="What a synthetic voice says.")] = None,
+    language: Annotated[str, typer.Option(help="Of the text: en or de.")] = "en",
+    audio: Annotated[Path | None, typer.Option(help="A recording, in the place of a text.")] = None,
+    alignment: Annotated[Path | None, typer.Option(help="Its phonemes: .TextGrid, .json or .ctm.")] = None,
+    notation: Annotated[str, typer.Option(help="Of these phonemes: ipa, arpabet or pinyin.")] = "ipa",
+    seed: Annotated[int, typer.Option(min=0, help="Of what chance decides.")] = 0,
+) -> None:
+    """A video of a head that says a text, or what was recorded."""
+    from actavatar_jax.avatarsync import AvatarSyncPipeline, plan_speech, plan_text, read_alignment
+    from actavatar_jax.media import load_sound
+    from actavatar_jax.storage import check_output
+
+    if (text is None) == (audio is None) or (audio is None) != (alignment is None):
+        raise InputError("A video needs --text, or --audio and --alignment.")
+    check_output(out)
+    if text is not None:
+        plan = plan_text(text, language)
+    else:
+        sound = load_sound(audio)
+        plan = plan_speech(read_alignment(alignment, len(sound.samples) / sound.rate), sound, notation)
+    AvatarSyncPipeline.from_pretrained(model)(image, plan, seed=seed).video.save(out)

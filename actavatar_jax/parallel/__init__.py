@@ -16,6 +16,7 @@ from actavatar_jax.parallel.layout import (
 from actavatar_jax.parallel.mesh import AXES, check_fit, local_part, make_mesh, use_mesh
 from actavatar_jax.parallel.ordered import ParameterGroups
 from actavatar_jax.parallel.rules import (
+    AVATARSYNC_RULES,
     RULES,
     TEXT_ENCODER_RULES,
     WHOLE,
@@ -25,6 +26,7 @@ from actavatar_jax.parallel.rules import (
 )
 
 __all__ = [
+    "AVATARSYNC_RULES",
     "AXES",
     "BATCH",
     "RULES",

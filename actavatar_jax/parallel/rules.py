@@ -48,8 +48,16 @@ _TEXT_ENCODER = (  # likewise
     (r".*/scale|layers/self_attn/position_bias/embedding", ()),
 )
 
+_AVATARSYNC = (  # its keyframe transformer; tokenizers and the interpolator are small
+    (r"blocks/(query_key_value|out|gate|up|down)/kernel", (None, CUT)),
+    (r"head/kernel", (CUT,)),
+    (r"tokens", (None, CUT)),
+    (r".*", ()),
+)
+
 RULES = Rules(_TRANSFORMER)  # of ActAvatarDiT and EchoMimicDiT
 TEXT_ENCODER_RULES = Rules(_TEXT_ENCODER)  # of UMT5Encoder
+AVATARSYNC_RULES = Rules(_AVATARSYNC)
 WHOLE = Rules(((r".*", ()),))  # of the small networks
 
 log = logging.getLogger(__name__)

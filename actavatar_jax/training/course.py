@@ -14,7 +14,7 @@ from actavatar_jax.training.runtime.checkpoint import Checkpoints
 from actavatar_jax.training.runtime.guard import UNFINISHED, StopRequest
 from actavatar_jax.training.runtime.metrics import Record, Recorder
 from actavatar_jax.training.runtime.watchdog import Watchdog
-from actavatar_jax.training.settings import TrainingSettings
+from actavatar_jax.training.settings import CourseSettings
 from actavatar_jax.training.state import TrainState
 from actavatar_jax.training.step import Metrics
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class Course:
     """What a run has at hand at every step."""
 
-    settings: TrainingSettings
+    settings: CourseSettings
     take_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics, float]]  # the last: its FLOPs
     batches: grain.DatasetIterator  # whose place goes into checkpoints
     recorder: Recorder

@@ -7,7 +7,7 @@ Errors name settings as a config does; `runs.resolve` makes these of one. What t
 import dataclasses
 import typing
 
-from actavatar_jax.checks import DECAY, NOT_NEGATIVE, POSITIVE, check_fields, one_of, whole
+from actavatar_jax.checks import DECAY, NOT_NEGATIVE, POSITIVE, Limit, check_fields, one_of, whole
 from actavatar_jax.functional import SEEDS
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.training.lora import LoraSettings
@@ -55,42 +55,48 @@ class OptimizerSettings:
 
 
 @typing.no_type_check
-@dataclasses.dataclass(frozen=True)
-class TrainingSettings:
-    """What `loop.train` does. InputError for values that are not accepted; a mesh is checked where it is made."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CourseSettings:
+    """How long any training goes on and what comes between its steps (`course.Course`), and its optimizer.
+
+    InputError for values that are not accepted; a mesh is checked where it is made.
+    """
 
     seed: int  # of noise and times
     mesh: str  # as `make_mesh` takes it
-    micro_batches: int  # parts in which a batch is computed one after the other
     steps: int  # length of the run
     log_every: int  # steps
     checkpoint_every: int  # steps; 0: never
     sample_every: int  # steps; 0: never
+    heldout_every: int = 0  # steps; 0: never
     bad_steps: int  # steps in a row without a usable gradient, after which a run stops
     explode: float  # see `skip_bad_steps`; 0: off
     stall_minutes: float  # without a step, after which a run exits; 0: off
-    rules: ParameterGroups  # of the learning rate's multiples, None where a parameter is frozen
     optim: OptimizerSettings
+
+    LIMITS: typing.ClassVar[dict[str, Limit]] = {
+        "seed": SEED,
+        **dict.fromkeys(("steps", "checkpoint_every", "sample_every", "heldout_every"), STEPS),
+        **dict.fromkeys(("log_every", "bad_steps"), SOME),
+        **dict.fromkeys(("explode", "stall_minutes"), NOT_NEGATIVE),
+    }
+
+    def __post_init__(self):
+        check_fields(self, "setting ", **self.LIMITS)
+
+
+@typing.no_type_check
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings(CourseSettings):
+    """What `loop.train` does. Raises as `CourseSettings`."""
+
+    micro_batches: int  # parts in which a batch is computed one after the other
+    rules: ParameterGroups  # of the learning rate's multiples, None where a parameter is frozen
     objective: Objective
-    heldout_every: int = 0  # steps; 0: never
     preference: PreferenceSettings | None = None  # of batches of pairs, where there are any
     lora: LoraSettings | None = None  # leaves that are added to the model, of which `rules` tell as of its own
 
-    def __post_init__(self):
-        check_fields(
-            self,
-            "setting ",
-            seed=SEED,
-            micro_batches=SOME,
-            steps=STEPS,
-            log_every=SOME,
-            checkpoint_every=STEPS,
-            sample_every=STEPS,
-            heldout_every=STEPS,
-            bad_steps=SOME,
-            explode=NOT_NEGATIVE,
-            stall_minutes=NOT_NEGATIVE,
-        )
+    LIMITS: typing.ClassVar[dict[str, Limit]] = {**CourseSettings.LIMITS, "micro_batches": SOME}
 
 
 @typing.no_type_check

@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from actavatar_jax.functional import Params
-from actavatar_jax.parallel import place_array, state_shardings
+from actavatar_jax.parallel import RULES, place_array, state_shardings
+from actavatar_jax.parallel.rules import Rules
 from actavatar_jax.training.groups import merge
 
 
@@ -48,19 +49,31 @@ class TrainState:
 
 
 def abstract_state(
-    params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool, mesh: Mesh, reference: bool = False
+    params: Params,
+    frozen: Params,
+    tx: optax.GradientTransformation,
+    ema: bool,
+    mesh: Mesh,
+    reference: bool = False,
+    rules: Rules = RULES,
 ) -> TrainState:
     """The shapes of `create_state`, each with its sharding; of `params` and `frozen` only shapes are read."""
     state = jax.eval_shape(functools.partial(_fresh, tx=tx, ema=ema, reference=reference), params, frozen)
     return jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
         state,
-        state_shardings(state, mesh),
+        state_shardings(state, mesh, rules),
     )
 
 
 def create_state(
-    params: Params, frozen: Params, tx: optax.GradientTransformation, ema: bool, mesh: Mesh, reference: bool = False
+    params: Params,
+    frozen: Params,
+    tx: optax.GradientTransformation,
+    ema: bool,
+    mesh: Mesh,
+    reference: bool = False,
+    rules: Rules = RULES,
 ) -> TrainState:
     """`TrainState.create` over a mesh: every leaf is made where `state_shardings` puts it, whole on no device.
 
@@ -68,7 +81,7 @@ def create_state(
       params, frozen: the same in every process, of host arrays or of arrays cut like that already; taken over.
     """
     fresh = functools.partial(_fresh, tx=tx, ema=ema, reference=reference)
-    shardings = state_shardings(jax.eval_shape(fresh, params, frozen), mesh)
+    shardings = state_shardings(jax.eval_shape(fresh, params, frozen), mesh, rules)
     params, frozen = jax.tree.map(place_array, (params, frozen), (shardings.params, shardings.frozen))
 
     copies = shardings.ema, shardings.reference

@@ -81,27 +81,37 @@ def make_train_step(
         gradients, (losses, times) = in_parts(
             lambda part: gradients_of(state.params, state.frozen, state.reference, part, key), batch, micro_batches
         )
-        updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        skipped = skipped_steps(opt_state)
-        ema = state.ema and _average(state.ema, params, ema_decay, skipped[0] > 0)
-        metrics = {
-            "loss": jnp.mean(losses),
-            "of_pairs": jnp.float32(REJECTED in batch),
-            "grad_norm": optax.tree.norm(gradients),  # before clipping
-            "param_norm": optax.tree.norm(params),
-            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
-            "skipped": skipped,
-            **noise_level_sums(losses, times),
-        }
-        state = dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
-        return state, metrics
+        state, metrics = descend(state, gradients, tx, schedule, ema_decay)
+        metrics |= {"loss": jnp.mean(losses), "of_pairs": jnp.float32(REJECTED in batch)}
+        return state, metrics | noise_level_sums(losses, times)
 
+    return compiled(step, shardings)
+
+
+def compiled(step: Callable, shardings: TrainState | None) -> Callable:
+    """A step (state, batch, key) -> (state, metrics), jitted; `shardings` as of `make_train_step`."""
     if shardings is None:
         return jax.jit(step, donate_argnums=0)
     # Told where the state ends, XLA puts it where it came from and reuses its memory; metrics are whole everywhere.
     whole = NamedSharding(jax.tree.leaves(shardings)[0].mesh, PartitionSpec())
     return jax.jit(step, donate_argnums=0, in_shardings=(shardings, None, whole), out_shardings=(shardings, whole))
+
+
+def descend(
+    state: TrainState, gradients: Params, tx: optax.GradientTransformation, schedule: Callable, ema_decay: float
+) -> tuple[TrainState, Metrics]:
+    """The state one step on, and what any step tells of itself."""
+    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    skipped = skipped_steps(opt_state)
+    ema = state.ema and _average(state.ema, params, ema_decay, skipped[0] > 0)
+    metrics = {
+        "grad_norm": optax.tree.norm(gradients),  # before clipping
+        "param_norm": optax.tree.norm(params),
+        "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+        "skipped": skipped,
+    }
+    return dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state, ema=ema), metrics
 
 
 def in_parts(

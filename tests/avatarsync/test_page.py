@@ -25,6 +25,8 @@ def test_the_examples_of_the_page(quick_compilation, capsys):
     names = {"drawn": lambda module, config, key: random_params(module, config)}
     slow = "draw = jax.jit(functional.init, static_argnums=(0, 1), compiler_options=functional.RUN_ONCE)"
     for block in blocks("python"):
+        if "from_pretrained" in block:  # which needs a trained model: tests/puppets/avatarsync
+            continue
         exec(block.replace(slow, "draw = drawn"), names)
     frames, plan = names["frames"], names["plan"]
     assert "('b', " in capsys.readouterr().out
@@ -43,7 +45,7 @@ def test_the_commands_of_the_page(tmp_path, monkeypatch, capsys):
     grid = f'"ooTextFile"\n"TextGrid"\n0\n0.8\n<exists>\n1\n"IntervalTier"\n"phones"\n0\n0.8\n4\n{intervals}'
     Path("said.TextGrid").write_text(f"File type = {grid}")
     encode(Path("said.wav"), tones(16000, 0.8, 300), 16000)
-    (commands,) = blocks("bash")
+    commands, *_ = blocks("bash")
     text, file = (shlex.split(line) for line in commands.splitlines())
     assert text[0] == file[0] == "actavatar"
     assert actavatar(*text[1:]) == 0

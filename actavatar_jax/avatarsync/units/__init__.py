@@ -10,7 +10,7 @@ from actavatar_jax.avatarsync.units.alignments import (
 from actavatar_jax.avatarsync.units.listing import list_units
 from actavatar_jax.avatarsync.units.spelling import NOTATIONS
 from actavatar_jax.avatarsync.units.table import UnitTable, unit_table
-from actavatar_jax.avatarsync.units.timing import ALLOCATIONS, Keyframe, Schedule, schedule
+from actavatar_jax.avatarsync.units.timing import ALLOCATIONS, Keyframe, Schedule, exchange_unit, schedule
 from actavatar_jax.avatarsync.units.units import Unit, to_units
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "UnitTable",
     "align_text",
     "check_phonemes",
+    "exchange_unit",
     "is_alignment",
     "list_units",
     "read_alignment",

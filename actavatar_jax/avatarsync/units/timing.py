@@ -86,6 +86,26 @@ def schedule(
     return _between(tuple(keyframes), frames)
 
 
+def exchange_unit(plan: Schedule, unit: int, name: str) -> Schedule:
+    """The same keyframes at the same times, but for what those of the unit with this number show.
+
+    Raises:
+      InputError: a name that is no unit's, or a unit that no keyframe shows.
+    """
+    names = unit_table().names
+    if name not in names:
+        raise InputError(f"There is no unit {name!r}; the units are {', '.join(names)}.")
+    if all(keyframe.unit != unit for keyframe in plan.keyframes):
+        raise InputError(f"Unit {unit} has no keyframe; those that have one are {shown_units(plan)}.")
+    changed = tuple(dataclasses.replace(k, name=name) if k.unit == unit else k for k in plan.keyframes)
+    return _between(changed, len(plan.t))
+
+
+def shown_units(plan: Schedule) -> str:
+    """The units that have a keyframe, as `number name`."""
+    return ", ".join(dict.fromkeys(f"{k.unit} {k.name}" for k in plan.keyframes if k.unit >= 0))
+
+
 def _candidates(units: Sequence[Unit], fps: int) -> list[Keyframe]:
     """In the middle of every unit; two in a long pause, between which the lips stay as they are."""
     keyframes = []

@@ -6,7 +6,7 @@ PSNR over whole pictures says little of hands and lips, which are small, and of 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, UInt8
 from PIL import Image, ImageFilter
 
 from actavatar_jax.evaluation.measures import psnr_of
@@ -52,9 +52,13 @@ def regions(clip: PuppetClip) -> Regions:
     corners = clip.identity.scale * np.array([x + 1j * y for x in (-half, half) for y in (top, bottom)])
     mouth = _boxes((joint["mouth_x"] + 1j * joint["mouth_y"])[:, None] + turn[:, None] * corners, side)
 
-    change = np.abs(clip.frames.astype(np.int16) - clip.frames[0]).max(axis=(0, 3))
-    still = np.broadcast_to(_eroded(change <= CALM), hands.shape)
-    return Regions(hands, mouth, still)
+    return Regions(hands, mouth, np.broadcast_to(still_pixels(clip.frames), hands.shape))
+
+
+def still_pixels(frames: UInt8[np.ndarray, "F side side 3"]) -> Bool[np.ndarray, "side side"]:
+    """What no frame changes, away from all that moves."""
+    change = np.abs(frames.astype(np.int16) - frames[0]).max(axis=(0, 3))
+    return _eroded(change <= CALM)
 
 
 def _boxes(corners: Complex[np.ndarray, "F N"], side: int) -> Mask:

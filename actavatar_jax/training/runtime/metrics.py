@@ -126,8 +126,8 @@ class Timed(NamedTuple):
 
 
 def summarise(window: list[dict[str, np.ndarray]]) -> Record:
-    """One record of several steps: means over good steps; the latest learning rate and weight norm; skipped steps of
-    the whole run; the loss per noise level."""
+    """One record of several steps: means over good steps, also of what is `measured` beside the loss; the latest
+    learning rate and weight norm; skipped steps of the whole run; the loss per noise level where there are some."""
     record: Record = {name: float(window[-1][name]) for name in ("param_norm", "learning_rate")}
     record["skipped"] = int(window[-1]["skipped"][1])
     good = [m for m in window if not m["skipped"][0]]
@@ -141,6 +141,11 @@ def summarise(window: list[dict[str, np.ndarray]]) -> Record:
     if not good:
         return record
     record["loss"] = float(np.mean([m["loss"] for m in good]))
+    for name in good[-1].get("measured", ()):
+        values = [m["measured"][name] for m in good if np.isfinite(m["measured"].get(name, np.nan))]
+        record |= {name: float(np.mean(values))} if values else {}
+    if "noise_count" not in good[-1]:
+        return record
     sums, counts = (np.sum([m[name] for m in good], axis=0) for name in ("noise_loss_sum", "noise_count"))
     for i, (total, count) in enumerate(zip(sums, counts, strict=True)):
         if count:

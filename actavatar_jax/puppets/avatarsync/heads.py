@@ -1,0 +1,73 @@
+"""Heads of puppets: a presenter speaks and does nothing else, and a square around the head is cut out.
+
+A whole figure of 64 px has a mouth of 7 px; in a square of 0.44 of its height it has twice as many. The square scales
+with the figure, so that everybody's mouth is at the same place of it. F frames, s pixels a side.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from actavatar_jax.avatarsync import Alignment, Plan, plan_speech
+from actavatar_jax.media import Sound
+from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.puppets.world.clips import PuppetClip, World, make_clip
+from actavatar_jax.puppets.world.head import MOUTH_HEIGHT, MOUTH_WIDTHS
+from actavatar_jax.puppets.world.pose import HEAD, MOUTH, Pose, place_head
+
+HALF = 0.22  # of the square, on the figure: the chin stays in it however far the mouth opens
+AROUND = 0.02  # the mouth, on the figure: it goes along with the head
+SMOOTH = Image.Resampling.BILINEAR  # of Pillow: means, where pictures become smaller
+
+# Top, bottom, left and right of the mouth in the square, as shares of its sides.
+MOUTH_BOX = tuple(
+    round(0.5 + place / (2 * HALF), 3)
+    for place in (
+        *(MOUTH - AROUND, MOUTH + MOUTH_HEIGHT + AROUND),
+        *(-MOUTH_WIDTHS[1] - AROUND, MOUTH_WIDTHS[1] + AROUND),
+    )
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The square of a clip, and the clip."""
+
+    frames: UInt8[np.ndarray, "F s s 3"]
+    clip: PuppetClip
+
+    @property
+    def plan(self) -> Plan:
+        """What AvatarSync is told of the clip's speech."""
+        return plan_speech(Alignment(self.clip.phonemes), Sound.coerce(self.clip.audio))
+
+    @property
+    def opening(self) -> Float[np.ndarray, " F"]:
+        """Of the mouth, 0 to 1."""
+        return self.clip.opening
+
+    def within(self, frames: UInt8[np.ndarray, "F s s 3"]) -> UInt8[np.ndarray, "F side side 3"]:
+        """Squares in the clip's first picture, in which nothing else moves."""
+        left, top, right, bottom = head_box(self.clip)
+        whole = np.repeat(self.clip.frames[:1], len(frames), axis=0)
+        for number, frame in enumerate(frames):
+            whole[number, top:bottom, left:right] = Image.fromarray(frame).resize((right - left, bottom - top), SMOOTH)
+        return whole
+
+
+def make_head(seed: int, world: World, side: int) -> Head:
+    """The head of the clip of a seed, `side` pixels wide."""
+    clip = make_clip(seed, world, prompt=StructuredPrompt("A person speaks."))
+    box = head_box(clip)
+    frames = [np.asarray(Image.fromarray(frame).resize((side, side), SMOOTH, box)) for frame in clip.frames]
+    return Head(np.stack(frames), clip)
+
+
+def head_box(clip: PuppetClip) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the square around the resting head, in pixels of the clip."""
+    side, middle = clip.frames.shape[1], place_head(clip.identity, Pose())(HEAD)
+    half, left, top = round(HALF * clip.identity.scale * side), round(middle.real * side), round(middle.imag * side)
+    left, top = (min(max(place - half, 0), side - 2 * half) for place in (left, top))
+    return left, top, left + 2 * half, top + 2 * half

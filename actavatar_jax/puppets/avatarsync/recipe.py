@@ -1,0 +1,212 @@
+"""AvatarSync on puppets, from nothing to scores: heads, tokenizer, keyframes, interpolator.
+
+The steps of `launch/avatarsync.py`; a config is that of `configs/avatarsync.py`. A part that is
+trained lies in `WORKDIR/parts` and is not trained anew; the whole is `WORKDIR/model`.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from ml_collections import ConfigDict
+
+from actavatar_jax.avatarsync import (
+    AvatarSyncPipeline,
+    KeyframePainter,
+    Part,
+    Parts,
+    compiled_interpolator,
+    fill_frames,
+    open_part,
+    save_part,
+    save_parts,
+)
+from actavatar_jax.avatarsync.losses import PixelLoss
+from actavatar_jax.avatarsync.painting import decode_tokens, encode_pictures, to_bytes
+from actavatar_jax.evaluation.published import PUBLISHED, read_published
+from actavatar_jax.functional import Params
+from actavatar_jax.parallel import AVATARSYNC_RULES
+from actavatar_jax.puppets import dataset
+from actavatar_jax.puppets.avatarsync import batches
+from actavatar_jax.puppets.avatarsync.heads import MOUTH_BOX, Head, make_head
+from actavatar_jax.puppets.avatarsync.kept import Kept, keep_heads, keep_tokens
+from actavatar_jax.puppets.avatarsync.scores import score
+from actavatar_jax.puppets.avatarsync.settings import (
+    MAY_CHANGE,
+    batching_of,
+    course_of,
+    loss_of,
+    network_of,
+    phase_two,
+    sampling_of,
+)
+from actavatar_jax.puppets.pictures.sheets import draw_contacts
+from actavatar_jax.puppets.progress import Progress
+from actavatar_jax.puppets.world.clips import World
+from actavatar_jax.training.parts import Draw, Loss, train_part
+
+STEPS = ("heads", "tokenizer", "keyframes", "interpolator")
+SHOWN = 6  # heads on a sheet
+
+log = logging.getLogger(__name__)
+
+Frames = UInt8[np.ndarray, "F s s 3"]
+Make = Callable[[Head], Frames]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A config and the folder of its run; every method goes on where it stopped."""
+
+    config: ConfigDict
+    workdir: Path
+
+    def heads(self) -> list[Kept]:
+        """The clips that everything is trained on."""
+        seeds = dataset.TRAIN_SEEDS[: self.config.clips]
+        return keep_heads(self.workdir / "heads", seeds, World(**self.config.world), self.side)
+
+    def tokenizer(self) -> None:
+        """Pictures -> tokens -> pictures."""
+        loss = loss_of(self.config, "tokenizer", box=MOUTH_BOX)
+        draw = batches.draw_pictures(self.heads(), batching_of(self.config, "tokenizer").batch)
+        self.train("tokenizer", lambda step: loss, draw, {}, self.decoded)
+
+    def keyframes(self) -> None:
+        """Units -> tokens; in phase 2 their pixels as well, where there is a network that looks at them."""
+        heads, tokenizer = self.heads(), self.part("tokenizer")
+        tokens = keep_tokens(self.workdir / "keyframes" / "tokens", heads, encoder(tokenizer))
+        data, phase = batching_of(self.config, "keyframes"), phase_two(self.config)
+        first, frozen = loss_of(self.config, "keyframes"), {}
+        second, begin = first, course_of(self.config, "keyframes").steps
+        if phase.lpips:
+            lpips = PUBLISHED["lpips"].network
+            frozen = {"tokenizer": tokenizer.params, "lpips": read_published("lpips", "LPIPS", phase.lpips)}
+            pixels = PixelLoss(lpips=lpips, perceptual=phase.perceptual)
+            second = dataclasses.replace(
+                first, pixels=pixels, tokenizer=tokenizer.network, temperature=phase.temperature
+            )
+            begin -= round(phase.share * begin)
+        else:
+            log.info("Keyframes are trained by their tokens alone: phase 2 needs keyframes.phase2.lpips.")
+        draw = batches.draw_windows(heads, tokens, data.batch, data.keyframes, pixels=bool(phase.lpips))
+        self.train("keyframes", lambda step: first if step < begin else second, draw, frozen, self.held)
+
+    def interpolator(self) -> None:
+        """Two frames -> those between them."""
+        tokenizer, data = self.part("tokenizer"), batching_of(self.config, "interpolator")
+        loss = loss_of(self.config, "interpolator", tokenizer=tokenizer.network)
+        draw = batches.draw_intervals(self.heads(), data.batch, data.longest)
+        self.train("interpolator", lambda step: loss, draw, {"tokenizer": tokenizer.params}, self.filled)
+
+    def finish(self) -> AvatarSyncPipeline:
+        """The whole model, `WORKDIR/model`."""
+        parts = {name: self.part(name) for name in STEPS[1:]}
+        save_parts(self.workdir / "model", Parts(**parts, sampling=sampling_of(self.config)))
+        return AvatarSyncPipeline.from_pretrained(self.workdir / "model")
+
+    def scores(self, pipeline: AvatarSyncPipeline) -> dict[str, dict[str, float]]:
+        """Of unseen heads: as drawn, by the tokenizer, by interpolation of drawn keyframes, and by the whole model."""
+        heads = self.unseen(range(dataset.TEST_SEED, dataset.TEST_SEED + self.config.test_clips))
+        makers: dict[str, Make] = {
+            "drawn": lambda head: head.frames,
+            "tokenizer": self.decoded(pipeline.parts.tokenizer),
+            "between": self.filled(pipeline.parts.interpolator),
+            "keyframes": self.held(pipeline.parts.keyframes),
+            "model": lambda head: pipeline(head.frames[0], head.plan).frames,
+        }
+        return {name: score(make, heads) for name, make in makers.items()}
+
+    # ---- parts
+
+    @property
+    def side(self) -> int:
+        """Pixels of a head."""
+        tokenizer = network_of(self.config, "tokenizer").config
+        return tokenizer.stride * tokenizer.tokens[0]
+
+    def part(self, name: str) -> Part:
+        """One that has been trained."""
+        return open_part(self.workdir / "parts", name)
+
+    def train(
+        self, name: str, loss_at: Callable[[int], Loss], draw: Draw, frozen: Params, maker: Callable[[Part], Make]
+    ) -> None:
+        """Trains a part and keeps it; on the way unseen heads are made with it, measured and put on a sheet."""
+        network, section = network_of(self.config, name), self.config[name].to_dict()
+        heads = self.unseen(dataset.WATCHED_SEEDS[: self.config.watched_clips])
+
+        def watch(params: Params, step: int) -> None:
+            make = maker(Part(network, params))
+            sheet = self.workdir / "sheets" / f"{name}-{step:06d}.png"
+            sheet.parent.mkdir(parents=True, exist_ok=True)
+            draw_contacts(sheet, [(head.frames, make(head)) for head in heads[:SHOWN]])
+            Progress(self.workdir / "progress.jsonl").add(name, step, **score(make, heads))
+
+        params = train_part(
+            course_of(self.config, name),
+            network,
+            loss_at,
+            draw,
+            self.workdir / name,
+            described={**section, "world": self.config.world.to_dict(), "clips": self.config.clips},
+            rules=AVATARSYNC_RULES,
+            frozen=frozen,
+            may_change={f"training.{setting}" for setting in MAY_CHANGE},
+            sample=watch,
+        )
+        save_part(self.workdir / "parts", name, Part(network, params))
+
+    def unseen(self, seeds: Sequence[int]) -> list[Head]:
+        """Heads that nothing is trained on."""
+        return [make_head(seed, World(**self.config.world), self.side) for seed in seeds]
+
+    def decoded(self, tokenizer: Part) -> Make:
+        """Every frame by itself, as its tokens have it: the best that keyframes can be."""
+        encode, part = encoder(tokenizer), tokenizer.on_device()
+        places = (-1, *tokenizer.config.tokens)
+        return lambda head: to_bytes(
+            np.asarray(decode_tokens(part.network, part.params, encode(head.frames).reshape(places)))
+        )
+
+    def held(self, keyframes: Part) -> Make:
+        """Every keyframe as long as it is the last one."""
+        painter = KeyframePainter(self.part("tokenizer"), keyframes)
+
+        def make(head: Head) -> Frames:
+            plan, portrait = head.plan.schedule, painter.read_portrait(head.frames[0])
+            return to_bytes(painter.show(painter.draw(portrait, plan.ids, sampling_of(self.config), 0))[plan.left])
+
+        return make
+
+    def filled(self, interpolator: Part) -> Make:
+        """Frames between the keyframes as they were drawn."""
+        interpolate = compiled_interpolator(interpolator)
+
+        def make(head: Head) -> Frames:
+            plan = head.plan.schedule
+            drawn = head.frames[[int(k.time) for k in plan.keyframes]].astype(np.float32) / 255
+            return to_bytes(fill_frames(drawn, plan, interpolate))
+
+        return make
+
+
+def encoder(tokenizer: Part) -> Callable[[Frames], Int[np.ndarray, "F N"]]:
+    """Bytes -> tokens."""
+    part = tokenizer.on_device()
+    return lambda pixels: np.asarray(encode_pictures(part.network, part.params, pixels)).reshape(len(pixels), -1)
+
+
+def make_model(config: ConfigDict, workdir: Path, until: str = "scores") -> dict[str, Any] | None:
+    """All steps in order, up to and with `until`; the scores, if it comes so far."""
+    run = Run(config, workdir)
+    for step in STEPS:
+        if step == "heads" or not (workdir / "parts" / step).exists():
+            getattr(run, step)()
+        if step == until:
+            return None
+    return run.scores(run.finish())

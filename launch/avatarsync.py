@@ -1,0 +1,58 @@
+"""AvatarSync on puppets from nothing to a model folder and scores; launch command in configs/avatarsync.py.
+
+Run again, it goes on where it stopped: heads that are drawn are kept, parts that are trained are not trained anew, and
+trainings go on from their last checkpoint, bit for bit. On the way WORKDIR/sheets and WORKDIR/progress.jsonl show what
+unseen heads look like. The result is WORKDIR/model, for `actavatar avatarsync sample`.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+ROOT = Path(__file__).resolve().parents[1]
+
+CONFIG = config_flags.DEFINE_config_file("config", str(ROOT / "configs" / "avatarsync.py"), "Config file.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run.", required=True)
+UNTIL = flags.DEFINE_enum(
+    "until", "scores", ("heads", "tokenizer", "keyframes", "interpolator", "scores"), "The last thing to do."
+)
+MINUTES = flags.DEFINE_float("minutes", 0.0, "End after so long: a training saves and exits with code 75; 0: go on.")
+
+
+def main(argv: list[str]) -> None:
+    absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
+    from actavatar_jax.cli.cache import keep_compiled_programs
+    from actavatar_jax.cli.exits import run_command
+
+    keep_compiled_programs()  # of the interpolator it takes a minute, in every sitting
+    run_command(make)
+
+
+def make() -> None:
+    from actavatar_jax.puppets.avatarsync.recipe import make_model
+    from actavatar_jax.puppets.avatarsync.scores import table
+    from actavatar_jax.puppets.avatarsync.settings import check_recipe
+    from actavatar_jax.storage import write_json
+
+    config, workdir = CONFIG.value, Path(WORKDIR.value)
+    check_recipe(config)
+    logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
+    if MINUTES.value:
+        end = threading.Timer(60 * MINUTES.value, os.kill, (os.getpid(), signal.SIGTERM))
+        end.daemon = True
+        end.start()
+    scores = make_model(config, workdir, UNTIL.value)
+    if scores:
+        print(table(scores))
+        write_json(workdir / "scores.json", scores)
+
+
+if __name__ == "__main__":
+    app.run(main)
