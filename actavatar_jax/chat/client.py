@@ -21,9 +21,14 @@ LONGEST_WAIT = 60.0  # seconds between two attempts
 LARGEST_BODY = 2**17  # bytes; an answer has a few kB
 GIVE_UP = 10  # requests in a row without an answer, each after all its attempts: the server is gone
 MOST_REFUSALS = 20  # requests that are refused before one is answered: so would all others be
+NOT_ASKED = "not asked"
 
 log = logging.getLogger(__name__)
 Message = dict[str, Any]
+
+
+class SilentError(InputError):
+    """A server has fallen silent, so that no request will be answered."""
 
 
 class ChatClient:
@@ -66,12 +71,10 @@ class ChatClient:
 
         Raises Skip where this request gets no answer: 'request refused', after all attempts 'no answer', and 'not
         asked' of a server that has refused every request so far; InputError where none will: wrong address, model or
-        key, or a server that has fallen silent.
+        key, or, as SilentError, a server that has fallen silent.
         """
         if self._refusals >= MOST_REFUSALS and not self._answered:
-            raise Skip(
-                "not asked", f"{self.server.address} refused the first {self._refusals} requests, all it was sent"
-            )
+            raise Skip(NOT_ASKED, f"{self.server.address} refused the first {self._refusals} requests, all it was sent")
         body = {
             "model": self.server.model,
             "messages": list(messages),
@@ -99,7 +102,7 @@ class ChatClient:
         with self._lock:
             self._silences += 1
         if self._silences >= GIVE_UP:
-            raise InputError(
+            raise SilentError(
                 f"{self.server.address} left {self._silences} requests in a row without an answer, the last with: "
                 f"{trouble}; run again when it is back, what it has answered is kept"
             )
