@@ -11,6 +11,7 @@ from actavatar_jax.synchrony.measure import (
     FindFaces,
     NotScored,
     Synchrony,
+    score_sparsely,
     score_synchrony,
 )
 from actavatar_jax.synchrony.scores import SHIFT, Scores
@@ -26,5 +27,6 @@ __all__ = [
     "Scores",
     "Synchrony",
     "link_boxes",
+    "score_sparsely",
     "score_synchrony",
 ]

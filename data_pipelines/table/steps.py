@@ -100,6 +100,12 @@ def run_step(
     return None if columns is None else join_step(table, step.name, columns)
 
 
+def join_found(table: Table, step: str, clip_dir: Path, process: Process | None) -> Table:
+    """The table with what is known of a step once this process's part is done, whatever the others are at."""
+    own = Part.of_step(clip_dir, step, process, "").own
+    return join_step(table, step, known_columns(step, table, clip_dir, [own]))
+
+
 def choose_workers() -> int:
     """A process for each core; where the package for them is not installed, this one."""
     try:
