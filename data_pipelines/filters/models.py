@@ -1,10 +1,15 @@
 """The filters' model files, all but one in ONNX, in one folder under agreed names; none comes with this project."""
 
+import itertools
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from actavatar_jax.errors import InputError
 from actavatar_jax.published import FILES
+from data_pipelines.filters.providers import choose_providers
 from data_pipelines.table import import_extra
 
 NEEDED = {  # by filter; `voice` and `quality` measure something without theirs
@@ -16,6 +21,7 @@ NEEDED = {  # by filter; `voice` and `quality` measure something without theirs
     "motion": ("person.onnx", "pose.onnx"),
 }
 MODELS = tuple(dict.fromkeys(name for names in NEEDED.values() for name in names))
+BATCH = 8  # pictures that a model gets at a time, where it takes several
 Shape = tuple[int | None, ...]  # None: any size
 
 
@@ -29,9 +35,10 @@ def find_models(folder: Path | None, step: str) -> tuple[Path, ...] | None:
 
 @cache
 def load_model(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]):
-    """An onnxruntime session on one thread (workers are processes), loaded once per process.
+    """An onnxruntime session on one thread (workers are processes) or on a device, loaded once per process.
 
-    inputs, outputs: the shapes that the model must have, in order. Raises InputError for a broken file, another model.
+    inputs, outputs: the shapes that the model must have, in order. Raises InputError for a broken file, another model,
+    a device that does not work (see `choose_providers`).
     """
     onnxruntime = import_extra("onnxruntime")
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
@@ -39,11 +46,14 @@ def load_model(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; the exporters' unused constants are nobody's business
+    providers = choose_providers()
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=providers)
     except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not an ONNX model that can be run, or a broken one ({reason})") from error
+    if session.get_providers()[0] != providers[0]:  # onnxruntime says why, and goes on without
+        raise InputError(f"{path}: onnxruntime offers {providers[0]}, but cannot start it; what it said is above")
     for verb, wanted, found in (("takes", inputs, session.get_inputs()), ("gives", outputs, session.get_outputs())):
         shapes = tuple(tuple(side if isinstance(side, int) else None for side in value.shape) for value in found)
         if len(shapes) != len(wanted) or not all(map(_fits, shapes, wanted)):
@@ -55,6 +65,14 @@ def load_model(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]
 def run_model(session, *arrays) -> list:
     """The outputs of a session for arrays in the order of its inputs."""
     return session.run(None, {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)})
+
+
+def run_batches(session, inputs: Iterable[np.ndarray]) -> Iterator[list]:
+    """The outputs for each of the inputs, of one shape and without batch axis, as many at a time as the model takes."""
+    fixed = isinstance(session.get_inputs()[0].shape[0], int)
+    inputs = iter(inputs)
+    while batch := list(itertools.islice(inputs, 1 if fixed else BATCH)):
+        yield from map(list, zip(*run_model(session, np.stack(batch)), strict=True))
 
 
 def _fits(shape: Shape, wanted: Shape) -> bool:
