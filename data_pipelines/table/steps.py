@@ -81,7 +81,7 @@ def run_step(
         work = make_work(join_step(table.of_clips(mine), step.name, before), begun)
         measuring = Measuring(step, clip_dir, journal, retry)
         if runner == "beam":
-            measure_on_beam(measuring, work, beam_options)
+            measure_on_beam(measuring, work, beam_options, timeout)
             failures = [find_failure(entry.id, entry.row) for entry in journal.rows()]
             failures = itertools.chain(itertools.repeat(None, len(work) - len(failures)), failures)
         else:
