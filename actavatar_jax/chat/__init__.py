@@ -5,12 +5,14 @@ from actavatar_jax.chat.client import ChatClient
 from actavatar_jax.chat.completions import Answer, Usage
 from actavatar_jax.chat.gemini import GeminiClient
 from actavatar_jax.chat.parts import picture_part, text_part
+from actavatar_jax.chat.pool import ChatPool
 from actavatar_jax.chat.servers import GEMINI, Server
 
 __all__ = [
     "GEMINI",
     "Answer",
     "ChatClient",
+    "ChatPool",
     "Client",
     "GeminiClient",
     "Message",

@@ -18,10 +18,15 @@ WRONG_SETTING = (401, 403, 404, 405)  # no request will ever be answered
 ANSWER_TOKENS = 2048
 LONGEST_WAIT = 60.0  # seconds between two attempts
 GIVE_UP = 10  # requests in a row without an answer, each after all its attempts: the server is gone
+NOT_ASKED = "not asked"
 MOST_REFUSALS = 20  # requests that are refused before one is answered: so would all others be
 
 log = logging.getLogger(__name__)
 Message = dict[str, Any]
+
+
+class SilentError(InputError):
+    """A server has fallen silent, so that no request will be answered."""
 
 
 class Client(abc.ABC):
@@ -49,12 +54,10 @@ class Client(abc.ABC):
 
         Raises Skip where this request gets no answer: 'request refused', after all attempts 'no answer', and 'not
         asked' of a server that has refused every request so far; InputError where none will: wrong address, model or
-        key, or a server that has fallen silent.
+        key, or, as SilentError, a server that has fallen silent.
         """
         if self._refusals >= MOST_REFUSALS and not self._answered:
-            raise Skip(
-                "not asked", f"{self.server.address} refused the first {self._refusals} requests, all it was sent"
-            )
+            raise Skip(NOT_ASKED, f"{self.server.address} refused the first {self._refusals} requests, all it was sent")
         request = self._request(messages, schema, self.server.seed if seed is None else seed)
         trouble = None
         for attempt in range(self.server.attempts):
@@ -72,7 +75,7 @@ class Client(abc.ABC):
         with self._lock:
             self._silences += 1
         if self._silences >= GIVE_UP:
-            raise InputError(
+            raise SilentError(
                 f"{self.server.address} left {self._silences} requests in a row without an answer, the last with: "
                 f"{trouble}; run again when it is back, what it has answered is kept"
             )

@@ -1,12 +1,13 @@
 """The commands between a corpus on disk and encoded shards, and `init` for a model of them."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from actavatar_jax.cli.echomimic import ECHOMIMIC_SIZES, check_encoding, open_encoders
-from actavatar_jax.cli.options import AudioPart, Key, ModelName, ServerUrl, Workers
+from actavatar_jax.cli.options import AudioPart, Key, ModelName, Workers
 from actavatar_jax.errors import InputError
 
 app = typer.Typer()
@@ -100,12 +101,14 @@ def select(
 @app.command(epilog="Example: actavatar annotate clips/ --server http://localhost:8000/v1 --model Qwen3-Omni-30B-A3B")
 def annotate(
     clip_dir: Path,
-    server: ServerUrl,
+    server: Annotated[
+        list[str], typer.Option(help="OpenAI-compatible address, with /v1; given again: another server of the model.")
+    ],
     model: ModelName,
     key: Key = None,
     audio_part: AudioPart = "audio_url",
     parallel: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
-    per_minute: Annotated[float | None, typer.Option(min=0.1, help="At most so many requests a minute.")] = None,
+    per_minute: Annotated[float | None, typer.Option(min=0.1, help="At most so many a minute to a server.")] = None,
     seed: Annotated[int, typer.Option(help="Another one asks anew.")] = 0,
     encoder: Annotated[Path | None, typer.Option(help="Model folder whose tokenizer counts the tokens.")] = None,
     process: Part = None,
@@ -115,9 +118,10 @@ def annotate(
     from data_pipelines.annotation import ChatClient, Server, annotate_clips
 
     tokenizer = load_tokenizer(encoder / "tokenizer") if encoder else None
-    settings = Server(server, model, key=key, audio_part=audio_part, per_minute=per_minute, seed=seed)
-    with ChatClient(settings) as client:
-        _tell(annotate_clips(clip_dir, client, parallel=parallel, tokenizer=tokenizer, process=_slice(process)))
+    settings = {"key": key, "audio_part": audio_part, "per_minute": per_minute, "seed": seed}
+    with ExitStack() as stack:
+        clients = [stack.enter_context(ChatClient(Server(url, model, **settings))) for url in server]
+        _tell(annotate_clips(clip_dir, *clients, parallel=parallel, tokenizer=tokenizer, process=_slice(process)))
 
 
 @app.command(epilog="Example: actavatar encode clips/ shards/ --model Wan2.2-TI2V-5B-Diffusers")

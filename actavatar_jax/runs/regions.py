@@ -34,8 +34,8 @@ def region_finder(models: Path) -> FindRegions:
         raise InputError(f"{named(models)} does not hold person.onnx and pose.onnx, which find hands and faces.")
 
     def find(frames: UInt8[np.ndarray, "F h w 3"], places: tuple[int, int]) -> UInt8[np.ndarray, "T H W"]:
-        landmark = Landmarker(*found)
-        return mark_regions(np.stack([landmark(frame) for frame in frames]), frames.shape[1:3], places)
+        keypoints = np.stack(list(Landmarker(*found)(frames)))
+        return mark_regions(keypoints, frames.shape[1:3], places)
 
     return find
 

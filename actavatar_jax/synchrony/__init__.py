@@ -12,6 +12,7 @@ from actavatar_jax.synchrony.measure import (
     FindFaces,
     NotScored,
     Synchrony,
+    score_sparsely,
     score_synchrony,
 )
 from actavatar_jax.synchrony.scores import SHIFT, Scores
@@ -28,5 +29,6 @@ __all__ = [
     "Scores",
     "Synchrony",
     "link_boxes",
+    "score_sparsely",
     "score_synchrony",
 ]

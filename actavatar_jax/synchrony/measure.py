@@ -1,4 +1,4 @@
-"""One video file to its scores of lip synchrony, or the reason why it has none."""
+"""One video file to its scores of lip synchrony, or the reason why it has none; exactly, or sparsely."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ from actavatar_jax.media.video import probe, read_frames
 from actavatar_jax.synchrony import crops
 from actavatar_jax.synchrony.mfcc import mfcc
 from actavatar_jax.synchrony.scores import Scores, score_shifts
-from actavatar_jax.synchrony.tracks import FaceTrack, find_tracks
+from actavatar_jax.synchrony.tracks import FaceTrack, find_sparse_tracks, find_tracks
 
 WINDOW = 5  # frames that are seen and heard at once
 PER_FRAME = 4  # vectors of cepstral coefficients
@@ -24,14 +24,17 @@ MIN_TRACK = 50  # detections of a face, of which there must be more
 MIN_FACE = 100  # pixels
 LOUD = 1e-3  # largest sample, of 1, of sound that is none: 60 dB below full scale
 
-FindFaces = Callable[[UInt8[np.ndarray, "H W 3"]], Float[np.ndarray, "n 4"]]
+Boxes = Float[np.ndarray, "n 4"]  # left, top, width, height in pixels
+FindFaces = Callable[[UInt8[np.ndarray, "H W 3"]], Boxes]
 
 
 @runtime_checkable
 class Features(Protocol):
     """What is asked of the network; `synchrony.syncnet.load_syncnet` gives it."""
 
-    def see(self, faces: Iterable[UInt8[np.ndarray, "224 224 3"]]) -> Float32[np.ndarray, "windows D"]: ...
+    def see(
+        self, faces: Iterable[UInt8[np.ndarray, "224 224 3"]], every: int = 1
+    ) -> Float32[np.ndarray, "windows D"]: ...
 
     def hear(self, cepstra: Float64[np.ndarray, "windows 13 20"]) -> Float32[np.ndarray, "windows D"]: ...
 
@@ -93,11 +96,48 @@ def score_synchrony(
     """
     checked("minimum track", min_track, int, whole(crops.SMOOTHED, 10**6))
     video = Path(video)
+
+    def find_track() -> tuple[FaceTrack | NotScored, int]:
+        boxes = [find_faces(frame) for frame in read_frames(video)]
+        return _choose(find_tracks(boxes, cuts), min_track, min_face), len(boxes)
+
+    return _score(video, syncnet, find_track, min_track, every=1)
+
+
+def score_sparsely(
+    video: str | Path, syncnet: Features, find_boxes: Callable[[], Sequence[Boxes]], every: int
+) -> Synchrony | NotScored:
+    """An estimate of `score_synchrony` for who looks at very many videos; of faces of any size, in videos without cuts.
+
+    Faces are looked for in the frames 0, every, 2 every, ..., and move evenly in between. Of the windows, those
+    are seen that begin with the first frame of the face's track and with every so-manieth from there on.
+
+    Args:
+      find_boxes: gives the boxes of the faces in those frames; called only where there is sound.
+
+    Raises:
+      InputError: the file cannot be read as a video.
+    """
+
+    def find_track() -> tuple[FaceTrack | NotScored, int]:
+        boxes = find_boxes()
+        return _choose(find_sparse_tracks(boxes, every), MIN_TRACK, 0), (len(boxes) - 1) * every + 1
+
+    return _score(Path(video), syncnet, find_track, MIN_TRACK, every)
+
+
+def _score(
+    video: Path,
+    syncnet: Features,
+    find_track: Callable[[], tuple[FaceTrack | NotScored, int]],
+    min_track: int,
+    every: int,
+) -> Synchrony | NotScored:
+    """`find_track`: the track, and in how many frames it was looked for."""
     samples = decode_audio(video, origin=probe(video).start)
     if samples is None or not len(samples):
         return NotScored("no sound", "the file has no sound")
-    boxes = [find_faces(frame) for frame in read_frames(video)]
-    track = _choose(find_tracks(boxes, cuts), min_track, min_face)
+    track, frames = find_track()
     if isinstance(track, NotScored):
         return track
 
@@ -112,9 +152,9 @@ def score_synchrony(
     # SyncNet's program leaves out the last window, and with it the last frame.
     count = length - WINDOW
     faces = crops.cut_faces(itertools.islice(read_frames(video), track.first, end), track.boxes)
-    seen = syncnet.see(itertools.islice(faces, count + WINDOW - 1))
+    seen = syncnet.see(itertools.islice(faces, count + WINDOW - 1), every)
     heard = syncnet.hear(cut_windows(mfcc(samples), count))
-    return Synchrony(score_shifts(seen, heard), len(boxes), track.detections, length)
+    return Synchrony(score_shifts(seen, heard, every), frames, track.detections, length)
 
 
 def cut_windows(cepstra: Float64[np.ndarray, "vectors 13"], count: int) -> Float64[np.ndarray, "count 13 20"]:

@@ -27,9 +27,9 @@ class Scores:
     frame_confidence: Float64[np.ndarray, " N"]
 
 
-def score_shifts(seen: Float32[np.ndarray, "N D"], heard: Float32[np.ndarray, "N D"]) -> Scores:
-    """The scores of windows that begin with the same frames."""
-    distances = measure_shifts(seen, heard)
+def score_shifts(seen: Float32[np.ndarray, "N D"], heard: Float32[np.ndarray, "M D"], every: int = 1) -> Scores:
+    """The scores of windows: those heard begin with frame 0, 1, ..., those seen with frame 0, every, 2 every, ..."""
+    distances = measure_shifts(seen, heard, every)
     means = distances.mean(0)
     best, median = int(means.argmin()), float(np.median(means))
     return Scores(
@@ -41,11 +41,13 @@ def score_shifts(seen: Float32[np.ndarray, "N D"], heard: Float32[np.ndarray, "N
     )
 
 
-def measure_shifts(seen: Float32[np.ndarray, "N D"], heard: Float32[np.ndarray, "N D"]) -> Float64[np.ndarray, "N S"]:
+def measure_shifts(
+    seen: Float32[np.ndarray, "N D"], heard: Float32[np.ndarray, "M D"], every: int = 1
+) -> Float64[np.ndarray, "N S"]:
     """Distance of what is seen in each window to what is heard 15 frames earlier, ..., 15 frames later.
 
     Beyond the ends zeros are heard: published values, and the thresholds that are known for them, are made so.
     """
-    padded, count = np.pad(heard, ((SHIFT, SHIFT), (0, 0))), len(seen)
-    shifts = [np.linalg.norm(seen - padded[s : s + count] + CLOSE, axis=1) for s in range(2 * SHIFT + 1)]
+    padded, count = np.pad(heard, ((SHIFT, SHIFT), (0, 0))), len(heard)
+    shifts = [np.linalg.norm(seen - padded[s : s + count : every] + CLOSE, axis=1) for s in range(2 * SHIFT + 1)]
     return np.stack(shifts, axis=1).astype(float)

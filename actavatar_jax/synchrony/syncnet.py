@@ -1,6 +1,7 @@
 """SyncNet as it is run: its authors' file read, a clip seen and heard in pieces of one size. D features."""
 
 import functools
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,11 @@ class LoadedSyncNet:
     network: Network
     params: Params
 
-    def see(self, faces: Iterable[UInt8[np.ndarray, "224 224 3"]]) -> Float32[np.ndarray, "windows D"]:
-        """Features of every run of five faces, in RGB; there must be five or more. Few are held at a time."""
+    def see(self, faces: Iterable[UInt8[np.ndarray, "224 224 3"]], every: int = 1) -> Float32[np.ndarray, "windows D"]:
+        """Features of the runs of five faces, in RGB, that begin with face 0, every, 2 every, ...; there must be
+        five or more. Few are held at a time."""
+        if every > 1:
+            return self._see_apart(faces, every)
         held, features = [], []
         for face in faces:
             held.append(face)
@@ -69,6 +73,25 @@ class LoadedSyncNet:
             features.append(np.asarray(_hear(self.network, self.params, full))[: len(piece)])
         return np.concatenate(features)
 
+    def _see_apart(
+        self, faces: Iterable[UInt8[np.ndarray, "224 224 3"]], every: int
+    ) -> Float32[np.ndarray, "windows D"]:
+        held, windows, features = deque(maxlen=WINDOW), [], []
+        for number, face in enumerate(faces):
+            held.append(face)
+            if number >= WINDOW - 1 and (number - WINDOW + 1) % every == 0:
+                windows.append(np.stack(held))
+            if len(windows) == AT_ONCE:
+                features.append(self._see_windows(windows))
+                windows = []
+        if windows:
+            features.append(self._see_windows(windows))
+        return np.concatenate(features)
+
+    def _see_windows(self, windows: list[UInt8[np.ndarray, "5 224 224 3"]]) -> Float32[np.ndarray, "windows D"]:
+        full = np.pad(np.stack(windows), ((0, AT_ONCE - len(windows)), *[(0, 0)] * 4))
+        return np.asarray(_see_apart(self.network, self.params, full))[: len(windows)]
+
     def _see(self, faces: list[UInt8[np.ndarray, "224 224 3"]]) -> Float32[np.ndarray, "windows D"]:
         missing = AT_ONCE + WINDOW - 1 - len(faces)
         frames = np.pad(np.stack(faces), ((0, missing), (0, 0), (0, 0), (0, 0)))
@@ -79,6 +102,11 @@ class LoadedSyncNet:
 def _see(network: Network, params: Params, frames: UInt8[Array, "F 224 224 3"]) -> Float32[Array, "F-4 D"]:
     # OpenCV, by which its authors read pictures, puts blue first.
     return network.bind(params).lips(frames[..., ::-1].astype(jnp.float32))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _see_apart(network: Network, params: Params, windows: UInt8[Array, "N 5 224 224 3"]) -> Float32[Array, "N D"]:
+    return network.bind(params).lip_windows(windows[..., ::-1].astype(jnp.float32))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -11,11 +11,13 @@ Linked = dict[int, Float[np.ndarray, "4"]]  # frame -> box
 
 OVERLAP = 0.5  # intersection over union of a face with itself in the next frame
 LOST = 25  # frames from one detection to the next, as the original counts them, after which a face is another
+SPARSE_OVERLAP = 0.3  # of a face with itself some frames later, where not every frame is looked at
 
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """A face from the frame `first` on, with a box in every frame, found in `detections` of them."""
+    """A face from the frame `first` on, with a box in every frame, found in `detections` of them; of frames between two
+    that are looked at, the first one counts for the others."""
 
     first: int
     boxes: Float[np.ndarray, "F 4"]
@@ -34,8 +36,14 @@ def find_tracks(frames: Sequence[Float[np.ndarray, "_ 4"]], cuts: Sequence[int] 
     it was seen to where it is seen again.
     """
     shots = itertools.pairwise([0, *cuts, len(frames)])
-    tracks = [_filled(linked, start) for start, end in shots for linked in link_boxes(frames[start:end], OVERLAP, LOST)]
-    return sorted(tracks, key=lambda track: track.detections, reverse=True)
+    linked = [(start, one) for start, end in shots for one in link_boxes(frames[start:end], OVERLAP, LOST)]
+    return _most_seen_first(_filled({start + i: box for i, box in one.items()}, 1) for start, one in linked)
+
+
+def find_sparse_tracks(samples: Sequence[Float[np.ndarray, "_ 4"]], every: int) -> list[FaceTrack]:
+    """As `find_tracks`, of the boxes of the frames 0, every, 2 every, ... of one shot."""
+    linked = link_boxes(samples, SPARSE_OVERLAP, LOST // every)
+    return _most_seen_first(_filled({every * i: box for i, box in one.items()}, every) for one in linked)
 
 
 def link_boxes(frames: Iterable[Float[np.ndarray, "_ 4"]], overlap: float, lost: int) -> list[Linked]:
@@ -69,9 +77,13 @@ def _last(track: Linked) -> int:
     return next(reversed(track))
 
 
-def _filled(linked: Linked, start: int) -> FaceTrack:
+def _most_seen_first(tracks: Iterable[FaceTrack]) -> list[FaceTrack]:
+    return sorted(tracks, key=lambda track: track.detections, reverse=True)
+
+
+def _filled(linked: Linked, every: int) -> FaceTrack:
     seen = np.array(list(linked))
-    every = np.arange(seen[0], seen[-1] + 1)
+    frames = np.arange(seen[0], seen[-1] + 1)
     columns = np.array(list(linked.values()), float).T
-    boxes = np.stack([np.interp(every, seen, column) for column in columns], axis=1)
-    return FaceTrack(start + int(seen[0]), boxes, len(seen))
+    boxes = np.stack([np.interp(frames, seen, column) for column in columns], axis=1)
+    return FaceTrack(int(seen[0]), boxes, (len(seen) - 1) * every + 1)

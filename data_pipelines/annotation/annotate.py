@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from tqdm import tqdm
 
-from actavatar_jax.chat import ChatClient
+from actavatar_jax.chat import ChatClient, ChatPool
 from actavatar_jax.prompt import Tokenizer
 from data_pipelines.annotation.clip_annotator import ClipAnnotator, Row, restore_caption
 from data_pipelines.annotation.rates import AnnotationReport
@@ -33,8 +33,7 @@ log = logging.getLogger(__name__)
 
 def annotate_clips(
     clip_dir: str | Path,
-    client: ChatClient,
-    *,
+    *clients: ChatClient,
     parallel: int = 8,
     tokenizer: Tokenizer | None = None,
     process: Process | None = None,
@@ -42,16 +41,19 @@ def annotate_clips(
 ) -> AnnotationReport:
     """Has the model describe every clip that is selected for stage 2, `parallel` of them at a time.
 
+    `clients`: of one or several servers of that model, to which clips go in turn. One that falls silent is given up,
+    and the others go on.
+
     Without the column `stage2`, all clips are. What came with a clip, `clips/<id>.json`, stays as it is, and a clip
     that came with actions is not asked about; captions over which earlier versions wrote are put back. Raw answers are
     kept in `clip_dir/answers`, and what they answer is not asked again; the next run asks about clips without an
     answer. `tokenizer`: the text encoder's, to refuse texts that are too long for it. `process`: see `run_step`.
 
     Returns the report, that of all clips also written to `clip_dir/annotate.json` and, with acceptance rates,
-    `annotate.rates.json`. Raises InputError where the server cannot be asked at all; what it has answered until then
-    is kept.
+    `annotate.rates.json`. Raises InputError where no server can be asked any more, or one for a wrong setting; what has
+    been answered until then is kept.
     """
-    annotator = ClipAnnotator(Path(clip_dir), client, tokenizer)
+    annotator = ClipAnnotator(Path(clip_dir), ChatPool(clients), tokenizer)
     with shared_manifest(clip_dir) as table:
         return _annotated(table, annotator, parallel, process, progress)
 
@@ -65,18 +67,19 @@ def _annotated(
     else:
         chosen = table.column("id")
         log.warning("%s: no column %s, so all %d clips are annotated", clip_dir, SELECTION, len(table))
-    part = Part.of_step(clip_dir, STEP, process, digest(annotator.client.server.model, *chosen))
+    model = annotator.servers.server(0).model
+    part = Part.of_step(clip_dir, STEP, process, digest(model, *chosen))
     before = _rows(known_columns(STEP, table, clip_dir, ()))
     mine, rows = chosen[part.index :: part.count], {}
     others = [clip_id for clip_id in table.column("id") if clip_id not in set(chosen)]
     lost = _restored(table.of_clips(others[part.index :: part.count]), clip_dir)
     with part.begun() as journal, tqdm(total=len(mine), desc=STEP, unit="clip", disable=not progress) as bar:
-        for row in _in_threads(annotator, iter(table.of_clips(mine)), parallel):
+        for row in _in_threads(annotator, enumerate(table.of_clips(mine)), parallel):
             rows[row["id"]] = row
             journal.add(row["id"], {name: value for name, value in row.items() if name not in ("id", "asked")})
             bar.update()
     columns = part.merge(partial(store_rows, STEP, table, clip_dir))
-    report = AnnotationReport(f"annotated {clip_dir} with {annotator.client.server.model}")
+    report = AnnotationReport(f"annotated {clip_dir} with {model}")
     if columns is not None:
         rows = {i: row for i, row in _rows(columns).items() if i in set(chosen)} | rows
     for clip_id in table.column("id"):
@@ -110,7 +113,9 @@ def _restored(clips: Table, clip_dir: Path) -> dict[str, tuple[str, ...]]:
     return lost
 
 
-def _in_threads(work: Callable[[Clip], Row], clips: Iterator[Clip], parallel: int) -> Iterator[Row]:
+def _in_threads(
+    work: Callable[[tuple[int, Clip]], Row], clips: Iterator[tuple[int, Clip]], parallel: int
+) -> Iterator[Row]:
     """The rows as they are done. An exception ends it once the clips begun are done with."""
     pool = ThreadPoolExecutor(parallel)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from actavatar_jax.chat import Answer, ChatClient, Message
+from actavatar_jax.chat import Answer, ChatPool, Message
 from actavatar_jax.errors import InputError, first_line, out_of_space
 from actavatar_jax.media.video import probe
 from actavatar_jax.prompt import StructuredPrompt, Tokenizer
@@ -42,17 +42,19 @@ class ClipAnnotator:
     """One clip to its row; its file of actions is written on the way."""
 
     clip_dir: Path
-    client: ChatClient
+    servers: ChatPool
     tokenizer: Tokenizer | None
 
-    def __call__(self, clip: Clip) -> Row:
+    def __call__(self, numbered: tuple[int, Clip]) -> Row:
+        """`numbered`: the clip, and a number by which servers take turns."""
+        turn, clip = numbered
         row: Row = {"id": clip.id, "asked": 0, "accepted": False, "error": None, "detail": None}
         try:
             clip_state(clip, self.clip_dir)  # raises Skip where there is no clip
             restore_caption(clip, self.clip_dir)
             if _has_phases(caption_path(clip, self.clip_dir)):
                 return row | {"accepted": True}  # it came with the video
-            return row | self._described(clip, AnswerStore(answers_path(clip, self.clip_dir)))
+            return row | self._described(clip, turn, AnswerStore(answers_path(clip, self.clip_dir)))
         except Skip as skip:
             return row | {"error": skip.reason, "detail": skip.detail or skip.reason}
         except OSError as error:
@@ -60,9 +62,9 @@ class ClipAnnotator:
                 raise
             return row | {"error": "unreadable", "detail": first_line(error)}
 
-    def _described(self, clip: Clip, answers: AnswerStore) -> Row:
+    def _described(self, clip: Clip, turn: int, answers: AnswerStore) -> Row:
         target = actions_path(clip, self.clip_dir)
-        path, server, asked = clip_path(clip, self.clip_dir), self.client.server, 0
+        path, server, asked = clip_path(clip, self.clip_dir), self.servers.server(turn), 0
         transcript = _transcript(clip)
         circumstances = {
             "model": server.model,
@@ -74,11 +76,11 @@ class ClipAnnotator:
         request = cache(lambda: make_annotation_request(load_material(path), transcript, server.audio_part))
 
         def ask(turns: Sequence[Message]) -> Answer:
-            nonlocal asked
+            nonlocal asked, server
             key = digest(question, json.dumps(turns))
             answer = answers.get(key)
             if answer is None:
-                answer = self.client.ask([*request(), *turns], ANSWER_SCHEMA)
+                answer, server = self.servers.ask(turn, [*request(), *turns], ANSWER_SCHEMA)
                 answers.add(key, answer, {"server": server.address, "asked": circumstances})
                 asked += 1
             return answer

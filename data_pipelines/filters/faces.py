@@ -1,4 +1,4 @@
-"""The faces of a clip: detected five times a second by YuNet and linked to tracks."""
+"""The faces of a clip: detected five times a second by YuNet and linked to tracks; `sync` looks at the same ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,13 +15,14 @@ from actavatar_jax.synchrony import link_boxes
 from data_pipelines.filters.models import find_models
 from data_pipelines.filters.pictures import read_every_nth, shrink_frame
 from data_pipelines.filters.versions import make_version
-from data_pipelines.table import Clip, Step, clip_path, import_extra
+from data_pipelines.table import Clip, Step, clip_path, clip_state, digest, import_extra
 
 FACES_EVERY = 5  # frames
 DETECTOR_SIDE = 640  # pixels of the long side that the detector sees
 SCORE, OVERLAP = 0.7, 0.3  # of a detection; of two detections in one picture that are one face
 LINK, LOST = 0.3, 5  # overlap of a face with itself one sample later; samples after which a missing face is another
 SEEN = 0.1  # part of the samples in which a track must be seen to count
+PLACES = 1  # decimals of boxes in pixels
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class FaceMarks:
     mouth: tuple[tuple[float, float], tuple[float, float]]
 
 
-Track = dict[int, Float[np.ndarray, "4"]]  # sample -> box: left, top, width, height in pixels
+Boxes = Float[np.ndarray, "n 4"]  # of the faces in one sample: left, top, width, height in pixels
+Track = dict[int, Float[np.ndarray, "4"]]  # sample -> box
 
 
 def make_faces_step(models: Path | None) -> Step:
@@ -47,17 +49,14 @@ def make_faces_step(models: Path | None) -> Step:
 class MeasureFaces:
     """Columns: available, tracks (their number), coverage and others (part of the samples with the most seen face, and
     with the next), height (median, fraction of the picture), height_px, box (median: left, top, width, height,
-    fractions of the picture)."""
+    fractions of the picture); samples (their number) and boxes (of all: sample, left, top, width, height in pixels)."""
 
     model: Path | None
 
     def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
         if self.model is None:
             return {"available": False}
-        size, samples = None, []
-        for frame in read_every_nth(clip_path(clip, clip_dir), FACES_EVERY):
-            size = frame.shape[1], frame.shape[0]
-            samples.append(detect_faces(frame, self.model))
+        size, samples = find_faces(clip_path(clip, clip_dir), self.model)
         tracks = link_faces(samples)
         coverage = [len(track) / len(samples) for track in tracks] + [0.0, 0.0]
         columns = {
@@ -65,6 +64,8 @@ class MeasureFaces:
             "tracks": sum(part >= SEEN for part in coverage),
             "coverage": coverage[0],
             "others": coverage[1],
+            "samples": len(samples),
+            "boxes": [value for i, boxes in enumerate(samples) for box in boxes for value in (float(i), *box.tolist())],
         }
         if tracks:
             box = np.median(list(tracks[0].values()), axis=0)
@@ -72,7 +73,25 @@ class MeasureFaces:
         return columns
 
 
-def detect_faces(frame: UInt8[np.ndarray, "H W 3"], model: Path) -> Float[np.ndarray, "n 4"]:
+def find_faces(path: Path, model: Path) -> tuple[tuple[int, int], list[Boxes]]:
+    """Width and height of a clip, and the faces in its samples."""
+    size, samples = (0, 0), []
+    for frame in read_every_nth(path, FACES_EVERY):
+        size = frame.shape[1], frame.shape[0]
+        samples.append(detect_faces(frame, model).round(PLACES))
+    return size, samples
+
+
+def known_faces(clip: Clip, clip_dir: Path, version: str) -> list[Boxes] | None:
+    """What `find_faces` would find, where a step of this version has found it in the clip as it is, else None."""
+    boxes = clip.facts.get("faces.boxes")
+    if boxes is None or clip.facts.get("faces.version") != digest(version, clip_state(clip, clip_dir)):
+        return None
+    rows = np.reshape(np.array(boxes, float), (-1, 5))
+    return [rows[rows[:, 0] == sample, 1:] for sample in range(clip.facts["faces.samples"])]
+
+
+def detect_faces(frame: UInt8[np.ndarray, "H W 3"], model: Path) -> Boxes:
     """Boxes of the faces in an RGB picture: left, top, width, height in pixels."""
     return _detect(frame, model)[:, :4]
 
@@ -96,7 +115,7 @@ def _detect(frame: UInt8[np.ndarray, "H W 3"], model: Path) -> Float[np.ndarray,
     return rows * (frame.shape[1] / small.shape[1])
 
 
-def link_faces(samples: Iterable[Float[np.ndarray, "_ 4"]]) -> list[Track]:
+def link_faces(samples: Iterable[Boxes]) -> list[Track]:
     """The faces of one sample after the other as tracks, the most seen first."""
     return sorted(link_boxes(samples, LINK, LOST), key=len, reverse=True)
 

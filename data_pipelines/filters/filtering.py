@@ -6,7 +6,7 @@ from typing import Any
 
 from actavatar_jax.errors import InputError
 from data_pipelines.filters.registry import make_steps
-from data_pipelines.table import TIMEOUT, Process, Step, StepReport, Table, run_step, shared_manifest
+from data_pipelines.table import TIMEOUT, Process, Step, StepReport, Table, join_found, run_step, shared_manifest
 
 
 def filter_clips(
@@ -57,4 +57,5 @@ def _filtered(
                 report.title += ": not available without a model"
             report.save(clip_dir / f"filter-{step.name}.report.json")
         reports.append(report)
+        table = join_found(table, step.name, clip_dir, options["process"])  # later filters read what earlier ones found
     return reports

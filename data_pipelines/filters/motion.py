@@ -1,5 +1,6 @@
 """How much the hands of a clip move, from DWPose's keypoints, and whether the camera does."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,12 @@ class MeasureMotion:
     def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
         if self.models is None:
             return {"available": False}
-        landmarker, camera, keypoints = Landmarker(*self.models), CameraMotion(), []
-        for index, frame in enumerate(read_frames(clip_path(clip, clip_dir))):
-            keypoints.append(landmarker(frame))
+        camera, keypoints = CameraMotion(), []
+        frames, looked_at = itertools.tee(read_frames(clip_path(clip, clip_dir)))
+        for index, (points, frame) in enumerate(zip(Landmarker(*self.models)(looked_at), frames, strict=True)):
+            keypoints.append(points)
             if index % CameraMotion.EVERY == 0:
-                camera.add_frame(frame, keypoints[-1])
+                camera.add_frame(frame, points)
         height, width = frame.shape[:2]
         columns = measure_gestures(np.stack(keypoints), height, width, FPS)
         return {"available": True, **columns, "camera": camera.speed()}

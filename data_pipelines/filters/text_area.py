@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from actavatar_jax.onnx_files import load_model, run_model
+from actavatar_jax.onnx_files import load_model, run_batches
 from data_pipelines.filters.models import find_models
 from data_pipelines.filters.pictures import read_frames_at, shrink_frame
 from data_pipelines.filters.versions import make_version
@@ -40,10 +40,8 @@ class MeasureTextArea:
         if self.model is None:
             return {"available": False}
         session = load_model(self.model, INPUTS, OUTPUTS)
-        areas = []
-        for frame in read_frames_at(clip_path(clip, clip_dir), FRAMES):
-            ((probability,),) = run_model(session, _input(frame))[0]
-            areas.append(measure_coverage(probability))
+        pictures = map(_input, read_frames_at(clip_path(clip, clip_dir), FRAMES))
+        areas = [measure_coverage(probability) for ((probability,),) in run_batches(session, pictures)]
         return {"available": True, "area": max(areas)}
 
 
@@ -63,9 +61,9 @@ def measure_coverage(probability: Float32[np.ndarray, "h w"]) -> float:
     return float(text.mean())
 
 
-def _input(frame: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "1 3 h w"]:
+def _input(frame: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "3 h w"]:
     """Normalised as in training: the channels are blue, green, red, the constants those of red, green, blue."""
     small = shrink_frame(frame, SIDE)
     height, width = (max(1, round(side / MULTIPLE)) * MULTIPLE for side in small.shape[:2])
     small = import_extra("cv2").resize(small, (width, height))[..., ::-1]
-    return np.ascontiguousarray(((small / np.float32(255) - MEAN) / STD).transpose(2, 0, 1)[None])
+    return np.ascontiguousarray(((small / np.float32(255) - MEAN) / STD).transpose(2, 0, 1))

@@ -12,7 +12,7 @@ from data_pipelines.table.measuring import Step
 from data_pipelines.table.parts import Part, Process, check_process
 from data_pipelines.table.pool import map_unordered
 from data_pipelines.table.report import CRASHED, UNEXPECTED, Outcome, StepReport
-from data_pipelines.table.steps import GIVEN_UP, TIMEOUT, run_step, stop_at_many
+from data_pipelines.table.steps import GIVEN_UP, TIMEOUT, join_found, run_step, stop_at_many
 from data_pipelines.table.table import CORE_SCHEMA, ID_PATTERN, Clip, Table
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "digest",
     "digest_once",
     "import_extra",
+    "join_found",
     "known_columns",
     "list_journals",
     "map_unordered",

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage import cut, replaced_file, shown
-from data_pipelines.table.measuring import Measuring, measure_in_turn, tasks_of
+from data_pipelines.table.measuring import Measuring, tasks_of
+from data_pipelines.table.workers import WorkerPool
 
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 FETCHING = ("direct", "switchingdirect", "prism")  # local engines that would download a program first
@@ -21,8 +22,11 @@ ROWS, PER_PIECE = 512, 16  # of a row group; clips that a worker gets at a time
 Piece = tuple[str, int, int]  # table, row group, first row in it
 
 
-def measure_on_beam(measuring: Measuring, work: pa.Table, options: Sequence[str]) -> None:
+def measure_on_beam(measuring: Measuring, work: pa.Table, options: Sequence[str], timeout: float) -> None:
     """Measures all clips, in the form of `tasks_of`; `options` choose the engine. All workers must see the clip folder.
+
+    Each worker of the engine has a process beside it, which measures its clips, so that one that dies or takes longer
+    than `timeout` seconds costs its clip alone, as in `measure_in_pool`.
 
     Without an engine, and for Beam's own local ones, it is the one that is part of the installed package: the others
     fetch a program from the internet, unless `--prism_location` names a file on this machine. Raises InputError where
@@ -31,7 +35,7 @@ def measure_on_beam(measuring: Measuring, work: pa.Table, options: Sequence[str]
     path = measuring.journal.folder / "work.parquet"
     write_work(work, path)
     with open_pipeline(options) as pipeline:
-        add_work(pipeline, measuring, path)
+        add_work(pipeline, measuring, path, timeout)
     path.unlink()
 
 
@@ -51,12 +55,14 @@ def open_pipeline(options: Sequence[str]) -> Any:
         raise InputError(f"Beam's engine {shown(standard.runner)} cannot be used: {cut(str(error), 200)}") from error
 
 
-def add_work(pipeline: Any, measuring: Measuring, path: Path) -> None:
+def add_work(pipeline: Any, measuring: Measuring, path: Path, timeout: float) -> None:
     """Puts the work in the table at `path` into a pipeline, whose graph is as large for any number of clips."""
     import apache_beam as beam
 
+    from data_pipelines.table.beam_worker import MeasurePiece
+
     pieces = pipeline | beam.Create([str(path)]) | beam.FlatMap(split_work) | beam.Reshuffle()
-    _ = pieces | beam.Map(measure_piece, measuring)
+    _ = pieces | beam.ParDo(MeasurePiece(measuring, timeout))
 
 
 def write_work(work: pa.Table, path: Path) -> None:
@@ -73,11 +79,11 @@ def split_work(path: str) -> Iterator[Piece]:
             yield path, group, first
 
 
-def measure_piece(piece: Piece, measuring: Measuring) -> int:
+def measure_piece(piece: Piece, measuring: Measuring, pool: WorkerPool) -> int:
     """Measures the clips of a piece; their number."""
     path, group, first = piece
     rows = _open(path).read_row_group(group).slice(first, PER_PIECE)
-    return measure_in_turn(measuring, list(tasks_of(rows)), f"g{group:06d}-{first:03d}")
+    return sum(1 for _ in pool.measure(measuring, tasks_of(rows)))
 
 
 @lru_cache(maxsize=1)

@@ -48,11 +48,11 @@ class Journal:
         """The journal of the run that begins now, with a number above those of all killed ones."""
         return cls(folder, max((run + 1 for run, _ in _journals([folder])), default=0))
 
-    def add(self, clip_id: str, row: Row | None = None, worker: str = "") -> None:
+    def add(self, clip_id: str, row: Row | None = None) -> None:
         """Adds a line at once. The break in front closes a line that a killed worker may have left unfinished."""
         line = {"id": clip_id} | ({} if row is None else {"row": row})
         text = "\n" + json.dumps(line, default=_to_plain) + "\n"
-        with self.path(worker).open("a", encoding="utf-8") as file:
+        with self.path().open("a", encoding="utf-8") as file:
             file.write(text)
 
     def rows(self) -> Iterator[Entry]:
@@ -60,9 +60,9 @@ class Journal:
         for path in sorted(self.folder.glob(f"{self.run:04d}-*.jsonl")):
             yield from (entry for entry in read_entries(path) if entry.row is not None)
 
-    def path(self, worker: str = "") -> Path:
-        """The file of a worker, by default of this process; in a pool of several machines, of this process on this."""
-        return self.folder / f"{self.run:04d}-{worker or f'{_HOST}-{os.getpid()}'}.jsonl"
+    def path(self) -> Path:
+        """The file of this process; in a pool of several machines, of this process on this machine."""
+        return self.folder / f"{self.run:04d}-{_HOST}-{os.getpid()}.jsonl"
 
 
 def read_rows(folders: Iterable[Path]) -> Iterator[Entry]:

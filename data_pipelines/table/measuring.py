@@ -11,7 +11,7 @@ import pyarrow as pa
 from actavatar_jax.errors import InputError, Skip, first_line, out_of_space
 from data_pipelines.table.clip_files import clip_state
 from data_pipelines.table.files import digest
-from data_pipelines.table.journals import Journal, Row, count_begun
+from data_pipelines.table.journals import Journal, Row
 from data_pipelines.table.report import CRASHED, TIMED_OUT, UNEXPECTED
 from data_pipelines.table.table import Clip, clips_of
 
@@ -70,16 +70,16 @@ class Measuring:
     journal: Journal
     retry: bool = False  # measures again what earlier runs gave up
 
-    def __call__(self, task: Task, worker: str = "") -> Failure | None:
+    def __call__(self, task: Task) -> Failure | None:
         """Journals the row of a clip, unless what is known of it still holds; what was unexpected of it."""
-        row = self._row(task, partial(self.journal.add, task.clip.id, worker=worker))
+        row = self._row(task, partial(self.journal.add, task.clip.id))
         if row is None:
             return None
         try:
-            self.journal.add(task.clip.id, row, worker=worker)
+            self.journal.add(task.clip.id, row)
         except (TypeError, ValueError, RecursionError) as error:  # a value that is none of JSON's
             row = _unexpected(error)
-            self.journal.add(task.clip.id, row, worker=worker)
+            self.journal.add(task.clip.id, row)
         return find_failure(task.clip.id, row)
 
     def give_up(self, task: Task, how: str) -> Failure:
@@ -118,15 +118,6 @@ class Measuring:
         if row.get("version") is None or (self.retry and row["error"] in SAID):
             return None
         return row["version"] if self.step.holds(clip, self.clip_dir, row) else None
-
-
-def measure_in_turn(measuring: Measuring, tasks: list[Task], worker: str) -> int:
-    """Measures clips on a worker of an engine that gives them to another one when this one dies; their number."""
-    path = measuring.journal.path(worker)
-    begun = count_begun([path] if path.is_file() else [])
-    for task in tasks:
-        measuring(Task(task.clip, CRASHED) if begun[task.clip.id] >= 2 else task, worker)
-    return len(tasks)
 
 
 def _unexpected(error: Exception) -> Row:

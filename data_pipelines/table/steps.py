@@ -81,7 +81,7 @@ def run_step(
         work = make_work(join_step(table.of_clips(mine), step.name, before), begun)
         measuring = Measuring(step, clip_dir, journal, retry)
         if runner == "beam":
-            measure_on_beam(measuring, work, beam_options)
+            measure_on_beam(measuring, work, beam_options, timeout)
             failures = [find_failure(entry.id, entry.row) for entry in journal.rows()]
             failures = itertools.chain(itertools.repeat(None, len(work) - len(failures)), failures)
         else:
@@ -98,6 +98,12 @@ def run_step(
         for outcome in _outcomes(step.name, *told, set(wanted), made):
             report.add(*outcome)
     return None if columns is None else join_step(table, step.name, columns)
+
+
+def join_found(table: Table, step: str, clip_dir: Path, process: Process | None) -> Table:
+    """The table with what is known of a step once this process's part is done, whatever the others are at."""
+    own = Part.of_step(clip_dir, step, process, "").own
+    return join_step(table, step, known_columns(step, table, clip_dir, [own]))
 
 
 def choose_workers() -> int:

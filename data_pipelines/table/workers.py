@@ -1,5 +1,6 @@
 """Processes that measure clips: one that dies or hangs costs its clip, at the second time, and nothing else."""
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -23,13 +24,24 @@ def measure_in_pool(
     A clip whose worker died, or was ended because of the time, is given to another one; when that happens again, its
     row says so. Raises InputError where workers die before they begin.
     """
-    expired = import_extra("pebble").ProcessExpired
-    deaths, waiting, running = Counter(), deque[Task](), {}
-    pool, broken = _open_pool(workers), 0
-    try:
+    with contextlib.closing(WorkerPool(workers, timeout)) as pool:
+        yield from pool.measure(measuring, tasks)
+
+
+class WorkerPool:
+    """Spawned processes, until `close`."""
+
+    def __init__(self, workers: int, timeout: float):
+        self.workers, self.timeout = workers, timeout
+        self._pool = _open_pool(workers)
+
+    def measure(self, measuring: Measuring, tasks: Iterator[Task]) -> Iterator[Failure | None]:
+        """As `measure_in_pool`; what does not go to its end leaves a pool that can only be closed."""
+        expired = import_extra("pebble").ProcessExpired
+        deaths, waiting, running, broken = Counter(), deque[Task](), {}, 0
         while True:
-            while len(running) < 2 * workers and (task := waiting.popleft() if waiting else next(tasks, None)):
-                running[pool.schedule(measuring, [task], timeout=timeout)] = task
+            while len(running) < 2 * self.workers and (task := waiting.popleft() if waiting else next(tasks, None)):
+                running[self._pool.schedule(measuring, [task], timeout=self.timeout)] = task
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -47,27 +59,24 @@ def measure_in_pool(
                 except BrokenProcessPool as error:  # the last one that worked died, or all of them at their start
                     waiting.extend([task, *running.values()])
                     running.clear()
-                    _close(pool)
+                    self.close()
                     broken += 1
                     if broken > 2:
                         raise InputError(
                             "The processes that measure clips die before they begin; what they said is above, and a "
                             "script that starts them needs a main guard."
                         ) from error
-                    pool = _open_pool(workers)
+                    self._pool = _open_pool(self.workers)
                     break
-    finally:
-        _close(pool)
+
+    def close(self) -> None:
+        self._pool.stop()
+        self._pool.join()
 
 
 def _open_pool(workers: int) -> Any:
     context = multiprocessing.get_context("spawn")
     return import_extra("pebble").ProcessPool(workers, initializer=_end_with_parent, context=context)
-
-
-def _close(pool: Any) -> None:
-    pool.stop()
-    pool.join()
 
 
 def _end_with_parent() -> None:

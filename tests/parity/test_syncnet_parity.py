@@ -108,6 +108,12 @@ def test_lips_of_a_whole_clip_are_those_of_its_windows(original, loaded):
     close(found[chosen], expected)
 
 
+def test_windows_that_are_apart_are_the_same(loaded):
+    faces = np.random.default_rng(2).integers(0, 256, (3 * (syncnet.AT_ONCE + 1) + 1, 224, 224, 3), np.uint8)
+    for every in (3, 5):
+        close(loaded.see(faces, every), loaded.see(faces)[::every])
+
+
 def test_sound_is_the_same(original, loaded):
     cepstra = np.random.default_rng(1).normal(0, 10, (syncnet.AT_ONCE + 3, 13, 20))
     close(loaded.hear(cepstra), original.sound(torch.from_numpy(cepstra[:, None].astype(np.float32))))

@@ -7,7 +7,7 @@ import pytest
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation import NotScored, score_synchrony, summarise_synchrony
 from actavatar_jax.media import write_video
-from actavatar_jax.synchrony import measure
+from actavatar_jax.synchrony import measure, score_sparsely
 
 pytest.importorskip("cv2")
 BOX = np.array([[40.0, 10, 120, 120]])
@@ -17,9 +17,9 @@ NOBODY = np.zeros((0, 4))
 class Spy:
     """A network that keeps what it is given; the first pixel's red and the energy of the first vector are features."""
 
-    def see(self, faces):
+    def see(self, faces, every=1):
         self.faces = np.stack(list(faces))
-        return self.faces[:-4, 0, 0, :1].astype(np.float32)
+        return self.faces[:-4:every, 0, 0, :1].astype(np.float32)
 
     def hear(self, cepstra):
         self.cepstra = cepstra
@@ -59,6 +59,19 @@ def test_the_windows_of_a_track_are_seen_and_heard_at_the_same_time(talk):
     assert len(vectors) == 4 * 60 - 1
     np.testing.assert_array_equal(spy.cepstra[0], vectors[:20].T)
     np.testing.assert_array_equal(spy.cepstra[54], vectors[216:236].T)
+
+
+def test_sparsely_every_fifth_window_is_compared_with_all_of_the_sound(talk):
+    whole, sparse = Spy(), Spy()
+    exact = score_synchrony(talk, whole, lambda frame: BOX)
+    found = score_sparsely(talk, sparse, lambda: [BOX] * 14, every=5)
+    assert (found.frames, found.detections, found.heard, found.scores.windows) == (66, 66, 66, 13)
+    np.testing.assert_array_equal(sparse.faces, whole.faces[:65])
+    np.testing.assert_array_equal(sparse.cepstra[:40], whole.cepstra[:40])
+    assert found.scores.distance == pytest.approx(exact.scores.distance, rel=0.1)
+    assert score_sparsely(talk, sparse, lambda: [BOX] * 11, every=5).heard == 51
+    for boxes, why in (([BOX] * 10, "too short"), ([NOBODY] * 14, "no face")):
+        assert score_sparsely(talk, sparse, lambda boxes=boxes: boxes, every=5).reason == why
 
 
 def test_films_of_another_rate_are_brought_to_25_frames(tmp_path):

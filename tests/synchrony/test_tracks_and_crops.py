@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.synchrony.crops import cut_face, cut_faces
-from actavatar_jax.synchrony.tracks import find_tracks
+from actavatar_jax.synchrony.tracks import find_sparse_tracks, find_tracks
 
 pytest.importorskip("cv2")
 NOBODY = np.zeros((0, 4))
@@ -25,6 +25,16 @@ def test_gaps_are_filled_evenly_and_do_not_count_as_detections():
     np.testing.assert_allclose(track.boxes[:, 1], [10, 10, 11, 12, 13])
     np.testing.assert_allclose(track.boxes[:, 2:], [[50, 60]] * 5)
     assert track.size == 60
+
+
+def test_between_frames_that_are_looked_at_boxes_move_evenly():
+    (track,) = find_sparse_tracks([NOBODY, box(10), box(20), NOBODY, box(30, 13)], every=5)
+    assert (track.first, track.detections) == (5, 11)
+    np.testing.assert_allclose(track.boxes[:, 0], [*np.arange(10, 20, 2), *np.arange(20, 31)])
+    np.testing.assert_allclose(track.boxes[[5, 15], 1], [10, 13])
+    for missed, faces in ((4, 1), (5, 2)):  # samples whose frames are 25 and 30 apart
+        assert len(find_sparse_tracks([box(10), *[NOBODY] * missed, box(10)], every=5)) == faces
+    assert find_sparse_tracks([NOBODY] * 3, every=5) == []
 
 
 def test_a_face_that_is_missed_for_longer_is_another_one():

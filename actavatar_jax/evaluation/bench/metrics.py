@@ -129,8 +129,7 @@ def _open_dynamics(needs: Needs) -> Metric:
     Landmarker(*files)
 
     def measure(clip: BenchClip) -> Row:
-        landmarker = Landmarker(*files)  # it remembers where the person of a clip is
-        keypoints = np.stack([landmarker(frame) for frame in read_frames(clip.path)])
+        keypoints = np.stack(list(Landmarker(*files)(read_frames(clip.path))))
         samples = decode_audio(clip.path, origin=probe(clip.path).start)
         found = measure_dynamics(keypoints, quiet_frames(samples, len(keypoints)))
         return {f"dynamics_{name}": value for name, value in vars(found).items()}

@@ -134,7 +134,7 @@ def test_syncnet_gives_finite_features_that_follow_its_input(syncnet):
 @pytest.mark.parametrize("height, width", [(720, 1280), (640, 480)])
 def test_one_person_is_found_with_points_all_over(height, width, paths):
     landmarker = Landmarker(paths["person"], paths["pose"])
-    points = landmarker(noise(height, width, 3))
+    (points,) = landmarker([noise(height, width, 3)])
     scale = max(height, width) / PERSON_SIDE
     left, top, right, bottom = landmarker.box / scale
     assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx(full_models.PERSON, abs=1)

@@ -178,19 +178,23 @@ def dwpose(tmp_path_factory):
 def test_the_person_is_found_and_both_models_get_their_order_of_channels(dwpose):
     blue = np.zeros((320, 320, 3), np.uint8)
     blue[..., 2] = 200
-    points = Landmarker(*dwpose)(blue)
+    (points,) = Landmarker(*dwpose)([blue])
     assert points[:, :2] == pytest.approx(np.tile(np.array(tiny_models.PERSON) / 2, (133, 1)), abs=1)
     assert (points[:, 2] > 0.7).all()
-    red = Landmarker(*dwpose)(np.ascontiguousarray(blue[..., ::-1]))  # no person: the whole picture is one
+    (red,) = Landmarker(*dwpose)([np.ascontiguousarray(blue[..., ::-1])])  # no person: the whole picture is one
     assert red[:, :2] == pytest.approx(np.full((133, 2), 160), abs=1)
     assert (red[:, 2] < 0.3).all()
 
 
-def test_each_clip_is_detected_afresh(dwpose):
-    blue = np.full((320, 320, 3), [0, 0, 200], np.uint8)
-    first, second = Landmarker(*dwpose), Landmarker(*dwpose)
-    first(blue)
-    assert second.index == 0 and second.box is None
+def test_a_person_is_looked_for_once_a_second_whatever_the_batches(dwpose):
+    blue, red = (np.full((320, 320, 3), colour, np.uint8) for colour in ([0, 0, 200], [200, 0, 0]))
+    frames = [blue] * 3 + [red] * 22 + [red] * 5 + [blue]
+    points = np.stack(list(Landmarker(*dwpose)(frames)))
+    person, whole = np.array(tiny_models.PERSON) / 2, [160, 160]
+    np.testing.assert_allclose(points[:25, :, :2], np.broadcast_to(person, (25, 133, 2)), atol=1)
+    np.testing.assert_allclose(points[25:, :, :2], np.broadcast_to(whole, (6, 133, 2)), atol=1)
+    assert ((points[:, :, 2] > 0.5).all(1) == [frame is blue for frame in frames]).all()
+    assert (next(Landmarker(*dwpose)([red]))[:, 0] > 150).all()  # another clip is looked at afresh
 
 
 def test_swapped_models_are_refused(dwpose):
