@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actavatar_jax import chat
 from actavatar_jax.chat import Server, Usage, attempts, open_client
 from actavatar_jax.errors import InputError, Skip
 from actavatar_jax.evaluation.bench.judge.questions import answer_schema, make_question
@@ -145,7 +144,7 @@ def test_the_command_asks_gemini(tmp_path, monkeypatch, capsys):
     given = ["evaluate", "videos", tmp_path / "results", "--bench", tmp_path / "bench.jsonl", "--metrics", "judge"]
     given += ["--out", tmp_path / "out", "--server", "gemini", "--model", "judge-1", "--runs", 2]
     with served(answer) as server:
-        monkeypatch.setattr(chat, "GEMINI", server.url.removesuffix("/v1"))
+        monkeypatch.setattr("actavatar_jax.chat.servers.GEMINI", server.url.removesuffix("/v1"))
         monkeypatch.setenv("ACTAVATAR_API_KEY", "s3cret")
         assert actavatar(*given) == 0
         assert sorted(request["generationConfig"]["seed"] for request in server.requests) == [0, 1]
