@@ -131,7 +131,7 @@ def may_change(config: ConfigDict) -> set[str]:
     The learning rate is one of them, because a run that diverged goes on with a lower one, and so are the guards. A
     cosine ends where it was to end.
     """
-    free = {"log_every", "checkpoint_every", "heldout", "sample", "stall_minutes"}
+    free = {"log_every", "checkpoint_every", "heldout", "sample", "best", "stall_minutes"}
     free |= {"mesh", "micro_batches", "model.remat", "model.attention", "model.splash_blocks"}
     free |= {"data.dirs", "preference.folder", f"{CONTENTS}heldout.dirs"}  # of the first two, what they hold may not
     free |= {"optim.learning_rate", "optim.decay", "bad_steps", "explode"}

@@ -18,6 +18,7 @@ from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.prompt.forms import FORMS
 from actavatar_jax.runs.settings import chosen
 from actavatar_jax.storage import cut, shown
+from actavatar_jax.training.best import FIGURES
 
 MOST = 2**20  # samples in a batch, and clips that are held out
 # Options of sampling that are nothing without another one.
@@ -41,6 +42,7 @@ def check_values(config: ConfigDict) -> None:
         section(**values.to_dict())
     if config.system == "echomimic":
         EchoMimic(**config.echomimic.to_dict())
+    checked("setting best", config.best, str, one_of("", *FIGURES))
     checked("setting sample.jobs", config.sample.jobs, str)
     checked("setting sample.syncnet", config.sample.syncnet, str)
     check_options(config.sample)

@@ -149,6 +149,7 @@ def training(preset: str = "") -> ConfigDict:
     c.preference.beta = 2000.0  # how far the model may go from where it began: less is further
     c.preference.region_weight = 1.0  # of what is missed where pairs have hands and faces; elsewhere it is 1
 
+    c.best = ""  # figure by which the best model is kept in WORKDIR/best (`training.best`); empty: none is
     c.sample = sampling()
     c.sample.every = "0"  # how often sample videos are made; 0: never
     c.sample.jobs = ""  # JSON lines with image, audio and prompt, as for `actavatar sample --jobs`

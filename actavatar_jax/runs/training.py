@@ -18,6 +18,7 @@ from actavatar_jax.runs.resolve import check_names, in_steps, may_change, prefer
 from actavatar_jax.runs.sample_scores import with_scores
 from actavatar_jax.runs.sections import check_values
 from actavatar_jax.runs.systems import system_of
+from actavatar_jax.training.best import Best
 from actavatar_jax.training.course import Visit
 from actavatar_jax.training.loop import train
 from actavatar_jax.training.preference import Alternating
@@ -79,8 +80,22 @@ def run_training(
         may_change=may_change(config),
         heldout=heldout,
         sample=sample,
+        best=open_best(config, functools.partial(system.finish, config, network, settings, workdir / "best"), workdir),
         finish=functools.partial(system.finish, config, network, settings, workdir),
     )
+
+
+def open_best(config: ml_collections.ConfigDict, save: Visit, workdir: Path) -> Best | None:
+    """Keeps the best model by `config.best` in `workdir/best`; InputError for a figure that nothing tells."""
+    if not config.best:
+        return None
+    h, of_heldout = config.heldout, config.best.startswith("heldout")
+    if not (h.dirs and h.every if of_heldout else config.sample.syncnet):
+        what = "heldout.dirs and heldout.every" if of_heldout else "sample.syncnet"
+        raise InputError(f"The setting best is {config.best}, which nothing tells; set {what}, or leave it empty.")
+    if config.best == "heldout/ema_loss" and not config.optim.ema_decay:
+        raise InputError(f"The setting best is {config.best}, and weights are not averaged; set optim.ema_decay.")
+    return Best(config.best, workdir / "best" / "best.json", save)
 
 
 def open_sampler(config: ml_collections.ConfigDict, network: Network, workdir: Path) -> Visit | None:

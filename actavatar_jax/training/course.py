@@ -10,6 +10,7 @@ import jax
 from tqdm import tqdm
 
 from actavatar_jax.functional import Params
+from actavatar_jax.training.best import Best
 from actavatar_jax.training.runtime.checkpoint import Checkpoints
 from actavatar_jax.training.runtime.guard import UNFINISHED, StopRequest
 from actavatar_jax.training.runtime.metrics import Record, Recorder
@@ -38,6 +39,7 @@ class Course:
     stop: StopRequest
     heldout: Callable[[TrainState], dict[str, float]] | None
     sample: Visit | None
+    best: Best | None = None
 
     def run(self, state: TrainState, upcoming: Iterator[Batch]) -> TrainState:
         """The state after the last step; raises as `loop.train` for a run that diverges or is asked to end."""
@@ -84,7 +86,9 @@ class Course:
 
     def _measure(self, state: TrainState, step: int) -> None:
         self.recorder.read()
-        self.recorder.write({"step": step, **self.heldout(state)})
+        found = self.heldout(state)
+        self.recorder.write({"step": step, **found})
+        self._keep_best(found, state, step)
         self.recorder.pause()
 
     def _save(self, state: TrainState) -> bool:
@@ -102,7 +106,13 @@ class Course:
         if found:
             self.recorder.read()
             self.recorder.write({"step": step, **found})
+        self._keep_best(found, state, step)
         self.recorder.pause()
+
+    def _keep_best(self, found: Record | None, state: TrainState, step: int) -> None:
+        if self.best:
+            with self.watchdog.paused():
+                self.best.look(found, lambda: state.weights, step)
 
     def _leave(self, step: int, unsaved: bool) -> None:
         if self.checkpoints.wait() and not unsaved:

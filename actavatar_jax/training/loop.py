@@ -27,6 +27,7 @@ from actavatar_jax.parallel import (
     replicate,
     state_shardings,
 )
+from actavatar_jax.training.best import Best
 from actavatar_jax.training.course import Batch, Course, Visit
 from actavatar_jax.training.groups import backbone_is_frozen, multipliers, partition
 from actavatar_jax.training.heldout import HeldOutLoss
@@ -56,6 +57,7 @@ def train(
     may_change: Collection[str] = (),
     heldout: Iterable[Batch] | None = None,
     sample: Visit | None = None,
+    best: Best | None = None,
     finish: Visit | None = None,
 ) -> TrainState:
     """Trains to `settings.steps`, from the last checkpoint in `workdir` if there is one, and returns the final state.
@@ -78,6 +80,7 @@ def train(
       heldout: what the loss is measured on every `settings.heldout_every` steps and at the end, see `HeldOutLoss`.
       sample: called every `settings.sample_every` steps and at the end, to make sample videos; what it finds out about
         them, by name, is written down with the step.
+      best: keeps the best model by what held-out clips or sample videos tell.
       finish: called once at the end, to save the model.
 
     Raises:
@@ -118,6 +121,7 @@ def train(
                     network, settings.objective, heldout, mesh, state_shardings(state, mesh), watchdog.beat
                 ),
                 sample,
+                best,
             )
             state = course.run(state, batches if restored else itertools.chain([first], batches))
     if finish:

@@ -12,7 +12,7 @@ SETTINGS = {"precision": "float32", "log_every": "1", "checkpoint_every": "0", "
 
 
 def settings(shards: str) -> dict:
-    return SETTINGS | {"heldout.dirs": (shards,), "heldout.every": "1", "heldout.clips": 5}
+    return SETTINGS | {"heldout.dirs": (shards,), "heldout.every": "1", "heldout.clips": 5, "best": "heldout/ema_loss"}
 
 
 def main(port: str, process: str, workdir: str, shards: str) -> None:

@@ -305,6 +305,30 @@ def test_the_heldout_loss_is_that_of_one_process_in_two_and_with_accumulation(he
     assert [line["step"] for line in one] == [1, 2] and len(one[0]) == 1 + 2 * 5
     for ours, theirs in zip(one, two, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
+    for workdir, lines in ((tmp_path / "one", one), (tmp_path / "two", two)):
+        best = min(lines, key=lambda line: line["heldout/ema_loss"])
+        assert json.loads((workdir / "best" / "best.json").read_text()) == {
+            "figure": "heldout/ema_loss", "value": best["heldout/ema_loss"], "step": best["step"],
+        }  # fmt: skip
+        assert (workdir / "best" / "model" / "transformer" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"best": "heldout/loss"}, r"nothing tells; set heldout\.dirs and heldout\.every"),
+        ({"best": "heldout/loss", "heldout.every": "1", "heldout.dirs": ()}, r"nothing tells; set heldout\.dirs"),
+        ({"best": "sample/sync_c"}, r"nothing tells; set sample\.syncnet"),
+        ({"best": "loss"}, "setting best is 'loss'; accepted is"),
+        ({"best": "heldout/ema_loss", "heldout.every": "1"}, r"weights are not averaged; set optim\.ema_decay"),
+    ],
+)
+def test_the_best_model_is_of_something_that_is_measured(heldout, tmp_path, changes, problem):
+    config = short(stage2)
+    config.heldout.dirs = (str(heldout),)
+    config.update_from_flattened_dict({"heldout.every": "0", "optim.ema_decay": 0.0} | changes)
+    with pytest.raises(InputError, match=problem):
+        training.run_training(config, tmp_path / "run")
 
 
 def test_shards_of_other_encoders_are_refused_before_the_model_is_opened(base, tmp_path, monkeypatch):
