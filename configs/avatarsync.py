@@ -35,13 +35,13 @@ def get_config(arg: str = "") -> ConfigDict:
     config.keyframes.loss = ConfigDict({"null_share": 0.1})
     config.keyframes.data = ConfigDict({"batch": 8, "keyframes": 5})  # clips of a step, and keyframes of each
     config.keyframes.phase2 = ConfigDict({"share": 0.4, "lpips": (), "perceptual": 1.0, "temperature": 1.0})
-    config.keyframes.training = training(6000, learning_rate=1e-3, b2=0.95)
+    config.keyframes.training = training(4000, learning_rate=1e-3, b2=0.95)
 
     config.interpolator = ConfigDict()
     config.interpolator.network = ConfigDict({"channels": 8, "depths": (2, 2, 2, 1, 1)})
     config.interpolator.loss = ConfigDict({"decoded": 0.25, "blends": 0.5, "levels": 5})
     config.interpolator.data = ConfigDict({"batch": 8, "longest": 8})
-    config.interpolator.training = training(4000, learning_rate=5e-4, b2=0.999)
+    config.interpolator.training = training(3000, learning_rate=5e-4, b2=0.999)
     return shrink(config) if arg.runlocal else config
 
 

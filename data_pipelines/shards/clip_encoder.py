@@ -1,9 +1,9 @@
-"""One clip to records: its windows, each cut before it is encoded, through the frozen encoders."""
+"""One clip to records: its windows, each cut before it is encoded, are read, and go through the frozen encoders."""
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -20,6 +20,15 @@ from data_pipelines.table import Clip, Skip, actions_path, caption_path, clip_pa
 
 CONFIDENT = 3.0  # of SyncNet: below, lips and sound have not been seen to fit at any offset
 BRIEF_PROMPT = StructuredPrompt("A person speaking")  # for clips that nobody described
+
+
+class Window(NamedTuple):
+    """A window of a clip as it is read: its first frame, frames [F, h, w, 3], 640 samples for each, and its prompt."""
+
+    start: int
+    frames: np.ndarray
+    samples: np.ndarray
+    prompt: StructuredPrompt
 
 
 class ClipEncoder:
@@ -47,8 +56,8 @@ class ClipEncoder:
         """The first frames of the clip's windows."""
         return place_windows(clip.facts["prepare.frames"], self.frames, self.stride)
 
-    def encode(self, clip: Clip, bucket: Bucket) -> Iterator[bytes]:
-        """The records of all windows of a clip, in order. Raises Skip if it has none or cannot be encoded."""
+    def read(self, clip: Clip, bucket: Bucket) -> Iterator[Window]:
+        """The windows of a clip, in order. Raises Skip if it has none or cannot be read."""
         video, *prompt_file = self.files(clip)
         start = None
         try:
@@ -60,22 +69,26 @@ class ClipEncoder:
             for start, window in cut_windows(frames, self.frames, self.starts(clip)):
                 end = start + self.frames
                 samples = fit_audio(audio[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME], self.frames)
-                part = prompt.window(start / FPS, end / FPS)
-                yield serialize_record(self._record(clip.id, start, window, samples, part))
+                yield Window(start, window, samples, prompt.window(start / FPS, end / FPS))
         except InputError as error:
             raise Skip("unreadable", str(error)) from error
         if start is None:
             raise Skip("too short", f"the clip has {clip.facts['prepare.frames']} frames, a window needs {self.frames}")
 
-    def _record(
-        self, clip: str, start: int, frames: np.ndarray, samples: np.ndarray, prompt: StructuredPrompt
-    ) -> Record:
+    def encode(self, clip: Clip, windows: Iterable[Window]) -> Iterator[bytes]:
+        """The records of the windows. Raises Skip if one cannot be encoded."""
+        for window in windows:
+            yield serialize_record(self._record(clip.id, window))
+
+    def _record(self, clip: str, window: Window) -> Record:
         try:
-            self.make_record.encode_text(prompt)
+            self.make_record.encode_text(window.prompt)
         except InputError as error:
             raise Skip("prompt too long", str(error)) from error
         try:
-            return self.make_record(clip, start, frames, samples, prompt)
+            return self.make_record(clip, *window)
+        except InputError as error:
+            raise Skip("unreadable", str(error)) from error
         except FloatingPointError as error:
             raise Skip("not finite", str(error)) from error
 

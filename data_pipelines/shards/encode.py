@@ -10,6 +10,7 @@ import functools
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,28 @@ def _commit(clip_dir: Path, shard_dir: Path) -> StepReport:
     return report
 
 
-def _report(title: str, done: list[ClipOutcome]) -> StepReport:
-    report = StepReport(title)
+@dataclass
+class EncodingReport(StepReport):
+    """It says what a clip took, too. `seconds`: means of `ClipOutcome.seconds` over the clips that were encoded."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        return super().summary() | ({"seconds": self.seconds} if self.seconds else {})
+
+    def __str__(self) -> str:
+        if not self.seconds:
+            return super().__str__()
+        read, encode, wait = (self.seconds[name] for name in ("reading", "encoding", "waiting"))
+        took = f"{read:.2f} s to read, {encode:.2f} s to encode, {wait:.2f} s waited for what was being read"
+        return f"{super().__str__()}\na clip: {took}"
+
+
+def _report(title: str, done: list[ClipOutcome]) -> EncodingReport:
+    report = EncodingReport(title)
+    made = [clip.seconds for clip in done if clip.seconds]
+    if made:
+        report.seconds = {name: round(sum(one[name] for one in made) / len(made), 3) for name in made[0]}
     for clip in done:
         report.add(clip.clip, clip.status, clip.reason, clip.detail)
     enlarged = sum((clip.enlargement or 0) > 1 for clip in done)

@@ -5,7 +5,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class ClipOutcome:
     bucket: Bucket | None = None
     key: str = ""
     enlargement: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)  # that reading, encoding and waiting took; `made` ones
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ Every step ends in a rename, so a kill at any point leaves a state that the next
 """
 
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,13 @@ class Staging:
             rows = read_json(path, list[IndexRow], limit=LARGEST_INDEX)
             self._add(path.parents[1].name, Shard(path.with_suffix(".array_record"), rows))
 
-    def ensure_records(self, bucket: Bucket, entry: DatasetEntry, make: Callable[[], Iterable[bytes]]) -> bool:
-        """Has the clip's records staged or in a shard; True if `make` was called for them."""
-        path = self._staged(bucket, entry)
-        if self.is_packed(bucket, entry) or path.is_file():
-            return False
-        write_records(path, make())
-        return True
+    def has_records(self, bucket: Bucket, entry: DatasetEntry) -> bool:
+        """Whether the clip's records are staged or in a shard."""
+        return self.is_packed(bucket, entry) or self._staged(bucket, entry).is_file()
+
+    def add_records(self, bucket: Bucket, entry: DatasetEntry, records: Iterable[bytes]) -> None:
+        """Stages a clip."""
+        write_records(self._staged(bucket, entry), records)
 
     def is_packed(self, bucket: Bucket, entry: DatasetEntry) -> bool:
         """Whether the clip is in a shard."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from actavatar_jax.storage import cut, refusal, write_json
 
@@ -74,9 +75,13 @@ class StepReport:
         return dict(sorted(labels.items()))
 
     def save(self, path: Path) -> None:
+        write_json(path, self.summary())
+
+    def summary(self) -> dict[str, Any]:
+        """What is saved of it."""
         skipped = [asdict(outcome) for outcome in self.outcomes if outcome.status == "skipped"]
         summary = {"title": self.title, "total": len(self.outcomes), "counts": self.counts(), "skipped": skipped}
-        write_json(path, summary | ({"notes": self.notes} if self.notes else {}))
+        return summary | ({"notes": self.notes} if self.notes else {})
 
     def __str__(self) -> str:
         rows = [*self.counts().items(), ("total", len(self.outcomes)), *self.notes.items()]
