@@ -24,7 +24,7 @@ MIN_TRACK = 50  # detections of a face, of which there must be more
 MIN_FACE = 100  # pixels
 LOUD = 1e-3  # largest sample, of 1, of sound that is none: 60 dB below full scale
 
-Boxes = Float[np.ndarray, "n 4"]  # left, top, width, height in pixels
+Boxes = Float[np.ndarray, "_ 4"]  # left, top, width, height in pixels
 FindFaces = Callable[[UInt8[np.ndarray, "H W 3"]], Boxes]
 
 

@@ -33,7 +33,7 @@ class FaceMarks:
     mouth: tuple[tuple[float, float], tuple[float, float]]
 
 
-Boxes = Float[np.ndarray, "n 4"]  # of the faces in one sample: left, top, width, height in pixels
+Boxes = Float[np.ndarray, "_ 4"]  # of the faces in one sample: left, top, width, height in pixels
 Track = dict[int, Float[np.ndarray, "4"]]  # sample -> box
 
 

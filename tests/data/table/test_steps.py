@@ -16,7 +16,7 @@ import pytest
 from actavatar_jax.errors import InputError
 from data_pipelines.table import Clip, Skip, StepReport, Table, clip_state, digest, read_manifest, run_step
 from data_pipelines.table.journals import Journal, read_rows
-from data_pipelines.table.measuring import Measuring, Task, measure_in_turn
+from data_pipelines.table.measuring import Measuring, Task
 from tests.data.table.trivial_step import ARITHMETIC, Counting, Step, constant_state, not_a_number, synthetic
 
 QUIET = {"progress": False}
@@ -141,11 +141,12 @@ def test_of_two_killed_runs_the_later_row_counts(tmp_path):
     assert table.column("counting.x") == [1] and calls(tmp_path / "log") == ["c000000"]
 
 
-def test_a_piece_that_an_engine_repeats_closes_the_torn_line(tmp_path):
-    (tmp_path / "0000-piece.jsonl").write_text('{"id": "c0000')
+def test_a_line_that_a_killed_process_left_torn_is_closed_by_one_of_the_same_number(tmp_path):
+    journal = Journal(tmp_path, 0)
+    journal.path().write_text('{"id": "c0000')
     step = Step("counting", Counting(tmp_path / "log"), state=constant_state)
-    tasks = [Task(clip) for clip in synthetic(2)]
-    assert measure_in_turn(Measuring(step, tmp_path, Journal(tmp_path, 0)), tasks, "piece") == 2
+    measuring = Measuring(step, tmp_path, journal)
+    assert [measuring(Task(clip)) for clip in synthetic(2)] == [None, None]
     assert sorted(entry.id for entry in read_rows([tmp_path])) == ["c000000", "c000001"]
 
 
