@@ -78,7 +78,7 @@ def training() -> None:
 
 def echomimic() -> None:
     """The other system's loss and gradients, of both variants, and of a step of pairs."""
-    for variant, shape, paired in (("preview", "2,2,2", False), ("flash", "2,1,4", False), ("preview", "1,2,4", True)):
+    for variant, shape, paired in (("preview", "2,2,2", False), ("flash", "2,1,4", False), ("preview", "2,2,2", True)):
         config = dataclasses.replace(
             PRESETS["tiny"],
             variant=variant,
@@ -92,7 +92,7 @@ def echomimic() -> None:
         )
         network = functional.Network(EchoMimicDiT, config)
         weights = params(network)
-        preference = PreferenceSettings(20.0) if paired else None
+        preference = PreferenceSettings(5.0) if paired else None
         step = partial(make_train_step, network, TX, EchoMimicObjective(), lambda step: 0.0, preference=preference)
         given = batch() | {"latents": tiled(FRAMES, 4, 4, config.out_channels)}
         given |= {"rejected": -given["latents"]} if paired else {}
@@ -117,7 +117,7 @@ def echomimic_video() -> None:
     part = tiny.component(EchoMimicDiT, dataclasses.replace(tiny.CONFIGS["flash"], heads=4), Execution())
     asked = (tiny.picture(0), tiny.speech(5), tiny.TEXTS[0])
     one = EchoMimicPipeline(part, pipe.encoders)(*asked, steps=2)
-    mesh = make_mesh("2,2,2")
+    mesh = make_mesh("4,1,2")
     cut = jax.device_put(part.params, param_shardings(functional.abstract(part.module, part.config), mesh))
     many = EchoMimicPipeline(dataclasses.replace(part, params=cut), pipe.encoders, mesh)(*asked, steps=2)
     other = EchoMimicPipeline(part, pipe.encoders)(*asked, steps=2, seed=7)

@@ -51,7 +51,7 @@ def test_the_command_gives_clips_to_its_servers_in_turn_and_sums_their_tokens(fo
 
 
 def test_a_silent_server_is_given_up_and_the_others_take_its_clips(folder, nobody, monkeypatch, caplog):
-    monkeypatch.setattr("actavatar_jax.chat.client.GIVE_UP", 2)
+    monkeypatch.setattr("actavatar_jax.chat.attempts.GIVE_UP", 2)
     with ChatServer(lambda *_: says_json()) as server:
         report = run(folder, nobody, server.url)
         assert len(server.requests) == 5
@@ -62,7 +62,7 @@ def test_a_silent_server_is_given_up_and_the_others_take_its_clips(folder, nobod
 
 
 def test_the_silence_of_the_last_server_ends_the_run(folder, nobody, monkeypatch):
-    monkeypatch.setattr("actavatar_jax.chat.client.GIVE_UP", 2)
+    monkeypatch.setattr("actavatar_jax.chat.attempts.GIVE_UP", 2)
     with (
         ChatServer(lambda _, number: says_json() if number < 1 else Reply(500)) as server,
         pytest.raises(InputError, match=f"{server.url} left 2 requests in a row without an answer"),
@@ -72,7 +72,7 @@ def test_the_silence_of_the_last_server_ends_the_run(folder, nobody, monkeypatch
 
 
 def test_clips_of_a_server_that_refuses_everything_go_to_another(folder, monkeypatch):
-    monkeypatch.setattr("actavatar_jax.chat.client.MOST_REFUSALS", 1)
+    monkeypatch.setattr("actavatar_jax.chat.attempts.MOST_REFUSALS", 1)
     with ChatServer(lambda *_: Reply(400, b"no images here")) as deaf, ChatServer(lambda *_: says_json()) as server:
         assert run(folder, deaf.url, server.url).counts() == {"made": 5, "skipped: request refused": 1}
         assert len(deaf.requests) == 1
