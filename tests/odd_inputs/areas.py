@@ -339,7 +339,7 @@ def journals(folder: Path, rng: Random) -> Cases:
     ]
     for number, (what, content) in enumerate(contents):
         place = folder / f"j{number}"
-        path = Journal(place, 0).path("worker")
+        path = Journal(place, 0).path()
         place.mkdir(parents=True)
         path.write_bytes(content)
         yield what, lambda place=place: list(read_rows([place]))
