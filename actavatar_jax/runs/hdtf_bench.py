@@ -22,8 +22,7 @@ from actavatar_jax.evaluation.bench import BENCH_FILE, BenchItem, write_bench
 from actavatar_jax.media import FPS, SAMPLE_RATE, load_audio, read_frames
 from actavatar_jax.storage import locked_folder, named, replaced_folder
 from data_pipelines.clips import prepare_clips
-from data_pipelines.corpora import build_corpus_table
-from data_pipelines.corpora.hdtf import TEST_SECONDS, list_test_clips
+from data_pipelines.corpora import TEST_SECONDS, build_corpus_table, list_test_clips
 from data_pipelines.table import StepReport
 
 LIST, PREPARED = "hdtf.parquet", "prepared"

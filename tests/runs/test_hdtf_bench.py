@@ -14,7 +14,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.bench import read_bench
 from actavatar_jax.media import load_video, write_video
 from actavatar_jax.runs.hdtf_bench import write_hdtf_bench
-from data_pipelines.corpora.hdtf import list_test_clips
+from data_pipelines.corpora import list_test_clips
 from tests.commands import actavatar
 from tests.data.corpora.test_hdtf import hdtf
 

@@ -67,7 +67,7 @@ def test_the_command_prints_the_table(models, capsys):
     assert actavatar("models", "check", models) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line[0] != " "] == ["files", "filters", "metrics"]
-    assert sum(line.split()[-1] == "ready" for line in lines) == 7
+    assert sum(line.split()[-1] == "ready" for line in lines) == 8
     refused(capsys, "is no folder", "models", "check", models / "face.onnx")
 
 
