@@ -236,12 +236,13 @@ class EchoMimicPipeline:
     def _tell(self, prompt: str | StructuredPrompt, s: EchoMimicSampling, request: Request) -> Told:
         parts = self.encoders
 
-        def encode(text: str | StructuredPrompt) -> tuple[np.ndarray, np.ndarray]:
-            return inputs.encode_prompt(text, parts.tokenizer, parts.text_encoder, self.transformer.config.text_len)
-
         plan, dtype = plan_guidance(s, self.variant), (self.transformer.execution or Execution()).dtype
-        positive, phase_ids = encode(prompt)
-        negative = encode(s.negative_prompt)[0] if any(row.negative is not None for row in plan.rows) else None
+        texts = [prompt] + [s.negative_prompt] * any(row.negative is not None for row in plan.rows)
+        with parts.text_encoder.on_device() as params:  # once for both: it may wait in its file
+            here = dataclasses.replace(parts.text_encoder, params=params)
+            form = (parts.tokenizer, here, self.transformer.config.text_len)
+            (positive, phase_ids), *others = [inputs.encode_prompt(text, *form) for text in texts]
+        negative = others[0][0] if others else None
         text = [
             positive if row.negative is None else multiplied(negative, s.negative_scale, row.negative, dtype)
             for row in plan.rows

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import load_video
 from actavatar_jax.runs.candidates import Maker
-from actavatar_jax.runs.regions import FindRegions
+from actavatar_jax.runs.regions import FindRegions, pick_frames
 from actavatar_jax.storage import cut, named, read_json, replaced_folder, shown, write_json
 from data_pipelines.loading import HALVES
 from data_pipelines.shards import (
@@ -140,8 +140,8 @@ def _pair(
     bucket = Bucket(height * stride, width * stride, 4 * frames - 3)
     regions = None
     if find_regions:
-        found = [find_regions(load_video(one.video).frames, (height, width)) for one in (best, worst)]
-        regions = np.maximum(*found)
+        films = (pick_frames(load_video(one.video).frames, bucket.frames) for one in (best, worst))
+        regions = np.maximum(*(find_regions(film, (height, width)) for film in films))
     return Pair(job, bucket, (best.latents, worst.latents), regions)
 
 

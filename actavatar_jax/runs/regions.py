@@ -40,6 +40,11 @@ def region_finder(models: Path) -> FindRegions:
     return find
 
 
+def pick_frames(frames: UInt8[np.ndarray, "n h w 3"], count: int) -> UInt8[np.ndarray, "{count} h w 3"]:
+    """As many frames as a video was made with, of those on the 25 fps clock: videos of 16 fps have fewer."""
+    return frames[np.arange(count) * len(frames) // count]
+
+
 def mark_regions(
     keypoints: Float32[np.ndarray, "F 133 3"], size: tuple[int, int], places: tuple[int, int]
 ) -> UInt8[np.ndarray, "T H W"]:

@@ -1,5 +1,6 @@
 """The pipeline against a plain loop over its networks, and what it tells them in each chunk."""
 
+import copy
 import dataclasses
 import re
 from functools import partial
@@ -365,6 +366,15 @@ def test_riflex_is_for_the_whole_video(recorder):
     recorder(PICTURE, speech(13), PROMPT, **SHORT, **face_of(recorder))
     told = [one.riflex for part, begin, _, one in recorder.seen if begin == 0]
     assert told == [4, 5, 11, None] and len(recorder.seen) > 4, "in latent frames, also where there are chunks"
+
+
+def test_the_text_encoder_comes_to_the_device_once_for_both_texts(recorder):
+    read, encoder = [], recorder.encoders.text_encoder
+    waiting = dataclasses.replace(encoder, params=None, read=lambda: read.append(1) or {"w": np.zeros(1)})
+    encoders = copy.copy(recorder.encoders)
+    encoders.text_encoder = waiting
+    dataclasses.replace(recorder, encoders=encoders)(PICTURE, speech(5), PROMPT, **SHORT, **face_of(recorder))
+    assert read == [1]
 
 
 def test_colours_are_held(recorder):

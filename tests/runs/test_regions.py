@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.runs.regions import mark_regions, region_finder
+from actavatar_jax.runs.regions import mark_regions, pick_frames, region_finder
 from tests.data import tiny_models
 
 
@@ -29,6 +29,16 @@ def test_boxes_with_their_margin_in_the_latent_frame_that_stands_for_a_frame():
 @pytest.mark.parametrize("keypoints", [points(slice(91, 112), 0, 0, 9, 9, seen=0.2), points(slice(91, 96), 0, 0, 9, 9)])
 def test_what_is_hardly_seen_is_no_hand(keypoints):
     assert not mark_regions(keypoints[None], (32, 32), (2, 2)).any()
+
+
+def test_frames_of_a_slower_video_are_picked_from_the_clock():
+    """A video of 17 frames at 16 fps is read as 27 at 25: each of its own frames is there once or twice."""
+    read = np.arange(17).repeat(np.diff(np.round(np.arange(18) * 25 / 16)).astype(int))[:, None, None, None]
+    films = np.broadcast_to(read, (len(read), 2, 2, 3)).astype(np.uint8)
+    assert len(films) == 27
+    picked = pick_frames(films, 17)
+    assert np.abs(picked[:, 0, 0, 0] - np.arange(17.0)).max() <= 1 and len(picked) == 17
+    np.testing.assert_array_equal(pick_frames(films, 27), films)
 
 
 def test_what_lies_outside_of_the_picture_is_cut():
