@@ -231,7 +231,10 @@ class EchoMimicPipeline:
 
     def _fit(self, audio: Any, s: EchoMimicSampling, task: str, given: Mapping[str, Any]) -> Request:
         token = self.encoders.vae.config.stride * self.transformer.config.patch[1]
-        return fit_request(self.variant, s, task, audio, token, **given)
+        request = fit_request(self.variant, s, task, audio, token, **given)
+        for grid in self._grids(request) if self.mesh else ():
+            check_fit(self.mesh, self.transformer.config.heads, batch=None, grid=grid)
+        return request
 
     def _tell(self, prompt: str | StructuredPrompt, s: EchoMimicSampling, request: Request) -> Told:
         parts = self.encoders
@@ -282,8 +285,6 @@ class EchoMimicPipeline:
         callback: Callable[[Step], None] | None,
     ) -> Float32[np.ndarray, "T H W C"]:
         sigmas = noise_levels(s, self.variant)
-        if self.mesh is not None:
-            check_fit(self.mesh, self.transformer.config.heads, batch=None, grid=known.shape[:3])
         with use_mesh(self.mesh), self.transformer.on_device() as params:
             velocity, conditions, own, memory = self._program(params, known, begin, told, s, sigmas)
             latents = sample(
@@ -336,12 +337,14 @@ class EchoMimicPipeline:
         memory = teacache_memory(network, 1 if shared else branches, known.shape[:3])
         return cached_function(network, shared), conditions, (*own, made), memory
 
+    def _grids(self, request: Request) -> list[tuple[int, int, int]]:
+        """Latent (T, H, W) of each chunk."""
+        height, width = (side // self.encoders.vae.config.stride for side in request.task.known.shape[1:])
+        return [((chunk.frames + 3) // 4, height, width) for chunk in request.chunks]
+
     def _noises(self, given: Any, seed: int, request: Request) -> list[Float32[np.ndarray, "1 T H W C"]]:
         """One for each chunk."""
-        sides = [side // self.encoders.vae.config.stride for side in request.task.known.shape[1:]]
-        shapes = [
-            ((chunk.frames + 3) // 4, *sides, self.encoders.vae.config.latent_channels) for chunk in request.chunks
-        ]
+        shapes = [(*grid, self.encoders.vae.config.latent_channels) for grid in self._grids(request)]
         if given is None:
             return [np.asarray(sample_noise(seed, np.asarray([i]), shape)) for i, shape in enumerate(shapes)]
         rows = list(given) if isinstance(given, list | tuple) else [given]

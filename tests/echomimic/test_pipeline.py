@@ -377,6 +377,13 @@ def test_the_text_encoder_comes_to_the_device_once_for_both_texts(recorder):
     assert read == [1]
 
 
+def test_a_mesh_that_does_not_divide_is_told_before_anything_is_encoded(recorder, monkeypatch):
+    monkeypatch.setattr(inputs, "encode_prompt", None)
+    mesh = jax.sharding.AbstractMesh((1, 1, 2), ("data", "fsdp", "seq"))
+    with pytest.raises(InputError, match="3 attention heads do not divide by seq = 2"):
+        dataclasses.replace(recorder, mesh=mesh)(PICTURE, speech(5), PROMPT, **SHORT, **face_of(recorder))
+
+
 def test_colours_are_held(recorder):
     wide = {**SHORT, "match_colours": True}
     video = recorder(PICTURE, speech(24), PROMPT, **wide, **face_of(recorder))
