@@ -165,4 +165,5 @@ class Drawn(grain.DatasetIterator):
 
 def _drawn(network: Network, seed: int) -> Params:
     draw = jax.jit(functional.init, static_argnums=(0, 1), compiler_options=RUN_ONCE)
-    return draw(network.module, network.config, random_key(seed))
+    # On the host, where no type is weak: else the step is compiled twice, once for what was drawn.
+    return jax.device_get(draw(network.module, network.config, random_key(seed)))
