@@ -2,7 +2,8 @@
 
 Run again, it goes on where it stopped: heads that are drawn are kept, parts that are trained are not trained anew, and
 trainings go on from their last checkpoint, bit for bit. On the way WORKDIR/sheets and WORKDIR/progress.jsonl show what
-unseen heads look like. The result is WORKDIR/model, for `actavatar avatarsync sample`.
+unseen heads look like. The result is WORKDIR/model, for `actavatar avatarsync sample`; `--ship` also puts it, in
+bfloat16, where `actavatar demo --system avatarsync` finds it.
 """
 
 import logging
@@ -23,6 +24,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run.", required=T
 UNTIL = flags.DEFINE_enum(
     "until", "scores", ("heads", "tokenizer", "keyframes", "interpolator", "scores"), "The last thing to do."
 )
+SHIP = flags.DEFINE_bool("ship", False, "Make the result the model of `actavatar demo --system avatarsync`.")
 MINUTES = flags.DEFINE_float("minutes", 0.0, "End after so long: a training saves and exits with code 75; 0: go on.")
 
 
@@ -36,8 +38,8 @@ def main(argv: list[str]) -> None:
 
 
 def make() -> None:
-    from actavatar_jax.puppets.avatarsync.recipe import make_model
-    from actavatar_jax.puppets.avatarsync.scores import table
+    from actavatar_jax.puppets.avatarsync.recipe import make_model, ship
+    from actavatar_jax.puppets.avatarsync.scores import table, to_json
     from actavatar_jax.puppets.avatarsync.settings import check_recipe
     from actavatar_jax.storage import write_json
 
@@ -51,7 +53,9 @@ def make() -> None:
     scores = make_model(config, workdir, UNTIL.value)
     if scores:
         print(table(scores))
-        write_json(workdir / "scores.json", scores)
+        write_json(workdir / "scores.json", to_json(scores))
+        if SHIP.value:
+            ship(workdir / "model")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from actavatar_jax.avatarsync.tokenizer import (
     fit_patch_tokens,
 )
 from actavatar_jax.avatarsync.units import (
+    ALLOCATIONS,
     Alignment,
     Schedule,
     Unit,
@@ -33,6 +34,7 @@ from actavatar_jax.avatarsync.units import (
 )
 
 __all__ = [
+    "ALLOCATIONS",
     "Alignment",
     "AvatarSyncPipeline",
     "Draft",

@@ -58,6 +58,7 @@ class Parts:
     keyframes: Part
     interpolator: Part
     sampling: KeyframeSampling
+    world: dict | None = None  # what a model of puppets says about theirs, as it is
 
     def __post_init__(self):
         configs = {name: getattr(self, name).config for name in MODULES}
@@ -72,7 +73,8 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
             save_part(partial, name, getattr(parts, name))
         write_json(partial / UNITS, {"version": unit_table().version, "names": list(unit_table().names)})
         index = {name: ["actavatar_jax", module.__name__] for name, module in MODULES.items()}
-        write_json(partial / INDEX, {"_class_name": CLASS, **index, "sampling": dataclasses.asdict(parts.sampling)})
+        said = {"sampling": dataclasses.asdict(parts.sampling), "world": parts.world}
+        write_json(partial / INDEX, {"_class_name": CLASS, **index, **said})
 
 
 def open_parts(folder: str | Path) -> Parts:
@@ -91,7 +93,8 @@ def open_parts(folder: str | Path) -> Parts:
     if problems := list(disagreements(configs)):  # before large files are read
         raise refusal(f"The parts of {named(folder)} do not fit each other:", problems)
     parts = {name: open_part(folder, name) for name in MODULES}
-    return Parts(**parts, sampling=_built(KeyframeSampling, sampling, folder / INDEX))
+    world = typed(f"world of {named(folder / INDEX)}", index.get("world"), dict | None)
+    return Parts(**parts, sampling=_built(KeyframeSampling, sampling, folder / INDEX), world=world)
 
 
 def save_part(folder: Path, name: str, part: Part) -> None:

@@ -1,5 +1,5 @@
-"""The commands that score a model or videos: `evaluate puppets`, `long`, `untold`, `videos`, `controls`, and `export`
-and `vbench` for other programs."""
+"""The commands that score a model or videos: `evaluate puppets`, `heads`, `long`, `untold`, `videos`, `controls`, and
+`export` and `vbench` for other programs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,6 +60,31 @@ def evaluate_long(
     pipeline, seeds = ActAvatarPipeline.from_pretrained(model), demo.UNSEEN[:items]
     options = {"overlap": overlap, "hold_colours": hold_colours}
     print(score_long(pipeline, demo.world_of(model), seeds, seconds, phases, **options).table())
+
+
+@app.command("heads", epilog="Example: actavatar evaluate heads --model runs/avatarsync/model")
+def evaluate_heads(
+    model: Annotated[Path, typer.Option(help="Model folder of AvatarSync, trained on heads of puppets.")],
+    items: Annotated[int, typer.Option(min=1, max=10_000, help="Heads to make; no training draws them.")] = 64,
+    allocations: Annotated[bool, typer.Option(help="Also with keyframes at other times.")] = False,
+    rival: Annotated[Path | None, typer.Option(help="Model folder of ActAvatar's puppets, measured beside it.")] = None,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The figures, with intervals.")] = Path("heads.json"),
+) -> None:
+    """Makes heads that no training saw: the whole, its parts, and how far each is from what was drawn."""
+    from actavatar_jax.avatarsync import AvatarSyncPipeline
+    from actavatar_jax.pipeline import ActAvatarPipeline
+    from actavatar_jax.puppets import demo
+    from actavatar_jax.puppets.avatarsync.evaluation import evaluate_heads, world_of
+    from actavatar_jax.puppets.avatarsync.scores import table, to_json
+    from actavatar_jax.storage import write_json
+
+    with demo.deliver_folder(out.parent) as folder:
+        pipeline, beside = AvatarSyncPipeline.from_pretrained(model), None
+        if rival is not None:
+            beside = (ActAvatarPipeline.from_pretrained(rival), demo.world_of(rival))
+        rows = evaluate_heads(pipeline, world_of(pipeline), demo.UNSEEN[:items], allocations, beside)
+        write_json(folder / out.name, to_json(rows))
+    print(table(rows))
 
 
 @app.command("untold", epilog="Example: actavatar evaluate untold --idle random")

@@ -43,8 +43,18 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of the presenter and whatever is not given.")] = 0,
     voice: Annotated[str | None, typer.Option(help="english-us, german-woman, ...; a wrong one lists all.")] = None,
     model: Annotated[Path | None, typer.Option(help="Model folder of puppets; default: the shipped one.")] = None,
+    system: Annotated[str, typer.Option(help="actavatar, or avatarsync: a head that speaks.")] = "actavatar",
 ) -> None:
     """A puppet that the shipped model never saw talks and acts on cue: mp4, pictures and a score, in about a minute."""
+    if system == "avatarsync":
+        from actavatar_jax.puppets.avatarsync.demo import SHIPPED, make_demo
+
+        if prompt is not None:
+            raise InputError("Heads of avatarsync speak and do nothing else; leave --prompt out.")
+        print(make_demo(out, say=say, seed=seed, voice=voice, model=model or SHIPPED))
+        return
+    if system != "actavatar":
+        raise InputError(f'There is no demo of the system "{system}"; choose one of actavatar, avatarsync.')
     from actavatar_jax.puppets.demo import SHIPPED, make_demo
 
     print(make_demo(out, say=say, prompt=prompt, seed=seed, voice=voice, model=model or SHIPPED))

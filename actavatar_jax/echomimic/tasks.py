@@ -47,7 +47,7 @@ class Task:
 
 
 def known_frames(
-    num_frames: int, height: int, width: int, given: Mapping[int, UInt8[np.ndarray, "a b 3"]] | None = None
+    num_frames: int, height: int, width: int, given: Mapping[int, UInt8[np.ndarray, "_ _ 3"]] | None = None
 ) -> Task:
     """Frames that are known as a whole, by their place in the video: none, the first, first and last, or many.
 

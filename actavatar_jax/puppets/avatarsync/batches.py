@@ -22,7 +22,7 @@ def draw_pictures(heads: Sequence[Kept], batch: int) -> Draw:
 
 
 def draw_windows(
-    heads: Sequence[Kept], tokens: Sequence[Int32[np.ndarray, "T N"]], batch: int, count: int, pixels: bool
+    heads: Sequence[Kept], tokens: Sequence[Int32[np.ndarray, "_ N"]], batch: int, count: int, pixels: bool
 ) -> Draw:
     """For the keyframe transformer: of every clip `count` keyframes and another one as the portrait.
 

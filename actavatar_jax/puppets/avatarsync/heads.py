@@ -15,6 +15,7 @@ from actavatar_jax.media import Sound
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.puppets.world.clips import PuppetClip, World, make_clip
 from actavatar_jax.puppets.world.head import MOUTH_HEIGHT, MOUTH_WIDTHS
+from actavatar_jax.puppets.world.identity import Identity
 from actavatar_jax.puppets.world.pose import HEAD, MOUTH, Pose, place_head
 
 HALF = 0.22  # of the square, on the figure: the chin stays in it however far the mouth opens
@@ -57,12 +58,19 @@ class Head:
         return whole
 
 
-def make_head(seed: int, world: World, side: int) -> Head:
-    """The head of the clip of a seed, `side` pixels wide."""
-    clip = make_clip(seed, world, prompt=StructuredPrompt("A person speaks."))
+def make_head(seed: int, world: World, side: int, sentence: str | None = None, voice: str | None = None) -> Head:
+    """The head of the clip of a seed, `side` pixels wide. Raises as `make_clip`, which takes sentence and voice."""
+    described = Identity.from_seed(seed).describe(np.random.default_rng(seed))
+    clip = make_clip(seed, world, sentence=sentence, voice=voice, prompt=StructuredPrompt(described))
+    return Head(cut_head(clip.frames, clip, side), clip)
+
+
+def cut_head(
+    frames: UInt8[np.ndarray, "F h w 3"], clip: PuppetClip, side: int
+) -> UInt8[np.ndarray, "F {side} {side} 3"]:
+    """The square of the clip's head, out of frames that are the clip's or stand for them."""
     box = head_box(clip)
-    frames = [np.asarray(Image.fromarray(frame).resize((side, side), SMOOTH, box)) for frame in clip.frames]
-    return Head(np.stack(frames), clip)
+    return np.stack([np.asarray(Image.fromarray(frame).resize((side, side), SMOOTH, box)) for frame in frames])
 
 
 def head_box(clip: PuppetClip) -> tuple[int, int, int, int]:

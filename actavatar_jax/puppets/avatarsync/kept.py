@@ -47,7 +47,7 @@ def keep_heads(folder: Path, seeds: Sequence[int], world: World, side: int) -> l
 
 def keep_tokens(
     folder: Path, heads: Sequence[Kept], encode: Callable[[UInt8[np.ndarray, "B s s 3"]], np.ndarray]
-) -> list[Int32[np.ndarray, "T N"]]:
+) -> list[Int32[np.ndarray, "_ N"]]:
     """The tokens of the keyframes of every clip, made where they are not there yet; `encode` has one shape to compile
     for."""
     most, tokens = max(len(head.numbers) for head in heads), []

@@ -8,32 +8,24 @@ import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from jaxtyping import Int, UInt8
+import jax
+import ml_dtypes
 from ml_collections import ConfigDict
 
-from actavatar_jax.avatarsync import (
-    AvatarSyncPipeline,
-    KeyframePainter,
-    Part,
-    Parts,
-    compiled_interpolator,
-    fill_frames,
-    open_part,
-    save_part,
-    save_parts,
-)
+from actavatar_jax.avatarsync import AvatarSyncPipeline, Part, Parts, open_part, open_parts, save_part, save_parts
 from actavatar_jax.avatarsync.losses import PixelLoss
-from actavatar_jax.avatarsync.painting import decode_tokens, encode_pictures, to_bytes
+from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.published import PUBLISHED, read_published
 from actavatar_jax.functional import Params
 from actavatar_jax.parallel import AVATARSYNC_RULES
 from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets.avatarsync import batches
+from actavatar_jax.puppets.avatarsync.demo import SHIPPED
+from actavatar_jax.puppets.avatarsync.evaluation import Rows, evaluate_heads
 from actavatar_jax.puppets.avatarsync.heads import MOUTH_BOX, Head, make_head
 from actavatar_jax.puppets.avatarsync.kept import Kept, keep_heads, keep_tokens
+from actavatar_jax.puppets.avatarsync.makers import Make, decoded, encoder, filled, held
 from actavatar_jax.puppets.avatarsync.scores import score
 from actavatar_jax.puppets.avatarsync.settings import (
     MAY_CHANGE,
@@ -52,10 +44,9 @@ from actavatar_jax.training.parts import Draw, Loss, train_part
 STEPS = ("heads", "tokenizer", "keyframes", "interpolator")
 SHOWN = 6  # heads on a sheet
 
-log = logging.getLogger(__name__)
+MOST_BYTES = 20_000_000  # of a shipped model
 
-Frames = UInt8[np.ndarray, "F s s 3"]
-Make = Callable[[Head], Frames]
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +65,7 @@ class Run:
         """Pictures -> tokens -> pictures."""
         loss = loss_of(self.config, "tokenizer", box=MOUTH_BOX)
         draw = batches.draw_pictures(self.heads(), batching_of(self.config, "tokenizer").batch)
-        self.train("tokenizer", lambda step: loss, draw, {}, self.decoded)
+        self.train("tokenizer", lambda step: loss, draw, {}, decoded)
 
     def keyframes(self) -> None:
         """Units -> tokens; in phase 2 their pixels as well, where there is a network that looks at them."""
@@ -94,32 +85,30 @@ class Run:
         else:
             log.info("Keyframes are trained by their tokens alone: phase 2 needs keyframes.phase2.lpips.")
         draw = batches.draw_windows(heads, tokens, data.batch, data.keyframes, pixels=bool(phase.lpips))
-        self.train("keyframes", lambda step: first if step < begin else second, draw, frozen, self.held)
+
+        def maker(part: Part) -> Make:
+            return held(tokenizer, part, sampling_of(self.config))
+
+        self.train("keyframes", lambda step: first if step < begin else second, draw, frozen, maker)
 
     def interpolator(self) -> None:
         """Two frames -> those between them."""
         tokenizer, data = self.part("tokenizer"), batching_of(self.config, "interpolator")
         loss = loss_of(self.config, "interpolator", tokenizer=tokenizer.network)
         draw = batches.draw_intervals(self.heads(), data.batch, data.longest)
-        self.train("interpolator", lambda step: loss, draw, {"tokenizer": tokenizer.params}, self.filled)
+        self.train("interpolator", lambda step: loss, draw, {"tokenizer": tokenizer.params}, filled)
 
     def finish(self) -> AvatarSyncPipeline:
         """The whole model, `WORKDIR/model`."""
         parts = {name: self.part(name) for name in STEPS[1:]}
-        save_parts(self.workdir / "model", Parts(**parts, sampling=sampling_of(self.config)))
+        whole = Parts(**parts, sampling=sampling_of(self.config), world=self.config.world.to_dict())
+        save_parts(self.workdir / "model", whole)
         return AvatarSyncPipeline.from_pretrained(self.workdir / "model")
 
-    def scores(self, pipeline: AvatarSyncPipeline) -> dict[str, dict[str, float]]:
-        """Of unseen heads: as drawn, by the tokenizer, by interpolation of drawn keyframes, and by the whole model."""
-        heads = self.unseen(range(dataset.TEST_SEED, dataset.TEST_SEED + self.config.test_clips))
-        makers: dict[str, Make] = {
-            "drawn": lambda head: head.frames,
-            "tokenizer": self.decoded(pipeline.parts.tokenizer),
-            "between": self.filled(pipeline.parts.interpolator),
-            "keyframes": self.held(pipeline.parts.keyframes),
-            "model": lambda head: pipeline(head.frames[0], head.plan).frames,
-        }
-        return {name: score(make, heads) for name, make in makers.items()}
+    def scores(self, pipeline: AvatarSyncPipeline) -> Rows:
+        """Of unseen heads."""
+        seeds = range(dataset.TEST_SEED, dataset.TEST_SEED + self.config.test_clips)
+        return evaluate_heads(pipeline, World(**self.config.world), seeds)
 
     # ---- parts
 
@@ -145,7 +134,8 @@ class Run:
             sheet = self.workdir / "sheets" / f"{name}-{step:06d}.png"
             sheet.parent.mkdir(parents=True, exist_ok=True)
             draw_contacts(sheet, [(head.frames, make(head)) for head in heads[:SHOWN]])
-            Progress(self.workdir / "progress.jsonl").add(name, step, **score(make, heads))
+            figures = {figure: one.value for figure, one in score(make, heads).items()}
+            Progress(self.workdir / "progress.jsonl").add(name, step, **figures)
 
         params = train_part(
             course_of(self.config, name),
@@ -165,43 +155,8 @@ class Run:
         """Heads that nothing is trained on."""
         return [make_head(seed, World(**self.config.world), self.side) for seed in seeds]
 
-    def decoded(self, tokenizer: Part) -> Make:
-        """Every frame by itself, as its tokens have it: the best that keyframes can be."""
-        encode, part = encoder(tokenizer), tokenizer.on_device()
-        places = (-1, *tokenizer.config.tokens)
-        return lambda head: to_bytes(
-            np.asarray(decode_tokens(part.network, part.params, encode(head.frames).reshape(places)))
-        )
 
-    def held(self, keyframes: Part) -> Make:
-        """Every keyframe as long as it is the last one."""
-        painter = KeyframePainter(self.part("tokenizer"), keyframes)
-
-        def make(head: Head) -> Frames:
-            plan, portrait = head.plan.schedule, painter.read_portrait(head.frames[0])
-            return to_bytes(painter.show(painter.draw(portrait, plan.ids, sampling_of(self.config), 0))[plan.left])
-
-        return make
-
-    def filled(self, interpolator: Part) -> Make:
-        """Frames between the keyframes as they were drawn."""
-        interpolate = compiled_interpolator(interpolator)
-
-        def make(head: Head) -> Frames:
-            plan = head.plan.schedule
-            drawn = head.frames[[int(k.time) for k in plan.keyframes]].astype(np.float32) / 255
-            return to_bytes(fill_frames(drawn, plan, interpolate))
-
-        return make
-
-
-def encoder(tokenizer: Part) -> Callable[[Frames], Int[np.ndarray, "F N"]]:
-    """Bytes -> tokens."""
-    part = tokenizer.on_device()
-    return lambda pixels: np.asarray(encode_pictures(part.network, part.params, pixels)).reshape(len(pixels), -1)
-
-
-def make_model(config: ConfigDict, workdir: Path, until: str = "scores") -> dict[str, Any] | None:
+def make_model(config: ConfigDict, workdir: Path, until: str = "scores") -> Rows | None:
     """All steps in order, up to and with `until`; the scores, if it comes so far."""
     run = Run(config, workdir)
     for step in STEPS:
@@ -210,3 +165,17 @@ def make_model(config: ConfigDict, workdir: Path, until: str = "scores") -> dict
         if step == until:
             return None
     return run.scores(run.finish())
+
+
+def ship(model: Path) -> None:
+    """Puts a model folder where `actavatar demo` and its users find it, `SHIPPED`: in bfloat16."""
+    parts = open_parts(model)
+    halved = {
+        name: dataclasses.replace(part, params=jax.tree.map(lambda x: x.astype(ml_dtypes.bfloat16), part.params))
+        for name, part in ((name, getattr(parts, name)) for name in STEPS[1:])
+    }
+    sizes = sum(x.nbytes for part in halved.values() for x in jax.tree.leaves(part.params))
+    if sizes > MOST_BYTES:
+        limit = f"a shipped one has at most {MOST_BYTES / 1e6:.0f}"
+        raise InputError(f"{model} has {sizes / 1e6:.0f} MB in bfloat16; {limit}.")
+    save_parts(SHIPPED, dataclasses.replace(parts, **halved))

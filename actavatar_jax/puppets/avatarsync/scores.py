@@ -3,12 +3,14 @@
 F frames, s pixels a side.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from actavatar_jax.evaluation.measures import lip_correlation, psnr_of
+from actavatar_jax.evaluation.report import Figure, mean_figure
 from actavatar_jax.puppets.avatarsync.heads import MOUTH_BOX, Head
 from actavatar_jax.puppets.judge.network import load_judge
 from actavatar_jax.puppets.world.regions import still_pixels
@@ -26,14 +28,14 @@ FIGURES = {
 }
 
 
-def score(make: Callable[[Head], Frames], heads: Iterable[Head]) -> dict[str, float]:
-    """The mean of each of `FIGURES` over clips where it is known; NaN where it is for none."""
+def score(make: Callable[[Head], Frames], heads: Iterable[Head]) -> dict[str, Figure]:
+    """The mean of each of `FIGURES` over clips where it is known."""
     judge, rows = load_judge(), []
     for head in heads:
         frames = make(head)
         lips = lip_correlation(judge(head.within(frames)).opening, head.opening)
         rows.append(measure(frames, head) | {"lips": lips.at_zero, "lag": float(lips.lag)})
-    return {name: _mean([row[name] for row in rows]) for name in FIGURES}
+    return {name: mean_figure([_known(row[name]) for row in rows]) for name in FIGURES}
 
 
 def measure(frames: Frames, head: Head) -> dict[str, float]:
@@ -58,15 +60,25 @@ def flicker(frames: Frames, still: Bool[np.ndarray, "s s"]) -> float:
     return float(np.abs(np.diff(frames[:, still].astype(np.int16), axis=0)).mean())
 
 
-def table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """A line for every figure, a column for every row."""
+def table(rows: Mapping[str, Mapping[str, Figure]]) -> str:
+    """A line for every figure, and below it one for its 95 % interval; a column for every row."""
     width = max(map(len, FIGURES.values()))
-    lines = [f"{'':{width}}" + "".join(f"{name:>14}" for name in rows)]
+    lines = [f"{'':{width}}" + "".join(f"{name:>16}" for name in rows)]
     for name, label in FIGURES.items():
-        lines.append(f"{label:{width}}" + "".join(f"{row[name]:14.3f}" for row in rows.values()))
+        figures = [row[name] for row in rows.values()]
+        lines.append(f"{label:{width}}" + "".join(f"{figure.value:16.2f}" for figure in figures))
+        intervals = (f"{figure.low:.2f} to {figure.high:.2f}" for figure in figures)
+        lines.append(" " * width + "".join(f"{interval:>16}" for interval in intervals))
     return "\n".join(lines)
 
 
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+def to_json(rows: Mapping[str, Mapping[str, Figure]]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """What is not a finite number becomes None."""
+    return {
+        row: {name: {key: _known(value) for key, value in asdict(figure).items()} for name, figure in figures.items()}
+        for row, figures in rows.items()
+    }
+
+
+def _known(value: float | int) -> float | int | None:
+    return value if np.isfinite(value) else None

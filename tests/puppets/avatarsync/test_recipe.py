@@ -3,26 +3,31 @@
 The interpolator is a stand-in that mixes pictures: compiling a step of the real one takes a minute.
 """
 
+import dataclasses
 import shlex
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
 
-from actavatar_jax.avatarsync import folder
+from actavatar_jax.avatarsync import AvatarSyncPipeline, folder
 from actavatar_jax.avatarsync.interpolation import Stages
 from actavatar_jax.errors import InputError
-from actavatar_jax.media import probe
-from actavatar_jax.puppets.avatarsync import kept, recipe, scores
+from actavatar_jax.media import Video, probe
+from actavatar_jax.pipeline import ActAvatarPipeline
+from actavatar_jax.puppets.avatarsync import kept, makers, recipe, scores
+from actavatar_jax.puppets.avatarsync.evaluation import evaluate_heads
 from actavatar_jax.puppets.avatarsync.heads import make_head
 from actavatar_jax.puppets.avatarsync.settings import check_recipe
 from actavatar_jax.puppets.progress import read_rows
 from actavatar_jax.puppets.world.clips import World
 from actavatar_jax.puppets.world.regions import CALM
 from actavatar_jax.runs import settings
+from actavatar_jax.storage import read_json
 from tests.avatarsync.test_page import blocks
 from tests.commands import actavatar, refused
 from tests.media.sounds import encode, tones
@@ -60,13 +65,16 @@ def trained(tmp_path_factory, quick_compilation):
 def test_the_whole_recipe_leaves_a_model_and_scores(trained):
     _, workdir, found = trained
     assert set(found) == {"drawn", "tokenizer", "between", "keyframes", "model"}
-    assert found["drawn"]["psnr_whole"] > 58 and found["drawn"]["flicker"] <= CALM
-    assert found["between"]["psnr_whole"] > found["model"]["psnr_whole"]
+    assert found["drawn"]["psnr_whole"].value > 58 and found["drawn"]["flicker"].value <= CALM
+    assert found["between"]["psnr_whole"].value > found["model"]["psnr_whole"].value
+    low, value, high = (getattr(found["model"]["psnr_whole"], name) for name in ("low", "value", "high"))
+    assert low < value < high and found["model"]["psnr_whole"].clips == 2
     assert all(set(row) == set(scores.FIGURES) for row in found.values())
-    assert len(scores.table(found).splitlines()) == 1 + len(scores.FIGURES)
+    assert len(scores.table(found).splitlines()) == 1 + 2 * len(scores.FIGURES)
     assert {row["stage"] for row in read_rows(workdir / "progress.jsonl")} == {"tokenizer", "keyframes", "interpolator"}
     assert len(list((workdir / "sheets").glob("*-000004.png"))) == 3
-    assert folder.open_parts(workdir / "model").sampling.top_k == 12
+    parts = folder.open_parts(workdir / "model")
+    assert parts.sampling.top_k == 12 and World.from_dict(parts.world) == World(**trained[0].world)
 
 
 def test_again_nothing_is_drawn_or_trained_anew(trained, monkeypatch):
@@ -108,6 +116,75 @@ def test_the_page_makes_videos_of_the_model(trained, tmp_path, monkeypatch, caps
     # Four steps of training may leave units without a difference; tests/avatarsync/test_pipeline.py has one.
     assert "l" in shown and changed.sum() < len(changed) / 2
     np.testing.assert_array_equal(names["frame"], names["take"].frames[-1])
+
+
+def test_the_demo_says_a_sentence_and_what_can_be_done_next(trained, tmp_path, monkeypatch, capsys):
+    _, workdir, _ = trained
+    monkeypatch.chdir(tmp_path)
+    model, out = workdir / "model", tmp_path / "new" / "demo"
+    assert actavatar("demo", "--system", "avatarsync", "--model", model, "--out", out, "--seed", 3) == 0
+    shown = capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == ["demo.mp4", "demo.png", "demo.webp"]
+    assert all(str(path) in shown for path in out.iterdir()) and "keyframes: sil " in shown and "score: lips" in shown
+    film = probe(out / "demo.mp4")
+    assert (film.frames, film.width, film.has_audio) == (20, 512, True)
+    again, more = (shlex.split(line)[1:] for line in shown.splitlines()[-2:])
+    again[again.index("Good morning.")] = "No."
+    assert actavatar(*again, "--out", out) == 0 and "says (english-us): No." in capsys.readouterr().out
+    assert actavatar(*more[:-1], 2, "--allocations") == 0
+    rows = read_json(tmp_path / "heads.json")
+    assert set(rows) == {"drawn", "tokenizer", "between", "keyframes", "model", "model, fixed", "model, random"}
+    assert rows["drawn"]["psnr_whole"]["value"] > 58 and rows["model"]["lips"]["clips"] == 2
+    assert "model, fixed" in capsys.readouterr().out
+    refused(capsys, "speak and do nothing else", *again[:5], "--prompt", "A host. [0-1s] Nods.")
+    refused(capsys, "no demo of the system", "demo", "--system", "echomimic")
+    refused(capsys, "others are trained on", *again[:5], "--seed", 20_000)
+    refused(capsys, "is no model folder of AvatarSync", "demo", "--system", "avatarsync", "--model", tmp_path)
+
+
+def test_heads_of_a_model_that_knows_no_world(trained, tmp_path, capsys):
+    _, workdir, _ = trained
+    parts = folder.open_parts(workdir / "model")
+    folder.save_parts(tmp_path / "model", dataclasses.replace(parts, world=None))
+    refused(capsys, "does not say of which world", "evaluate", "heads", "--model", tmp_path / "model")
+
+
+def test_the_diffusion_model_is_measured_on_heads_of_its_own_drawings(trained):
+    _, workdir, _ = trained
+
+    class Still(ActAvatarPipeline):
+        def __init__(self):
+            pass
+
+        def __call__(self, image, audio, prompt, num_frames):
+            assert image.shape == (64, 64, 3) and not prompt.phases and num_frames == 25
+            return Video(np.repeat(image[None], num_frames, axis=0))
+
+    pipeline, whole = Still(), AvatarSyncPipeline.from_pretrained(workdir / "model")
+    world = World(side=80, frames=20)
+    rows = evaluate_heads(whole, world, [1, 2], rival=(pipeline, World(side=64, frames=25)))
+    assert list(rows)[-1] == "ActAvatar" and rows["ActAvatar"]["flicker"].value == 0
+    still = makers.as_drawn(make_head(1, World(side=64, frames=25), 32))[:1].repeat(25, axis=0)
+    one = scores.score(lambda head: still, [make_head(1, World(side=64, frames=25), 32)])
+    two = evaluate_heads(whole, world, [1], rival=(pipeline, World(side=64, frames=25)))["ActAvatar"]
+    assert two == one
+
+
+def test_a_shipped_model_is_half_as_large_and_says_the_same(trained, tmp_path, monkeypatch):
+    _, workdir, _ = trained
+    monkeypatch.setattr(recipe, "SHIPPED", tmp_path / "shipped")
+    recipe.ship(workdir / "model")
+    before, after = (folder.open_parts(place) for place in (workdir / "model", tmp_path / "shipped"))
+    for name in ("tokenizer", "keyframes"):
+        ours, theirs = (jax.tree.leaves(getattr(parts, name).params) for parts in (before, after))
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, rtol=2**-8)
+        single = "model.safetensors"
+        sizes = [(place / name / single).stat().st_size for place in (workdir / "model", tmp_path / "shipped")]
+        assert sizes[1] < 0.6 * sizes[0]
+    monkeypatch.setattr(recipe, "MOST_BYTES", 1000)
+    with pytest.raises(InputError, match="a shipped one has at most"):
+        recipe.ship(workdir / "model")
 
 
 def test_settings_that_cannot_be():
