@@ -63,7 +63,8 @@ EXTRAS = {
     "data": DATA,
     "eval": EVAL,
     "gemini": GEMINI,  # a judge that is asked by its own protocol
-    "puppets": ["espeakng-loader>=0.2.4"],  # speech with phoneme times; GPL, so never a dependency of the core
+    # Speech with phoneme times (GPL, so never a dependency of the core), and the readings of Chinese characters.
+    "puppets": ["espeakng-loader>=0.2.4", "pypinyin>=0.55"],
     "notebook": ["jupyterlab", "ipykernel", "ipywidgets", "matplotlib", "nbclient", "nbformat"],
     "test": [
         *DATA,
@@ -74,13 +75,14 @@ EXTRAS = {
         "diffusers>=0.36",
         "accelerate>=1",
         "beartype>=0.22",
-        "espeakng-loader>=0.2.4",  # as in `puppets`
+        "espeakng-loader>=0.2.4",  # as in `puppets`, with the next
         "hypothesis>=6",
         "import-linter>=2.5",
         "ipykernel",  # as in `notebook`, down to nbformat
         "matplotlib",
         "nbclient",
         "nbformat",
+        "pypinyin>=0.55",
         "pytest>=9",
         "pytest-xdist>=3.8",
         "python_speech_features>=0.6",  # what cepstral coefficients are compared with

@@ -11,7 +11,8 @@ from actavatar_jax.avatarsync.keyframes import (
 )
 from actavatar_jax.avatarsync.painting import KeyframePainter, compiled_interpolator
 from actavatar_jax.avatarsync.pipeline import AvatarSyncPipeline, Draft, Take
-from actavatar_jax.avatarsync.plan import Plan, plan_speech, plan_text
+from actavatar_jax.avatarsync.plan import Plan, plan_speech, plan_text, voice_of
+from actavatar_jax.avatarsync.recognition import Recogniser
 from actavatar_jax.avatarsync.tokenizer import (
     LFQConfig,
     LFQTokenizer,
@@ -51,6 +52,7 @@ __all__ = [
     "PatchTokens",
     "PatchTokensConfig",
     "Plan",
+    "Recogniser",
     "Schedule",
     "SmallLFQConfig",
     "Take",
@@ -73,4 +75,5 @@ __all__ = [
     "seen_units",
     "stream_frames",
     "to_units",
+    "voice_of",
 ]

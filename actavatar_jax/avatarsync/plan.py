@@ -5,7 +5,7 @@ import dataclasses
 from actavatar_jax.avatarsync.units import Alignment, Schedule, Unit, align_text, schedule, to_units
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Sound
-from actavatar_jax.speech import VOICES
+from actavatar_jax.speech import SPEAKERS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,15 +23,20 @@ def plan_text(text: str, language: str = "en", rate: int = 170) -> Plan:
     Raises:
       InputError: a language without a voice, and as `align_text`.
     """
-    voices = [name for name, voice in VOICES.items() if voice.language == language]
-    if not voices:
-        languages = ", ".join(dict.fromkeys(voice.language for voice in VOICES.values()))
-        raise InputError(f"There is no voice of the language {language!r}; the languages are {languages}.")
-    spoken, samples = align_text(text, voices[0], rate)
+    spoken, samples = align_text(text, voice_of(language), rate)
     return plan_speech(spoken, Sound.coerce(samples))
 
 
-def plan_speech(spoken: Alignment, sound: Sound | None = None, notation: str = "ipa") -> Plan:
+def voice_of(language: str) -> str:
+    """The first voice of a language; InputError for one that has none."""
+    voices = [name for name, voice in SPEAKERS.items() if voice.language == language]
+    if not voices:
+        languages = ", ".join(dict.fromkeys(voice.language for voice in SPEAKERS.values()))
+        raise InputError(f"There is no voice of the language {language!r}; the languages are {languages}.")
+    return voices[0]
+
+
+def plan_speech(spoken: Alignment, sound: Sound | None = None) -> Plan:
     """The plan of speech whose phonemes are known. InputError as `to_units`."""
-    units = to_units(spoken.phonemes, notation, spoken.words)
+    units = to_units(spoken.phonemes, spoken.notation, spoken.words)
     return Plan(units, schedule(units, spoken.seconds), sound)

@@ -1,36 +1,54 @@
 """`actavatar avatarsync ...`: the commands of the third system."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from actavatar_jax.errors import InputError
 
+if TYPE_CHECKING:
+    from actavatar_jax.avatarsync import Alignment
+
 app = typer.Typer(help="AvatarSync: speech as units, and videos of a head that speaks them.", no_args_is_help=True)
+
+
+Notation = Annotated[str | None, typer.Option(help="Of the phonemes of a file: ipa, arpabet or pinyin.")]
+Aligner = Annotated[Path | None, typer.Option(help="Folder of a Wav2Vec2ForCTC, which finds phonemes in a recording.")]
 
 
 @app.command(epilog='Example: actavatar avatarsync units "A map of my home."')
 def units(
-    speech: Annotated[str, typer.Argument(help="A text, or a file of phonemes: .TextGrid, .json or .ctm.")],
-    audio: Annotated[Path | None, typer.Option(help="The recording of such a file, which has to be as long.")] = None,
-    notation: Annotated[str, typer.Option(help="Of the phonemes of a file: ipa, arpabet or pinyin.")] = "ipa",
+    speech: Annotated[
+        str, typer.Argument(help="A text; a file of phonemes, .TextGrid, .json or .ctm; with --aligner, a recording.")
+    ],
+    audio: Annotated[
+        Path | None, typer.Option(help="The recording of such a file, or with --aligner of a text.")
+    ] = None,
+    notation: Notation = None,
     voice: Annotated[str, typer.Option(help="Of espeak-ng, that speaks a text.")] = "english-us",
     rate: Annotated[int, typer.Option(min=80, max=450, help="Words a minute of a text.")] = 170,
+    aligner: Aligner = None,
 ) -> None:
     """The units of speech with their times, and the frames of their keyframes."""
-    from actavatar_jax.avatarsync import align_text, is_alignment, list_units, read_alignment, schedule, to_units
+    from actavatar_jax.avatarsync import align_text, is_alignment, list_units, plan_speech, read_alignment
     from actavatar_jax.media import load_sound
 
-    if is_alignment(speech):
+    if notation is not None and (aligner is not None or not is_alignment(speech)):
+        raise InputError("A notation is that of the phonemes of a file; leave --notation out.")
+    if aligner is not None:
+        spoken = _align(aligner, *((speech, None) if audio is None else (audio, speech)), voice)
+    elif is_alignment(speech):
         sound = None if audio is None else load_sound(audio)
-        spoken = read_alignment(speech, None if sound is None else len(sound.samples) / sound.rate)
+        spoken = read_alignment(speech, None if sound is None else len(sound.samples) / sound.rate, notation)
     elif audio is not None:
-        raise InputError("A recording goes with a file of its phonemes, and a text is spoken; leave --audio out.")
+        raise InputError(
+            "A recording goes with a file of its phonemes, or with --aligner; a text is spoken: leave --audio out."
+        )
     else:
         spoken, _ = align_text(speech, voice, rate)
-    found = to_units(spoken.phonemes, notation, spoken.words)
-    print(list_units(spoken, found, schedule(found, spoken.seconds)))
+    plan = plan_speech(spoken)
+    print(list_units(spoken, plan.units, plan.schedule))
 
 
 @app.command(epilog='Example: actavatar avatarsync sample --model M --image head.png --text "A map." --out said.mp4')
@@ -38,24 +56,38 @@ def sample(
     model: Annotated[Path, typer.Option(help="Model folder of AvatarSync.")],
     image: Annotated[Path, typer.Option(help="Picture of a head.")],
     out: Annotated[Path, typer.Option(help="The video, .mp4.")],
-    text: Annotated[str | None, typer.Option(help="What a synthetic voice says.")] = None,
-    language: Annotated[str, typer.Option(help="Of the text: en or de.")] = "en",
-    audio: Annotated[Path | None, typer.Option(help="A recording, in the place of a text.")] = None,
+    text: Annotated[str | None, typer.Option(help="What a synthetic voice says, or what is said in --audio.")] = None,
+    language: Annotated[str, typer.Option(help="Of the text: en, de or zh.")] = "en",
+    audio: Annotated[Path | None, typer.Option(help="A recording.")] = None,
     alignment: Annotated[Path | None, typer.Option(help="Its phonemes: .TextGrid, .json or .ctm.")] = None,
-    notation: Annotated[str, typer.Option(help="Of these phonemes: ipa, arpabet or pinyin.")] = "ipa",
+    notation: Notation = None,
+    aligner: Aligner = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what chance decides.")] = 0,
 ) -> None:
     """A video of a head that says a text, or what was recorded."""
-    from actavatar_jax.avatarsync import AvatarSyncPipeline, plan_speech, plan_text, read_alignment
+    from actavatar_jax.avatarsync import AvatarSyncPipeline, plan_speech, plan_text, read_alignment, voice_of
     from actavatar_jax.media import load_sound
     from actavatar_jax.storage import check_output
 
-    if (text is None) == (audio is None) or (audio is None) != (alignment is None):
-        raise InputError("A video needs --text, or --audio and --alignment.")
+    if audio is None and (text is None or alignment or aligner):
+        raise InputError("A video needs --text, or --audio with --alignment or --aligner.")
+    if audio is not None and ((alignment is None) == (aligner is None) or (alignment and text is not None)):
+        raise InputError("A recording goes with --alignment, or with --aligner, to which --text tells what is said.")
+    if notation is not None and alignment is None:
+        raise InputError("A notation is that of the phonemes of --alignment; leave --notation out.")
     check_output(out)
-    if text is not None:
+    if audio is None:
         plan = plan_text(text, language)
-    else:
+    elif alignment is not None:
         sound = load_sound(audio)
-        plan = plan_speech(read_alignment(alignment, len(sound.samples) / sound.rate), sound, notation)
+        plan = plan_speech(read_alignment(alignment, len(sound.samples) / sound.rate, notation), sound)
+    else:
+        plan = plan_speech(_align(aligner, audio, text, voice_of(language)), load_sound(audio))
     AvatarSyncPipeline.from_pretrained(model)(image, plan, seed=seed).video.save(out)
+
+
+def _align(aligner: Path, recording: str | Path, text: str | None, voice: str) -> "Alignment":
+    from actavatar_jax.avatarsync import Recogniser
+    from actavatar_jax.media import load_sound
+
+    return Recogniser.from_pretrained(aligner).align(load_sound(recording), text, voice)

@@ -27,7 +27,8 @@ class Voice:
     name: str
 
 
-# Variants that set `breath` (f2, f3, f5, ...) are left out: they read memory that the library never wrote.
+# Those of puppets. Variants that set `breath` (f2, f3, f5, ...) are left out: they read memory that the library never
+# wrote.
 VOICES = {
     "english-us": Voice("en", "en-us"),
     "english-us-man": Voice("en", "en-us+m3"),
@@ -42,6 +43,8 @@ VOICES = {
     "german-woman": Voice("de", "de+f4"),
     "german-girl": Voice("de", "de+Annie"),
 }
+PINYIN = "mandarin"  # speaks syllables of pinyin with their tones, "ni3 hao3", each a word of its own
+SPEAKERS = {**VOICES, PINYIN: Voice("zh", "cmn-latn-pinyin")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +68,12 @@ def speak(
     Refused with an InputError: a voice, rate or pitch that does not exist, a text without anything to speak, in letters
     that the voice does not speak, or lasting longer than `max_seconds`; a missing espeak-ng.
     """
-    if voice not in VOICES:
-        raise InputError(f"There is no voice {voice!r}; the voices are {', '.join(VOICES)}.")
+    if voice not in SPEAKERS:
+        raise InputError(f"There is no voice {voice!r}; the voices are {', '.join(SPEAKERS)}.")
     for name, value, (low, high) in (("rate", rate, RATES), ("pitch", pitch, PITCHES)):
         if not low <= value <= high:
             raise InputError(f"The {name} of speech is {value}; accepted is {low} to {high}.")
-    spoken = synthesise(_speakable(text, voice), VOICES[voice].name, int(rate), int(pitch), max_seconds)
+    spoken = synthesise(_speakable(text, voice), SPEAKERS[voice].name, int(rate), int(pitch), max_seconds)
     if len(spoken.samples) > max_seconds * spoken.sample_rate:
         fitting = sum(start < max_seconds for start in spoken.words) - 1  # the last one begins but does not end
         raise InputError(

@@ -10,6 +10,7 @@ import pytest
 
 from actavatar_jax import avatarsync
 from tests.avatarsync.drawn import random_params
+from tests.avatarsync.test_recognition import PHONEMES, save_recogniser
 from tests.commands import actavatar, refused
 from tests.media.sounds import encode, tones
 
@@ -46,20 +47,33 @@ def test_the_commands_of_the_page(tmp_path, monkeypatch, capsys):
     Path("said.TextGrid").write_text(f"File type = {grid}")
     encode(Path("said.wav"), tones(16000, 0.8, 300), 16000)
     commands, *_ = blocks("bash")
-    text, file = (shlex.split(line) for line in commands.splitlines())
-    assert text[0] == file[0] == "actavatar"
+    text, chinese, file = (shlex.split(line) for line in commands.splitlines())
+    assert text[0] == chinese[0] == file[0] == "actavatar"
     assert actavatar(*text[1:]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.split()[2:4] == ["b", "p"] for line in lines)  # the lips shut for the p of "map"
     assert lines[-1].startswith(f"{len(lines) - 2} units in ")
+    assert actavatar(*chinese[1:]) == 0
+    assert ["v", "qu4"] in [line.split()[2:4] for line in capsys.readouterr().out.splitlines()]
     assert actavatar(*file[1:]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[1].split()[:4] == ["0.000", "0.200", "sil", "sil"]
     assert "in 0.80 s" in table[-1] and table[-1].endswith("of 20 frames")
-    refused(capsys, "and a text is spoken; leave --audio out", *text[1:], "--audio", "said.wav")
+    refused(capsys, "or with --aligner; a text is spoken: leave --audio out", *text[1:], "--audio", "said.wav")
+    refused(capsys, "notation of phonemes is 'sampa'", *file[1:], "--notation", "sampa")
+    refused(capsys, "leave --notation out", *text[1:], "--notation", "ipa")
     encode(Path("said.wav"), tones(16000, 1.2, 300), 16000)
     refused(capsys, "said.TextGrid", *file[1:])
-    refused(capsys, "notation of phonemes is 'sampa'", *text[1:], "--notation", "sampa")
+
+
+def test_the_commands_that_align_a_recording(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("espeakng_loader")
+    monkeypatch.chdir(tmp_path)
+    encode(Path("said.wav"), tones(16000, 0.8, 300), 16000)
+    heard, told = (shlex.split(line)[1:] for line in blocks("bash")[1].splitlines())
+    save_recogniser(Path(heard[heard.index("--aligner") + 1]), PHONEMES)
+    assert actavatar(*heard) == actavatar(*told) == 0
+    assert capsys.readouterr().out.count("units in 0.80 s") == 2
 
 
 def test_the_json_of_the_page(tmp_path):

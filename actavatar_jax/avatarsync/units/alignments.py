@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from actavatar_jax.avatarsync.units.mandarin import pinyin_of, syllables_of
 from actavatar_jax.avatarsync.units.textgrid import parse_textgrid
 from actavatar_jax.errors import InputError
-from actavatar_jax.speech import PAUSE, Phoneme, speak
+from actavatar_jax.speech import PAUSE, PINYIN, Phoneme, speak
 from actavatar_jax.storage import cut, named, read_bytes, read_json, read_text, shown, split_lines
 
 TOLERANCE = 0.0015  # seconds by which times of two neighbours may differ: files round them
@@ -23,10 +24,14 @@ END_TOLERANCE = 0.02  # seconds by which an alignment may be shorter or longer t
 
 @dataclasses.dataclass(frozen=True)
 class Alignment:
-    """Phonemes from 0 to the end, pauses included, and the seconds in which words begin, where that is known."""
+    """Phonemes from 0 to the end, pauses included, and the seconds in which words begin, where that is known.
+
+    `notation` is that of the symbols: ipa, arpabet or pinyin.
+    """
 
     phonemes: tuple[Phoneme, ...]
     words: tuple[float, ...] = ()
+    notation: str = "ipa"
 
     @property
     def seconds(self) -> float:
@@ -39,16 +44,17 @@ def is_alignment(name: str) -> bool:
     return Path(name).suffix.lower() in READERS
 
 
-def read_alignment(path: str | Path, seconds: float | None = None) -> Alignment:
+def read_alignment(path: str | Path, seconds: float | None = None, notation: str | None = None) -> Alignment:
     """The alignment of a `.TextGrid`, `.json` or `.ctm` file.
 
     A TextGrid has an interval tier `phones` and may have one `words` (names may end so, as in "speaker - phones"). JSON
-    is `{"phonemes": [{"symbol": "m", "start": 0.0, "end": 0.08}, ...], "words": [0.0]}`. CTM has lines `file channel
-    start duration symbol`, of one file.
+    is `{"phonemes": [{"symbol": "m", "start": 0.0, "end": 0.08}, ...], "words": [0.0], "notation": "ipa"}`. CTM has
+    lines `file channel start duration symbol`, of one file.
 
     Args:
       path: the file.
       seconds: how long the sound is that it belongs to.
+      notation: of the symbols; None: what a JSON file says, else ipa.
 
     Raises:
       InputError: the file is none of these; phonemes that overlap, end before they begin, or leave something out; one
@@ -58,15 +64,21 @@ def read_alignment(path: str | Path, seconds: float | None = None) -> Alignment:
     if not is_alignment(path.name):
         raise InputError(f"{named(path)} is no alignment; accepted are files named *.TextGrid, *.json and *.ctm.")
     found = READERS[path.suffix.lower()](path)
-    return dataclasses.replace(found, phonemes=check_phonemes(found.phonemes, named(path), seconds))
+    phonemes = check_phonemes(found.phonemes, named(path), seconds)
+    return dataclasses.replace(found, phonemes=phonemes, notation=notation or found.notation)
 
 
 def align_text(text: str, voice: str = "english-us", rate: int = 170) -> tuple[Alignment, Float32[np.ndarray, " n"]]:
     """A text spoken by a synthetic voice: its phonemes with exact times, and the samples, mono at 16 kHz.
 
+    Texts of the voice `mandarin` are in Chinese characters, and its phonemes are syllables of pinyin.
+
     Raises:
-      InputError: as `speech.speak`.
+      InputError: as `speech.speak`, and as `pinyin_of`.
     """
+    if voice == PINYIN:
+        spoken = speak(pinyin_of(text), voice, rate)
+        return Alignment(syllables_of(text, spoken), spoken.words, "pinyin"), spoken.samples
     spoken = speak(text, voice, rate)
     return Alignment(spoken.phonemes, spoken.words), spoken.samples
 

@@ -64,14 +64,22 @@ def to_units(phonemes: Sequence[Phoneme], notation: str = "ipa", words: Sequence
 
 def _spelled(phonemes: Sequence[Phoneme], notation: str, words: Sequence[float], table: UnitTable) -> Iterator[_Part]:
     """A phoneme without a piece is an empty part: its time goes to a neighbour."""
+    first_ones = first_of_words(phonemes, words)
     for index, phoneme in enumerate(phonemes):
-        begins = any(abs(phoneme.start - word) < 1e-3 for word in words)
+        begins = index in first_ones
         if phoneme.symbol in table.pauses:
             pieces = [Piece(SILENCE, phoneme.start, phoneme.end)]
         else:
             pieces = spell(phoneme.symbol, phoneme.start, phoneme.end, notation, table)
         for number, piece in enumerate(pieces or [Piece("", phoneme.start, phoneme.end)]):
             yield _Part(piece.unit, piece.start, piece.end, index, index + 1, piece.letters, begins and not number)
+
+
+def first_of_words(phonemes: Sequence[Phoneme], words: Sequence[float]) -> set[int]:
+    """Numbers of the phonemes that begin a word: those that begin nearest to where words do, which voices tell up to a
+    closure of the lips away. Pauses begin none."""
+    spoken = [number for number, phoneme in enumerate(phonemes) if phoneme.symbol not in unit_table().pauses]
+    return {min(spoken, key=lambda number: abs(phonemes[number].start - word)) for word in words if spoken}
 
 
 def _joined(parts: list[_Part], table: UnitTable) -> Iterator[_Part]:

@@ -71,6 +71,9 @@ def test_json(tmp_path):
     path.write_text(json.dumps({"phonemes": phonemes, "words": [0.25]}))
     found = read_alignment(path, seconds=0.62)
     assert found.phonemes[3] == Phoneme("p", 0.5, 0.62) and found.words == (0.25,) and found.seconds == 0.62
+    assert found.notation == "ipa" and read_alignment(path, notation="arpabet").notation == "arpabet"
+    path.write_text(json.dumps({"phonemes": phonemes, "notation": "pinyin"}))
+    assert read_alignment(path).notation == "pinyin"
     path.write_text(json.dumps({"phonemes": [{"symbol": "a", "start": "0"}]}))
     with pytest.raises(InputError, match=r"phonemes\[0\].*end is missing"):
         read_alignment(path)

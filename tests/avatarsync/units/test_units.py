@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actavatar_jax.avatarsync.units import to_units, unit_table
+from actavatar_jax.avatarsync.units.units import first_of_words
 from actavatar_jax.errors import InputError
 from actavatar_jax.puppets.speech import LANGUAGES, make_sentence
 from actavatar_jax.speech import PAUSE, VOICES, Phoneme, speak
@@ -75,6 +76,10 @@ def test_diphthongs_are_one_where_they_are_short():
 def test_sounds_of_two_words_are_not_one():
     assert units("ɔ", ("ɹ", 0.05), each=0.05) == ["or"]
     assert units("ɔ", ("ɹ", 0.05), each=0.05, words=(0.0, 0.05)) == ["o", "r"]
+    # Voices tell a word's beginning some milliseconds off the sound's, before it or, behind shut lips, after it.
+    for told in (0.04, 0.06):
+        assert units("ɔ", ("ɹ", 0.05), each=0.05, words=(0.0, told)) == ["o", "r"]
+    assert first_of_words(said("_", "a", "b"), (0.0, 0.21)) == {1, 2} and not first_of_words(said("_"), (0.0,))
 
 
 def test_triphthongs_share_their_time_by_letters():

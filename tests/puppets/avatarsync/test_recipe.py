@@ -34,7 +34,7 @@ from tests.media.sounds import encode, tones
 
 pytestmark = pytest.mark.slow
 
-_, TRAINING, SAMPLING = blocks("bash")
+_, _, TRAINING, SAMPLING = blocks("bash")
 ROOT = Path(__file__).resolve().parents[3]
 
 
