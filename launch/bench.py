@@ -1,8 +1,9 @@
 """Speed of single parts: `python launch/bench.py networks --only dit,umt5`, `... loader --records 64`,
-`... filters clips/ --models models/`.
+`... avatarsync`, `... filters clips/ --models models/`.
 
 networks: ours and the PyTorch original take turns on the same weights and input; what is printed is a Markdown table.
 loader: records at their real size, from disk to batches, in a process of its own; the last line is the summary.
+avatarsync: time against the number of units, and beside the diffusion model.
 filters: each measures prepared clips, from the file to its columns; what is printed is a Markdown table.
 """
 
@@ -152,6 +153,44 @@ def peak_memory() -> int:
     """The largest number of bytes that this process had in memory (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+@app.command()
+def avatarsync(
+    model: Annotated[Path | None, typer.Option(help="Model folder of AvatarSync; default: the shipped one.")] = None,
+    rival: Annotated[Path | None, typer.Option(help="Of ActAvatar's puppets; default: the shipped one.")] = None,
+    counts: Annotated[str, typer.Option(help="Units of a clip.")] = "2,4,6,8,10,12,14,16,18,20",
+    turns: Annotated[int, typer.Option(help="How often every way takes its turn.", min=1)] = 5,
+) -> None:
+    """Time of AvatarSync against the number of units, side by side and one by one, and beside the diffusion model.
+
+    Compilation is not counted. The last lines are seconds for each second of video of one unseen presenter, by both
+    systems in turn, from picture and sound to frames.
+    """
+    from benchmarks.avatarsync import compare, exponent, measure
+
+    from actavatar_jax.avatarsync import AvatarSyncPipeline
+    from actavatar_jax.pipeline import ActAvatarPipeline
+    from actavatar_jax.puppets import demo
+    from actavatar_jax.puppets.avatarsync import demo as heads
+
+    with exit_on_wrong_input():
+        numbers = [int(count) for count in counts.split(",") if count.isdigit()]
+        if len(numbers) < 2 or min(numbers) < 1:
+            raise InputError(f"The counts are {counts!r}; accepted are two or more numbers of units, as in 2,4,8.")
+        pipeline = AvatarSyncPipeline.from_pretrained(model or heads.SHIPPED)
+        print("| units | keyframes at once, s | one by one, s | 8 pairs at a time, s | pair by pair, s |")
+        print("| --- | --- | --- | --- | --- |")
+        rows = []
+        for row in measure(pipeline, numbers, turns):
+            rows.append(row)
+            print(f"| {row.units} | " + " | ".join(f"{t:.3f}" for t in dataclasses.astuple(row)[1:]) + " |", flush=True)
+        powers = ", ".join(f"{exponent(rows, field.name):.2f}" for field in dataclasses.fields(rows[0])[1:])
+        print(f"\nGrows with the number of units to the power of {powers}.")
+        place = rival or demo.SHIPPED
+        theirs, world = ActAvatarPipeline.from_pretrained(place), demo.world_of(place)
+        for name, seconds in compare(pipeline, theirs, world, turns).items():
+            print(f"{name}: {seconds:.2f} s for a second of video")
 
 
 @app.command()

@@ -1,5 +1,9 @@
-"""`launch/bench.py networks` at tiny sizes: every row is there, and of the same computation on both sides."""
+"""`launch/bench.py networks` at tiny sizes: every row is there, and of the same computation on both sides.
 
+And `avatarsync`: which of both ways does what.
+"""
+
+import dataclasses
 import importlib
 from pathlib import Path
 
@@ -7,10 +11,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from actavatar_jax.avatarsync import AvatarSyncPipeline
+from actavatar_jax.media import Video
 from actavatar_jax.models import UMT5Config, Wav2Vec2Config
 from actavatar_jax.models.avatar import AudioAdapterConfig, DiTConfig
 from actavatar_jax.models.wan_vae.vae import VAEConfig
+from actavatar_jax.pipeline import ActAvatarPipeline
+from actavatar_jax.puppets.world.clips import World
 from launch import bench
+from tests.avatarsync.tiny import tiny_parts
 
 for package in ("torch", "diffusers", "transformers"):
     pytest.importorskip(package)
@@ -89,3 +98,51 @@ def test_a_part_that_is_none_is_one_sentence(networks):
     assert result.output == (
         "error: There is no part 'unet' to measure; accepted are dit, training, umt5, vae, wav2vec2.\n"
     )
+
+
+@pytest.fixture
+def heads(monkeypatch):
+    monkeypatch.syspath_prepend(LAUNCH)
+    return importlib.import_module("benchmarks.avatarsync")
+
+
+def test_units_are_timed_side_by_side_and_one_by_one(heads, quick_compilation):
+    pipeline, pairs = AvatarSyncPipeline(tiny_parts()), []
+
+    def interpolate(first, second, t):
+        pairs.append(len(first))
+        return np.broadcast_to(first[:, None], (*t.shape, *first.shape[1:]))
+
+    pipeline.interpolate = interpolate
+    rows = list(heads.measure(pipeline, (2, 4), turns=2))
+    assert [row.units for row in rows] == [2, 4] and all(min(dataclasses.astuple(row)) > 0 for row in rows)
+    # Three rounds each of all pairs at once, and of one after the other.
+    assert pairs == [8, 1, 1] * 3 + [8, 1, 1, 1, 1] * 3
+
+
+def test_growth_with_units_is_the_exponent_of_a_power_law(heads):
+    rows = [heads.Row(n, 0.1, 0.2 * n, 0.1 * n**0.5, n**2.0) for n in (2, 5, 10, 20)]
+    powers = [heads.exponent(rows, field.name) for field in dataclasses.fields(heads.Row)[1:]]
+    np.testing.assert_allclose(powers, [0, 1, 0.5, 2], atol=1e-9)
+
+
+def test_both_systems_make_the_same_video(heads, quick_compilation):
+    pytest.importorskip("espeakng_loader")
+    pipeline, seen = AvatarSyncPipeline(tiny_parts()), []
+    pipeline.interpolate = lambda first, second, t: np.broadcast_to(first[:, None], (*t.shape, *first.shape[1:]))
+
+    class Still(ActAvatarPipeline):
+        def __init__(self):
+            pass
+
+        def __call__(self, image, audio, prompt, num_frames):
+            seen.append(num_frames)
+            return Video(np.repeat(image[None], num_frames, axis=0))
+
+    taken = heads.compare(pipeline, Still(), World(side=64, frames=25), turns=1)
+    assert list(taken) == ["AvatarSync", "ActAvatar"] and min(taken.values()) > 0 and seen == [25, 25]
+
+
+def test_counts_that_are_none_are_one_sentence(heads):
+    result = CliRunner().invoke(bench.app, ["avatarsync", "--counts", "4"])
+    assert result.exit_code == 2 and "accepted are two or more numbers of units, as in 2,4,8" in result.output
