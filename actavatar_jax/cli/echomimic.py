@@ -29,6 +29,12 @@ def check_system(system: str, command: Callable, options: Mapping[str, Any]) -> 
     check_stray(system, command, options, {"actavatar": OWN, "echomimic": names - OWN - SHARED - {*SAMPLING}})
 
 
+def check_planning(system: str, command: Callable, options: Mapping[str, Any]) -> None:
+    """As `check_system`, of `plan sample`: published sizes of echomimic need no files."""
+    theirs = {"model", "preset", "rate", "guidance", "guidance_interval", "skip", "audio_encoder"}
+    check_stray(system, command, options, {"actavatar": {"variant"}, "echomimic": theirs})
+
+
 def check_encoding(system: str, command: Callable, options: Mapping[str, Any]) -> str:
     """The option of `encode` that names the frozen parts; raises as `check_system`, and where one is not named."""
     check_stray(system, command, options, {"actavatar": {"base", "models", "variant"}, "echomimic": {"model"}})

@@ -5,14 +5,18 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from tqdm import tqdm
 
+from actavatar_jax.cli.echomimic import check_planning
 from actavatar_jax.cli.options import AttentionForm, AudioEncoder, Dtype, Memory, PhaseTime, Rate, Scale, Solver, Steps
 from actavatar_jax.cli.progress import show_progress
 from actavatar_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from actavatar_jax.planning.sampling import Workload
 
 app = typer.Typer(no_args_is_help=True, help="What training or sampling takes on machines that are not here.")
 
@@ -91,15 +95,15 @@ def sample(
     audio_encoder: AudioEncoder = None,
     memory: Memory = "auto",
     json: Annotated[Path | None, typer.Option(help="File for all figures of all plans.")] = None,
+    system: Annotated[str, typer.Option(help="actavatar; or echomimic, in its published sizes.")] = "actavatar",
+    variant: Annotated[str, typer.Option(help="Of echomimic: preview or flash.")] = "preview",
 ) -> None:
     """Compiles what makes a video for a machine that is not here: memory, time; what to change to fit."""
+    check_planning(system, sample, dict(locals()))
     import jax
 
     from actavatar_jax.planning import sampling
-    from actavatar_jax.runs.systems.actavatar import FULL_SIZE
 
-    if model and preset:
-        raise InputError("Give either --model or --preset, not both.")
     _plan_only(jax)
     options = {
         "num_frames": frames, "rate": rate, "height": height, "width": width, "steps": steps, "solver": solver,
@@ -107,11 +111,10 @@ def sample(
         "guidance_interval": guidance_interval, "skip": skip, "phase_time": phase_time,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
-    if model:
-        system = sampling.System.of_folder(model, audio_encoder)
+    if system == "echomimic":
+        work = sampling.EchoMimicWorkload(variant, None, dtype, attention, quantize).changed(**given)
     else:
-        system = sampling.System.of_preset(preset or FULL_SIZE)
-    work = sampling.Workload(system, system.defaults.sampling.changed(**given), dtype, attention, quantize)
+        work = _workload_of(model, preset, audio_encoder, given, (dtype, attention, quantize))
     plans = [sampling.plan_sampling(work, topology, mesh, memory)]
     print(sampling.describe(plans[0]))
     if not plans[0].fits:
@@ -127,3 +130,18 @@ def sample(
         sampling.save(json, plans)
     if not plans[0].fits:
         sys.exit(1)
+
+
+def _workload_of(
+    model: Path | None, preset: str | None, audio_encoder: Path | None, given: dict[str, Any], how: tuple[Any, ...]
+) -> "Workload":
+    from actavatar_jax.planning import sampling
+    from actavatar_jax.runs.systems.actavatar import FULL_SIZE
+
+    if model and preset:
+        raise InputError("Give either --model or --preset, not both.")
+    if model:
+        system = sampling.System.of_folder(model, audio_encoder)
+    else:
+        system = sampling.System.of_preset(preset or FULL_SIZE)
+    return sampling.Workload(system, system.defaults.sampling.changed(**given), *how)

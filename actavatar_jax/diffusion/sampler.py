@@ -93,6 +93,7 @@ def sample_calls(
     sigmas: Sigmas,
     guidance: Guidance,
     unguided: Any = None,
+    per_step: Any = None,
     watched: bool,
 ) -> dict[str, tuple[int, Callable, tuple]]:
     """What `sample` with these arguments calls: (how often, jitted function, its arguments) by a name, for planning.
@@ -100,7 +101,7 @@ def sample_calls(
     Of arrays only shapes, types and shardings are read: `jax.ShapeDtypeStruct`s will do. `watched` is with a callback:
     then steps are programs, otherwise all of them together are one.
     """
-    integrator, given = make_solver(solver, sigmas), _given(solver, sigmas)
+    integrator, given = make_solver(solver, sigmas), _given(solver, sigmas, per_step)
     guided, branches = _branches(conditions, unguided, sigmas, guidance)
     if not watched:
         arguments = (velocity_fn, _stretches(guided), branches, noise, clean, integrator, given, None)

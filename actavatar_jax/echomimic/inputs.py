@@ -79,7 +79,7 @@ def encode_picture(image: UInt8[np.ndarray, "a b 3"] | None, encoder: Component)
     if image is None:
         return np.zeros((c.tokens, c.width), np.float32)
     with encoder.on_device() as params:
-        return np.asarray(_encode_picture(encoder.network, params, clip_pixels(image, c.image_size)))
+        return np.asarray(see_picture(encoder.network, params, clip_pixels(image, c.image_size)))
 
 
 def read_prompt(prompt: Any, phase_time: str, seconds: float) -> str | StructuredPrompt:
@@ -134,7 +134,7 @@ def encode_audio(
     with encoder.on_device() as params:
         if variant == "flash":
             return np.asarray(encode_speech(encoder.network, params, samples, num_frames))
-        return np.asarray(_encode_whole(encoder.network, params, samples))
+        return np.asarray(encode_whole(encoder.network, params, samples))
 
 
 def features_of(
@@ -152,10 +152,10 @@ def features_of(
 
 
 @functools.partial(jax.jit, static_argnames="network")
-def _encode_picture(network: Network, params: Any, pixels: Float[Array, "a a 3"]) -> Float32[Array, "I E"]:
+def see_picture(network: Network, params: Any, pixels: Float[Array, "a a 3"]) -> Float32[Array, "I E"]:
     return network.bind(params)(pixels[None])[0]
 
 
 @functools.partial(jax.jit, static_argnames="network")
-def _encode_whole(network: Network, params: Any, samples: Float[Array, " samples"]) -> Float32[Array, "n E"]:
+def encode_whole(network: Network, params: Any, samples: Float[Array, " samples"]) -> Float32[Array, "n E"]:
     return network.bind(params)(standardise(samples)[None])[0, :, -1]

@@ -110,7 +110,7 @@ def known_channels(task: Task, vae: Component) -> Float32[np.ndarray, "T H W kno
     if not task.known.any():
         return np.zeros((*grid, 4 + vae.config.latent_channels), np.float32)
     with vae.on_device() as params:
-        latents = np.asarray(_encode_known(vae.network, params, task.frames, task.known))
+        latents = np.asarray(encode_known(vae.network, params, task.frames, task.known))
     return np.concatenate([mask_channels(task.known, stride), latents], axis=-1)
 
 
@@ -128,7 +128,7 @@ def mask_channels(known: Bool[np.ndarray, "F h w"], stride: int) -> Float32[np.n
 
 
 @functools.partial(jax.jit, static_argnames="network")
-def _encode_known(
+def encode_known(
     network: Network, params: Any, frames: UInt8[Array, "F h w 3"], known: Bool[Array, "F h w"]
 ) -> Float32[Array, "T H W C"]:
     pixels = (frames.astype(jnp.float32) / 127.5 - 1) * known[..., None]  # what is not known is grey, not black

@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.planning import topology
+from actavatar_jax.planning.sampling.echomimic import AnyWorkload
 from actavatar_jax.planning.sampling.plan import Plan
-from actavatar_jax.planning.sampling.workload import LARGE, Workload
+from actavatar_jax.planning.sampling.workload import LARGE
 
 SIDES = (0.75, 0.5)  # of those that were asked for
 LENGTHS = (0.75, 0.5, 0.25)  # likewise, in latent frames
 MOST = 8  # devices that are suggested
 
-Planner = Callable[[Workload], Plan]
+Planner = Callable[[AnyWorkload], Plan]
 
 
-def advise(work: Workload, failed: Plan, plan: Planner) -> Iterator[Plan]:
+def advise(work: AnyWorkload, failed: Plan, plan: Planner) -> Iterator[Plan]:
     """Plans of the same machine after `failed`; those that fit are what one may choose from.
 
     In this order: quantized weights, where they can help; and with them, if they did not do, a smaller picture and
@@ -42,7 +43,7 @@ def advise_devices(failed: Plan, plan: Callable[[str, tuple[int, ...]], Plan]) -
             return
 
 
-def _most(family: Sequence[Workload], plan: Planner) -> Iterator[Plan]:
+def _most(family: Sequence[AnyWorkload], plan: Planner) -> Iterator[Plan]:
     """`family` from the most to the least."""
     if not family:
         return
@@ -55,19 +56,19 @@ def _most(family: Sequence[Workload], plan: Planner) -> Iterator[Plan]:
                 return
 
 
-def _smaller(work: Workload) -> list[Workload]:
+def _smaller(work: AnyWorkload) -> list[AnyWorkload]:
     """Of the sizes that the model was trained on, if those are known."""
-    multiple, area = work.system.multiple, math.prod(work.size)
+    multiple, area = work.multiple, math.prod(work.size)
     scaled = [tuple(int(side * share) // multiple * multiple for side in work.size) for share in SIDES]
-    sizes = sorted(work.system.defaults.sizes or scaled, key=math.prod, reverse=True)
+    sizes = sorted(work.sizes or scaled, key=math.prod, reverse=True)
     return [work.changed(height=size[0], width=size[1]) for size in sizes if 0 < math.prod(size) < area]
 
 
-def _shorter(work: Workload) -> list[Workload]:
+def _shorter(work: AnyWorkload) -> list[AnyWorkload]:
     """Likewise of lengths."""
     later = work.grid[0] - 1  # latent frames after the first, of four frames each
     shares = [4 * int(later * share) + 1 for share in LENGTHS]
-    lengths = sorted(work.system.defaults.lengths or shares, reverse=True)
+    lengths = sorted(work.lengths or shares, reverse=True)
     return [work.changed(num_frames=length) for length in lengths if 1 < length < work.sampling.num_frames]
 
 

@@ -13,14 +13,14 @@ from actavatar_jax.planning import topology
 from actavatar_jax.planning.chips import Chip
 from actavatar_jax.planning.collectives import collectives
 from actavatar_jax.planning.compiling import ABSENT, measure
+from actavatar_jax.planning.sampling.echomimic import AnyWorkload, EchoMimicPrograms, EchoMimicWorkload
 from actavatar_jax.planning.sampling.plan import Measured, Plan
-from actavatar_jax.planning.sampling.program import Place, Program, Programs, device_bytes
-from actavatar_jax.planning.sampling.workload import Workload
-from actavatar_jax.weights import COMPONENTS, device_memory, parse_size
+from actavatar_jax.planning.sampling.program import Place, Program, Programs, VideoPrograms, device_bytes
+from actavatar_jax.weights import device_memory, parse_size
 
 
 def plan_sampling(
-    work: Workload,
+    work: AnyWorkload,
     where: str,
     mesh: str | tuple[int, ...] | None = None,
     memory: str = "auto",
@@ -51,7 +51,12 @@ def plan_sampling(
     return _plan(work, place, str(found), capacity, first, chip, found.slices)
 
 
-def plan_here(work: Workload, mesh: Any = None, memory: str = "auto", first: str | None = None) -> Plan:
+def programs_of(work: AnyWorkload, place: Place) -> VideoPrograms:
+    """What its system's pipeline calls."""
+    return (EchoMimicPrograms if isinstance(work, EchoMimicWorkload) else Programs)(work, place)
+
+
+def plan_here(work: AnyWorkload, mesh: Any = None, memory: str = "auto", first: str | None = None) -> Plan:
     """The same of the devices that are here: afterwards the programs of `ActAvatarPipeline` are compiled, for this
     process. There are no times."""
     capacity = device_memory() if memory == "auto" else parse_size(memory)
@@ -59,7 +64,7 @@ def plan_here(work: Workload, mesh: Any = None, memory: str = "auto", first: str
 
 
 def _plan(
-    work: Workload,
+    work: AnyWorkload,
     place: Place,
     where: str,
     capacity: int,
@@ -67,11 +72,12 @@ def _plan(
     chip: Chip | None = None,
     slices: int = 1,
 ) -> Plan:
-    config, mesh = work.system.configs["transformer"], place.mesh
+    mesh, programs = place.mesh, programs_of(work, place)
+    network = programs.networks["transformer"]
+    config, execution = network.config, network.execution
     if mesh is not None:
         check_fit(mesh, config.heads, batch=None, grid=work.grid)
-    programs, tokens, branches = Programs(work, place), config.tokens(work.grid), len(work.guidance.branches)
-    execution = programs.networks["transformer"].execution
+    tokens, branches = config.tokens(work.grid), work.branches
     axes = None if mesh is None else mesh.shape
     plan = Plan(
         where=where,
@@ -86,8 +92,8 @@ def _plan(
             execution, config.heads, config.head_dim, samples=branches, tokens=tokens, mesh=axes
         ),
         capacity=capacity,
-        weights={part: device_bytes(programs.params[part]) for part in COMPONENTS},
-        stored=sum(device_bytes(work.stored(part)) for part in COMPONENTS),
+        weights={part: device_bytes(programs.params[part]) for part in work.parts},
+        stored=sum(device_bytes(work.stored(part)) for part in work.parts),
         programs=(),
     )
     for stage in sorted(programs.makers, key=lambda stage: stage != first):
@@ -98,7 +104,7 @@ def _plan(
     return plan
 
 
-def _measure(stage: str, program: Program, programs: Programs, chip: Chip | None, slices: int) -> Measured:
+def _measure(stage: str, program: Program, programs: VideoPrograms, chip: Chip | None, slices: int) -> Measured:
     start = time.perf_counter()
     lowered, flops = program.lower()
     memory, compiled = measure(lowered, programs.place.options)

@@ -1,7 +1,7 @@
 """The programs that make a video, for devices that need not be here: shapes only, nothing is allocated.
 
-They are those of `ActAvatarPipeline`, called with what it calls them with: on the devices that are here, JAX has them
-compiled by the time that the pipeline comes to them.
+They are those of a pipeline, called with what it calls them with: on the devices that are here, JAX has them compiled
+by the time that the pipeline comes to them.
 """
 
 import dataclasses
@@ -37,9 +37,8 @@ from actavatar_jax.parallel import (
 from actavatar_jax.pipeline import embed_conditions, fitting_params, velocity_function
 from actavatar_jax.planning.flops import program_flops
 from actavatar_jax.planning.sampling.workload import Workload
-from actavatar_jax.weights import COMPONENTS
 
-_RULES = {"transformer": RULES, "text_encoder": TEXT_ENCODER_RULES, "audio_encoder": WHOLE, "vae": WHOLE}
+_RULES = {"transformer": RULES, "text_encoder": TEXT_ENCODER_RULES}  # all others are whole on every device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,31 +81,70 @@ class Program:
             return traced.lower(), counted if self.flops is None else self.flops
 
 
-class Programs:
-    """The programs of a workload at a place; `makers` has what lowers them, in the order of a video."""
+class VideoPrograms:
+    """The programs of a video at a place; `makers` has what lowers them, in their order."""
+
+    makers: dict[str, Callable[[], list[Program]]]
+
+    def __init__(self, work: Any, place: Place):
+        self.work, self.place = work, place
+        self.networks = {part: work.network(part) for part in work.parts}
+        self.params = {part: self._params(part) for part in work.parts}
+
+    def share(self, rows: int) -> float:
+        """Of the work on so many branches, what one device does."""
+        mesh = self.place.mesh
+        if mesh is None:
+            return float(rows)
+        with use_mesh(mesh):
+            (own,) = NamedSharding(mesh, fitting((rows,), (BATCH,))).shard_shape((rows,))
+        return own / mesh.shape[SEQ]
+
+    def encoder(self, name: str, times: int, function: Callable, part: str, *inputs: Any) -> list[Program]:
+        placed = (self.place.put(x, None) if isinstance(x, jax.ShapeDtypeStruct) else x for x in inputs)
+        arguments = (self.networks[part], self.params[part], *placed)
+        return [Program(name, part, times, function, arguments, self.place.mesh_of(part))]
+
+    def _params(self, part: str) -> functional.Params:
+        params, mesh = self.work.params(part), self.place.mesh_of(part)
+        if mesh is None:
+            return self.place.put(params, None)
+        network = self.networks[part]
+        cut = param_shardings(functional.abstract(network.module, network.config), mesh, _RULES.get(part, WHOLE))
+        whole = NamedSharding(mesh, PartitionSpec())
+
+        def placed(leaf: Any, where: NamedSharding) -> Any:
+            if isinstance(leaf, Quantized):
+                return Quantized(_placed(leaf.values, where), _placed(leaf.scale, whole))
+            return _placed(leaf, where)
+
+        flat, cut = functional.flatten(params), functional.flatten(cut)
+        return functional.unflatten({name: placed(leaf, cut[name]) for name, leaf in flat.items()})
+
+
+class Programs(VideoPrograms):
+    """Those of `ActAvatarPipeline`."""
 
     def __init__(self, work: Workload, place: Place):
-        self.work, self.place = work, place
-        self.networks = {part: work.network(part) for part in COMPONENTS}
-        self.params = {part: self._params(part) for part in COMPONENTS}
-        self.makers: dict[str, Callable[[], list[Program]]] = {
+        super().__init__(work, place)
+        self.makers = {
             "first frame": self.first_frame, "text": self.text, "speech": self.speech,
             "conditions": self.conditions, "sampling": self.sampling, "decoding": self.decoding,
         }  # fmt: skip
 
     def first_frame(self) -> list[Program]:
-        return self._encoder("first frame", 1, encode_video, "vae", _shape(jnp.uint8, 1, *self.work.size, 3))
+        return self.encoder("first frame", 1, encode_video, "vae", shape_of(jnp.uint8, 1, *self.work.size, 3))
 
     def text(self) -> list[Program]:
         """Of the prompt and of the negative one."""
         length = self.work.system.configs["transformer"].text_len
-        tokens = _shape(jnp.int32, length), _shape(jnp.bool, length)
-        return self._encoder("text", 2, encode_text, "text_encoder", *tokens)
+        tokens = shape_of(jnp.int32, length), shape_of(jnp.bool, length)
+        return self.encoder("text", 2, encode_text, "text_encoder", *tokens)
 
     def speech(self) -> list[Program]:
         frames = self.work.sampling.num_frames
-        samples = _shape(jnp.float32, frames * SAMPLE_RATE // self.networks["transformer"].config.rate)
-        return self._encoder("speech", 1, encode_speech, "audio_encoder", samples, frames)
+        samples = shape_of(jnp.float32, frames * SAMPLE_RATE // self.networks["transformer"].config.rate)
+        return self.encoder("speech", 1, encode_speech, "audio_encoder", samples, frames)
 
     def conditions(self) -> list[Program]:
         """Of the branches that guided steps evaluate and, where there are others, of the single one of those."""
@@ -121,7 +159,7 @@ class Programs:
                 guided: (params, result_shapes(one.lower()[0], self.place.options))
                 for guided, one in self._conditions.items()
             }
-            latents = functools.partial(_shape, jnp.float32, 1)
+            latents = functools.partial(shape_of, jnp.float32, 1)
             calls = sample_calls(
                 velocity_function(network),
                 embedded[True],
@@ -135,15 +173,15 @@ class Programs:
             )
         evaluation = forward_flops(network.config, grid) - condition_flops(network.config, grid)
         rows = {"step": len(self.work.guidance.branches), "step without guidance": 1}
-        flops = {name: evaluation * self._share(count) for name, count in rows.items()}
+        flops = {name: evaluation * self.share(count) for name, count in rows.items()}
         return [Program(name, "transformer", *call, mesh, flops.get(name)) for name, call in calls.items()]
 
     def decoding(self) -> list[Program]:
         vae = self.work.system.configs["vae"]
-        pictures = [_shape(jnp.float32, *self.work.grid, vae.latent_channels)]
+        pictures = [shape_of(jnp.float32, *self.work.grid, vae.latent_channels)]
         if vae.sees_first_frame:
-            pictures.append(_shape(jnp.uint8, *self.work.size, 3))
-        return self._encoder("decoding", 1, decode_video, "vae", *pictures)
+            pictures.append(shape_of(jnp.uint8, *self.work.size, 3))
+        return self.encoder("decoding", 1, decode_video, "vae", *pictures)
 
     @functools.cached_property
     def _conditions(self) -> dict[bool, Program]:
@@ -160,7 +198,7 @@ class Programs:
                 embed_conditions,
                 (network, fitting_params(network, self.params["transformer"]), *self._heard(rows), self.work.grid),
                 self.place.mesh,
-                self._share(rows) * condition_flops(network.config, self.work.grid),
+                self.share(rows) * condition_flops(network.config, self.work.grid),
             )
             for guided, rows in branches.items()
         }
@@ -169,42 +207,12 @@ class Programs:
         """Text, phase ids, windows and speech of so many branches."""
         c, frames = self.networks["transformer"].config, self.work.sampling.num_frames
         inputs = (
-            _shape(jnp.float32, rows, c.text_len, c.text_dim),
-            _shape(jnp.int32, rows, c.text_len),
-            _shape(jnp.float32, rows, c.max_phases, 2),
-            _shape(jnp.float32, rows, frames, c.audio.feature_layers, c.audio.feature_width),
+            shape_of(jnp.float32, rows, c.text_len, c.text_dim),
+            shape_of(jnp.int32, rows, c.text_len),
+            shape_of(jnp.float32, rows, c.max_phases, 2),
+            shape_of(jnp.float32, rows, frames, c.audio.feature_layers, c.audio.feature_width),
         )
         return self.place.put(inputs, self.place.mesh)
-
-    def _share(self, rows: int) -> float:
-        """Of the work on so many branches, what one device does."""
-        mesh = self.place.mesh
-        if mesh is None:
-            return float(rows)
-        with use_mesh(mesh):
-            (own,) = NamedSharding(mesh, fitting((rows,), (BATCH,))).shard_shape((rows,))
-        return own / mesh.shape[SEQ]
-
-    def _encoder(self, name: str, times: int, function: Callable, part: str, *inputs: Any) -> list[Program]:
-        placed = (self.place.put(x, None) if isinstance(x, jax.ShapeDtypeStruct) else x for x in inputs)
-        arguments = (self.networks[part], self.params[part], *placed)
-        return [Program(name, part, times, function, arguments, self.place.mesh_of(part))]
-
-    def _params(self, part: str) -> functional.Params:
-        params, mesh = self.work.params(part), self.place.mesh_of(part)
-        if mesh is None:
-            return self.place.put(params, None)
-        network = self.networks[part]
-        cut = param_shardings(functional.abstract(network.module, network.config), mesh, _RULES[part])
-        whole = NamedSharding(mesh, PartitionSpec())
-
-        def placed(leaf: Any, where: NamedSharding) -> Any:
-            if isinstance(leaf, Quantized):
-                return Quantized(_placed(leaf.values, where), _placed(leaf.scale, whole))
-            return _placed(leaf, where)
-
-        flat, cut = functional.flatten(params), functional.flatten(cut)
-        return functional.unflatten({name: placed(leaf, cut[name]) for name, leaf in flat.items()})
 
 
 def device_bytes(tree: Any) -> int:
@@ -223,5 +231,5 @@ def _placed(leaf: jax.ShapeDtypeStruct, where: jax.sharding.Sharding) -> jax.Sha
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
 
 
-def _shape(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+def shape_of(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype)

@@ -78,6 +78,31 @@ class Workload:
         return dataclasses.replace(self, sampling=self.sampling.changed(**sampling))
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the networks."""
+        return tuple(COMPONENTS)
+
+    @property
+    def branches(self) -> int:
+        """What a guided step evaluates."""
+        return len(self.guidance.branches)
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of a video are multiples of."""
+        return self.system.multiple
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the videos that the model was trained on; empty: not known."""
+        return self.system.defaults.sizes
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Their frames, likewise."""
+        return self.system.defaults.lengths
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.sampling.height, self.sampling.width
