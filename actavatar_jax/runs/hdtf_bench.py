@@ -23,7 +23,7 @@ from actavatar_jax.media import FPS, SAMPLE_RATE, load_audio, read_frames
 from actavatar_jax.storage import locked_folder, named, replaced_folder
 from data_pipelines.clips import prepare_clips
 from data_pipelines.corpora import TEST_SECONDS, build_corpus_table, list_test_clips
-from data_pipelines.table import StepReport
+from data_pipelines.table import StepReport, shelved
 
 LIST, PREPARED = "hdtf.parquet", "prepared"
 BASE = "A person is talking to the camera."  # nothing is written about the clips, and no window is asked for
@@ -87,7 +87,7 @@ def _write_items(made: Sequence[str], folder: Path) -> None:
     ):
         for number, name in enumerate(sorted(made)):
             film, picture, sound = f"{name}.mp4", f"{name}.png", f"{name}.wav"
-            _link(folder / PREPARED / "clips" / film, real / film)
+            _link(shelved(folder / PREPARED / "clips", name, ".mp4"), real / film)
             Image.fromarray(next(read_frames(real / film))).save(pictures / picture)
             samples = load_audio(real / film, max_seconds=TEST_SECONDS)
             scipy.io.wavfile.write(speech / sound, SAMPLE_RATE, (samples * 32767).round().astype(np.int16))

@@ -42,7 +42,7 @@ def init_model(
     if not found:
         raise InputError(f"{clip_dir}: the manifest has no usable clip; run `actavatar prepare` first.")
     clips = (load_video(clip_path(clip, clip_dir), size=size).frames for clip in found[:max_clips])
-    prompts = [StructuredPrompt.load(p) for p in sorted((clip_dir / "clips").glob("*.json"))]
+    prompts = [StructuredPrompt.load(p) for p in sorted((clip_dir / "clips").rglob("[!.]*.json"))]
     texts = [prompt.render() for prompt in prompts] or ["A person speaking"]
     codec = PatchCodecConfig(channels or PRESETS[preset].transformer.in_channels)
     make_model(

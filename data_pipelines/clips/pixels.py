@@ -21,7 +21,7 @@ def cut_pixel_windows(
     Raises:
       InputError: no clips, or none long enough.
     """
-    paths = sorted(clip_dir.glob("clips/*.mp4"))
+    paths = sorted((clip_dir / "clips").rglob("[!.]*.mp4"))
     if not paths:
         raise InputError(f"{clip_dir}: no clips/*.mp4 here; make the clip folder with `actavatar prepare`")
     return _windows(clip_dir, paths, size, frames, per_visit, np.random.default_rng(seed))

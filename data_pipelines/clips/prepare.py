@@ -64,7 +64,8 @@ def prepare_clips(
     manifest = clip_dir / "manifest.parquet"
     with locked_folder(clip_dir, shared=count > 1):
         if count == 1:
-            mend_folder(clip_dir / "clips")
+            for place in (clip_dir / "clips", *(clip_dir / "clips").glob("[0-9a-f][0-9a-f]")):
+                mend_folder(place)
         if manifest.is_file():
             table = table.with_steps_of(Table.read(manifest))
         if run_step(step, table, clip_dir, report=report, **settings) is not None:

@@ -1,7 +1,7 @@
 """The table of clips that all steps share, the machinery of a step over it, and what steps have in common."""
 
 from actavatar_jax.errors import Skip
-from data_pipelines.table.clip_files import clip_path, clip_state
+from data_pipelines.table.clip_files import clip_path, clip_state, shelved
 from data_pipelines.table.clip_texts import actions_path, answers_path, caption_is_lost, caption_path
 from data_pipelines.table.columns import known_columns, store_rows, write_step_columns
 from data_pipelines.table.extras import import_extra
@@ -50,6 +50,7 @@ __all__ = [
     "read_manifest",
     "run_step",
     "shared_manifest",
+    "shelved",
     "stop_at_many",
     "store_rows",
     "write_step_columns",

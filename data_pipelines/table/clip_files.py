@@ -1,5 +1,6 @@
 """Where the files of prepared clips lie, and what names their contents."""
 
+import hashlib
 from pathlib import Path
 
 from actavatar_jax.errors import Skip
@@ -9,7 +10,14 @@ from data_pipelines.table.table import Clip
 
 def clip_path(clip: Clip, clip_dir: Path) -> Path:
     """Where `prepare` puts the clip."""
-    return clip_dir / "clips" / f"{clip.id}.mp4"
+    return shelved(clip_dir / "clips", clip.id, ".mp4")
+
+
+def shelved(folder: Path, name: str, suffix: str) -> Path:
+    """Where a file of the clip of this id lies: in one of 256 folders, which a digest of the id names, since file
+    systems are slow with half a million files in one; or in `folder` itself, where older versions put it."""
+    flat = folder / f"{name}{suffix}"
+    return flat if flat.is_file() else folder / hashlib.sha256(name.encode()).hexdigest()[:2] / flat.name
 
 
 def clip_state(clip: Clip, clip_dir: Path) -> str:

@@ -1,15 +1,15 @@
 """The two texts of a prepared clip, which lie beside each other: none is ever written over the other.
 
-<clip_dir>/clips/<id>.json             what came with the clip: a caption, or a prompt with actions
-<clip_dir>/clips/<id>.actions.json     what `annotate` saw happening
-<clip_dir>/answers/<id>.jsonl          and the raw answers that this was made of
+<clip_dir>/clips/<xx>/<id>.json             what came with the clip: a caption, or a prompt with actions
+<clip_dir>/clips/<xx>/<id>.actions.json     what `annotate` saw happening
+<clip_dir>/answers/<xx>/<id>.jsonl          and the raw answers that this was made of
 """
 
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
-from data_pipelines.table.clip_files import clip_path
+from data_pipelines.table.clip_files import clip_path, shelved
 from data_pipelines.table.table import Clip
 
 
@@ -24,7 +24,8 @@ def actions_path(clip: Clip, clip_dir: Path) -> Path:
 
 
 def answers_path(clip: Clip, clip_dir: Path) -> Path:
-    return clip_dir / "answers" / f"{clip.id}.jsonl"
+    """Where `annotate` keeps what was answered about the clip."""
+    return shelved(clip_dir / "answers", clip.id, ".jsonl")
 
 
 def caption_is_lost(clip: Clip, clip_dir: Path) -> bool:

@@ -16,6 +16,7 @@ for package in ("cv2", "torch"):
     pytest.importorskip(package)
 pytest.importorskip("onnx")
 
+from data_pipelines.table import shelved  # noqa: E402
 from tests.data import tiny_models  # noqa: E402
 from tests.data.filters.test_voice_and_sync import talker  # noqa: E402
 
@@ -48,7 +49,7 @@ def test_sample_videos_are_scored_and_coverage_is_told(models, monkeypatch, tmp_
 
     def talk(folder, **shown):
         talker(folder, frames=60, **shown)
-        return folder / "clips" / "talk.mp4"
+        return shelved(folder / "clips", "talk", ".mp4")
 
     visit = sampler(monkeypatch, tmp_path, models, make)
     with jax.set_mesh(make_mesh("1,-1,1")):  # as in the course of a training

@@ -26,8 +26,8 @@ def make_demo(
 ) -> str:
     """Puts demo.mp4 and what shows it without a player into `out`; returns files, score and what else to do.
 
-    demo.webp is the film beside the drawn one, without sound, and demo.png a sheet of both with the mouth that a judge
-    saw. The presenter is that of `seed`, and so is the sentence where it is not given.
+    demo.webp is the film beside the drawn one, without sound, and demo.png a sheet of both with the keyframes and the
+    mouth that a judge saw. The presenter is that of `seed`, and so is the sentence where it is not given.
 
     Raises InputError, with nothing left behind, for an `out` that cannot be written, a folder that is no model of
     puppets' heads, a seed that trainings draw, and a sentence that the voice cannot speak within the clip.
@@ -44,7 +44,8 @@ def make_demo(
         Video(enlarged(take.frames), head.plan.sound).save(folder / "demo.mp4")
         draw_preview(folder / "demo.webp", head.frames, take.frames, head.clip.prompt)
         mouths, sentence = (head.opening, opening), head.clip.sentence
-        draw_sheet(folder / "demo.png", head.frames, take.frames, head.clip.prompt, sentence, (), mouths)
+        keyframes = [(keyframe.time / FPS, keyframe.name) for keyframe in head.plan.schedule.keyframes]
+        draw_sheet(folder / "demo.png", head.frames, take.frames, head.clip.prompt, sentence, (), mouths, keyframes)
     found = {name: figure.value for name, figure in score(lambda head: take.frames, [head]).items()}
     shown = " ".join(keyframe.name for keyframe in head.plan.schedule.keyframes)
     own = "" if model == SHIPPED else f" --model {shlex.quote(str(model))}"

@@ -41,10 +41,12 @@ def draw_sheet(
     sentence: str,
     seen: Sequence[Float[np.ndarray, " F"]],
     mouths: tuple[Float[np.ndarray, " F"], Float[np.ndarray, " F"]],
+    keyframes: Sequence[tuple[float, str]] = (),
 ) -> None:
     """Drawn frames above sampled ones; below, on the same time axis, every phase's window and what a judge saw.
 
-    `seen` has a curve from 0 to 1 for every phase, `mouths` the openings that the sound asks for and the judge saw.
+    `seen` has a curve from 0 to 1 for every phase, `mouths` the openings that the sound asks for and the judge saw;
+    `keyframes` are seconds and names, of a model that makes some.
     """
     count = len(drawn)
     stride, margin, lane, head, pitch = math.ceil(count / COLUMNS), 130, 58, 40, CELL + GAP
@@ -54,7 +56,7 @@ def draw_sheet(
 
     right, top = x(count / FPS), 56
     bottom = top + 2 * pitch + 38
-    page = Page(right + 40, bottom + (len(seen) + 1) * (head + lane) + 54)
+    page = Page(right + 40, bottom + (len(seen) + 1) * (head + lane) + (head if keyframes else 0) + 54)
     page.text(margin, 16, page.fitted(prompt.base, SMALL, right - margin), SMALL)
     for row, (label, frames) in enumerate((("drawn", drawn), ("sampled", sampled))):
         page.text(margin - 14, top + row * pitch + CELL / 2, label, SIZE, anchor="rm")
@@ -87,6 +89,9 @@ def draw_sheet(
     asked, opening = (points(curve, floor) for curve in mouths)
     page.area([(asked[0][0], floor), *asked, (asked[-1][0], floor)], "#bbbbbb")
     page.line(opening, "black", 3)
+    for seconds, name in keyframes:
+        page.line([(x(seconds), floor), (x(seconds), floor + 8)], GREY)
+        page.text(x(seconds), floor + 10, name, SMALL, GREY, "ma")
     note = "Filled: what prompt and sound ask for. Lines: what the judge sees in the sampled frames, 0 to 1."
     page.text(margin, page.height - 40, note, SMALL, GREY)
     page.save(path)

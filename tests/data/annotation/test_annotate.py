@@ -8,7 +8,7 @@ import pytest
 
 from actavatar_jax.errors import InputError
 from data_pipelines.annotation.request import PROMPT_VERSION
-from data_pipelines.table import Clip, Table, read_manifest
+from data_pipelines.table import Clip, Table, read_manifest, shelved
 from tests.data.annotation.clip_folders import make_folder, prompt, rows, run, texts
 from tests.data.chat_server import GOOD, ChatServer, Reply, says, says_json
 from tests.data.fakes import WordTokenizer, write_clip
@@ -108,7 +108,7 @@ def test_what_is_recorded(one):
         "prompt_version": PROMPT_VERSION, "error": None,
     }  # fmt: skip
     assert {name: facts[name] for name in expected} == expected
-    (line,) = map(json.loads, (one / "answers" / "a.jsonl").read_text().split("\n")[1:-1])
+    (line,) = map(json.loads, shelved(one / "answers", "a", ".jsonl").read_text().split("\n")[1:-1])
     assert json.loads(line["text"]) == GOOD and line["asked"]["seed"] == 5 and line["server"] == server.url
     assert all("secret" not in path.read_text() for path in one.rglob("*.json*"))
     rates = json.loads((one / "annotate.rates.json").read_text())
@@ -129,7 +129,7 @@ def test_tokens_are_summed_over_all_answers_and_kept_with_them(one):
         (one / "columns" / "annotate.parquet").unlink()
         again = run(one, server)
         assert len(server.requests) == 2 and again.rates["tokens"] == report.rates["tokens"]
-    answers = one / "answers" / "a.jsonl"
+    answers = shelved(one / "answers", "a", ".jsonl")
     old = [json.loads(line) for line in answers.read_text().split("\n") if line]
     answers.write_text("".join(json.dumps({k: v for k, v in line.items() if k != "usage"}) + "\n" for line in old))
     (one / "columns" / "annotate.parquet").unlink()
@@ -161,7 +161,7 @@ def test_a_killed_run_goes_on(tmp_path):
 
     with ChatServer(dies) as server, pytest.raises(InputError, match="401"):
         run(folder, server, parallel=1)
-    kept = sorted((folder / "answers").iterdir())
+    kept = sorted((folder / "answers").rglob("*.jsonl"))
     assert len(kept) == 3 and "annotate.accepted" not in read_manifest(folder).names
     kept[0].write_bytes(kept[0].read_bytes()[:-200])  # torn by a kill
     with ChatServer(lambda *_: says_json()) as server:
@@ -275,7 +275,7 @@ def test_one_odd_clip_is_a_row_and_no_end(tmp_path):
     """A prompt that is none beside the clip, answers that are a folder, a transcript that is a number."""
     folder = make_folder(tmp_path, {"good": {}, "prompt": {}, "answers": {}, "number": {"asr.transcript": 5}})
     (folder / "clips" / "prompt.json").write_text('{"base": ')
-    (folder / "answers" / "answers.jsonl").mkdir(parents=True)
+    shelved(folder / "answers", "answers", ".jsonl").mkdir(parents=True)
     for _ in range(2):  # and not of a later run either
         with ChatServer(lambda *_: says_json()) as server:
             report = run(folder, server)

@@ -12,7 +12,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.media.video import load_video
 from data_pipelines.clips import make
 from data_pipelines.filters import filter_clips
-from data_pipelines.table import Clip, Step, Table, read_manifest, run_step
+from data_pipelines.table import Clip, Step, Table, read_manifest, run_step, shelved
 from tests.data.clips.preparing import rows_by_source, run
 from tests.data.fakes import write_clip
 
@@ -51,7 +51,7 @@ def test_each_input_ends_in_one_row_with_one_reason(videos, tmp_path):
     assert len(rows) == 10 and "break off after" in rows["half.mp4"]["detail"]
     assert [rows[name]["prompt"] for name in ("a.mp4", "caption.mp4", "below/a.mp4")] == ["structured", "brief", "none"]
     assert all(fault in rows["wrong.mp4"]["detail"] for fault in ("base", "reversed", "past the end"))
-    assert sorted(p.name for p in (tmp_path / "clips" / "clips").iterdir()) == sorted(
+    assert sorted(p.name for p in (tmp_path / "clips" / "clips").glob("??/*")) == sorted(
         [f"{rows[s]['id']}.mp4" for s in ("a.mp4", "caption.mp4", "below/a.mp4")]
         + [f"{rows[s]['id']}.json" for s in ("a.mp4", "caption.mp4")]
     )
@@ -64,7 +64,7 @@ def test_a_clip_is_at_25_frames_a_second(tmp_path):
     write_clip(tmp_path / "videos" / "c.mp4", frames=62, fps=50)
     run(tmp_path / "videos", tmp_path / "clips")
     row = rows_by_source(tmp_path / "clips")["c.mp4"]
-    video = load_video(tmp_path / "clips" / "clips" / f"{row['id']}.mp4")
+    video = load_video(shelved(tmp_path / "clips" / "clips", row["id"], ".mp4"))
     facts = {"frames": 31, "height": 64, "width": 96, "seconds": 1.24, "fps_in": 50, "rotation": 0, "slot_error_ms": 0}
     assert row | facts == row and row["error"] is None
     assert video.frames.shape == (31, 64, 96, 3) and video.audio.shape == (31 * 640,)
@@ -82,11 +82,11 @@ def test_a_second_run_keeps_what_has_not_changed(videos, tmp_path):
     assert run(videos, clips).counts() == {"kept": 1, "made": 1}
     write_clip(videos / "a.mp4", frames=5)
     assert run(videos, clips).counts() == {"kept": 1, "skipped: too short": 1}
-    assert len(list((clips / "clips").iterdir())) == 1
+    assert len(list((clips / "clips").glob("??/*"))) == 1
     (videos / "a.mp4").unlink()
     (videos / "a.txt").unlink()
     assert run(videos, clips).counts() == {"kept": 1} and len(read_manifest(clips)) == 1
-    next((clips / "clips").iterdir()).unlink()
+    next((clips / "clips").glob("??/*")).unlink()
     assert run(videos, clips).counts() == {"made": 1}
 
 
@@ -104,7 +104,7 @@ def test_contents_say_what_is_done_not_times(videos, tmp_path):
     source.write_bytes(content)
     os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
     assert run(videos, clips).counts() == {"kept": 1, "made": 1}
-    clip = next((clips / "clips").glob("a-*.mp4"))
+    clip = next((clips / "clips").rglob("a-*.mp4"))
     clip.write_bytes(clip.read_bytes() + b"by hand")
     assert filter_clips(clips, ["probe"], workers=0, progress=False)[0].counts() == {"kept": 1, "made": 1}
 
@@ -130,7 +130,7 @@ def test_another_threshold_makes_only_the_clips_that_it_is_about(videos, tmp_pat
     ):
         made.clear()
         assert (run(videos, clips, **settings).counts(), sorted(made)) == (counts, written), settings
-    assert len(list((clips / "clips").iterdir())) == 2
+    assert len(list((clips / "clips").glob("??/*"))) == 2
 
 
 def test_parts_make_the_clips_of_one_process(videos, tmp_path):
@@ -144,7 +144,7 @@ def test_parts_make_the_clips_of_one_process(videos, tmp_path):
 
 
 def some_step(clip: Clip, clip_dir: Path) -> dict:
-    return {"size": (clip_dir / "clips" / f"{clip.id}.mp4").stat().st_size}
+    return {"size": shelved(clip_dir / "clips", clip.id, ".mp4").stat().st_size}
 
 
 def test_what_other_steps_found_stays(videos, tmp_path):
@@ -171,7 +171,7 @@ def test_an_interrupted_run_goes_on(videos, tmp_path, monkeypatch):
     monkeypatch.setattr(make, "write_video", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(videos, clips)
-    assert len(list((clips / "clips").glob("*.mp4"))) == 1
+    assert len(list((clips / "clips").rglob("*.mp4"))) == 1
     with pytest.raises(InputError, match="to its end"):
         read_manifest(clips)
     assert run(videos, clips).counts() == {"kept": 1, "made": 1}

@@ -8,7 +8,7 @@ import pytest
 
 from actavatar_jax.media.video import load_video, probe
 from data_pipelines.clips.stretch import Stretch
-from data_pipelines.table import Clip, Table
+from data_pipelines.table import Clip, Table, shelved
 from tests.data.clips.preparing import make_video, rows_by_source, run
 from tests.data.fakes import write_clip
 
@@ -21,7 +21,7 @@ def test_all_suffixes_are_sources(tmp_path):
         make_video(tmp_path / "videos" / f"x{suffix}", images, range(0, 1000, 40), np.full(44_100, 0.1, np.float32))
     assert run(tmp_path / "videos", tmp_path / "clips").counts() == {"made": len(SUFFIXES)}
     for row in rows_by_source(tmp_path / "clips").values():
-        made = load_video(tmp_path / "clips" / "clips" / f"{row['id']}.mp4")
+        made = load_video(shelved(tmp_path / "clips" / "clips", row["id"], ".mp4"))
         np.testing.assert_allclose(made.frames.mean((1, 2, 3)), 20 + 4 * np.arange(25), atol=2)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.media.video import load_video, probe
-from data_pipelines.table import Clip, Table, read_manifest
+from data_pipelines.table import Clip, Table, read_manifest, shelved
 from tests.data.clips.preparing import HEIGHT, WIDTH, make_video, onsets, rejected, rows_by_source, run
 from tests.data.fakes import combs, write_clip, write_interlaced
 
@@ -47,7 +47,7 @@ def test_clicks_stay_with_flashes(tmp_path, name, times, audio_start, turn, star
     assert run(tmp_path / "t.parquet", tmp_path / "clips").counts() == {"made": 1}
     (row,) = rows_by_source(tmp_path / "clips").values()
     assert row["slot_error_ms"] <= 20 and row["rotation"] == (0 if turn is None else probe(source).rotation)
-    video = load_video(tmp_path / "clips" / "clips" / "c.mp4")
+    video = load_video(shelved(tmp_path / "clips" / "clips", "c", ".mp4"))
     assert video.frames.shape[1:3] == ((HEIGHT, WIDTH) if turn is None else (WIDTH, HEIGHT))
     flashes = np.array(onsets(video.frames.mean((1, 2, 3)), 100, 5)) / 25
     clicks = np.array(onsets(np.abs(video.audio), 0.3, 4000)) / 16000
@@ -90,13 +90,15 @@ def test_a_stretch_shows_what_the_video_shows_then(tmp_path):
     assert run(tmp_path / "t.parquet", tmp_path / "clips").counts() == {"made": 3, "skipped: unreadable": 1}
     rows = {clip.id: clip for clip in read_manifest(tmp_path / "clips")}
     assert rows["left"].source == str(source) and "ends before 12.00 s" in rows["late"].facts["prepare.detail"]
-    left, right, over = (load_video(tmp_path / "clips" / "clips" / f"{i}.mp4") for i in ("left", "right", "over"))
+    left, right, over = (
+        load_video(shelved(tmp_path / "clips" / "clips", i, ".mp4")) for i in ("left", "right", "over")
+    )
     assert left.frames.shape == (60, 64, 48, 3) and right.frames.shape == (60, 32, 48, 3) and len(over.frames) == 25
     steps = np.flatnonzero(np.diff(left.frames.mean((1, 2, 3))) > 5) + 1
     np.testing.assert_allclose(steps / 25, np.array([4.5, 5.0, 5.5, 6.0]) - 4.1, atol=0.04)
     np.testing.assert_allclose(right.frames.mean((1, 2, 3)) * 4, left.frames.mean((1, 2, 3)), atol=12)
     assert len(left.audio) == 60 * 640 and np.abs(left.audio).mean() > 0.05
-    prompt = json.loads((tmp_path / "clips" / "clips" / "left.json").read_text())
+    prompt = json.loads(shelved(tmp_path / "clips" / "clips", "left", ".json").read_text())
     assert prompt == {"base": "A man.", "phases": []} and rows["right"].facts["prepare.prompt"] == "none"
 
 
@@ -111,7 +113,7 @@ def test_interlaced_sources_become_whole_pictures(videos, tmp_path):
     }
     row = rows["fields.mp4"]
     assert (row["frames"], row["seconds"], row["slot_error_ms"]) == (12, 0.48, 0)
-    assert combs(load_video(tmp_path / "clips" / "clips" / f"{row['id']}.mp4").frames) < 2
+    assert combs(load_video(shelved(tmp_path / "clips" / "clips", row["id"], ".mp4")).frames) < 2
 
 
 @pytest.mark.slow

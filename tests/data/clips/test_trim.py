@@ -12,7 +12,7 @@ from actavatar_jax.media.image import fit_image
 from actavatar_jax.media.video import load_video
 from data_pipelines.filters.quality import MeasureQuality
 from data_pipelines.filters.shots import measure_shots
-from data_pipelines.table import Clip, Table, import_extra, read_manifest
+from data_pipelines.table import Clip, Table, import_extra, read_manifest, shelved
 from tests.data.clips.preparing import HEIGHT, WIDTH, make_video, onsets, rows_by_source, run
 
 SHOTS = (40, 75, 50)  # frames; of 25 a second
@@ -52,7 +52,7 @@ def trimmed(folder, clip, **settings):
     Table.from_clips([clip]).write(folder / "t.parquet")
     run(folder / "t.parquet", folder / "clips", **({"trim": True} | settings))
     (row,) = rows_by_source(folder / "clips").values()
-    path = folder / "clips" / "clips" / f"{clip.id}.mp4"
+    path = shelved(folder / "clips" / "clips", clip.id, ".mp4")
     return row, load_video(path) if path.is_file() else None
 
 
@@ -73,7 +73,7 @@ def test_a_film_becomes_its_longest_shot_without_borders(film, tmp_path):
     assert len(clicks) == 1 and abs(clicks[0] / 16000 - (80 - 44) / 25) <= 0.02
     spectrum = np.abs(np.fft.rfft(video.audio[: 32 * 640]))
     assert spectrum.argmax() * 16000 / (32 * 640) == pytest.approx(800, abs=2)
-    stored = json.loads((tmp_path / "clips/clips/c.json").read_text())
+    stored = json.loads(shelved(tmp_path / "clips/clips", "c", ".json").read_text())
     windows = [(p["action"], p["start"], p["end"]) for p in stored["phases"]]
     expected = [("Waves.", 0.24, 2.24), ("Bows.", 2.24, 2.68)]
     assert windows == [(name, pytest.approx(a), pytest.approx(b)) for name, a, b in expected]
@@ -92,7 +92,7 @@ def test_trimming_stays_inside_the_stretch_and_the_crop_of_a_table(film, tmp_pat
     assert (row["shots"], row["start"], row["end"]) == (2, 1.76, 3.6)
     row, video = trimmed(tmp_path, dataclasses.replace(clip, start=2.0))
     assert numbers(video.frames, 21, 48) == list(range(50, 90)) and (row["shots"], row["start"]) == (1, 2.0)
-    assert json.loads((tmp_path / "clips/clips/c.json").read_text()) == {"base": "A man.", "phases": []}
+    assert json.loads(shelved(tmp_path / "clips/clips", "c", ".json").read_text()) == {"base": "A man.", "phases": []}
 
 
 def test_trimming_is_asked_for(film, tmp_path):
@@ -120,7 +120,7 @@ def test_whatever_runs_it_trims_to_the_same_bytes(film, tmp_path):
         folder = tmp_path / name
         report = run(tmp_path / "t.parquet", folder, trim=True, **settings)
         assert report.counts() == {"made": 2, "skipped: too short": 1}
-        files = [folder / "manifest.parquet", *sorted((folder / "clips").iterdir())]
+        files = [folder / "manifest.parquet", *sorted((folder / "clips").rglob("*.*"))]
         made.append({path.name: path.read_bytes() for path in files})
     assert made[0].keys() == {"manifest.parquet", "a.json", "a.mp4", "b.mp4"}
     assert made[0] == made[1] == made[2] and read_manifest(folder).column("prepare.shots") == [3, 2, None]

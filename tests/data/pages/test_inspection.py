@@ -17,7 +17,7 @@ from data_pipelines.loading import SyntheticSource
 from data_pipelines.pages import inspect_folder
 from data_pipelines.pages.page import format_duration, pick_spread
 from data_pipelines.shards import Bucket, describe_records, encode_clips, serialize_record, write_dataset
-from data_pipelines.table import read_manifest
+from data_pipelines.table import read_manifest, shelved
 from tests.data.fakes import FakeEncoders, make_clips
 
 EVIL = '<script>alert(1)</script> & "Łódź"'
@@ -124,7 +124,7 @@ def test_samples_are_spread_over_the_clips(clips, tmp_path):
 
 
 def test_a_clip_that_is_gone_is_said_to_be(clips, tmp_path):
-    video = next((clips / "clips").glob("b-*.mp4"))
+    video = next((clips / "clips").rglob("b-*.mp4"))
     data = video.read_bytes()
     video.unlink()
     try:
@@ -169,16 +169,16 @@ def test_shards_of_puppets_and_of_pairs(tmp_path):
 
 
 def test_clips_with_two_texts_show_both(clips, tmp_path):
-    name = next((clips / "clips").glob("b-*.mp4")).stem
-    actions = clips / "clips" / f"{name}.actions.json"
+    name = next((clips / "clips").rglob("b-*.mp4")).stem
+    actions = shelved(clips / "clips", name, ".actions.json")
     seen = {"base": "A woman in red.", "phases": [{"start": 0, "end": 0.8, "action": "Claps."}]}
     try:
         actions.write_text(json.dumps(seen))
-        (clips / "clips" / f"{name}.json").write_text(json.dumps({"base": "A caption."}))
+        shelved(clips / "clips", name, ".json").write_text(json.dumps({"base": "A caption."}))
         text = page_of(clips, tmp_path / "page.html").text
     finally:
         actions.unlink()
-        (clips / "clips" / f"{name}.json").unlink()
+        shelved(clips / "clips", name, ".json").unlink()
     assert "A caption. A woman in red." in text and "[0-0.8s] Claps." in text
 
 

@@ -33,7 +33,7 @@ from data_pipelines.shards import (
 from data_pipelines.shards.array_records import read_records
 from data_pipelines.shards.clip_encoder import cut_windows, place_windows
 from data_pipelines.shards.slices import EncodingRun
-from data_pipelines.table import Journal, Table, clip_path, read_manifest
+from data_pipelines.table import Journal, Table, clip_path, read_manifest, shelved
 from tests.data.fakes import FakeEncoders, WordTokenizer, make_clips, write_clip
 
 CLIPS = {"a": (31, 64, 96), "b": (20, 96, 64), "c": (12, 64, 96)}
@@ -72,7 +72,7 @@ def test_records_are_the_windows_of_the_clips(clips, tmp_path):
     assert (len(records(tmp_path / "shards" / "64x32x9")[0])) == 2
 
     second, encoders = found[1], FakeEncoders()
-    clip = next((clips / "clips").glob("a-*.mp4"))
+    clip = next((clips / "clips").rglob("a-*.mp4"))
     video = load_video(clip, size=(32, 64))
     np.testing.assert_array_equal(second["latents"], encoders.video(video.frames[9:18]).astype(BFLOAT16))
     np.testing.assert_array_equal(
@@ -155,7 +155,7 @@ def test_a_clip_of_nearly_two_windows_has_two(tmp_path):
     found, _ = records(tmp_path / "shards" / "32x64x9")
     starts = [(record["clip"].decode()[0], int(record["start"])) for record in found]
     assert starts == [("a", 0), ("a", 8), ("b", 0), ("b", 9)]
-    video = load_video(next((clips / "clips").glob("a-*.mp4")), size=(32, 64))
+    video = load_video(next((clips / "clips").rglob("a-*.mp4")), size=(32, 64))
     np.testing.assert_array_equal(found[1]["latents"], encoders.video(video.frames[8:17]).astype(BFLOAT16))
     np.testing.assert_array_equal(
         found[1]["audio_feats"], encoders.audio(video.audio[8 * 640 : 17 * 640], 9).astype(np.float16)
@@ -163,7 +163,7 @@ def test_a_clip_of_nearly_two_windows_has_two(tmp_path):
 
 
 def test_clips_that_cannot_be_encoded_are_reported(clips, tmp_path):
-    next((clips / "clips").glob("c-*.json"), next((clips / "clips").glob("c-*.mp4")).with_suffix(".json")).write_text(
+    next((clips / "clips").rglob("c-*.json"), next((clips / "clips").rglob("c-*.mp4")).with_suffix(".json")).write_text(
         json.dumps({"base": "word " * 80})
     )
     report = run(clips, tmp_path / "shards", frames=21)
@@ -319,7 +319,7 @@ def test_slices_of_different_runs_are_never_put_together(clips, tmp_path, monkey
         def video(self, frames):
             raise KeyboardInterrupt
 
-    next((clips / "clips").glob("c-*.mp4")).with_suffix(".json").write_text('{"base": "A new prompt."}')
+    next((clips / "clips").rglob("c-*.mp4")).with_suffix(".json").write_text('{"base": "A new prompt."}')
     with pytest.raises(KeyboardInterrupt):
         run(clips, tmp_path / "shards", Breaking(), process=(0, 2))
     with pytest.raises(InputError, match="0/2 has ended"):  # not what that slice had done before
@@ -406,9 +406,9 @@ def test_the_stage_decides_which_of_two_texts_is_encoded(clips, tmp_path):
 
 
 def test_captions_that_are_lost_to_an_earlier_version_are_not_trained_on(clips, tmp_path):
-    name = next((clips / "clips").glob("c-*.mp4")).stem
+    name = next((clips / "clips").rglob("c-*.mp4")).stem
     phases = [{"start": 0, "end": 0.4, "action": "Waves."}]
-    (clips / "clips" / f"{name}.json").write_text(json.dumps({"base": "A man.", "phases": phases}))
+    shelved(clips / "clips", name, ".json").write_text(json.dumps({"base": "A man.", "phases": phases}))
     assert run(clips, tmp_path / "by hand").counts() == {"made": 3}
     (clips / "answers").mkdir()
     (clips / "answers" / f"{name}.jsonl").write_text("")
@@ -491,7 +491,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path, scenario):
 
 def test_a_clip_that_cannot_be_read_is_a_row(tmp_path, monkeypatch):
     clips = make_clips(tmp_path, {"a": (9, 32, 64), "b": (9, 32, 64), "c": (9, 32, 64)})
-    gone, denied, _ = sorted((clips / "clips").glob("*.mp4"))
+    gone, denied, _ = sorted((clips / "clips").rglob("*.mp4"), key=lambda path: path.name)
     gone.unlink()
     real = Path.open
 

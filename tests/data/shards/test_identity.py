@@ -31,7 +31,7 @@ def test_encoded_clips_are_named_by_their_index(tmp_path):
     shutil.copytree(tmp_path / "one", tmp_path / "copy")
     name = identify_datasets(tmp_path / "one")
     assert len(name) == 16 and identify_datasets(tmp_path / "copy") == name
-    next((clips / "clips").glob("a-*.mp4")).with_suffix(".json").write_text(json.dumps({"base": "Another caption."}))
+    next((clips / "clips").rglob("a-*.mp4")).with_suffix(".json").write_text(json.dumps({"base": "Another caption."}))
     encode_clips(clips, tmp_path / "one", FakeEncoders(), **settings)
     assert identify_datasets(tmp_path / "one") != name == identify_datasets(tmp_path / "copy")
     (tmp_path / "copy" / "32x64x9").rename(tmp_path / "copy" / "other")

@@ -22,6 +22,7 @@ from actavatar_jax.evaluation.bench import CONTROLS, METRICS  # noqa: E402
 from actavatar_jax.evaluation.bench.judge.verdicts import PhaseVerdict  # noqa: E402
 from actavatar_jax.evaluation.published import PUBLISHED  # noqa: E402
 from actavatar_jax.media import load_video  # noqa: E402
+from data_pipelines.table import shelved  # noqa: E402
 from tests.commands import actavatar, refused  # noqa: E402
 from tests.data import tiny_models  # noqa: E402
 from tests.data.chat_server import ChatServer  # noqa: E402
@@ -49,7 +50,7 @@ def files(tmp_path, monkeypatch):
         Path(folder).mkdir()
         for name, late in (("early", -2), ("late", 3)):
             talker(tmp_path, late, frames=FRAMES)
-            shutil.move("clips/talk.mp4", f"{folder}/{name}.mp4")
+            shutil.move(shelved(Path("clips"), "talk", ".mp4"), f"{folder}/{name}.mp4")
     face = np.zeros((224, 256, 3), np.uint8)
     face[64:160, 64:160] = 230, 40, 40
     Image.fromarray(face).save("anna.png")
