@@ -168,7 +168,7 @@ def test_the_plans_of_the_pages_are_of_machines_and_options_that_there_are(monke
 
     def plan_sampling(work, where, mesh=None, memory="auto", first=None):
         make_device_grid(where, mesh)
-        asked.append((where, mesh, memory, work.quantize, work.size, len(work.guidance.branches)))
+        asked.append((where, mesh, memory, work.quantize, work.size, work.branches))
         return a_video(capacity=24)
 
     def plan_training(workload, where, mesh):
@@ -194,4 +194,5 @@ def test_the_plans_of_the_pages_are_of_machines_and_options_that_there_are(monke
         ("h100:1", None, "auto", None, (704, 1280), 2),
         ("h100:1", None, "24GB", "int8", (704, 1280), 2),
         ("h200:8", "1,2,4", "auto", None, (704, 1280), 2),
+        ("h100:1", None, "24GB", None, (768, 768), 3),
     ]
