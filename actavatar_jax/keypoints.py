@@ -23,6 +23,7 @@ POSE_SHAPES = (
     ((None, 3, POSE_SIZE[1], POSE_SIZE[0]),),
     ((None, POINTS, 2 * POSE_SIZE[0]), (None, POINTS, 2 * POSE_SIZE[1])),
 )
+CONFIDENT = 0.3  # from which on a point counts as seen
 SCORE, OVERLAP = 0.3, 0.45  # of a person; of two boxes around one
 EVERY = 25  # frames between two detections; a box is padded by a quarter, and nobody walks far in a second
 

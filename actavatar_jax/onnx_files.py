@@ -30,11 +30,12 @@ Shape = tuple[int | None, ...]  # None: any size
 
 
 @cache
-def load_model(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]):
+def load_model(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...], title: str | None = None):
     """An onnxruntime session on one thread (workers are processes) or on a device, loaded once per process.
 
-    inputs, outputs: the shapes that the model must have, in order. Raises InputError for a broken file, another model,
-    a device that does not work (see `choose_providers`).
+    inputs, outputs: the shapes that the model must have, in order. title: what it is then; None: what `FILES` says of a
+    file of that name. Raises InputError for a broken file, another model, a device that does not work (see
+    `choose_providers`).
     """
     onnxruntime = _onnxruntime()
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
@@ -53,7 +54,7 @@ def load_model(path: Path, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]
     for verb, wanted, found in (("takes", inputs, session.get_inputs()), ("gives", outputs, session.get_outputs())):
         shapes = tuple(tuple(side if isinstance(side, int) else None for side in value.shape) for value in found)
         if len(shapes) != len(wanted) or not all(map(_fits, shapes, wanted)):
-            known = FILES[path.name].title
+            known = title or FILES[path.name].title
             raise InputError(f"{path}: it {verb} {_text(shapes)}; accepted is what {verb} {_text(wanted)}: {known}")
     return session
 
@@ -93,7 +94,7 @@ def _onnxruntime():
     try:
         import onnxruntime
     except ImportError as error:
-        raise InputError(f'this needs onnxruntime: pip install "actavatar-jax[data]" ({error})') from error
+        raise InputError(f'this needs onnxruntime: pip install "actavatar-jax[data]" or "[eval]" ({error})') from error
     return onnxruntime
 
 

@@ -19,11 +19,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from actavatar_jax.errors import Skip
+from actavatar_jax.keypoints import CONFIDENT
 from actavatar_jax.media import FPS
 from actavatar_jax.media.clock import SAMPLES_PER_FRAME
 from actavatar_jax.synchrony import LOUD
 
-CONFIDENT = 0.3
 SILENT = 0.02  # of the loudness of a clip's loud frames (34 dB below), under which a frame is silent
 FEWEST = 2  # frames that show the face, for anything to move
 

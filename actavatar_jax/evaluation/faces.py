@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, UInt8
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.published import require_file
 from actavatar_jax.evaluation.videos import Frame
+from actavatar_jax.onnx_files import load_model, run_model
 from actavatar_jax.storage import named
 from actavatar_jax.synchrony import FindFaces
 
@@ -67,19 +68,11 @@ def open_embedder(path: str | Path | None) -> Embed:
       InputError: there is none, or it takes something else; or onnxruntime is not installed.
     """
     file = require_file("CSIM", path, "w600k_r50.onnx")
-    onnxruntime = _import("onnxruntime")
-    try:
-        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    except Exception as error:  # of damaged bytes it may be any of many
-        raise InputError(f"{named(file)} is no ONNX model that can be run ({str(error).splitlines()[0]}).") from error
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    shape = list(inputs[0].shape)
-    if len(inputs) != 1 or shape[1:] != [3, SIDE, SIDE] or len(outputs[0].shape) != 2:
-        raise InputError(f"{named(file)} takes {shape}; accepted is a network of faces, which takes [1, 3, 112, 112].")
+    session = load_model(file, ((None, 3, SIDE, SIDE),), ((None, None),), "a network of faces")
 
     def embed(face: UInt8[np.ndarray, "112 112 3"]) -> Float32[np.ndarray, " D"]:
         pixels = (face.transpose(2, 0, 1)[None].astype(np.float32) - 127.5) / 127.5
-        return session.run([outputs[0].name], {inputs[0].name: pixels})[0][0]
+        return run_model(session, pixels)[0][0]
 
     return embed
 

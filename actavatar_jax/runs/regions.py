@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.keypoints import Landmarker
+from actavatar_jax.keypoints import CONFIDENT, Landmarker
 from actavatar_jax.media.clock import latent_frames
 from actavatar_jax.storage import named
-from data_pipelines.filters import CONFIDENT, find_models
+from data_pipelines.filters import find_models
 
 # Of COCO-WholeBody's points: those of the face, of the left and of the right hand.
 PARTS = (slice(23, 91), slice(91, 112), slice(112, 133))

@@ -3,7 +3,6 @@
 from data_pipelines.filters.copies import group_copies
 from data_pipelines.filters.faces import FaceMarks, detect_faces, mark_faces
 from data_pipelines.filters.filtering import filter_clips
-from data_pipelines.filters.gestures import CONFIDENT
 from data_pipelines.filters.models import MODELS, NEEDED, find_models
 from data_pipelines.filters.pictures import read_frames_at
 from data_pipelines.filters.quality import QUALITY_EVERY, find_lit_area, shrink_to_grey
@@ -11,7 +10,6 @@ from data_pipelines.filters.registry import FILTERS, make_steps
 from data_pipelines.filters.shots import CUT_MARGIN, ShotDetector
 
 __all__ = [
-    "CONFIDENT",
     "CUT_MARGIN",
     "FILTERS",
     "MODELS",

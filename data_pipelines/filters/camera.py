@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from actavatar_jax.keypoints import CONFIDENT
 from actavatar_jax.media.clock import FPS
-from data_pipelines.filters.gestures import CONFIDENT
 from data_pipelines.filters.pictures import shrink_frame
 from data_pipelines.table import import_extra
 

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import median_filter
 
-CONFIDENT = 0.3
+from actavatar_jax.keypoints import CONFIDENT
+
 NOSE, SHOULDERS = 0, [5, 6]
 TIPS = np.array([4, 8, 12, 16, 20])  # of five fingers, counted from the hand's first point
 HANDS = [[9, *(91 + TIPS)], [10, *(112 + TIPS)]]  # wrist and finger tips, left and right

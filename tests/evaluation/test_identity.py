@@ -8,6 +8,7 @@ import pytest
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation import IdentityScore, csim, open_yunet
 from actavatar_jax.evaluation.faces import TEMPLATE, align_face, marks_of_largest, open_embedder, similarity
+from actavatar_jax.onnx_files import load_model
 
 SIZE = 160
 
@@ -140,13 +141,16 @@ def test_what_csim_refuses(embedder, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="Got 2 references of 1 videos; accepted is one of each video"):
         csim([picture(9)] * 2, videos, embedder, find_marks)
     (tmp_path / "broken.onnx").write_bytes(b"\x08\x09nothing")
-    with pytest.raises(InputError, match=r"broken\.onnx is no ONNX model that can be run"):
+    with pytest.raises(InputError, match=r"broken\.onnx: not an ONNX model that can be run"):
         csim([picture(9)], videos, tmp_path / "broken.onnx", find_marks)
     other = save_network(onnx, tmp_path / "other.onnx", 64)
-    with pytest.raises(InputError, match=r"other\.onnx takes \['N', 3, 64, 64\]; accepted is a network of faces"):
+    with pytest.raises(
+        InputError, match=r"other\.onnx: it takes \[any, 3, 64, 64\]; .*\[any, 3, 112, 112\]: a network of faces"
+    ):
         csim([picture(9)], videos, other, find_marks)
+    load_model.cache_clear()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r"Faces need onnxruntime: pip install .actavatar-jax\[eval\]"):
+    with pytest.raises(InputError, match=r"this needs onnxruntime: pip install .actavatar-jax\[data\]. or .\[eval\]"):
         csim([picture(9)], videos, embedder, find_marks)
 
 

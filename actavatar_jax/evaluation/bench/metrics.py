@@ -15,7 +15,7 @@ from actavatar_jax.evaluation.bench.energy import energy_curve, energy_ratio, pr
 from actavatar_jax.evaluation.bench.kept import digest_file, digest_if_there
 from actavatar_jax.evaluation.bench.metric import ClipMetric, Column, Metric, Row
 from actavatar_jax.evaluation.bench.sets import open_set
-from actavatar_jax.evaluation.dynamics import CONFIDENT, measure_dynamics, quiet_frames
+from actavatar_jax.evaluation.dynamics import measure_dynamics, quiet_frames
 from actavatar_jax.evaluation.faces import open_boxes, open_embedder, open_yunet
 from actavatar_jax.evaluation.identity import reference_cosines
 from actavatar_jax.evaluation.pairs import Comparison, open_lpips, open_psnr, open_ssim
@@ -23,7 +23,7 @@ from actavatar_jax.evaluation.published import PUBLISHED, read_published, requir
 from actavatar_jax.evaluation.synchrony import MIN_TRACKS
 from actavatar_jax.evaluation.videos import Source
 from actavatar_jax.functional import Params
-from actavatar_jax.keypoints import Landmarker
+from actavatar_jax.keypoints import CONFIDENT, Landmarker
 from actavatar_jax.media import load_image, probe, read_frames
 from actavatar_jax.media.audio import decode_audio
 from actavatar_jax.synchrony import MIN_FACE, MIN_TRACK, NotScored, score_synchrony

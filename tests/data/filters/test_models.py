@@ -93,9 +93,9 @@ def test_versions_are_made_of_constants_and_models(models, monkeypatch, tmp_path
         "text_area.UNCLIP": ["text_area"],
         "faces.SCORE": ["faces", "sync"],
         "actavatar_jax.synchrony.tracks.OVERLAP": ["sync"],
-        "gestures.CONFIDENT": ["motion"],
+        "gestures.SHOWN": ["motion"],
         "camera.SIDE": ["motion"],
-        "actavatar_jax.keypoints.EVERY": ["motion"],
+        "actavatar_jax.keypoints.CONFIDENT": ["motion"],
     }.items():
         with monkeypatch.context() as patch:
             ours = constant.startswith("actavatar_jax")
