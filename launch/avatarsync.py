@@ -6,15 +6,9 @@ unseen heads look like. The result is WORKDIR/model, for `actavatar avatarsync s
 bfloat16, where `actavatar demo --system avatarsync` finds it.
 """
 
-import logging
-import os
-import signal
-import sys
-import threading
 from pathlib import Path
 
 from absl import app, flags
-from absl import logging as absl_logging
 from ml_collections import config_flags
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,12 +23,9 @@ MINUTES = flags.DEFINE_float("minutes", 0.0, "End after so long: a training save
 
 
 def main(argv: list[str]) -> None:
-    absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
-    from actavatar_jax.cli.cache import keep_compiled_programs
-    from actavatar_jax.cli.exits import run_command
+    from actavatar_jax.cli.sitting import run_sitting
 
-    keep_compiled_programs()  # of the interpolator it takes a minute, in every sitting
-    run_command(make)
+    run_sitting(make, MINUTES.value)
 
 
 def make() -> None:
@@ -45,11 +36,6 @@ def make() -> None:
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     check_recipe(config)
-    logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
-    if MINUTES.value:
-        end = threading.Timer(60 * MINUTES.value, os.kill, (os.getpid(), signal.SIGTERM))
-        end.daemon = True
-        end.start()
     scores = make_model(config, workdir, UNTIL.value)
     if scores:
         print(table(scores))

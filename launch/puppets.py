@@ -7,15 +7,9 @@ folder, say the shipped one, where there are no checkpoints: its encoders and tr
 stage 2, and the decoder goes on from its own.
 """
 
-import logging
-import os
-import signal
-import sys
-import threading
 from pathlib import Path
 
 from absl import app, flags
-from absl import logging as absl_logging
 from ml_collections import config_flags
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,10 +25,9 @@ SHIP = flags.DEFINE_bool("ship", False, "Make the result the model of `actavatar
 
 
 def main(argv: list[str]) -> None:
-    absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
-    from actavatar_jax.cli.exits import run_command
+    from actavatar_jax.cli.sitting import run_sitting
 
-    run_command(make)
+    run_sitting(make, MINUTES.value)
 
 
 def make() -> None:
@@ -47,11 +40,6 @@ def make() -> None:
 
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     check_recipe(config)
-    logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
-    if MINUTES.value:
-        end = threading.Timer(60 * MINUTES.value, os.kill, (os.getpid(), signal.SIGTERM))
-        end.daemon = True
-        end.start()
     model = workdir / "base"
     for step in STEPS:
         if START.value and step in ("backbone", "stage1"):
