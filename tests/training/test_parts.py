@@ -63,10 +63,10 @@ def draw(rng):
     return {"x": x, "y": x.sum(-1)}
 
 
-def train(workdir, settings=COURSE, sample=None, draw=draw):
+def train(workdir, settings=COURSE, sample=None, draw=draw, network=NETWORK):
     return train_part(
         settings,
-        NETWORK,
+        network,
         lambda step: Squares(0.0 if step < 5 else 1.0),
         draw,
         workdir,
@@ -127,6 +127,27 @@ def test_a_finished_run_gives_its_parameters_again_and_another_one_is_refused(un
     assert same(train(workdir, dataclasses.replace(COURSE, log_every=5)), params)
     with pytest.raises(InputError, match=r"training.steps \(10 then, 11 now\)"):
         train(workdir, dataclasses.replace(COURSE, steps=11))
+
+
+def test_every_phase_is_compiled_once(tmp_path, monkeypatch):
+    """Also where initialisers give weak types, which no step returns."""
+
+    class Weak(Line):
+        def __init__(self, config, *, rngs):
+            super().__init__(config, rngs=rngs)
+            self.offset = nnx.Param(jnp.broadcast_to(jnp.asarray(0.0), (1,)))
+
+    drawn = jax.jit(lambda: nnx.state(Weak(3, rngs=nnx.Rngs(0))))()
+    assert any(leaf.aval.weak_type for leaf in jax.tree.leaves(drawn))
+    traced, original = [], Squares.__call__
+
+    def count(self, params, frozen, batch, key):
+        traced.append(self.shift)
+        return original(self, {"linear": params["linear"]}, frozen, batch, key)
+
+    monkeypatch.setattr(Squares, "__call__", count)
+    train(tmp_path, network=Network(Weak, 3))
+    assert traced == [0.0, 1.0]
 
 
 def test_without_usable_gradients_it_ends(tmp_path):
