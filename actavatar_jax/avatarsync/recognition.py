@@ -30,7 +30,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network, Params
 from actavatar_jax.media import Sound
 from actavatar_jax.models import standardise
-from actavatar_jax.speech import PAUSE, speak
+from actavatar_jax.speech import PAUSE, PINYIN, speak
 from actavatar_jax.storage import named, read_json, shown
 from actavatar_jax.weights import load
 from actavatar_jax.weights.components import find
@@ -88,9 +88,11 @@ class Recogniser:
           voice: of espeak-ng, whose language the text is in: it says which phonemes it has.
 
         Raises:
-          InputError: a text that the voice cannot speak, that is too long for the recording, or that the model has no
+          InputError: the voice of Chinese; a text that the voice cannot speak, that is too long for the recording, or that the model has no
             labels for; without a text, a recording in which nothing is heard; a recording of less than a frame.
         """
+        if voice == PINYIN:
+            raise InputError("Recordings of Chinese are not aligned here; bring a file of their syllables in pinyin.")
         samples = Sound.coerce(sound).to_audio()
         emissions = self.listen(samples)
         said = self._find_words(emissions, text, voice) if self.names_letters else self._find(emissions, text, voice)
@@ -115,6 +117,8 @@ class Recogniser:
         spoken = speak(text, voice)
         phonemes = [phoneme for phoneme in spoken.phonemes if phoneme.symbol != PAUSE]
         labels, first_ones = [self._labels_of(p.symbol) for p in phonemes], first_of_words(phonemes, spoken.words)
+        if not any(labels):
+            raise InputError(f"The text {shown(text)} has no sound that lips show; accepted is what is said.")
         spans = iter(align_labels(emissions, [label for some in labels for label in some], self.blank))
         for number, (phoneme, some) in enumerate(zip(phonemes, labels, strict=True)):
             own = [next(spans) for _ in some]

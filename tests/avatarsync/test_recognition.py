@@ -146,6 +146,8 @@ def test_what_cannot_be_aligned(folder, tmp_path):
         planted(recogniser, [], samples).align(samples)
     with pytest.raises(InputError, match=r"sounds, for which a recording of 0.\d+ s is too short"):
         recogniser.align(samples[: int(0.4 * RATE)], TEXT * 3)
+    with pytest.raises(InputError, match="Recordings of Chinese are not aligned"):
+        recogniser.align(samples, "你好", "mandarin")
     with pytest.raises(InputError, match="no label for the sound 'ʃ"):
         recogniser.align(samples, "She.")
     save_recogniser(tmp_path, LETTERS)
