@@ -88,8 +88,9 @@ class Recogniser:
           voice: of espeak-ng, whose language the text is in: it says which phonemes it has.
 
         Raises:
-          InputError: the voice of Chinese; a text that the voice cannot speak, that is too long for the recording, or that the model has no
-            labels for; without a text, a recording in which nothing is heard; a recording of less than a frame.
+          InputError: the voice of Chinese; a text that the voice cannot speak, that is too long for the recording, or
+            that the model has no labels for; without a text, a recording in which nothing is heard; a recording of less
+            than a frame.
         """
         if voice == PINYIN:
             raise InputError("Recordings of Chinese are not aligned here; bring a file of their syllables in pinyin.")
