@@ -19,7 +19,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.clips = 1600  # drawn once and kept as bytes: a gigabyte
     config.watched_clips = 6  # of them sheets and figures are made while training
     config.test_clips = 32  # scored in the end, none of them seen in training
-    config.sampling = ConfigDict({"top_k": 12, "temperature": 1.0, "guidance": 1.5, "noise": "shared"})
+    config.sampling = ConfigDict({"top_k": 12, "temperature": 0.5, "guidance": 1.5, "noise": "shared"})
 
     config.tokenizer = ConfigDict()  # 64 tokens of 9 bits for 64 x 64 pixels
     config.tokenizer.network = ConfigDict({"widths": (64, 128), "patch": 4, "tokens": (8, 8), "bits": 9, "groups": 8})

@@ -287,7 +287,7 @@ def test_odd_lines_of_kept_answers_cost_their_question_only(tmp_path):
     folder = make_folder(tmp_path, {"a": {}})
     with ChatServer(lambda *_: says_json()) as server:
         run(folder, server)
-    kept = folder / "answers" / "a.jsonl"
+    kept = shelved(folder / "answers", "a", ".jsonl")
     good = kept.read_text()
     kept.write_text('5\n[]\n{"key": 3}\n{"key": "x"}\n\0\0\n' + "{" * 3000 + f"\n{good}" + '{"key": "torn')
     with ChatServer(lambda *_: says_json()) as server:

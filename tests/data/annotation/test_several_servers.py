@@ -8,6 +8,7 @@ import pytest
 
 from actavatar_jax.errors import InputError
 from data_pipelines.annotation import ChatClient, Server, annotate_clips
+from data_pipelines.table import shelved
 from tests.commands import actavatar
 from tests.data.annotation.clip_folders import make_folder, rows
 from tests.data.chat_server import ChatServer, Reply, says_json
@@ -46,7 +47,7 @@ def test_the_command_gives_clips_to_its_servers_in_turn_and_sums_their_tokens(fo
     stored = {name: row["annotate.server"] for name, row in rows(folder).items()}
     assert stored == {f"c{k}": (one, two)[k % 2].url for k in range(6)}
     for name, url in stored.items():
-        line = json.loads((folder / "answers" / f"{name}.jsonl").read_text().split("\n")[1])
+        line = json.loads(shelved(folder / "answers", name, ".jsonl").read_text().split("\n")[1])
         assert line["server"] == url
 
 
@@ -68,7 +69,7 @@ def test_the_silence_of_the_last_server_ends_the_run(folder, nobody, monkeypatch
         pytest.raises(InputError, match=f"{server.url} left 2 requests in a row without an answer"),
     ):
         run(folder, nobody, server.url)
-    assert len(list((folder / "answers").iterdir())) == 1
+    assert len(list((folder / "answers").rglob("*.jsonl"))) == 1
 
 
 def test_clips_of_a_server_that_refuses_everything_go_to_another(folder, monkeypatch):
