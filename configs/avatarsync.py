@@ -18,7 +18,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.world = ConfigDict({"side": 160, "frames": 50, "languages": ("en", "de")})
     config.clips = 1600  # drawn once and kept as bytes: a gigabyte
     config.watched_clips = 6  # of them sheets and figures are made while training
-    config.test_clips = 32  # scored in the end, none of them seen in training
+    config.test_clips = 64  # scored in the end, none of them seen in training
     config.sampling = ConfigDict({"top_k": 12, "temperature": 0.5, "guidance": 1.5, "noise": "shared"})
 
     config.tokenizer = ConfigDict()  # 64 tokens of 9 bits for 64 x 64 pixels
@@ -35,13 +35,13 @@ def get_config(arg: str = "") -> ConfigDict:
     config.keyframes.loss = ConfigDict({"null_share": 0.1})
     config.keyframes.data = ConfigDict({"batch": 8, "keyframes": 5})  # clips of a step, and keyframes of each
     config.keyframes.phase2 = ConfigDict({"share": 0.4, "lpips": (), "perceptual": 1.0, "temperature": 1.0})
-    config.keyframes.training = training(4000, learning_rate=1e-3, b2=0.95)
+    config.keyframes.training = training(3000, learning_rate=1e-3, b2=0.95)
 
     config.interpolator = ConfigDict()
     config.interpolator.network = ConfigDict({"channels": 8, "depths": (2, 2, 2, 1, 1)})
     config.interpolator.loss = ConfigDict({"decoded": 0.25, "blends": 0.5, "levels": 5})
     config.interpolator.data = ConfigDict({"batch": 8, "longest": 8})
-    config.interpolator.training = training(3000, learning_rate=5e-4, b2=0.999)
+    config.interpolator.training = training(1500, learning_rate=5e-4, b2=0.999)
     return shrink(config) if arg.runlocal else config
 
 
