@@ -28,13 +28,14 @@ class KeyframePainter:
         self.places = keyframes.config.tokens
 
     def read_portrait(self, image: Any) -> Int[np.ndarray, " N"]:
-        """The tokens of a picture of a head: its centre, as wide and high as the tokenizer takes it.
-
-        `image` and errors are those of `load_image`.
-        """
-        height, width = (self.tokenizer.config.stride * count for count in self.places)
-        portrait = fit_image(load_image(image), height, width)
+        """The tokens of a picture of a head; `image` and errors are those of `load_image`."""
+        portrait = self.fit_portrait(image)
         return np.asarray(encode_pictures(self.tokenizer.network, self.tokenizer.params, portrait[None])).reshape(-1)
+
+    def fit_portrait(self, image: Any) -> UInt8[np.ndarray, "h w 3"]:
+        """The centre of a picture, as wide and high as the tokenizer takes it; as `read_portrait`."""
+        height, width = (self.tokenizer.config.stride * count for count in self.places)
+        return fit_image(load_image(image), height, width)
 
     def seen(self, ids: Int[np.ndarray, " T"]) -> Seen:
         """The units that the keyframes of one clip see, as the model's mask has it."""

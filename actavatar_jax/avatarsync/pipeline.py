@@ -16,6 +16,7 @@ from actavatar_jax.avatarsync.folder import Parts, open_parts, save_parts
 from actavatar_jax.avatarsync.interpolation import stream_frames
 from actavatar_jax.avatarsync.keyframes import KeyframeSampling
 from actavatar_jax.avatarsync.painting import KeyframePainter, compiled_interpolator, to_bytes
+from actavatar_jax.avatarsync.pasting import Paste
 from actavatar_jax.avatarsync.plan import Plan
 from actavatar_jax.avatarsync.units import exchange_unit
 from actavatar_jax.media import Video
@@ -31,6 +32,7 @@ class Draft:
     keyframes: Float32[np.ndarray, "T h w 3"]  # pixels in [0, 1]
     sampling: KeyframeSampling
     seed: int
+    paste: Paste | None = None  # what frames are pasted into
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,12 +65,16 @@ class AvatarSyncPipeline:
         """The inverse of `from_pretrained`."""
         save_parts(folder, self.parts)
 
-    def __call__(self, image: Any, plan: Plan, sampling: KeyframeSampling | None = None, seed: int = 0) -> Take:
+    def __call__(
+        self, image: Any, plan: Plan, sampling: KeyframeSampling | None = None, seed: int = 0, paste: bool = False
+    ) -> Take:
         """The video of a portrait; arguments and errors are those of `draft`."""
-        draft = self.draft(image, plan, sampling, seed)
+        draft = self.draft(image, plan, sampling, seed, paste)
         return Take(draft, np.stack([frame for _, frame in self.stream(draft)]))
 
-    def draft(self, image: Any, plan: Plan, sampling: KeyframeSampling | None = None, seed: int = 0) -> Draft:
+    def draft(
+        self, image: Any, plan: Plan, sampling: KeyframeSampling | None = None, seed: int = 0, paste: bool = False
+    ) -> Draft:
         """All keyframes of a video, side by side.
 
         Args:
@@ -77,20 +83,25 @@ class AvatarSyncPipeline:
           plan: of `plan_text` or `plan_speech`.
           sampling: how tokens are drawn; None: as the folder has it.
           seed: of what chance decides.
+          paste: whether frames show the portrait's own pixels wherever nothing changes (`pasting`).
 
         Raises:
           InputError: as `load_image`.
         """
         reference, sampling = self.painter.read_portrait(image), sampling or self.parts.sampling
         tokens = self.painter.draw(reference, plan.schedule.ids, sampling, seed)
-        return Draft(plan, reference, tokens, self.painter.show(tokens), sampling, seed)
+        into = None
+        if paste:
+            portrait = self.painter.fit_portrait(image).astype(np.float32) / 255
+            into = Paste(portrait, self.painter.show(reference[None])[0])
+        return Draft(plan, reference, tokens, self.painter.show(tokens), sampling, seed, into)
 
     def stream(
         self, draft: Draft, wanted: Bool[np.ndarray, " F"] | None = None
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
         """Numbers and pictures of a draft's frames in order, each as soon as it is there; None: all of them."""
         for number, frame in stream_frames(draft.keyframes, draft.plan.schedule, self.interpolate, wanted=wanted):
-            yield number, to_bytes(frame)
+            yield number, to_bytes(frame if draft.paste is None else draft.paste(frame))
 
     def edit(self, take: Take, unit: int, name: str) -> Take:
         """The same video with another sound in the place of one unit.

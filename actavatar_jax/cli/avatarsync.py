@@ -63,6 +63,9 @@ def sample(
     notation: Notation = None,
     aligner: Aligner = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what chance decides.")] = 0,
+    paste: Annotated[
+        bool, typer.Option("--paste", help="Show the picture's own pixels where nothing changes.")
+    ] = False,
 ) -> None:
     """A video of a head that says a text, or what was recorded."""
     from actavatar_jax.avatarsync import AvatarSyncPipeline, plan_speech, plan_text, read_alignment, voice_of
@@ -83,7 +86,7 @@ def sample(
         plan = plan_speech(read_alignment(alignment, len(sound.samples) / sound.rate, notation), sound)
     else:
         plan = plan_speech(_align(aligner, audio, text, voice_of(language)), load_sound(audio))
-    AvatarSyncPipeline.from_pretrained(model)(image, plan, seed=seed).video.save(out)
+    AvatarSyncPipeline.from_pretrained(model)(image, plan, seed=seed, paste=paste).video.save(out)
 
 
 def _align(aligner: Path, recording: str | Path, text: str | None, voice: str) -> "Alignment":

@@ -57,6 +57,18 @@ def test_a_video_is_as_long_as_its_sound_and_shows_keyframes_where_they_are(take
     assert (draft.tokens[silent] == draft.tokens[silent[0]]).all()  # one unit, one picture: noise is shared
 
 
+def test_pasted_frames_are_the_portraits_where_nothing_changes(pipelines, take):
+    pipeline = pipelines["one_to_one"]
+    pasted = pipeline(PORTRAIT, PLAN, seed=5, paste=True)
+    into = pasted.draft.paste
+    np.testing.assert_array_equal(pasted.draft.tokens, take.draft.tokens)
+    np.testing.assert_array_equal(np.round(into.portrait * 255), pipeline.painter.fit_portrait(PORTRAIT))
+    frame = int(PLAN.schedule.keyframes[2].time)
+    np.testing.assert_array_equal(pasted.frames[frame], np.round(np.clip(into(take.draft.keyframes[2]), 0, 1) * 255))
+    edited = pipeline.edit(pasted, UNIT, "o")
+    assert edited.draft.paste is into and (edited.frames == pasted.frames).all((1, 2, 3)).any()
+
+
 def test_frames_come_in_order_before_later_ones_are_made(pipelines, take):
     pipeline = pipelines["one_to_one"]
     pipeline.interpolate = Straight()

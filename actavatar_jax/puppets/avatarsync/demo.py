@@ -39,7 +39,7 @@ def make_demo(
         voice = OWN_VOICE if voice is None and say is not None else voice
         head = make_head(seed, world_of(pipeline), side_of(pipeline), say, voice)
         log.info("sampling %d keyframes and the frames between them", len(head.plan.schedule.keyframes))
-        take = pipeline(head.frames[0], head.plan)
+        take = pipeline(head.frames[0], head.plan, paste=True)
         opening = load_judge()(head.within(take.frames)).opening
         Video(enlarged(take.frames), head.plan.sound).save(folder / "demo.mp4")
         draw_preview(folder / "demo.webp", head.frames, take.frames, head.clip.prompt)

@@ -25,7 +25,7 @@ def evaluate_heads(
     rival: tuple[ActAvatarPipeline, World] | None = None,
 ) -> Rows:
     """The figures of what each maker makes of the heads of `seeds`: as drawn, by the tokenizer, by interpolation of
-    drawn keyframes, by keyframes that are held, and by the whole model.
+    drawn keyframes, by keyframes that are held, by the whole model, and by it with its frames pasted.
 
     With `allocations` also by the whole model with keyframes at other times; with a `rival`, an ActAvatar model and its
     world of puppets, by it as well. All clips are then as long as the rival's; it is measured against heads of its own
@@ -40,6 +40,7 @@ def evaluate_heads(
         "between": makers.filled(parts.interpolator),
         "keyframes": makers.held(parts.tokenizer, parts.keyframes, parts.sampling),
         "model": makers.whole(pipeline),
+        "pasted": makers.whole(pipeline, paste=True),
     }
     if allocations:
         made |= {f"model, {name}": makers.whole(pipeline, name) for name in ALLOCATIONS if name != "dynamic"}

@@ -64,13 +64,14 @@ def filled(interpolator: Part) -> Make:
     return make
 
 
-def whole(pipeline: AvatarSyncPipeline, allocation: str = "dynamic") -> Make:
-    """All of it from the first frame and the sound; `allocation` says when keyframes are shown, see `schedule`."""
+def whole(pipeline: AvatarSyncPipeline, allocation: str = "dynamic", paste: bool = False) -> Make:
+    """All of it from the first frame and the sound; `allocation` says when keyframes are shown, see `schedule`, and
+    `paste` whether the first frame is seen where nothing changes."""
 
     def make(head: Head) -> Frames:
         plan, rng = head.plan, np.random.default_rng(0)
         shown = schedule(plan.units, len(head.frames) / FPS, allocation=allocation, rng=rng)
-        return pipeline(head.frames[0], dataclasses.replace(plan, schedule=shown)).frames
+        return pipeline(head.frames[0], dataclasses.replace(plan, schedule=shown), paste=paste).frames
 
     return make
 

@@ -35,6 +35,7 @@ from tests.media.sounds import encode, tones
 pytestmark = pytest.mark.slow
 
 _, _, TRAINING, SAMPLING = blocks("bash")
+OWN = {"drawn", "tokenizer", "between", "keyframes", "model", "pasted"}
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -64,7 +65,7 @@ def trained(tmp_path_factory, quick_compilation):
 
 def test_the_whole_recipe_leaves_a_model_and_scores(trained):
     _, workdir, found = trained
-    assert set(found) == {"drawn", "tokenizer", "between", "keyframes", "model"}
+    assert set(found) == OWN
     assert found["drawn"]["psnr_whole"].value > 58 and found["drawn"]["flicker"].value <= CALM
     assert found["between"]["psnr_whole"].value > found["model"]["psnr_whole"].value
     low, value, high = (getattr(found["model"]["psnr_whole"], name) for name in ("low", "value", "high"))
@@ -133,7 +134,7 @@ def test_the_demo_says_a_sentence_and_what_can_be_done_next(trained, tmp_path, m
     assert actavatar(*again, "--out", out) == 0 and "says (english-us): No." in capsys.readouterr().out
     assert actavatar(*more[:-1], 2, "--allocations") == 0
     rows = read_json(tmp_path / "heads.json")
-    assert set(rows) == {"drawn", "tokenizer", "between", "keyframes", "model", "model, fixed", "model, random"}
+    assert set(rows) == {*OWN, "model, fixed", "model, random"}
     assert rows["drawn"]["psnr_whole"]["value"] > 58 and rows["model"]["lips"]["clips"] == 2
     assert "model, fixed" in capsys.readouterr().out
     refused(capsys, "speak and do nothing else", *again[:5], "--prompt", "A host. [0-1s] Nods.")
