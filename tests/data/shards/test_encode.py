@@ -382,8 +382,8 @@ def bases(folder):
 
 def test_the_stage_decides_which_of_two_texts_is_encoded(clips, tmp_path):
     """Whatever was made first; the caption is not lost to the actions."""
-    folder, tokens = clips / "clips", {}
-    name = next(folder.glob("c-*.mp4")).stem
+    tokens, video = {}, next((clips / "clips").rglob("c-*.mp4"))
+    folder, name = video.parent, video.stem
     seen = StructuredPrompt("A man in red.", (Phase(0, 0.4, "Waves twice."),))
     (folder / f"{name}.json").write_text(json.dumps({"base": "A caption."}))
     read_manifest(clips).with_columns({"stage1": [True] * 3, "stage2": [False, False, True]}).write(
