@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from actavatar_jax import functional
 from actavatar_jax.avatarsync.interpolation import Interpolator, InterpolatorConfig
@@ -107,12 +108,13 @@ def save_part(folder: Path, name: str, part: Part) -> None:
 
 
 def open_part(folder: Path, name: str) -> Part:
-    """Reads what `save_part` wrote. Raises as `open_parts`."""
+    """Reads what `save_part` wrote, in float32. Raises as `open_parts`."""
     config, module = read_config(folder, name), MODULES[name]
     index, single = folder / name / f"{STEM}.safetensors.index.json", folder / name / f"{STEM}.safetensors"
     tensors = Safetensors(index if is_file(index) else single)
     abstract = functional.abstract(module, config)
-    params = names.import_params(_table(module, config), abstract, tensors, model=f"the {name} of {named(folder)}")
+    about = {"dtype": np.dtype("float32"), "model": f"the {name} of {named(folder)}"}
+    params = names.import_params(_table(module, config), abstract, tensors, **about)
     return Part(Network(module, config), params)
 
 

@@ -179,6 +179,7 @@ def test_a_shipped_model_is_half_as_large_and_says_the_same(trained, tmp_path, m
     for name in ("tokenizer", "keyframes"):
         ours, theirs = (jax.tree.leaves(getattr(parts, name).params) for parts in (before, after))
         for one, other in zip(ours, theirs, strict=True):
+            assert other.dtype == np.float32  # in which it computes, whatever the file holds
             np.testing.assert_allclose(one, other, rtol=2**-8)
         single = "model.safetensors"
         sizes = [(place / name / single).stat().st_size for place in (workdir / "model", tmp_path / "shipped")]
