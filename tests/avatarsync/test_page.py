@@ -46,7 +46,7 @@ def test_the_commands_of_the_page(tmp_path, monkeypatch, capsys):
     grid = f'"ooTextFile"\n"TextGrid"\n0\n0.8\n<exists>\n1\n"IntervalTier"\n"phones"\n0\n0.8\n4\n{intervals}'
     Path("said.TextGrid").write_text(f"File type = {grid}")
     encode(Path("said.wav"), tones(16000, 0.8, 300), 16000)
-    commands, *_ = blocks("bash")
+    _, commands, *_ = blocks("bash")
     text, chinese, file = (shlex.split(line) for line in commands.splitlines())
     assert text[0] == chinese[0] == file[0] == "actavatar"
     assert actavatar(*text[1:]) == 0
@@ -70,7 +70,7 @@ def test_the_commands_that_align_a_recording(tmp_path, monkeypatch, capsys):
     pytest.importorskip("espeakng_loader")
     monkeypatch.chdir(tmp_path)
     encode(Path("said.wav"), tones(16000, 0.8, 300), 16000)
-    heard, told = (shlex.split(line)[1:] for line in blocks("bash")[1].splitlines())
+    heard, told = (shlex.split(line)[1:] for line in blocks("bash")[2].splitlines())
     save_recogniser(Path(heard[heard.index("--aligner") + 1]), PHONEMES)
     assert actavatar(*heard) == actavatar(*told) == 0
     assert capsys.readouterr().out.count("units in 0.80 s") == 2

@@ -34,7 +34,7 @@ from tests.media.sounds import encode, tones
 
 pytestmark = pytest.mark.slow
 
-_, _, TRAINING, SAMPLING = blocks("bash")
+_, _, _, TRAINING, SAMPLING = blocks("bash")
 OWN = {"drawn", "tokenizer", "between", "keyframes", "model", "pasted"}
 ROOT = Path(__file__).resolve().parents[3]
 
