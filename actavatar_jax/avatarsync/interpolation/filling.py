@@ -31,8 +31,8 @@ def stream_frames(
     """Numbers and pictures of the `wanted` frames in order (None: all), each as soon as it can be shown: a keyframe
     where the schedule says so, else what `interpolate` makes of the two beside it.
 
-    Pairs run side by side, `batch` at a time and each with as many times as the longest of the schedule has (0.5 where
-    it has none left), so that there is one shape to compile for. Pixels are in [0, 1].
+    Pairs run side by side, `batch` at a time and each with as many times as the longest of the schedule has, up to the
+    next power of two (0.5 where it has none left), so that there are few shapes to compile for. Pixels are in [0, 1].
 
     Raises:
       InputError: not as many keyframes as the schedule has.
@@ -40,7 +40,7 @@ def stream_frames(
     if len(keyframes) != len(schedule.keyframes):
         raise InputError(f"There are {len(keyframes)} keyframes for a schedule of {len(schedule.keyframes)}.")
     inside = _inside(schedule)
-    longest = max(map(len, inside), default=0)
+    longest = 1 << (max(map(len, inside), default=1) - 1).bit_length()
     wanted = np.ones(len(schedule.t), bool) if wanted is None else wanted
     inside = [numbers for numbers in inside if wanted[numbers].any()]
     made: dict[int, np.ndarray] = {}
