@@ -107,7 +107,9 @@ def test_the_page_makes_videos_of_the_model(trained, tmp_path, monkeypatch, caps
     video = probe("heard.mp4")
     assert (video.frames, video.width, video.height, video.has_audio) == (20, 32, 32, True)
     assert probe("said.mp4").frames > 10
-    refused(capsys, "A recording goes with --alignment, or with --aligner", *audio[:-4], "--out", "x.mp4", "--text", "No.")
+    refused(
+        capsys, "A recording goes with --alignment, or with --aligner", *audio[:-4], "--out", "x.mp4", "--text", "No."
+    )
     refused(capsys, "is no model folder of AvatarSync", *text[:2], "--model", ".", *text[4:])
     (example,) = (block for block in blocks("python") if "from_pretrained" in block)
     names = {}
