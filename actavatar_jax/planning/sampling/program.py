@@ -101,6 +101,7 @@ class VideoPrograms:
         return own / mesh.shape[SEQ]
 
     def encoder(self, name: str, times: int, function: Callable, part: str, *inputs: Any) -> list[Program]:
+        """A call of one of the frozen parts."""
         placed = (self.place.put(x, None) if isinstance(x, jax.ShapeDtypeStruct) else x for x in inputs)
         arguments = (self.networks[part], self.params[part], *placed)
         return [Program(name, part, times, function, arguments, self.place.mesh_of(part))]
@@ -232,4 +233,5 @@ def _placed(leaf: jax.ShapeDtypeStruct, where: jax.sharding.Sharding) -> jax.Sha
 
 
 def shape_of(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+    """What stands for an array."""
     return jax.ShapeDtypeStruct(shape, dtype)
