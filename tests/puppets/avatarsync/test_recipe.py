@@ -16,8 +16,9 @@ from PIL import Image
 
 from actavatar_jax.avatarsync import AvatarSyncPipeline, folder
 from actavatar_jax.avatarsync.interpolation import Stages
+from actavatar_jax.avatarsync.pasting import Paste
 from actavatar_jax.errors import InputError
-from actavatar_jax.media import Video, probe
+from actavatar_jax.media import Video, load_video, probe
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.puppets.avatarsync import kept, makers, recipe, scores
 from actavatar_jax.puppets.avatarsync.evaluation import evaluate_heads
@@ -47,6 +48,17 @@ class Mixing(nnx.Module):
         t = (self.share[...][None] * t)[:, :, None, None, None]
         frames = first[:, None] * (1 - t) + second[:, None] * t
         return Stages(frames, (frames,))
+
+
+class Still(ActAvatarPipeline):
+    """Shows the picture that it is given."""
+
+    def __init__(self):
+        pass
+
+    def __call__(self, image, audio, prompt, num_frames):
+        assert image.shape == (64, 64, 3) and not prompt.phases and num_frames == 25
+        return Video(np.repeat(image[None], num_frames, axis=0))
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +119,12 @@ def test_the_page_makes_videos_of_the_model(trained, tmp_path, monkeypatch, caps
     video = probe("heard.mp4")
     assert (video.frames, video.width, video.height, video.has_audio) == (20, 32, 32, True)
     assert probe("said.mp4").frames > 10
+    plain = load_video("said.mp4").frames
+    with monkeypatch.context() as patch:  # as if nothing ever changed
+        patch.setattr(Paste, "share", lambda self, frame: np.zeros(frame.shape[:2], np.float32))
+        assert actavatar(*text, "--paste") == 0
+    still = load_video("said.mp4").frames.astype(int)
+    assert np.abs(still - still[:1]).mean() < 2 < np.abs(plain - still).mean()
     refused(
         capsys, "A recording goes with --alignment, or with --aligner", *audio[:-4], "--out", "x.mp4", "--text", "No."
     )
@@ -155,14 +173,6 @@ def test_heads_of_a_model_that_knows_no_world(trained, tmp_path, capsys):
 def test_the_diffusion_model_is_measured_on_heads_of_its_own_drawings(trained):
     _, workdir, _ = trained
 
-    class Still(ActAvatarPipeline):
-        def __init__(self):
-            pass
-
-        def __call__(self, image, audio, prompt, num_frames):
-            assert image.shape == (64, 64, 3) and not prompt.phases and num_frames == 25
-            return Video(np.repeat(image[None], num_frames, axis=0))
-
     pipeline, whole = Still(), AvatarSyncPipeline.from_pretrained(workdir / "model")
     world = World(side=80, frames=20)
     rows = evaluate_heads(whole, world, [1, 2], rival=(pipeline, World(side=64, frames=25)))
@@ -171,6 +181,16 @@ def test_the_diffusion_model_is_measured_on_heads_of_its_own_drawings(trained):
     one = scores.score(lambda head: still, [make_head(1, World(side=64, frames=25), 32)])
     two = evaluate_heads(whole, world, [1], rival=(pipeline, World(side=64, frames=25)))["ActAvatar"]
     assert two == one
+
+
+def test_the_command_measures_a_rival_beside_it(trained, tmp_path, monkeypatch, capsys):
+    _, workdir, _ = trained
+    monkeypatch.setattr(ActAvatarPipeline, "from_pretrained", lambda folder: Still())
+    monkeypatch.setattr("actavatar_jax.puppets.demo.world_of", lambda folder: World(side=64, frames=25))
+    command = ("evaluate", "heads", "--model", workdir / "model", "--items", 1, "--rival", "theirs")
+    assert actavatar(*command, "--out", tmp_path / "heads.json") == 0
+    assert set(read_json(tmp_path / "heads.json")) == {*OWN, "ActAvatar"}
+    assert "ActAvatar" in capsys.readouterr().out
 
 
 def test_a_shipped_model_is_half_as_large_and_says_the_same(trained, tmp_path, monkeypatch):
