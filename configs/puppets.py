@@ -20,7 +20,7 @@ from actavatar_jax.runs import settings
 # transformer's patch. `16` is the default; the others are its rivals.
 TOKENS = {
     "1": (32, 16, 1, 64, (1, 2, 2)),  # of 32 x 32 pixels, one in a frame: the ablation's world
-    "4": (128, 16, 2, 64, (1, 2, 2)),  # of 64 x 64 pixels, coded as 32 x 32
+    "4": (128, 16, 2, 128, (1, 2, 2)),  # of 64 x 64 pixels, coded as 32 x 32
     "16": (128, 16, 2, 64, (1, 1, 1)),  # of 32 x 32 pixels, coded as 16 x 16
     "16fine": (128, 16, 1, 32, (1, 2, 2)),  # of 32 x 32 pixels, coded as they are
     "8x8": (128, 8, 2, 20, (1, 2, 2)),  # of 32 x 32 pixels, coded in four parts: Wan2.1's geometry

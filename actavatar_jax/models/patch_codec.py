@@ -195,21 +195,63 @@ def fit_patch_codec(clips: Sequence[Float[np.ndarray, "_ h w 3"]], config: Patch
     variance of the latents 1: fully white codes give invisible detail the weight of the picture, raw ones drown the
     detail in noise.
     """
+    rows = _rows(clips, config)
+    fitted = [_fit_place(rows["first"][:, i, j], rows["rest"][:, i, j], config) for i, j in np.ndindex(config.places)]
+    params = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*config.places, *leaves[0].shape), *fitted)
+    for part in params.values():
+        deviation = part["scale"]  # of the coefficients, so far
+        deviation = np.maximum(deviation, STILLEST * deviation.mean())
+        part["scale"] = _half_whitened(deviation, deviation.mean())
+    if not config.differences:  # a still group of four frames has twice the norm of one frame
+        params["first"]["scale"] = params["rest"]["scale"] / np.float32(np.sqrt(GROUP))
+    return params
+
+
+def widen_patch_codec(
+    params: functional.Params, clips: Sequence[Float[np.ndarray, "_ h w 3"]], config: PatchCodecConfig
+) -> functional.Params:
+    """Parameters of a linear code with `config.channels`, of which the first are those of `params`, fitted before.
+
+    The others are the principal components of what the first miss of `clips`, half-whitened in the same units.
+    """
+    rows = _rows(clips, config)
+    return {name: _widen(params[name], rows[name], config.channels) for name in rows}
+
+
+def _rows(
+    clips: Sequence[Float[np.ndarray, "F h w 3"]], config: PatchCodecConfig
+) -> dict[str, Float[np.ndarray, "N rows columns V"]]:
+    """The patches that the bases of frame 0 and of the later groups are fitted on, by place."""
     places, side = config.places, config.patch
     clips = [np.asarray(reduced(clip[None], config.reduce)[0]) for clip in clips]
     first = np.concatenate([patches(clip[None, i : i + 1], side)[0] for clip in clips for i in range(len(clip))])
     rest = np.concatenate([_rest(clip, config) for clip in clips])
     if places == (1, 1):
         first, rest = first.reshape(-1, 1, 1, config.values), rest.reshape(-1, 1, 1, GROUP * config.values)
-    fitted = [_fit_place(first[:, i, j], rest[:, i, j], config) for i, j in np.ndindex(places)]
-    params = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*places, *leaves[0].shape), *fitted)
-    for part in params.values():
-        deviation = part["scale"]  # of the coefficients, so far
-        deviation = np.maximum(deviation, STILLEST * deviation.mean())
-        part["scale"] = np.sqrt(deviation) * np.sqrt(np.mean(deviation))
-    if not config.differences:  # a still group of four frames has twice the norm of one frame
-        params["first"]["scale"] = params["rest"]["scale"] / np.float32(np.sqrt(GROUP))
-    return params
+    return {"first": first, "rest": rest}
+
+
+def _half_whitened(deviation: np.ndarray, mean: float) -> np.ndarray:
+    """Scales of components, from the deviations of their coefficients and the mean of those."""
+    return np.sqrt(deviation) * np.sqrt(mean)
+
+
+def _widen(
+    basis: functional.Params, rows: Float[np.ndarray, "N rows columns V"], channels: int
+) -> dict[str, np.ndarray]:
+    """A basis of every place with further components, of what those in `basis` leave of `rows`."""
+    mean, old, scale = (np.asarray(basis[name], np.float32) for name in ("mean", "directions", "scale"))
+    usual = np.sqrt(np.mean(scale**2))  # the mean deviation, by `_half_whitened`
+    directions = np.zeros((*old.shape[:-1], channels), np.float32)
+    deviation = np.zeros((*old.shape[:2], channels - old.shape[-1]), np.float32)
+    for place in np.ndindex(*old.shape[:2]):
+        centred, known = rows[:, *place] - mean[place], old[place]
+        left = centred - (centred @ known) @ known.T
+        found = _components(left, channels - known.shape[1])[1]
+        directions[place] = np.concatenate([known, found], axis=1)
+        deviation[place] = (left @ found).std(axis=0)
+    further = _half_whitened(np.maximum(deviation, STILLEST * usual), usual)
+    return {"mean": mean, "directions": directions, "scale": np.concatenate([scale, further], axis=-1)}
 
 
 def _rest(clip: Float[np.ndarray, "F h w 3"], config: PatchCodecConfig) -> Float[np.ndarray, "T H W V"]:

@@ -6,7 +6,7 @@ The steps of `launch/puppets.py` and what the demo and the ablation share; a con
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from actavatar_jax.puppets.hearing import train_hearing
 from actavatar_jax.puppets.judge.network import load_judge
 from actavatar_jax.puppets.pictures.sheets import draw_contacts
 from actavatar_jax.puppets.progress import Progress, draw_curves, figures_of, read_rows
+from actavatar_jax.puppets.widening import widen_code
 from actavatar_jax.puppets.world.clips import PuppetClip, World
 from actavatar_jax.puppets.world.regions import regions
 from actavatar_jax.runs import training
@@ -60,7 +61,7 @@ def make_base(config: ConfigDict, folder: Path) -> None:
     random text encoder, a random transformer. Its own way of sampling is that of `config.sample`.
     """
     world = World(**config.world)
-    clips = list(tqdm(dataset.draw(world, dataset.TRAIN_SEEDS[: config.codec_clips]), "drawing", config.codec_clips))
+    clips = draw_clips(world, dataset.TRAIN_SEEDS[: config.codec_clips])
     texts = [dataset.prompt_of(clip, wording).render() for clip in clips for wording in dataset.WORDINGS]
     c, size = config.code, (world.side, world.side)
     places = (world.side // (c.patch * c.reduce),) * 2
@@ -71,16 +72,25 @@ def make_base(config: ConfigDict, folder: Path) -> None:
     preset, sizes = dataclasses.replace(preset, transformer=transformer), {"size": size, "num_frames": world.frames}
     with replaced_folder(folder) as partial:
         make_model(partial, (clip.frames for clip in clips), texts, preset=preset, codec=codec, vae=vae, **sizes)
-        unseen = dataset.draw(world, dataset.WATCHED_SEEDS[: config.watched_clips])
-        save_defaults(partial, world, Sampling(**chosen(config.sample)), [clip.frames[0] for clip in unseen])
+        save_defaults(partial, world, Sampling(**chosen(config.sample)), unseen_portraits(config))
         right = train_hearing(partial, frames=world.frames, **config.hearing)
     log.info("the audio encoder tells %.0f %% of unheard phonemes", 100 * right)
+
+
+def draw_clips(world: World, seeds: Sequence[int]) -> list[PuppetClip]:
+    return list(tqdm(dataset.draw(world, seeds), "drawing", len(seeds)))
+
+
+def unseen_portraits(config: ConfigDict) -> list[UInt8[np.ndarray, "h w 3"]]:
+    clips = dataset.draw(World(**config.world), dataset.WATCHED_SEEDS[: config.watched_clips])
+    return [clip.frames[0] for clip in clips]
 
 
 def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
     """The model folder `start` as the one everything starts from, without its learned decoder, which is trained last.
 
-    InputError where it was made for another world than `config.world`.
+    Where `config.code` has more channels than its code, code and transformer are widened. InputError where it has
+    fewer, or `start` was made for another world than `config.world`.
     """
     made_for, asked = folders.load_defaults(start).world, dataclasses.asdict(World(**config.world))
     if made_for is None or World.from_dict(made_for) != World.from_dict(asked):
@@ -91,6 +101,11 @@ def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
         if vae.module is PatchCodec:
             params = {name: part for name, part in vae.params.items() if name != "decoder"}
             folders.save(partial, "vae", dataclasses.replace(vae.config, decoder=None), params)
+            if config.code.channels != vae.config.channels:
+                world = World(**config.world)
+                clips = draw_clips(world, dataset.TRAIN_SEEDS[: config.codec_clips])
+                widen_code(partial, (clip.frames for clip in clips), config.code.channels)
+                save_defaults(partial, world, Sampling(**chosen(config.sample)), unseen_portraits(config))
 
 
 def save_defaults(

@@ -80,7 +80,7 @@ def make_model(
     keys = jax.random.split(functional.random_key(seed), 3)
 
     if vae is None:
-        vae = folders.Component(PatchCodec, codec, fit_patch_codec([_pixels(clip) for clip in clips], codec))
+        vae = folders.Component(PatchCodec, codec, fit_patch_codec([to_pixels(clip) for clip in clips], codec))
     folders.save(model_dir, "vae", vae.config, vae.params)
     tokenizer = fit_tokenizer(texts, vocab_size=preset.text_encoder.vocab_size)
     tokenizer.save(Path(model_dir) / "tokenizer")
@@ -98,5 +98,6 @@ def make_model(
     folders.save_index(model_dir, folders.Defaults(num_frames=num_frames, area=size[0] * size[1], negative_prompt=""))
 
 
-def _pixels(frames: UInt8[np.ndarray, "F h w 3"]) -> Float32[np.ndarray, "_ h w 3"]:
+def to_pixels(frames: UInt8[np.ndarray, "F h w 3"]) -> Float32[np.ndarray, "_ h w 3"]:
+    """A clip as codes are fitted on: in [-1, 1], cut to 4k+1 frames."""
     return frames[: floor_frames(len(frames))].astype(np.float32) / 127.5 - 1
