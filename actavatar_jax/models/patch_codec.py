@@ -231,7 +231,7 @@ def _rows(
     return {"first": first, "rest": rest}
 
 
-def _half_whitened(deviation: np.ndarray, mean: float) -> np.ndarray:
+def _half_whitened(deviation: np.ndarray, mean: np.float32) -> np.ndarray:
     """Scales of components, from the deviations of their coefficients and the mean of those."""
     return np.sqrt(deviation) * np.sqrt(mean)
 
@@ -245,10 +245,12 @@ def _widen(
     directions = np.zeros((*old.shape[:-1], channels), np.float32)
     deviation = np.zeros((*old.shape[:2], channels - old.shape[-1]), np.float32)
     for place in np.ndindex(*old.shape[:2]):
-        centred, known = rows[:, *place] - mean[place], old[place]
+        known = np.linalg.qr(old[place])[0]  # stored ones may be rounded
+        centred = rows[:, *place] - mean[place]
         left = centred - (centred @ known) @ known.T
-        found = _components(left, channels - known.shape[1])[1]
-        directions[place] = np.concatenate([known, found], axis=1)
+        # The known ones count as less than nothing: they are not found again where nothing else varies.
+        found = _leading(left.T @ left / len(left) - known @ known.T, deviation.shape[-1])
+        directions[place] = np.concatenate([old[place], found], axis=1)
         deviation[place] = (left @ found).std(axis=0)
     further = _half_whitened(np.maximum(deviation, STILLEST * usual), usual)
     return {"mean": mean, "directions": directions, "scale": np.concatenate([scale, further], axis=-1)}
@@ -290,9 +292,14 @@ def _components(rows: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray
         vectors = np.linalg.svd(rows - mean, full_matrices=False)[2][:channels].T
         return mean.astype(np.float32), np.ascontiguousarray(vectors, dtype=np.float32)
     covariance = np.cov(rows - mean, rowvar=False, bias=True, dtype=np.float32)
-    size = len(covariance)
-    _, vectors = scipy.linalg.eigh(covariance, subset_by_index=(size - channels, size - 1))
-    return mean.astype(np.float32), np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32)
+    return mean.astype(np.float32), _leading(covariance, channels)
+
+
+def _leading(symmetric: np.ndarray, count: int) -> np.ndarray:
+    """The eigenvectors of the largest eigenvalues, as columns."""
+    size = len(symmetric)
+    vectors = scipy.linalg.eigh(symmetric, subset_by_index=(size - count, size - 1))[1]
+    return np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32)
 
 
 def still(first: Float[Array, "B one H W V"]) -> Float[Array, "B one H W values"]:

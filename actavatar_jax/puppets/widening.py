@@ -8,8 +8,10 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
@@ -33,15 +35,15 @@ def widen_code(folder: Path, clips: Iterable[UInt8[np.ndarray, "F h w 3"]], chan
     config = dataclasses.replace(vae.config, channels=channels)
     pixels = [to_pixels(clip) for clip in clips]
     wide = Component(PatchCodec, config, {**vae.params, **widen_patch_codec(vae.params, pixels, config)})
-    encode = functional.bind(PatchCodec, config, wide.params).encode
-    latents = np.concatenate([np.asarray(encode(clip[None]))[0, 1:] for clip in pixels])
+    encode = functional.bind(PatchCodec, config, jax.tree.map(jnp.asarray, wide.params)).encode
+    latents = np.concatenate([np.asarray(encode(jnp.asarray(clip[None])))[0, 1:] for clip in pixels])
     variance = latents.var(axis=(0, 1, 2))
     folders.save(folder, "vae", wide.config, wide.params)
     wider = widen_transformer(transformer, variance[vae.config.channels :])
     folders.save(folder, "transformer", wider.config, wider.params)
 
 
-def widen_transformer(transformer: Component, variance: Float[Array, "further"]) -> Component:
+def widen_transformer(transformer: Component, variance: Float[np.ndarray, "further"]) -> Component:
     """The transformer with further latent channels, of such variances: it does not look at them, and guesses zero."""
     flat, further = functional.flatten(transformer.params), len(variance)
     old = transformer.config
