@@ -53,11 +53,12 @@ def train_part(
     described: Mapping[str, Any],
     rules: Rules,
     frozen: Params | None = None,
+    start: Params | None = None,
     may_change: Collection[str] = (),
     sample: Visit | None = None,
 ) -> Params:
-    """Trains a network from random weights, or from the last checkpoint in `workdir` on; its parameters in the end, on
-    the host: their running average where there is one.
+    """Trains a network from random weights, from `start` or from the last checkpoint in `workdir` on; its parameters in
+    the end, on the host: their running average where there is one.
 
     Asked to end by SIGTERM, it saves and exits with code 75: start it again.
 
@@ -70,6 +71,7 @@ def train_part(
       described, may_change: as of `loop.train`.
       rules: how parameters are cut over the mesh.
       frozen: parameters of other networks that the loss looks through.
+      start: where the training begins; None: at random weights of its seed.
       sample: as of `loop.train`; is given the parameters as they are returned.
 
     Raises:
@@ -96,7 +98,7 @@ def train_part(
             placed = jax.tree.map(place_array, frozen, shardings.frozen)
             state = dataclasses.replace(restored, frozen=placed, opt_state=forget_streak(restored.opt_state))
         else:
-            state = create_state(_drawn(network, settings.seed), frozen, tx, average, mesh, rules=rules)
+            state = create_state(start or _drawn(network, settings.seed), frozen, tx, average, mesh, rules=rules)
         watchdog.beat()
         recorder = Recorder(
             workdir,

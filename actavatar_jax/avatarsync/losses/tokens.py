@@ -1,6 +1,6 @@
 """The keyframe transformer's losses: of tokens, and behind them of decoded pixels.
 
-C clips, T frames of one, N tokens of a frame, V codes, K bits, H W rows and columns of tokens, h w pixels.
+C clips, T units and K frames of each, N tokens of a frame, V codes, D bits, h w pixels.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from actavatar_jax.avatarsync.keyframes import seen_units
+from actavatar_jax.avatarsync.keyframes import Seen, seen_units
 from actavatar_jax.avatarsync.losses.pictures import psnr, signed
 from actavatar_jax.avatarsync.losses.pixels import PixelLoss
 from actavatar_jax.avatarsync.tokenizer import lfq
@@ -26,8 +26,9 @@ from actavatar_jax.functional import Network, Params
 class TokenLoss:
     """Cross-entropy of keyframes' tokens, each told those before it; with `pixels` phase 2 of the paper.
 
-    A batch has `reference` int32 [C, N], `units` int32 [C, T] and `tokens` int32 [C, T, N]; for phase 2 `pixels` uint8
-    [C, T, h, w, 3] besides.
+    A batch has `reference` int32 [C, N], all `units` of the clips int32 [C, T] (`pad` where there are fewer), the
+    `places` int32 [C, K] among them of the frames, and those frames' `tokens` int32 [C, K, N]; for phase 2 `pixels`
+    uint8 [C, K, h, w, 3] besides.
     """
 
     network: Network  # a `KeyframeTransformer`
@@ -44,9 +45,12 @@ class TokenLoss:
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         drop, noise = jax.random.split(key)
         reference, tokens, model = batch["reference"], batch["tokens"], self.network.bind(params)
-        untold = jax.random.bernoulli(drop, self.null_share, batch["units"].shape)
-        units = jnp.where(untold, unit_table().id(NULL), batch["units"])
-        logits = model(reference, seen_units(units, model.config.visible), tokens)
+        places = batch["places"]
+        untold = jax.random.bernoulli(drop, self.null_share, places.shape)
+        ids, there = (
+            jnp.take_along_axis(x, places[..., None], axis=1) for x in seen_units(batch["units"], model.config.visible)
+        )
+        logits = model(reference, Seen(jnp.where(untold[..., None], unit_table().id(NULL), ids), there), tokens)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, tokens)
         measured = _of_changed(losses, logits, reference, tokens)
         loss = losses.mean()
@@ -54,18 +58,18 @@ class TokenLoss:
             return loss, measured
         decoder = self.tokenizer.bind(frozen["tokenizer"])
         codes = straight_through(logits, decoder.config.bits, self.temperature, noise)
-        places = (-1, *model.config.tokens)
-        made = decoder.decode_codes(codes.reshape(*places, codes.shape[-1]))
+        grid = (-1, *model.config.tokens)
+        made = decoder.decode_codes(codes.reshape(*grid, codes.shape[-1]))
         wanted = signed(batch["pixels"]).reshape(made.shape)
         more, parts = self.pixels(frozen, made, wanted)
-        ceiling = decoder.decode(tokens.reshape(places))
+        ceiling = decoder.decode(tokens.reshape(grid))
         quality = {"psnr": psnr(jnp.clip(made, -1, 1), wanted, 2.0), "psnr_ceiling": psnr(ceiling, wanted, 2.0)}
         return loss + more, measured | parts | quality
 
 
 def straight_through(
-    logits: Float[Array, "C T N V"], bits: int, temperature: float, key: Key[Array, ""]
-) -> Float[Array, "C T N K"]:
+    logits: Float[Array, "C K N V"], bits: int, temperature: float, key: Key[Array, ""]
+) -> Float[Array, "C K N D"]:
     """The code of a token drawn by the logits, with the gradient of the mean code of their softmax."""
     codes = lfq.to_codes(jnp.arange(2**bits), bits)
     soft = jnp.matmul(jax.nn.softmax(logits / temperature, axis=-1), codes, precision="highest")
@@ -74,10 +78,10 @@ def straight_through(
 
 
 def _of_changed(
-    losses: Float[Array, "C T N"],
-    logits: Float[Array, "C T N V"],
+    losses: Float[Array, "C K N"],
+    logits: Float[Array, "C K N V"],
     reference: Int[Array, "C N"],
-    tokens: Int[Array, "C T N"],
+    tokens: Int[Array, "C K N"],
 ) -> dict[str, Float[Array, ""]]:
     """Of tokens that are not the reference's: most are, and copying would look like learning. NaN where none is."""
     changed = tokens != reference[:, None]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Int32
 
+from actavatar_jax.avatarsync.units.table import PAD, unit_table
 from actavatar_jax.puppets.avatarsync.kept import Kept
 from actavatar_jax.training.parts import Draw
 
@@ -26,8 +27,10 @@ def draw_windows(
 ) -> Draw:
     """For the keyframe transformer: of every clip `count` keyframes and another one as the portrait.
 
-    Keyframes do not see each other, so any will do. With `pixels` they are there as pictures too.
+    Keyframes do not see each other, so any will do; of the units they may see others', so all are there. With `pixels`
+    keyframes are there as pictures too.
     """
+    most, nothing = max(len(head.units) for head in heads), unit_table().id(PAD)
 
     def draw(rng: np.random.Generator) -> Mapping[str, np.ndarray]:
         chosen = rng.choice(len(heads), batch, replace=len(heads) < batch)
@@ -35,7 +38,8 @@ def draw_windows(
         for clip in chosen:
             head, coded = heads[clip], tokens[clip]
             portrait, *places = rng.choice(len(coded), 1 + count, replace=len(coded) <= count)
-            row = {"reference": coded[portrait], "units": head.units[places], "tokens": coded[places]}
+            units = np.pad(head.units, (0, most - len(head.units)), constant_values=nothing)
+            row = {"reference": coded[portrait], "units": units, "places": np.int32(places), "tokens": coded[places]}
             rows.append(row | ({"pixels": head.frames[head.numbers[places]]} if pixels else {}))
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 

@@ -6,7 +6,7 @@ trained lies in `WORKDIR/parts` and is not trained anew; the whole is `WORKDIR/m
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import jax
@@ -51,15 +51,21 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A config and the folder of its run; every method goes on where it stopped."""
+    """A config and the folder of its run; every method goes on where it stopped.
+
+    Trainings begin with the parts of the model folder `start`, if there is one; those of `fresh` begin at random.
+    """
 
     config: ConfigDict
     workdir: Path
+    start: Path | None = None
+    fresh: Collection[str] = ()
+    drawn: Path | None = None  # folder of the kept heads; else in `workdir`
 
     def heads(self) -> list[Kept]:
         """The clips that everything is trained on."""
         seeds = dataset.TRAIN_SEEDS[: self.config.clips]
-        return keep_heads(self.workdir / "heads", seeds, World(**self.config.world), self.side)
+        return keep_heads(self.drawn or self.workdir / "heads", seeds, World(**self.config.world), self.side)
 
     def tokenizer(self) -> None:
         """Pictures -> tokens -> pictures."""
@@ -119,8 +125,19 @@ class Run:
         return tokenizer.stride * tokenizer.tokens[0]
 
     def part(self, name: str) -> Part:
-        """One that has been trained."""
+        """One that has been trained, or kept."""
         return open_part(self.workdir / "parts", name)
+
+    def keep(self, name: str) -> None:
+        """Takes the part of `start` as it is."""
+        save_part(self.workdir / "parts", name, self.begun(name))
+
+    def begun(self, name: str) -> Part:
+        """That of `start`; InputError where it has other sizes than the config's."""
+        part, config = open_part(self.start, name), network_of(self.config, name).config
+        if part.config != config:
+            raise InputError(f"The {name} of {self.start} is {part.config}; the config has {config}.")
+        return part
 
     def train(
         self, name: str, loss_at: Callable[[int], Loss], draw: Draw, frozen: Params, maker: Callable[[Part], Make]
@@ -146,6 +163,7 @@ class Run:
             described={**section, "world": self.config.world.to_dict(), "clips": self.config.clips},
             rules=AVATARSYNC_RULES,
             frozen=frozen,
+            start=self.begun(name).params if self.start and name not in self.fresh else None,
             may_change={f"training.{setting}" for setting in MAY_CHANGE},
             sample=watch,
         )
@@ -156,12 +174,14 @@ class Run:
         return [make_head(seed, World(**self.config.world), self.side) for seed in seeds]
 
 
-def make_model(config: ConfigDict, workdir: Path, until: str = "scores") -> Rows | None:
-    """All steps in order, up to and with `until`; the scores, if it comes so far."""
-    run = Run(config, workdir)
+def make_model(run: Run, until: str = "scores", kept: Collection[str] = ()) -> Rows | None:
+    """All steps in order, up to and with `until`; the scores, if it comes so far. Parts of `kept` are those of
+    `run.start`, untrained."""
+    if kept and run.start is None:
+        raise InputError(f"What is kept ({', '.join(kept)}) is a part of a model to start from; there is none.")
     for step in STEPS:
-        if step == "heads" or not (workdir / "parts" / step).exists():
-            getattr(run, step)()
+        if step == "heads" or not (run.workdir / "parts" / step).exists():
+            run.keep(step) if step in kept else getattr(run, step)()
         if step == until:
             return None
     return run.scores(run.finish())

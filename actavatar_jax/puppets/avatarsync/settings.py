@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -85,6 +86,13 @@ def check_recipe(config: ConfigDict) -> None:
         batching_of(config, name)
         loss_of(config, name)
     phase_two(config)
+
+
+def check_parts(names: Sequence[str]) -> Sequence[str]:
+    """The names, if all are those of parts; else InputError."""
+    if unknown := [name for name in names if name not in NETWORKS]:
+        raise InputError(f"There is no part {unknown[0]!r}; the parts are {', '.join(NETWORKS)}.")
+    return names
 
 
 def network_of(config: ConfigDict, name: str) -> Network:

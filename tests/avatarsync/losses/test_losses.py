@@ -21,6 +21,7 @@ from actavatar_jax.avatarsync.losses import BetweenLoss, PixelLoss, Reconstructi
 from actavatar_jax.avatarsync.losses.between import pyramid
 from actavatar_jax.avatarsync.losses.tokens import straight_through
 from actavatar_jax.avatarsync.tokenizer import lfq
+from actavatar_jax.avatarsync.units.table import PAD, unit_table
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
 from tests.avatarsync.drawn import random_params
@@ -50,10 +51,11 @@ def window(copied=()):
     """`copied`: keyframes that are the portrait."""
     tokens = RNG.integers(0, 16, (2, 3, 4), np.int32)
     pixels = RNG.integers(0, 256, (2, 3, 16, 16, 3), np.uint8)
-    units = RNG.integers(4, 40, (2, 3), np.int32)
+    units, places = RNG.integers(4, 40, (2, 5), np.int32), np.asarray([[3, 0, 2], [1, 4, 0]], np.int32)
+    units[0, 4] = unit_table().id(PAD)  # the first clip has one less
     reference = RNG.integers(0, 16, (2, 4), np.int32)
     tokens[:, copied] = reference[:, None]
-    batch = {"reference": reference, "units": units, "tokens": tokens, "pixels": pixels}
+    batch = {"reference": reference, "units": units, "places": places, "tokens": tokens, "pixels": pixels}
     return {name: jnp.asarray(entry) for name, entry in batch.items()}
 
 
@@ -104,7 +106,8 @@ def test_reconstruction_is_l1_and_l2_with_more_weight_in_the_box(tokenizer):
 def test_tokens_that_are_not_the_portraits_are_counted_apart(keyframes):
     batch = window(copied=[0])
     value, measured = jax.jit(TokenLoss(KEYFRAMES, null_share=0.0))(keyframes, {}, batch, KEY)
-    reference, units, tokens = (batch[name] for name in ("reference", "units", "tokens"))
+    reference, tokens = batch["reference"], batch["tokens"]
+    units = jnp.take_along_axis(batch["units"], batch["places"], axis=1)
     see = jax.jit(lambda *parts: KEYFRAMES.bind(keyframes)(parts[0], seen_units(parts[1], "one_to_one"), parts[2]))
     logits = see(reference, units, tokens)
     told = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), np.asarray(tokens)[..., None], -1)[..., 0]
@@ -118,9 +121,19 @@ def test_a_frame_that_is_told_no_unit_learns_nothing_of_it(keyframes):
     batch = window()
     gradient = jax.jit(jax.grad(lambda p, share: TokenLoss(KEYFRAMES, share)(p, {}, batch, KEY)[0]), static_argnums=1)
     of_units = {share: np.abs(np.asarray(gradient(keyframes, share)["units"])).sum(-1) for share in (0.0, 1.0)}
-    told = np.unique(np.asarray(batch["units"]))
+    told = np.unique(np.take_along_axis(*(np.asarray(batch[name]) for name in ("units", "places")), axis=1))
     assert (of_units[0.0][told] > 0).all() and (of_units[1.0][told] == 0).all()
     assert of_units[1.0][1] > 0 and of_units[0.0][1] == 0  # the null unit
+
+
+@pytest.mark.parametrize(("visible", "seen"), [("limited", {0: (3, 2, 0, 1), 1: (1, 0, 4, 3)}), ("full", {})])
+def test_frames_see_units_of_the_clip_and_not_of_the_batch(keyframes, visible, seen):
+    network = Network(KeyframeTransformer, dataclasses.replace(KEYFRAMES.config, visible=visible))
+    batch = window() | {"units": jnp.asarray([[10, 11, 12, 13, 14], [20, 21, 22, 23, 24]])}
+    gradient = jax.jit(jax.grad(lambda p: TokenLoss(network, null_share=0.0)(p, {}, batch, KEY)[0]))(keyframes)
+    looked_at = np.flatnonzero(np.abs(np.asarray(gradient["units"])).sum(-1))
+    wanted = [10 * (clip + 1) + place for clip in (0, 1) for place in set(seen.get(clip, range(5)))]
+    assert set(looked_at) == set(wanted)
 
 
 def test_codes_are_drawn_and_pass_the_gradient_of_their_mean():

@@ -14,16 +14,17 @@ import pytest
 from flax import nnx
 from PIL import Image
 
+from actavatar_jax import functional
 from actavatar_jax.avatarsync import AvatarSyncPipeline, folder
 from actavatar_jax.avatarsync.interpolation import Stages
 from actavatar_jax.avatarsync.pasting import Paste
 from actavatar_jax.errors import InputError
 from actavatar_jax.media import Video, load_video, probe
 from actavatar_jax.pipeline import ActAvatarPipeline
-from actavatar_jax.puppets.avatarsync import kept, makers, recipe, scores
+from actavatar_jax.puppets.avatarsync import ablation, kept, makers, recipe, scores
 from actavatar_jax.puppets.avatarsync.evaluation import evaluate_heads
 from actavatar_jax.puppets.avatarsync.heads import make_head
-from actavatar_jax.puppets.avatarsync.settings import check_recipe
+from actavatar_jax.puppets.avatarsync.settings import check_parts, check_recipe
 from actavatar_jax.puppets.progress import read_rows
 from actavatar_jax.puppets.world.clips import World
 from actavatar_jax.puppets.world.regions import CALM
@@ -35,7 +36,7 @@ from tests.media.sounds import encode, tones
 
 pytestmark = pytest.mark.slow
 
-_, _, _, TRAINING, SAMPLING = blocks("bash")
+_, _, _, TRAINING, MASKS, SAMPLING = blocks("bash")
 OWN = {"drawn", "tokenizer", "between", "keyframes", "model", "pasted"}
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -72,7 +73,7 @@ def trained(tmp_path_factory, quick_compilation):
     place = tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(folder.MODULES, "interpolator", Mixing)
-        yield config, place / words[5], recipe.make_model(config, place / words[5])
+        yield config, place / words[5], recipe.make_model(recipe.Run(config, place / words[5]))
 
 
 def test_the_whole_recipe_leaves_a_model_and_scores(trained):
@@ -95,11 +96,54 @@ def test_again_nothing_is_drawn_or_trained_anew(trained, monkeypatch):
     for name in ("train_part", "keep_tokens"):
         monkeypatch.setattr(recipe, name, None)
     monkeypatch.setattr(kept, "make_head", None)
-    assert recipe.make_model(config, workdir, "interpolator") is None
+    assert recipe.make_model(recipe.Run(config, workdir), "interpolator") is None
     other = config.copy_and_resolve_references()
     other.world.frames = 21
     with pytest.raises(InputError, match="holds heads of another world"):
-        recipe.make_model(other, workdir, "heads")
+        recipe.make_model(recipe.Run(other, workdir), "heads")
+
+
+def test_a_training_goes_on_from_a_model_of_which_parts_are_kept(trained, tmp_path):
+    config, workdir, _ = trained
+    run = recipe.Run(config, tmp_path, workdir / "model", drawn=workdir / "heads")
+    assert recipe.make_model(run, "keyframes", ("tokenizer",)) is None
+
+    def weights(place, name):
+        return functional.flatten(folder.open_part(place / "parts", name).params)
+
+    for name, value in weights(workdir, "tokenizer").items():
+        np.testing.assert_array_equal(weights(tmp_path, "tokenizer")[name], value)
+    before, after = (weights(place, "keyframes") for place in (workdir, tmp_path))
+    moved = {name: float(np.abs(after[name] - before[name]).max()) for name in before}
+    assert 0 < max(moved.values()) < 0.01  # four steps away from it, and nowhere near to other random weights
+    other = config.copy_and_resolve_references()
+    other.keyframes.network.layers = 1
+    run = recipe.Run(other, tmp_path / "other", workdir / "model", drawn=workdir / "heads")
+    with pytest.raises(InputError, match=r"The keyframes of .* is KeyframeConfig\(.*layers=2.*; the config has"):
+        recipe.make_model(run, "keyframes", ("tokenizer",))
+    with pytest.raises(InputError, match="there is none"):
+        recipe.make_model(recipe.Run(config, tmp_path / "none"), "heads", ("tokenizer",))
+    with pytest.raises(InputError, match="no part 'lips'"):
+        check_parts(["keyframes", "lips"])
+
+
+def test_masks_are_compared_with_all_else_alike(trained, tmp_path, monkeypatch):
+    """Every run is trained and scored once; a table is there after each."""
+    config, workdir, _ = trained
+    words = shlex.split(MASKS)
+    assert (ROOT / words[1]).is_file() and words[2] == "--workdir"
+    check_recipe(settings.read_config("configs/avatarsync.py", words[4:]))
+    (tmp_path / "heads").symlink_to(workdir / "heads")
+    masks = ("one_to_one", "full")  # of the four
+    monkeypatch.setattr(ablation, "VISIBLE", masks)
+    written = ablation.run_ablation(config, workdir / "model", tmp_path, seeds=1)
+    lines = written.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| one to one", "| full"]
+    assert all(line.endswith("| 1 |") for line in lines[2:]) and (tmp_path / "table.md").read_text() == written
+    places = {name: ablation.folder(tmp_path, name, 1) / "parts" for name in masks}
+    assert all(folder.read_config(place, "keyframes").visible == name for name, place in places.items())
+    monkeypatch.setattr(recipe, "train_part", None)
+    assert ablation.run_ablation(config, workdir / "model", tmp_path, seeds=1) == written
 
 
 def test_the_page_makes_videos_of_the_model(trained, tmp_path, monkeypatch, capsys):
