@@ -12,6 +12,7 @@ from actavatar_jax.avatarsync.keyframes import (
 from actavatar_jax.avatarsync.painting import KeyframePainter, compiled_interpolator
 from actavatar_jax.avatarsync.pipeline import AvatarSyncPipeline, Draft, Take
 from actavatar_jax.avatarsync.plan import Plan, plan_speech, plan_text, voice_of
+from actavatar_jax.avatarsync.published import import_part
 from actavatar_jax.avatarsync.recognition import Recogniser
 from actavatar_jax.avatarsync.tokenizer import (
     LFQConfig,
@@ -61,6 +62,7 @@ __all__ = [
     "compiled_interpolator",
     "fill_frames",
     "fit_patch_tokens",
+    "import_part",
     "is_alignment",
     "list_units",
     "open_part",

@@ -89,6 +89,19 @@ def sample(
     AvatarSyncPipeline.from_pretrained(model)(image, plan, seed=seed, paste=paste).video.save(out)
 
 
+@app.command("from-torch", epilog="Example: actavatar avatarsync from-torch pretrain256_16384.ckpt parts")
+def from_torch(
+    file: Annotated[Path, typer.Argument(help="Of Open-MAGVIT2's tokenizer or of VFIMamba, as published.")],
+    folder: Annotated[Path, typer.Argument(help="Of parts; gets tokenizer/ or interpolator/.")],
+) -> None:
+    """Public weights of a part -> a folder of parts."""
+    from actavatar_jax import functional
+    from actavatar_jax.avatarsync import import_part
+
+    name, part = import_part(file, folder)
+    print(f"wrote {folder / name}: {functional.count(part.params):,} numbers, {part.config}")
+
+
 def _align(aligner: Path, recording: str | Path, text: str | None, voice: str) -> "Alignment":
     from actavatar_jax.avatarsync import Recogniser
     from actavatar_jax.media import load_sound

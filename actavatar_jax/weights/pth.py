@@ -24,6 +24,7 @@ from actavatar_jax.weights.writer import Progress, Tensors, write_pieces
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT = "state_dict"  # where a training's checkpoint holds the tensors, as PyTorch Lightning writes it
 PICKLE = b"\x80"  # how files older than torch 1.6 begin
 _DTYPES = {f"torch.{dtype.name}": dtype for dtype in DTYPES.values()}
 
@@ -118,7 +119,7 @@ def _members(path: Path) -> dict[int, int]:
 
 
 def _load(torch: ModuleType, path: Path) -> dict[str, Any]:
-    """A flat dict of tensors as torch reads it."""
+    """A flat dict of tensors as torch reads it; of a training's checkpoint its weights."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch then tells how to load it all the same
@@ -128,6 +129,8 @@ def _load(torch: ModuleType, path: Path) -> dict[str, Any]:
         ) from error
     except Exception as error:  # damaged bytes make the unpickler raise anything
         raise _unreadable(path, error) from error
+    if isinstance(state, dict) and isinstance(state.get(CHECKPOINT), dict):
+        state = state[CHECKPOINT]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{named(path)} holds no flat dict of tensors.")
     for name, tensor in state.items():

@@ -36,7 +36,7 @@ from tests.media.sounds import encode, tones
 
 pytestmark = pytest.mark.slow
 
-_, _, _, TRAINING, MASKS, SAMPLING = blocks("bash")
+_, _, _, TRAINING, MASKS, SAMPLING, *_ = blocks("bash")
 OWN = {"drawn", "tokenizer", "between", "keyframes", "model", "pasted"}
 ROOT = Path(__file__).resolve().parents[3]
 
