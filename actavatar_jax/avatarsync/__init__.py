@@ -1,6 +1,7 @@
 """AvatarSync: speech as units, one keyframe of visual tokens for each of them, and the frames in between."""
 
 from actavatar_jax.avatarsync.folder import Part, Parts, open_part, open_parts, save_part, save_parts
+from actavatar_jax.avatarsync.framing import Framing, frame_head, square_around
 from actavatar_jax.avatarsync.interpolation import Interpolator, InterpolatorConfig, fill_frames, stream_frames
 from actavatar_jax.avatarsync.keyframes import (
     KeyframeConfig,
@@ -40,6 +41,7 @@ __all__ = [
     "Alignment",
     "AvatarSyncPipeline",
     "Draft",
+    "Framing",
     "Interpolator",
     "InterpolatorConfig",
     "KeyframeConfig",
@@ -62,6 +64,7 @@ __all__ = [
     "compiled_interpolator",
     "fill_frames",
     "fit_patch_tokens",
+    "frame_head",
     "import_part",
     "is_alignment",
     "list_units",
@@ -75,6 +78,7 @@ __all__ = [
     "save_parts",
     "schedule",
     "seen_units",
+    "square_around",
     "stream_frames",
     "to_units",
     "voice_of",

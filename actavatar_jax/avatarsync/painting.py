@@ -14,6 +14,7 @@ from jaxtyping import Float32, Int, UInt8
 from actavatar_jax.avatarsync.folder import Part
 from actavatar_jax.avatarsync.interpolation.filling import Interpolate
 from actavatar_jax.avatarsync.keyframes import KeyframeSampling, Seen, sample_keyframes, seen_units
+from actavatar_jax.avatarsync.pasting import Paste
 from actavatar_jax.functional import Network, Params, random_key
 from actavatar_jax.media import fit_image, load_image
 
@@ -36,6 +37,11 @@ class KeyframePainter:
         """The centre of a picture, as wide and high as the tokenizer takes it; as `read_portrait`."""
         height, width = (self.tokenizer.config.stride * count for count in self.places)
         return fit_image(load_image(image), height, width)
+
+    def paste(self, image: Any, reference: Int[np.ndarray, " N"] | None = None) -> Paste:
+        """What frames of this portrait, whose tokens are `reference`, are pasted into; as `read_portrait`."""
+        tokens = self.read_portrait(image) if reference is None else reference
+        return Paste(self.fit_portrait(image).astype(np.float32) / 255, self.show(tokens[None])[0])
 
     def seen(self, ids: Int[np.ndarray, " T"]) -> Seen:
         """The units that the keyframes of one clip see, as the model's mask has it."""

@@ -90,10 +90,7 @@ class AvatarSyncPipeline:
         """
         reference, sampling = self.painter.read_portrait(image), sampling or self.parts.sampling
         tokens = self.painter.draw(reference, plan.schedule.ids, sampling, seed)
-        into = None
-        if paste:
-            portrait = self.painter.fit_portrait(image).astype(np.float32) / 255
-            into = Paste(portrait, self.painter.show(reference[None])[0])
+        into = self.painter.paste(image, reference) if paste else None
         return Draft(plan, reference, tokens, self.painter.show(tokens), sampling, seed, into)
 
     def stream(

@@ -8,7 +8,7 @@ import typer
 from actavatar_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from actavatar_jax.avatarsync import Alignment
+    from actavatar_jax.avatarsync import Alignment, Framing
 
 app = typer.Typer(help="AvatarSync: speech as units, and videos of a head that speaks them.", no_args_is_help=True)
 
@@ -66,10 +66,14 @@ def sample(
     paste: Annotated[
         bool, typer.Option("--paste", help="Show the picture's own pixels where nothing changes.")
     ] = False,
+    head: Annotated[
+        str | None, typer.Option(help="Of a larger picture: LEFT,TOP,SIDE of the head's square, in pixels.")
+    ] = None,
+    faces: Annotated[Path | None, typer.Option(help="YuNet's .onnx file, which finds that square.")] = None,
 ) -> None:
-    """A video of a head that says a text, or what was recorded."""
+    """A video of a head that says a text, or what was recorded; with --head or --faces of the whole picture."""
     from actavatar_jax.avatarsync import AvatarSyncPipeline, plan_speech, plan_text, read_alignment, voice_of
-    from actavatar_jax.media import load_sound
+    from actavatar_jax.media import Video, load_sound
     from actavatar_jax.storage import check_output
 
     if audio is None and (text is None or alignment or aligner):
@@ -78,7 +82,10 @@ def sample(
         raise InputError("A recording goes with --alignment, or with --aligner, to which --text tells what is said.")
     if notation is not None and alignment is None:
         raise InputError("A notation is that of the phonemes of --alignment; leave --notation out.")
+    if head is not None and faces is not None:
+        raise InputError("The head's square is told by --head or found by --faces; leave one of them out.")
     check_output(out)
+    framing = None if head is faces is None else _frame(image, head, faces)
     if audio is None:
         plan = plan_text(text, language)
     elif alignment is not None:
@@ -86,7 +93,13 @@ def sample(
         plan = plan_speech(read_alignment(alignment, len(sound.samples) / sound.rate, notation), sound)
     else:
         plan = plan_speech(_align(aligner, audio, text, voice_of(language)), load_sound(audio))
-    AvatarSyncPipeline.from_pretrained(model)(image, plan, seed=seed, paste=paste).video.save(out)
+    pipeline = AvatarSyncPipeline.from_pretrained(model)
+    if framing is None:
+        video = pipeline(image, plan, seed=seed, paste=paste).video
+    else:
+        frames = pipeline(framing.head, plan, seed=seed).frames
+        video = Video(framing.put_back(frames, pipeline.painter.paste(framing.head) if paste else None), plan.sound)
+    video.save(out)
 
 
 @app.command("from-torch", epilog="Example: actavatar avatarsync from-torch pretrain256_16384.ckpt parts")
@@ -100,6 +113,21 @@ def from_torch(
 
     name, part = import_part(file, folder)
     print(f"wrote {folder / name}: {functional.count(part.params):,} numbers, {part.config}")
+
+
+def _frame(image: Path, head: str | None, faces: Path | None) -> "Framing":
+    from actavatar_jax.avatarsync import frame_head, square_around
+    from actavatar_jax.evaluation.faces import open_boxes
+    from actavatar_jax.media import load_image
+
+    picture = load_image(image)
+    if head is None:
+        return frame_head(picture, square_around(open_boxes(faces)(picture), picture))
+    try:
+        left, top, side = map(int, head.split(","))
+    except ValueError as error:
+        raise InputError(f"--head is {head!r}; accepted are three whole numbers, LEFT,TOP,SIDE.") from error
+    return frame_head(picture, (left, top, side))
 
 
 def _align(aligner: Path, recording: str | Path, text: str | None, voice: str) -> "Alignment":

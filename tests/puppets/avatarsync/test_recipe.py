@@ -19,6 +19,7 @@ from actavatar_jax.avatarsync import AvatarSyncPipeline, folder
 from actavatar_jax.avatarsync.interpolation import Stages
 from actavatar_jax.avatarsync.pasting import Paste
 from actavatar_jax.errors import InputError
+from actavatar_jax.evaluation import faces
 from actavatar_jax.media import Video, load_video, probe
 from actavatar_jax.pipeline import ActAvatarPipeline
 from actavatar_jax.puppets.avatarsync import ablation, kept, makers, recipe, scores
@@ -36,7 +37,7 @@ from tests.media.sounds import encode, tones
 
 pytestmark = pytest.mark.slow
 
-_, _, _, TRAINING, MASKS, SAMPLING, *_ = blocks("bash")
+_, _, _, TRAINING, MASKS, SAMPLING, FRAMING, *_ = blocks("bash")
 OWN = {"drawn", "tokenizer", "between", "keyframes", "model", "pasted"}
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -160,6 +161,14 @@ def test_the_page_makes_videos_of_the_model(trained, tmp_path, monkeypatch, caps
     encode(Path("said.wav"), tones(16000, 0.8, 300), 16000)
     text, audio = (shlex.split(line)[1:] for line in SAMPLING.splitlines())
     assert actavatar(*text) == actavatar(*audio) == 0
+    Image.fromarray(head.clip.frames[0]).resize((160, 120)).save("portrait.png")
+    told, found = (shlex.split(line)[1:] for line in FRAMING.splitlines())
+    monkeypatch.setattr(faces, "open_boxes", lambda path: lambda picture: np.asarray([[60, 20, 30, 30]]))
+    assert actavatar(*told) == actavatar(*found) == 0
+    for name in ("framed.mp4", "found.mp4"):
+        assert (framed := load_video(name)).frames.shape[1:] == (120, 160, 3) and framed.sound is not None
+    refused(capsys, "--head is '1,2'", *told[:7], "1,2", *told[8:])
+    refused(capsys, "leave one of them out", *told, "--faces", "models/face.onnx")
     video = probe("heard.mp4")
     assert (video.frames, video.width, video.height, video.has_audio) == (20, 32, 32, True)
     assert probe("said.mp4").frames > 10
