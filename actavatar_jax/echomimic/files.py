@@ -26,6 +26,7 @@ from actavatar_jax.storage import named, read_json, replaced_folder, write_json
 from actavatar_jax.weights import Exported, components, lora, names, pth, quantized, write_sharded
 from actavatar_jax.weights.components import Loadable
 from actavatar_jax.weights.reader import Slots
+from actavatar_jax.weights.residence import Place, as_read
 from actavatar_jax.weights.tables import clip, umt5, vae
 from actavatar_jax.weights.writer import read_along
 
@@ -65,7 +66,9 @@ class FileReader:
     def __post_init__(self):
         names.check_source(self._table, self._abstract, self._used, may_miss=self._may_miss, model=self._model)
 
-    def read(self) -> Params:
+    def read(self, place: Place = as_read) -> Params:
+        """The parameters; each went through `place` before the next one was read."""
+        revise = self.ways.get("revise", lambda name, leaf: leaf)
         return names.import_params(
             self._table,
             self._abstract,
@@ -73,7 +76,7 @@ class FileReader:
             float32=FILES[self.part].float32,
             may_miss=self._may_miss,
             model=self._model,
-            **self.ways,
+            **{**self.ways, "revise": lambda name, leaf: place(revise(name, leaf))},
         )
 
     @functools.cached_property

@@ -36,7 +36,7 @@ from actavatar_jax.weights.components import (
 from actavatar_jax.weights.files import is_file
 from actavatar_jax.weights.loading import checked_dtype
 from actavatar_jax.weights.reading import PartReader
-from actavatar_jax.weights.residence import DEVICE, ON_DEMAND
+from actavatar_jax.weights.residence import DEVICE, HOST, ON_DEMAND, Place, as_read
 from actavatar_jax.weights.tables import dit
 from actavatar_jax.weights.writer import Exported, read_along, write_sharded
 
@@ -50,6 +50,9 @@ WAN_NEGATIVE_PROMPT = (
 )
 
 
+Reads = Callable[[Place], functional.Params]  # parameters from files, every leaf to its place before the next is read
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Component:
     """One network of a model folder in memory: its class, config and parameters (host arrays, or device arrays)."""
@@ -58,21 +61,22 @@ class Component:
     config: Any
     params: functional.Params | None  # None: they are in files only
     execution: Execution | None = None
-    read: Callable[[], functional.Params] | None = None  # reads them, where `params` is None
+    read: Reads | None = None  # where `params` is None
 
     @classmethod
     def of(cls, network: functional.Network, params: functional.Params) -> "Component":
         return cls(network.module, network.config, params, network.execution)
 
     @classmethod
-    def waiting(
-        cls, network: functional.Network, read: Callable[[], functional.Params], residence: str | None
-    ) -> "Component":
-        """With the parameters that `read` gives, which wait at `residence`; None: where they were read to."""
+    def waiting(cls, network: functional.Network, read: Reads, residence: str | None) -> "Component":
+        """With the parameters that `read` gives, which wait at `residence`; None: where they were read to.
+
+        On their way to the device the host holds one of them, or two: the next is read while one goes up.
+        """
         if residence == ON_DEMAND:
             return cls(network.module, network.config, None, network.execution, read)
-        part = cls.of(network, read())
-        return part if residence is None else part.moved(residence)
+        places = {DEVICE: jax.device_put, HOST: jax.device_get, None: as_read}
+        return cls.of(network, read(places[residence]))
 
     @property
     def network(self) -> functional.Network:
@@ -87,7 +91,7 @@ class Component:
     @contextlib.contextmanager
     def on_device(self) -> Iterator[functional.Params]:
         """The parameters where programs take them; those that wait elsewhere leave the device again."""
-        waiting = self.read() if self.params is None else self.params
+        waiting = self.read(jax.device_put) if self.params is None else self.params
         params = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jax.device_put(leaf), waiting)
         try:
             yield params

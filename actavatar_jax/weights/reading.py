@@ -18,6 +18,7 @@ from actavatar_jax.weights import lora, names, quantized
 from actavatar_jax.weights.adapter import read_adapter, remark_on_backbone
 from actavatar_jax.weights.components import Kind, Stored
 from actavatar_jax.weights.initial import draw_leaves
+from actavatar_jax.weights.residence import Place, as_read
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +42,17 @@ class PartReader:
         """As `check_tensors`."""
         check_tensors(self.stored, self._model)
 
-    def read(self) -> Params:
-        """The parameters, nested. Raises as `check`."""
+    def read(self, place: Place = as_read) -> Params:
+        """The parameters, nested; each went through `place` before the next one was read. Raises as `check`."""
         brought = set(functional.split(dict.fromkeys(self.wanted), ADAPTER)[0]) if self.adapter else set()
-        flat = functional.flatten(self._read_own(set(self.wanted) - brought))
+        flat = functional.flatten(self._read_own(set(self.wanted) - brought, place))
         if brought:
             theirs = read_adapter(self.adapter, self.stored.config, **self._ways(brought))
             remark_on_backbone(self.adapter, self.stored, self.folder)
-            flat |= {name: self._revise(name, leaf) for name, leaf in theirs.items()}
+            flat |= {name: place(self._revise(name, leaf)) for name, leaf in theirs.items()}
         return functional.unflatten(flat)
 
-    def _read_own(self, own: Collection[str]) -> Params:
+    def _read_own(self, own: Collection[str], place: Place) -> Params:
         kind = self.stored.kind
         missing = [name for name in own if re.fullmatch(self._may_miss, name)]
         if missing:
@@ -64,7 +65,7 @@ class PartReader:
             self.stored.tensors,
             initial=functional.unflatten(drawn),
             may_miss=self._may_miss,
-            revise=self._revise,
+            revise=lambda name, leaf: place(self._revise(name, leaf)),
             model=self._model,
             **self._ways(own),
         )

@@ -5,7 +5,7 @@ The parts work one after the other: umT5 (10.6 GiB in bfloat16) is done before t
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from actavatar_jax.weights.writer import nbytes
 
 log = logging.getLogger(__name__)
 
+Place = Callable[[Any], Any]  # a leaf where it was read to -> the same where it goes
 DEVICE, HOST, ON_DEMAND = "device", "host", "on demand"
 WEIGHTS_SHARE = 0.6  # of memory for weights, where nobody knows how much computing takes
 # The order in which parts leave the device where memory is short: the one first that is used once in a video.
@@ -118,3 +119,8 @@ def parse_size(text: str) -> int:
     if size <= 0:
         raise InputError(f"The memory is {shown(text)}; accepted is auto, or a size such as 24GB.")
     return int(size)
+
+
+def as_read(leaf: Any) -> Any:
+    """A leaf stays where it was read to."""
+    return leaf

@@ -1,11 +1,17 @@
 """Where weights wait: chosen by their sizes and the memory that is there, and the same result from everywhere."""
 
+import dataclasses
+import gc
+import tracemalloc
+
 import jax
 import numpy as np
 import pytest
 
+from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import PRESETS
+from actavatar_jax.models.avatar import ActAvatarDiT
 from actavatar_jax.puppets.recipe import SHIPPED
 from actavatar_jax.weights import COMPONENTS, DEVICE, HOST, choose_residences, folder, kind_of, part_sizes, residence
 from actavatar_jax.weights.residence import LEAVING, ON_DEMAND, leaving, size_of
@@ -82,3 +88,24 @@ def test_parameters_come_to_the_device_and_only_residents_stay(place, monkeypatc
             assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params))
             jax.tree.map(np.testing.assert_array_equal, params, want)
         assert all(leaf.is_deleted() == (place != DEVICE) for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("place", [DEVICE, ON_DEMAND])
+def test_the_host_never_holds_all_that_goes_to_the_device(place, tmp_path):
+    """Arrays of NumPy are counted; what XLA copied is the device's."""
+    config = dataclasses.replace(PRESETS["tiny"].transformer, layers=4, width=128, head_dim=64, ffn=1024)
+    shapes = functional.flatten(functional.abstract(ActAvatarDiT, config))
+    flat = {name: np.ones(leaf.shape, np.float32) for name, leaf in shapes.items()}
+    folder.save(tmp_path, "transformer", config, functional.unflatten(flat))
+    whole, largest = (of(leaf.nbytes for leaf in flat.values()) for of in (sum, max))
+    assert 4 * largest < whole
+    part = folder.load(tmp_path, "transformer", residence=ON_DEMAND)
+    with part.on_device():  # whatever is imported at the first use
+        pass
+    gc.collect()
+    tracemalloc.start()
+    with folder.load(tmp_path, "transformer", residence=place).on_device() as params:
+        jax.block_until_ready(params)
+        most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert largest < most < 2 * largest + whole / 10  # one that is read, and one that goes up
