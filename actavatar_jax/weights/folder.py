@@ -36,7 +36,7 @@ from actavatar_jax.weights.components import (
 from actavatar_jax.weights.files import is_file
 from actavatar_jax.weights.loading import checked_dtype
 from actavatar_jax.weights.reading import PartReader
-from actavatar_jax.weights.residence import DEVICE, HOST, ON_DEMAND, Place, as_read
+from actavatar_jax.weights.residence import DEVICE, HOST, ON_DEMAND, Place, as_read, to_device
 from actavatar_jax.weights.tables import dit
 from actavatar_jax.weights.writer import Exported, read_along, write_sharded
 
@@ -71,11 +71,11 @@ class Component:
     def waiting(cls, network: functional.Network, read: Reads, residence: str | None) -> "Component":
         """With the parameters that `read` gives, which wait at `residence`; None: where they were read to.
 
-        On their way to the device the host holds one of them, or two: the next is read while one goes up.
+        On their way to the device the host holds two of them at most.
         """
         if residence == ON_DEMAND:
             return cls(network.module, network.config, None, network.execution, read)
-        places = {DEVICE: jax.device_put, HOST: jax.device_get, None: as_read}
+        places = {DEVICE: to_device(), HOST: jax.device_get, None: as_read}
         return cls.of(network, read(places[residence]))
 
     @property
@@ -91,7 +91,7 @@ class Component:
     @contextlib.contextmanager
     def on_device(self) -> Iterator[functional.Params]:
         """The parameters where programs take them; those that wait elsewhere leave the device again."""
-        waiting = self.read(jax.device_put) if self.params is None else self.params
+        waiting = self.read(to_device()) if self.params is None else self.params
         params = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jax.device_put(leaf), waiting)
         try:
             yield params
