@@ -34,7 +34,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.keyframes.network.visible = "one_to_one"
     config.keyframes.loss = ConfigDict({"null_share": 0.1})
     config.keyframes.data = ConfigDict({"batch": 8, "keyframes": 5})  # clips of a step, and keyframes of each
-    config.keyframes.phase2 = ConfigDict({"share": 0.4, "lpips": (), "perceptual": 1.0, "temperature": 1.0})
+    config.keyframes.phase2 = ConfigDict({"share": 0.4, "lpips": (), "faces": "", "temperature": 1.0})
+    config.keyframes.phase2.update({"perceptual": 1.0, "identity": 0.5})
     config.keyframes.training = training(3000, learning_rate=1e-3, b2=0.95)
 
     config.interpolator = ConfigDict()

@@ -1,4 +1,4 @@
-"""Public weights of the parts: Open-MAGVIT2's tokenizer and VFIMamba's interpolator, from their authors' files."""
+"""Public weights, as their authors store them: Open-MAGVIT2's tokenizer, VFIMamba's interpolator, ArcFace for a loss."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -12,9 +12,12 @@ from actavatar_jax.avatarsync.tokenizer import LFQConfig
 from actavatar_jax.avatarsync.tokenizer.names import averaged, open_magvit
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import Network
+from actavatar_jax.models.iresnet import IResNet, IResNetConfig
 from actavatar_jax.storage import named
 from actavatar_jax.weights import Safetensors, names
 from actavatar_jax.weights.pth import Pth
+from actavatar_jax.weights.reader import Slots
+from actavatar_jax.weights.tables import iresnet
 
 Shapes = Mapping[str, tuple[int, ...]]
 MARKS = {"tokenizer": "encoder.conv_in.weight", "interpolator": "feature_bone.block0.conv.0.weight"}
@@ -37,7 +40,7 @@ def import_part(file: str | Path, folder: str | Path) -> tuple[str, Part]:
 
 def read_published_part(file: Path) -> tuple[str, Part]:
     """What `import_part` writes. Raises as it."""
-    source = Safetensors(file) if file.suffix == ".safetensors" else Pth(file)
+    source = _open(file)
     theirs = {name.removeprefix(WRAPPED): name for name in source.names()}
     shapes = {name: source.shape(stored) for name, stored in theirs.items()}
     found = next((part for part, mark in MARKS.items() if mark in shapes), None)
@@ -57,6 +60,29 @@ def read_published_part(file: Path) -> tuple[str, Part]:
         table, abstract, names.Arrays(arrays), dtype="float32", model=f"the {found} in {named(file)}"
     )
     return found, Part(Network(MODULES[found], config), params)
+
+
+def read_faces(file: Path) -> Part:
+    """The network that tells whose face a picture shows: an IResNet of any depth, as arcface_torch stores it.
+
+    Raises:
+      InputError: a file that holds something else, or more than tensors; PyTorch is not installed.
+    """
+    source = _open(file)
+    shapes = {name: source.shape(name) for name in source.names() if not re.fullmatch(iresnet.UNUSED, name)}
+    config = IResNetConfig(
+        depths=tuple(max(1, _count(shapes, rf"layer{stage}\.(\d+)\.conv1\.weight")) for stage in (1, 2, 3, 4)),
+        width=shapes.get("conv1.weight", (64,))[0],
+        embedding=shapes.get("fc.weight", (512,))[0],
+    )
+    params = names.import_params(
+        iresnet.arcface_torch(config),
+        functional.abstract(IResNet, config),
+        source.renamed({name: name for name in shapes}),
+        dtype="float32",
+        model=f"the face network in {named(file)}",
+    )
+    return Part(Network(IResNet, config), params)
 
 
 def tokenizer_config(shapes: Shapes) -> LFQConfig:
@@ -79,6 +105,10 @@ def interpolator_config(shapes: Shapes) -> InterpolatorConfig:
     return InterpolatorConfig(
         channels=shapes[MARKS["interpolator"]][0], depths=(*convolutions, *blocks), merge="legacy"
     )
+
+
+def _open(file: Path) -> Slots:
+    return Safetensors(file) if file.suffix == ".safetensors" else Pth(file)
 
 
 def _count(names: Collection[str], pattern: str) -> int:

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from actavatar_jax.avatarsync import AvatarSyncPipeline, Part, Parts, open_part, open_parts, save_part, save_parts
 from actavatar_jax.avatarsync.losses import PixelLoss
+from actavatar_jax.avatarsync.published import read_faces
 from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.published import PUBLISHED, read_published
 from actavatar_jax.functional import Params
@@ -29,6 +30,7 @@ from actavatar_jax.puppets.avatarsync.makers import Make, decoded, encoder, fill
 from actavatar_jax.puppets.avatarsync.scores import score
 from actavatar_jax.puppets.avatarsync.settings import (
     MAY_CHANGE,
+    PhaseTwo,
     batching_of,
     course_of,
     loss_of,
@@ -78,24 +80,25 @@ class Run:
         heads, tokenizer = self.heads(), self.part("tokenizer")
         tokens = keep_tokens(self.workdir / "keyframes" / "tokens", heads, encoder(tokenizer))
         data, phase = batching_of(self.config, "keyframes"), phase_two(self.config)
-        first, frozen = loss_of(self.config, "keyframes"), {}
+        first, frozen = loss_of(self.config, "keyframes"), lookers(phase)
         second, begin = first, course_of(self.config, "keyframes").steps
-        if phase.lpips:
-            lpips = PUBLISHED["lpips"].network
-            frozen = {"tokenizer": tokenizer.params, "lpips": read_published("lpips", "LPIPS", phase.lpips)}
-            pixels = PixelLoss(lpips=lpips, perceptual=phase.perceptual)
+        if frozen:
+            networks = {name: part.network for name, part in frozen.items()}
+            pixels = PixelLoss(**networks, perceptual=phase.perceptual, identity=phase.identity)
             second = dataclasses.replace(
                 first, pixels=pixels, tokenizer=tokenizer.network, temperature=phase.temperature
             )
             begin -= round(phase.share * begin)
+            frozen["tokenizer"] = tokenizer
         else:
-            log.info("Keyframes are trained by their tokens alone: phase 2 needs keyframes.phase2.lpips.")
-        draw = batches.draw_windows(heads, tokens, data.batch, data.keyframes, pixels=bool(phase.lpips))
+            log.info("Keyframes are trained by their tokens alone: phase 2 needs keyframes.phase2.lpips or .faces.")
+        draw = batches.draw_windows(heads, tokens, data.batch, data.keyframes, pixels=bool(frozen))
 
         def maker(part: Part) -> Make:
             return held(tokenizer, part, sampling_of(self.config))
 
-        self.train("keyframes", lambda step: first if step < begin else second, draw, frozen, maker)
+        params = {name: part.params for name, part in frozen.items()}
+        self.train("keyframes", lambda step: first if step < begin else second, draw, params, maker)
 
     def interpolator(self) -> None:
         """Two frames -> those between them."""
@@ -172,6 +175,16 @@ class Run:
     def unseen(self, seeds: Sequence[int]) -> list[Head]:
         """Heads that nothing is trained on."""
         return [make_head(seed, World(**self.config.world), self.side) for seed in seeds]
+
+
+def lookers(phase: PhaseTwo) -> dict[str, Part]:
+    """The networks that look at pixels in phase 2, by what `PixelLoss` calls them; those that have files."""
+    found = {}
+    if phase.lpips:
+        found["lpips"] = Part(PUBLISHED["lpips"].network, read_published("lpips", "LPIPS", phase.lpips))
+    if phase.faces:
+        found["faces"] = read_faces(Path(phase.faces))
+    return found
 
 
 def make_model(run: Run, until: str = "scores", kept: Collection[str] = ()) -> Rows | None:

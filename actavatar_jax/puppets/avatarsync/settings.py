@@ -47,11 +47,13 @@ class PhaseTwo:
 
     share: float  # of the steps
     lpips: tuple[str, ...]  # paths of the two files of LPIPS (docs/evaluation.md); empty: off
-    perceptual: float
+    faces: str  # path of arcface_torch's backbone.pth; empty: off
+    perceptual: float  # weight of what LPIPS tells,
+    identity: float  # and of 1 - cosine of embeddings
     temperature: float  # of the softmax that gradients pass
 
     def __post_init__(self):
-        check_fields(self, "setting keyframes.phase2.", share=SHARE, perceptual=NOT_NEGATIVE)
+        check_fields(self, "setting keyframes.phase2.", share=SHARE, perceptual=NOT_NEGATIVE, identity=NOT_NEGATIVE)
         if len(self.lpips) not in (0, 2):
             count = len(self.lpips)
             raise InputError(f"The setting keyframes.phase2.lpips has {count} paths; accepted are 2, or none.")

@@ -4,6 +4,7 @@ The interpolator is a stand-in that mixes pictures: compiling a step of the real
 """
 
 import dataclasses
+import json
 import shlex
 from pathlib import Path
 
@@ -128,6 +129,22 @@ def test_a_training_goes_on_from_a_model_of_which_parts_are_kept(trained, tmp_pa
         check_parts(["keyframes", "lips"])
 
 
+def test_faces_are_looked_at_in_the_last_steps(trained, tmp_path):
+    """Phase 2 with a network of faces, narrow and random, in the file of its authors."""
+    torch = pytest.importorskip("torch")
+    from tests.models.original_iresnet import IResNet
+
+    torch.save(IResNet((1, 1, 1, 1), width=4, embedding=8).state_dict(), tmp_path / "backbone.pth")
+    config, workdir, _ = trained
+    config = config.copy_and_resolve_references()
+    config.keyframes.phase2.faces = str(tmp_path / "backbone.pth")
+    run = recipe.Run(config, tmp_path, workdir / "model", drawn=workdir / "heads")
+    assert recipe.make_model(run, "keyframes", ("tokenizer",)) is None
+    rows = [json.loads(line) for line in (tmp_path / "keyframes" / "metrics.jsonl").read_text().splitlines()]
+    assert {row["step"]: "identity" in row for row in rows} == {2: False, 4: True}
+    assert 0 < rows[-1]["identity"] < 2 and "lpips" not in rows[-1]
+
+
 def test_masks_are_compared_with_all_else_alike(trained, tmp_path, monkeypatch):
     """Every run is trained and scored once; a table is there after each."""
     config, workdir, _ = trained
@@ -163,7 +180,7 @@ def test_the_page_makes_videos_of_the_model(trained, tmp_path, monkeypatch, caps
     assert actavatar(*text) == actavatar(*audio) == 0
     Image.fromarray(head.clip.frames[0]).resize((160, 120)).save("portrait.png")
     told, found = (shlex.split(line)[1:] for line in FRAMING.splitlines())
-    monkeypatch.setattr(faces, "open_boxes", lambda path: lambda picture: np.asarray([[60, 20, 30, 30]]))
+    monkeypatch.setattr(faces, "open_boxes", lambda path: lambda picture: np.asarray([[60.0, 20, 30, 30]]))
     assert actavatar(*told) == actavatar(*found) == 0
     for name in ("framed.mp4", "found.mp4"):
         assert (framed := load_video(name)).frames.shape[1:] == (120, 160, 3) and framed.sound is not None
