@@ -1,4 +1,4 @@
-"""Public weights, as their authors store them: Open-MAGVIT2's tokenizer, VFIMamba's interpolator, ArcFace for a loss."""
+"""Public weights in the files of their authors: Open-MAGVIT2's tokenizer, VFIMamba's interpolator, a loss's ArcFace."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
