@@ -370,7 +370,7 @@ def test_riflex_is_for_the_whole_video(recorder):
 
 def test_the_text_encoder_comes_to_the_device_once_for_both_texts(recorder):
     read, encoder = [], recorder.encoders.text_encoder
-    waiting = dataclasses.replace(encoder, params=None, read=lambda: read.append(1) or {"w": np.zeros(1)})
+    waiting = dataclasses.replace(encoder, params=None, read=lambda place: read.append(1) or {"w": np.zeros(1)})
     encoders = copy.copy(recorder.encoders)
     encoders.text_encoder = waiting
     dataclasses.replace(recorder, encoders=encoders)(PICTURE, speech(5), PROMPT, **SHORT, **face_of(recorder))

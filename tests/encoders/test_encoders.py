@@ -176,7 +176,9 @@ def test_a_text_is_encoded_once_and_the_encoder_visits_once_for_many(model_folde
     encoders, visits = Encoders.from_folder(model_folder, residences=waiting), []
     real = encoders.text_encoder.read
     monkeypatch.setattr(
-        encoders, "text_encoder", dataclasses.replace(encoders.text_encoder, read=lambda: (visits.append(1), real())[1])
+        encoders,
+        "text_encoder",
+        dataclasses.replace(encoders.text_encoder, read=lambda place: (visits.append(1), real(place))[1]),
     )
     first, _ = encoders.text([*PROMPTS, PROMPTS[0]])
     np.testing.assert_array_equal(first[0], first[2])
