@@ -1,7 +1,7 @@
 """A model folder's code with more numbers a place, and its transformer that reads and writes them.
 
 Nothing that was learned is lost: the first numbers mean what they did, and of the others the transformer says nothing
-until it is trained on. C channels before, E after.
+until it is trained on.
 """
 
 import dataclasses
@@ -25,8 +25,7 @@ from actavatar_jax.weights import folder as folders
 def widen_code(folder: Path, clips: Iterable[UInt8[np.ndarray, "F h w 3"]], channels: int) -> None:
     """Gives the code in `folder` further components, of `clips`, until it has `channels`; and its transformer as many.
 
-    InputError where the code has more, or is of another
-    kind.
+    InputError where the code has more, or is of another kind.
     """
     vae, transformer = (folders.load(folder, name, dtype="float32") for name in ("vae", "transformer"))
     if vae.module is not PatchCodec or channels < vae.config.channels:
