@@ -6,12 +6,14 @@ that partitioning, sharding, checkpoints and `jax.jit` see ordinary pytrees. Nam
 
 import dataclasses
 import functools
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx, traverse_util
 
 from actavatar_jax.functional import kernels
@@ -84,6 +86,16 @@ def split(flat: Mapping[str, Any], pattern: str) -> tuple[dict[str, Any], dict[s
 def count(params: Mapping[str, Any]) -> int:
     """Number of scalars in a parameter dict, allocated or abstract."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def digest(params: Mapping[str, Any]) -> str:
+    """Of the names, types and values in a parameter dict: two with the same hold the same."""
+    found = hashlib.sha256()
+    for name, leaf in sorted(flatten(params).items()):
+        array = np.ascontiguousarray(leaf)
+        found.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        found.update(array.reshape(-1).view(np.uint8))
+    return found.hexdigest()[:32]
 
 
 def cast(params: Params, dtype: Any) -> Params:

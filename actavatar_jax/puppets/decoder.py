@@ -116,12 +116,17 @@ def train_decoder(
       workdir: gets `checkpoints/`, `logs/`, `metrics.jsonl` and `run.lock`. A record holds means over the steps since
         the one before and the seconds that they took, on the clock and of this process's processors.
       visit: is given the parameters, for the time of the call, with every record.
+      start: a decoder of this form; a run that goes on has to be given the same.
 
     Raises:
       InputError: settings or examples that do not fit, checkpoints of another run, a work folder in use.
       FloatingPointError: the loss is not finite.
     """
-    described = {"decoder": dataclasses.asdict(config), "training": dataclasses.asdict(settings)}
+    described = {
+        "decoder": dataclasses.asdict(config),
+        "training": dataclasses.asdict(settings),
+        "start": start and functional.digest(start),
+    }
     may_change = {"training.checkpoint_every", "training.log_every"}
     optimizer, batches = make_optimizer(settings), Batches(examples, settings)
     with (

@@ -71,7 +71,7 @@ def train_part(
       described, may_change: as of `loop.train`.
       rules: how parameters are cut over the mesh.
       frozen: parameters of other networks that the loss looks through.
-      start: where the training begins; None: at random weights of its seed.
+      start: where the training begins, None: at random weights of its seed; the same for a run that goes on.
       sample: as of `loop.train`; is given the parameters as they are returned.
 
     Raises:
@@ -84,6 +84,7 @@ def train_part(
         settings.optim, settings.steps, dict.fromkeys(functional.flatten(shapes), 1.0), settings.explode
     )
     batches, average = Drawn(draw, settings.seed, mesh), settings.optim.ema_decay > 0
+    described = {**described, "start": start and functional.digest(start)}
     with (
         work.open_workdir(workdir, described) as log_file,
         Watchdog(settings.stall_minutes, log_file) as watchdog,

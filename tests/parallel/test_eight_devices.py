@@ -59,7 +59,7 @@ def test_the_other_system_trains_on_a_mesh_as_on_one_device():
 
 def test_the_other_system_samples_on_a_mesh_as_on_one_device():
     (found,), _ = reports("echomimic_video")
-    assert found["video"] <= 1 < found["other"]
+    assert found["video"] < 1e-2 < 1 < found["other"]
 
 
 def test_activations_smaller_than_the_matrices_are_not_cut_like_them():

@@ -87,6 +87,8 @@ def test_it_goes_on_from_a_decoder_that_is_given(tmp_path, undisturbed):
     start = jax.tree.map(jnp.asarray, undisturbed[0])
     params = train_decoder(CONFIG, examples, linear, settings, tmp_path, start=start)
     jax.tree.map(lambda new, old: np.testing.assert_allclose(new, old, atol=1e-7), params, undisturbed[0])
+    with pytest.raises(InputError, match=r"run with other settings: start \(\w{32} then, None now\)"):
+        train_decoder(CONFIG, examples, linear, settings, tmp_path)
 
 
 def same(left, right):

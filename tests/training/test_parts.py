@@ -63,7 +63,7 @@ def draw(rng):
     return {"x": x, "y": x.sum(-1)}
 
 
-def train(workdir, settings=COURSE, sample=None, draw=draw, network=NETWORK):
+def train(workdir, settings=COURSE, sample=None, draw=draw, network=NETWORK, start=None):
     return train_part(
         settings,
         network,
@@ -73,6 +73,7 @@ def train(workdir, settings=COURSE, sample=None, draw=draw, network=NETWORK):
         described={"training": {"steps": settings.steps, "log_every": settings.log_every}},
         rules=WHOLE,
         frozen=FROZEN,
+        start=start,
         may_change={"training.log_every"},
         sample=sample,
     )
@@ -99,6 +100,17 @@ def test_it_learns_and_its_phases_follow_each_other(tmp_path, undisturbed):
     assert [shift for *_, shift in told(workdir)] == [0.0, 0.0, 0.5, 1.0, 1.0]
     train(tmp_path, dataclasses.replace(COURSE, steps=80))
     assert told(tmp_path)[-1][1] < 0.2 * told(tmp_path)[2][1]
+
+
+def test_it_begins_where_it_is_told_and_goes_on_from_nowhere_else(tmp_path, undisturbed):
+    start, other = undisturbed[0], jax.tree.map(lambda leaf: leaf + 1, undisturbed[0])
+    still = dataclasses.replace(COURSE, steps=1, optim=dataclasses.replace(OPTIM, learning_rate=1e-9))
+    jax.tree.map(
+        lambda new, old: np.testing.assert_allclose(new, old, atol=1e-6), train(tmp_path, still, start=start), start
+    )
+    for wrong in (None, other):
+        with pytest.raises(InputError, match=r"other settings: start \(\w{32} then, \w+ now\)"):
+            train(tmp_path, still, start=wrong)
 
 
 @pytest.mark.parametrize("end", ["sigterm", "kill"])
