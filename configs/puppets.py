@@ -35,6 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.preset = "puppets"
     config.code = ConfigDict({"patch": patch, "reduce": reduce, "channels": channels})
     config.tokens = cells
+    config.network = ConfigDict({"layers": 4, "ffn": 512})  # blocks of the transformer, values in each one's FFN
     config.fresh = arg.fresh  # draw clips on the fly; else `clips` are drawn and encoded once
     config.clips = 32768
     config.vae = ""  # model folder of a trained VAE (configs/vae.py:puppets); else PatchCodec is fitted on
@@ -102,6 +103,7 @@ def shrink(config: ConfigDict) -> ConfigDict:
     config.world.update({"frames": 25})
     config.preset = "tiny"
     config.code.channels = 8
+    config.network.update({"layers": 2, "ffn": 128})
     config.clips, config.codec_clips, config.test_clips = 16, 8, 3
     config.hearing.update({"utterances": 16, "steps": 4})
     for stage in (config.backbone, config.stage1, config.stage2):

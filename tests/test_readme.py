@@ -4,7 +4,6 @@ import re
 import shlex
 from pathlib import Path
 
-import jax
 import pytest
 
 from actavatar_jax.puppets.world.clips import World, write_clips
@@ -30,14 +29,6 @@ def section() -> str:
         r"^\*\*Small worlds of your own\.\*\*.*?(?=^\*\*)", (ROOT / "README.md").read_text(), re.M | re.S
     )
     return text
-
-
-@pytest.fixture
-def quick_compilation():
-    """Without expensive passes: much is compiled here, and little computed."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.slow

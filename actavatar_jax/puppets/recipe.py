@@ -29,6 +29,7 @@ from actavatar_jax.prompt.forms import has_anchors
 from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets.decoder import Example, train_decoder
 from actavatar_jax.puppets.decoder import Settings as DecoderSettings
+from actavatar_jax.puppets.growing import grow_folder
 from actavatar_jax.puppets.hearing import train_hearing
 from actavatar_jax.puppets.judge.network import load_judge
 from actavatar_jax.puppets.pictures.sheets import draw_contacts
@@ -68,7 +69,7 @@ def make_base(config: ConfigDict, folder: Path) -> None:
     codec = PatchCodecConfig(c.channels, places, differences=True, patch=c.patch, reduce=c.reduce)
     vae = folders.load(config.vae, "vae", dtype="float32") if config.vae else None
     preset = PRESETS[config.preset]
-    transformer = dataclasses.replace(preset.transformer, patch=tuple(config.tokens))
+    transformer = dataclasses.replace(preset.transformer, patch=tuple(config.tokens), **config.network)
     preset, sizes = dataclasses.replace(preset, transformer=transformer), {"size": size, "num_frames": world.frames}
     with replaced_folder(folder) as partial:
         make_model(partial, (clip.frames for clip in clips), texts, preset=preset, codec=codec, vae=vae, **sizes)
@@ -89,14 +90,16 @@ def unseen_portraits(config: ConfigDict) -> list[UInt8[np.ndarray, "h w 3"]]:
 def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
     """The model folder `start` as the one everything starts from, without its learned decoder, which is trained last.
 
-    Where `config.code` has more channels than its code, code and transformer are widened. InputError where it has
-    fewer, or `start` was made for another world than `config.world`.
+    Where `config.code` has more channels than its code, code and transformer are widened; where `config.network` has
+    more blocks or wider FFNs than its transformer, that is grown. InputError where they have fewer, or `start` was made
+    for another world than `config.world`.
     """
     made_for, asked = folders.load_defaults(start).world, dataclasses.asdict(World(**config.world))
     if made_for is None or World.from_dict(made_for) != World.from_dict(asked):
         raise InputError(f"{start} was made for the world {made_for}; the config has {asked}.")
     with replaced_folder(folder) as partial:
         shutil.copytree(start, partial, dirs_exist_ok=True)
+        grow_folder(partial, **config.network)
         vae = folders.load(start, "vae", dtype="float32")
         if vae.module is PatchCodec:
             params = {name: part for name, part in vae.params.items() if name != "decoder"}

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from actavatar_jax.checks import COUNT, POSITIVE, check_fields, each, one_of, whole
 from actavatar_jax.diffusion import Sampling
 from actavatar_jax.models import PRESETS, FrameDecoderConfig, PatchCodecConfig
+from actavatar_jax.models.limits import DEPTH, SIZE
 from actavatar_jax.puppets.decoder import Settings as DecoderSettings
 from actavatar_jax.puppets.world.clips import IDLE
 from actavatar_jax.puppets.world.clips import World as PuppetWorld
@@ -18,7 +19,7 @@ from actavatar_jax.training.settings import MOST_STEPS
 
 SOME = whole(1, MOST_STEPS)
 STAGES = ("backbone", "stage1", "stage2")
-SECTIONS = ("world", "code", "hearing", "decoder", "sample", *STAGES)
+SECTIONS = ("world", "code", "network", "hearing", "decoder", "sample", *STAGES)
 
 
 def check_recipe(config: ConfigDict) -> None:
@@ -28,6 +29,7 @@ def check_recipe(config: ConfigDict) -> None:
     PuppetWorld(**config.world)
     build(Hearing, "hearing.", config.hearing)
     build(PatchCodecConfig, "code.", config.code)
+    build(Network, "network.", config.network)
     build(Decoder, "decoder.", {**config.decoder, "network": {}, "training": {}})
     build(FrameDecoderConfig, "decoder.network.", config.decoder.network)
     build(DecoderSettings, "decoder.training.", config.decoder.training)
@@ -80,6 +82,18 @@ class World:
             max_phases=whole(1, 4),
             idle=one_of(*IDLE),
         )
+
+
+@typing.no_type_check
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """`config.network`: what differs from the preset's transformer."""
+
+    layers: int
+    ffn: int
+
+    def __post_init__(self):
+        check_fields(self, "setting network.", layers=DEPTH, ffn=SIZE)
 
 
 @typing.no_type_check

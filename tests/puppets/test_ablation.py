@@ -4,7 +4,6 @@ import json
 import shutil
 from concurrent.futures import Future, ProcessPoolExecutor
 
-import jax
 import numpy as np
 import pytest
 
@@ -219,15 +218,6 @@ def test_results_of_other_settings_are_refused(tmp_path):
         runs.keep_settings(tmp_path, {"test_clips": 32, "full": get_config().stage2})
 
 
-@pytest.fixture(scope="module")
-def quickly(tmp_path_factory):
-    jax.config.update("jax_disable_most_optimizations", True)
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.config.update("jax_compilation_cache_dir", None)
-
-
 def weights(folder):
     return functional.flatten(folders.load(folder, "transformer").params)
 
@@ -239,7 +229,7 @@ def write(config, folder):
     write_model(folder, "", network.config, functional.unflatten(params))
 
 
-def test_gamma_is_a_setting_that_the_folder_keeps(tmp_path, quickly):
+def test_gamma_is_a_setting_that_the_folder_keeps(tmp_path, quick_compilation):
     config = stage2("runlocal")
     assert open_network(config).config.audio.gamma == 1.5
     config.model.gamma = 0.0
@@ -249,7 +239,7 @@ def test_gamma_is_a_setting_that_the_folder_keeps(tmp_path, quickly):
 
 
 @pytest.mark.slow
-def test_a_seed_draws_the_adapter_alone_and_frame_time_can_be_left_out(tmp_path, quickly):
+def test_a_seed_draws_the_adapter_alone_and_frame_time_can_be_left_out(tmp_path, quick_compilation):
     write(stage2("runlocal"), tmp_path / "old")
     old = weights(tmp_path / "old")
     first, again, second = (
@@ -294,7 +284,7 @@ class Here(ProcessPoolExecutor):
 
 
 @pytest.fixture
-def base(tmp_path, quickly, monkeypatch):
+def base(tmp_path, quick_compilation, monkeypatch):
     """(config, folder) of a small world with a backbone of four steps."""
     monkeypatch.setattr(dataset, "_pool", Here)
     config, folder = get_config("groups=helps,seeds=1,runlocal"), tmp_path / "base"

@@ -31,13 +31,13 @@ PATIENCE = 600  # seconds, for a machine that does something else as well
 
 
 @contextlib.contextmanager
-def two(workdir, compiled, *changes, devices=1):
+def two(workdir, *changes, devices=1):
     """Two processes with so many devices each; `changes`: settings of each of them."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         address = f"localhost:{probe.getsockname()[1]}"
     command = [sys.executable, "launch/train.py", "--distributed", "--config=configs/stage2.py:runlocal"]
-    shared = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_COMPILATION_CACHE_DIR": str(compiled)}
+    shared = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     shared |= {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     shared |= {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
     processes = [
@@ -74,9 +74,9 @@ def run(workdir, steps, **settings):
     return training.run_training(config, workdir)
 
 
-def test_hosts_that_disagree_end_with_one_error_each_before_any_work(tmp_path, compiled):
+def test_hosts_that_disagree_end_with_one_error_each_before_any_work(tmp_path):
     settings = {"mesh": "1,2,1", "steps": "2"}
-    with two(tmp_path / "run", compiled, settings | {"seed": 3}, settings | {"seed": 4}) as processes:
+    with two(tmp_path / "run", settings | {"seed": 3}, settings | {"seed": 4}) as processes:
         both = ends(processes)
     for code, error in both:
         assert code == 2, error
@@ -97,7 +97,7 @@ def test_one_that_fails_alone_ends_the_other_and_the_checkpoint_of_both_is_whole
 
 
 def test_two_go_on_from_one_make_sample_videos_and_save_at_a_signal_and_one_goes_on_from_two(
-    tmp_path, compiled, quick_compilation
+    tmp_path, quick_compilation
 ):
     whole, moved = tmp_path / "whole", tmp_path / "moved"
     # Without the learned decoder: what it draws of weights that are being spoilt here, it draws anew at every rounding.
@@ -114,7 +114,7 @@ def test_two_go_on_from_one_make_sample_videos_and_save_at_a_signal_and_one_goes
     (moved / "samples" / "0000004").write_text("not a folder: its videos cannot be written")
     settings = SETTINGS | settings
     changes = settings | {"mesh": "1,2,2", "steps": "1000000"}
-    with two(moved, compiled, changes, changes, devices=2) as processes:
+    with two(moved, changes, changes, devices=2) as processes:
         deadline = time.monotonic() + PATIENCE
         while not (moved / "samples" / "0000006" / "other.mp4").exists() and time.monotonic() < deadline:
             assert processes[0].poll() is None, ends(processes)

@@ -1,0 +1,49 @@
+"""A grown transformer says what it said, and its new parts can learn."""
+
+import jax
+import numpy as np
+import pytest
+
+from actavatar_jax import functional
+from actavatar_jax.errors import InputError
+from actavatar_jax.models.avatar import ActAvatarDiT
+from actavatar_jax.puppets.growing import LAST, grow_transformer
+from actavatar_jax.weights import Component
+from tests.models.avatar.test_dit import CONFIG, INPUTS, LATENTS, TIMES, randomised, run
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+@pytest.fixture(scope="module")
+def small():
+    return Component(ActAvatarDiT, CONFIG, randomised(CONFIG))
+
+
+@pytest.mark.parametrize(("layers", "ffn"), [(CONFIG.layers, 2 * CONFIG.ffn), (CONFIG.layers + 2, CONFIG.ffn + 3)])
+def test_it_says_what_it_said_before(small, layers, ffn):
+    grown = grow_transformer(small, layers, ffn)
+    assert (grown.config.layers, grown.config.ffn) == (layers, ffn)
+    expected = run(CONFIG, small.params)
+    np.testing.assert_allclose(run(grown.config, grown.params), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_whatever_is_new_learns(small):
+    """The last kernels at once; what is before them, once those are no longer zero."""
+    grown = grow_transformer(small, CONFIG.layers + 1, 2 * CONFIG.ffn)
+
+    @jax.jit
+    @jax.grad
+    def gradient_of(params):
+        model = functional.bind(ActAvatarDiT, grown.config, params)
+        return (model(LATENTS, TIMES, model.condition(**INPUTS, grid=LATENTS.shape[1:4])) ** 2).sum()
+
+    gradient = gradient_of(grown.params)["blocks"]
+    for name in LAST:
+        part, last = name.split("/")
+        assert np.abs(gradient[part][last]["kernel"][-1]).max() > 0, name
+    assert np.abs(gradient["ffn"]["down"]["kernel"][0, CONFIG.ffn :]).max() > 0
+
+
+def test_it_does_not_shrink(small):
+    with pytest.raises(InputError, match=rf"of {CONFIG.layers} blocks with FFNs of {CONFIG.ffn} cannot be grown to 1 "):
+        grow_transformer(small, 1, CONFIG.ffn)
