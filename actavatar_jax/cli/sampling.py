@@ -35,7 +35,10 @@ app = typer.Typer()
     epilog='Example: actavatar demo --say "Good morning." --prompt "[0-1s] Nods. [1.5-3s] Waves the left arm."'
 )
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the video and the pictures.")] = Path("runs/demo"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the video and the pictures; default: runs/demo, of a head runs/head."),
+    ] = None,
     say: Annotated[str | None, typer.Option(help="What is said, no longer than the clip; default: made up.")] = None,
     prompt: Annotated[
         str | None, typer.Option(help="Text, or a .json, .yaml or .txt file; default: two actions of the seed.")
@@ -51,13 +54,14 @@ def demo(
 
         if prompt is not None:
             raise InputError("Heads of avatarsync speak and do nothing else; leave --prompt out.")
-        print(make_demo(out, say=say, seed=seed, voice=voice, model=model or SHIPPED))
+        print(make_demo(out or Path("runs/head"), say=say, seed=seed, voice=voice, model=model or SHIPPED))
         return
     if system != "actavatar":
         raise InputError(f'There is no demo of the system "{system}"; choose one of actavatar, avatarsync.')
     from actavatar_jax.puppets.demo import SHIPPED, make_demo
 
-    print(make_demo(out, say=say, prompt=prompt, seed=seed, voice=voice, model=model or SHIPPED))
+    shown = make_demo(out or Path("runs/demo"), say=say, prompt=prompt, seed=seed, voice=voice, model=model or SHIPPED)
+    print(shown)
 
 
 @app.command(
