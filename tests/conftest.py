@@ -33,7 +33,9 @@ def media() -> Path:
 
 @pytest.fixture(scope="module")
 def quick_compilation():
-    """Tests that compile much and compute little go without expensive passes."""
+    """Tests that compile much and compute little go without expensive passes; nothing of it is left to others, whose
+    results may be compared bit for bit."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()

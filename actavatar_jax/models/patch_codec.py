@@ -219,8 +219,8 @@ def widen_patch_codec(
 
 
 def _rows(
-    clips: Sequence[Float[np.ndarray, "F h w 3"]], config: PatchCodecConfig
-) -> dict[str, Float[np.ndarray, "N rows columns V"]]:
+    clips: Sequence[Float[np.ndarray, "_ h w 3"]], config: PatchCodecConfig
+) -> dict[str, Float[np.ndarray, "_ rows columns _"]]:
     """The patches that the bases of frame 0 and of the later groups are fitted on, by place."""
     places, side = config.places, config.patch
     clips = [np.asarray(reduced(clip[None], config.reduce)[0]) for clip in clips]
