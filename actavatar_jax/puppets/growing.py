@@ -13,14 +13,17 @@ from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.functional import RUN_ONCE, random_key
 from actavatar_jax.models.avatar.config import DiTConfig
-from actavatar_jax.weights import Component
+from actavatar_jax.weights import Component, find
 from actavatar_jax.weights import folder as folders
 
 LAST = ("self_attn/out", "cross_attn/out", "audio_attn/out", "ffn/down")  # of what a block adds to its stream
 
 
 def grow_folder(folder: Path, layers: int, ffn: int) -> None:
-    """Grows the transformer of a model folder; InputError as `grow_transformer`."""
+    """Grows the transformer of a model folder; one of that size stays as it is. InputError as `grow_transformer`."""
+    own = find(folder, "transformer").config
+    if (own.layers, own.ffn) == (layers, ffn):
+        return
     transformer = folders.load(folder, "transformer", dtype="float32")
     grown = grow_transformer(transformer, layers, ffn)
     folders.save(folder, "transformer", grown.config, grown.params)

@@ -7,8 +7,9 @@ import pytest
 from actavatar_jax import functional
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.avatar import ActAvatarDiT
-from actavatar_jax.puppets.growing import LAST, grow_transformer
+from actavatar_jax.puppets.growing import LAST, grow_folder, grow_transformer
 from actavatar_jax.weights import Component
+from actavatar_jax.weights import folder as folders
 from tests.models.avatar.test_dit import CONFIG, INPUTS, LATENTS, TIMES, randomised, run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -42,6 +43,16 @@ def test_whatever_is_new_learns(small):
         part, last = name.split("/")
         assert np.abs(gradient[part][last]["kernel"][-1]).max() > 0, name
     assert np.abs(gradient["ffn"]["down"]["kernel"][0, CONFIG.ffn :]).max() > 0
+
+
+def test_a_folder_is_grown_where_it_has_to_be(small, tmp_path):
+    folders.save(tmp_path, "transformer", CONFIG, functional.cast(small.params, "bfloat16"))
+    [file] = tmp_path.rglob("*.safetensors")
+    before = file.read_bytes()
+    grow_folder(tmp_path, CONFIG.layers, CONFIG.ffn)
+    assert file.read_bytes() == before
+    grow_folder(tmp_path, CONFIG.layers, CONFIG.ffn + 4)
+    assert folders.load(tmp_path, "transformer").config.ffn == CONFIG.ffn + 4
 
 
 def test_it_does_not_shrink(small):
