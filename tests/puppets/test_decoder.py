@@ -238,7 +238,7 @@ def test_batches_that_cannot_be_made_are_refused():
 
 @pytest.mark.slow
 def test_the_loss_weighs_what_moved_the_mouth_and_the_hands():
-    settings = dataclasses.replace(SETTINGS, moved=2.0, mouth=5.0, hands=3.0, clean_share=0.0)
+    settings = dataclasses.replace(SETTINGS, moved=2.0, mouth=5.0, hands=3.0, squared=0.5, clean_share=0.0)
     batch = next(Batches(examples, settings))
     moving = batch.frames.copy()
     moving[:, 0] = np.clip(batch.first.astype(int) + 12, 0, 255)  # just below the threshold of 12.75
@@ -253,7 +253,8 @@ def test_the_loss_weighs_what_moved_the_mouth_and_the_hands():
     moved = (np.abs(batch.frames.astype(int) - batch.first[:, None]) >= 13).any(axis=-1)
     assert not moved[:, 0].any() and moved[:, 1].any()
     weight = 1 + 2 * moved + 5 * batch.mouth + 3 * batch.hands
-    assert float(loss) == pytest.approx((error.mean(axis=-1) * weight).sum() / weight.sum(), rel=1e-5)
+    missed = (error + 0.5 * error**2).mean(axis=-1)
+    assert float(loss) == pytest.approx((missed * weight).sum() / weight.sum(), rel=1e-5)
     assert float(metrics["l1"]) == pytest.approx(error.mean(), rel=1e-5)
     assert float(metrics["linear_l1"]) == pytest.approx(np.abs(decoded - frames).mean(), rel=1e-5)
 
