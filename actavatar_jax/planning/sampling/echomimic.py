@@ -1,11 +1,12 @@
 """A video of EchoMimicV3 on whatever machine, and the programs that make it, as those of the other system.
 
-A longer video is made in chunks; all of them are planned as the first one is.
+A longer video is made in chunks; there are programs for each length that chunks have.
 """
 
+import collections
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -83,17 +84,22 @@ class EchoMimicWorkload:
         return self.sampling.height, self.sampling.width
 
     @property
-    def chunks(self) -> tuple[int, int]:
-        """How many there are, and the frames of the longest."""
+    def chunks(self) -> tuple[tuple[int, int], ...]:
+        """How many there are of each number of frames, with that number; the longest come first."""
         s = self.sampling
         chunks = cut_chunks(s.num_frames, s.chunk_frames, s.overlap, s.chunk_tail)
-        return len(chunks), max(chunk.frames for chunk in chunks)
+        lengths = collections.Counter(chunk.frames for chunk in chunks)
+        return tuple((count, frames) for frames, count in sorted(lengths.items(), reverse=True))
 
     @property
     def grid(self) -> tuple[int, int, int]:
+        """Latent (T, H, W) of the longest chunk."""
+        return self.grid_of(self.chunks[0][1])
+
+    def grid_of(self, frames: int) -> tuple[int, int, int]:
         """Latent (T, H, W) of a chunk."""
         stride = self._config("vae").stride
-        return latent_frames(self.chunks[1]), self.size[0] // stride, self.size[1] // stride
+        return latent_frames(frames), self.size[0] // stride, self.size[1] // stride
 
     @property
     def branches(self) -> int:
@@ -145,9 +151,12 @@ class EchoMimicPrograms(VideoPrograms):
         }  # fmt: skip
 
     def known_frames(self) -> list[Program]:
-        (chunks, frames), size = self.work.chunks, self.work.size
-        pictures = shape_of(jnp.uint8, frames, *size, 3), shape_of(jnp.bool, frames, *size)
-        return self.encoder("known frames", chunks, encode_known, "vae", *pictures)
+        def program(count: int, frames: int) -> list[Program]:
+            size = frames, *self.work.size
+            pictures = shape_of(jnp.uint8, *size, 3), shape_of(jnp.bool, *size)
+            return self.encoder("known frames", count, encode_known, "vae", *pictures)
+
+        return self._of_chunks(program)
 
     def picture(self) -> list[Program]:
         side = self.networks["image_encoder"].config.image_size
@@ -168,8 +177,27 @@ class EchoMimicPrograms(VideoPrograms):
 
     def conditions(self) -> list[Program]:
         """Of all rows that branches take from."""
-        c, rows, grid = self._config, len(self.plan.rows), self.work.grid
-        frames, flash = self.work.chunks[1], self.work.variant == "flash"
+        return self._of_chunks(lambda count, frames: [self._conditions(count, frames)])
+
+    def sampling(self) -> list[Program]:
+        return self._of_chunks(self._sampling)
+
+    def decoding(self) -> list[Program]:
+        channels = self.networks["vae"].config.latent_channels
+
+        def program(count: int, frames: int) -> list[Program]:
+            latents = shape_of(jnp.float32, *self.work.grid_of(frames), channels)
+            return self.encoder("decoding", count, decode_video, "vae", latents)
+
+        return self._of_chunks(program)
+
+    def _of_chunks(self, programs: Callable[[int, int], list[Program]]) -> list[Program]:
+        """`programs` of so many chunks of so many frames, for each length that chunks have."""
+        return [program for chunks in self.work.chunks for program in programs(*chunks)]
+
+    def _conditions(self, count: int, frames: int) -> Program:
+        c, rows, grid = self._config, len(self.plan.rows), self.work.grid_of(frames)
+        flash = self.work.variant == "flash"
         layers = (c.audio_layers,) if flash else ()
         heard = RATES[self.work.variant] * frames
         inputs = (
@@ -181,13 +209,13 @@ class EchoMimicPrograms(VideoPrograms):
         )
         network, params = self.networks["transformer"], self.params["transformer"]
         arguments = (network, params, *self.place.put(inputs, self.place.mesh))
-        return [Program("conditions", "transformer", self.work.chunks[0], embed, arguments, self.place.mesh)]
+        return Program("conditions", "transformer", count, embed, arguments, self.place.mesh)
 
-    def sampling(self) -> list[Program]:
+    def _sampling(self, chunks: int, frames: int) -> list[Program]:
         network, params = self.networks["transformer"], self.params["transformer"]
-        (conditions,), grid, mesh, s = self.conditions(), self.work.grid, self.place.mesh, self.work.sampling
+        grid, mesh, s = self.work.grid_of(frames), self.place.mesh, self.work.sampling
         with use_mesh(mesh):
-            lowered, counted = conditions.lower()
+            lowered, counted = self._conditions(chunks, frames).lower()
             embedded = params, result_shapes(lowered, self.place.options)
             calls = sample_calls(
                 velocity_function(network),
@@ -203,16 +231,10 @@ class EchoMimicPrograms(VideoPrograms):
         of_a_row = counted * (mesh.size if mesh else 1) / len(self.plan.rows)
         evaluation = forward_flops(network.config, grid) - of_a_row
         flops = {"step": evaluation * self.share(self.work.branches)}
-        times = self.work.chunks[0]
         return [
-            Program(name, "transformer", times * count, function, arguments, mesh, flops.get(name))
+            Program(name, "transformer", chunks * count, function, arguments, mesh, flops.get(name))
             for name, (count, function, arguments) in calls.items()
         ]
-
-    def decoding(self) -> list[Program]:
-        vae = self.networks["vae"].config
-        latents = shape_of(jnp.float32, *self.work.grid, vae.latent_channels)
-        return self.encoder("decoding", self.work.chunks[0], decode_video, "vae", latents)
 
     @property
     def _config(self) -> EchoMimicConfig:
