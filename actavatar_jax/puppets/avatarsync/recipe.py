@@ -67,7 +67,8 @@ class Run:
     def heads(self) -> list[Kept]:
         """The clips that everything is trained on."""
         seeds = dataset.TRAIN_SEEDS[: self.config.clips]
-        return keep_heads(self.drawn or self.workdir / "heads", seeds, World(**self.config.world), self.side)
+        folder = self.drawn or self.workdir / "heads"
+        return keep_heads(folder, seeds, World(**self.config.world), self.side, self.level)
 
     def tokenizer(self) -> None:
         """Pictures -> tokens -> pictures."""
@@ -127,6 +128,11 @@ class Run:
         tokenizer = network_of(self.config, "tokenizer").config
         return tokenizer.stride * tokenizer.tokens[0]
 
+    @property
+    def level(self) -> str:
+        """What a keyframe is of."""
+        return self.config.keyframes.network.level
+
     def part(self, name: str) -> Part:
         """One that has been trained, or kept."""
         return open_part(self.workdir / "parts", name)
@@ -174,7 +180,7 @@ class Run:
 
     def unseen(self, seeds: Sequence[int]) -> list[Head]:
         """Heads that nothing is trained on."""
-        return [make_head(seed, World(**self.config.world), self.side) for seed in seeds]
+        return [make_head(seed, World(**self.config.world), self.side, level=self.level) for seed in seeds]
 
 
 def lookers(phase: PhaseTwo) -> dict[str, Part]:
