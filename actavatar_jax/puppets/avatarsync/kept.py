@@ -1,12 +1,13 @@
 """Heads that are drawn once and kept as bytes, and beside them the tokens of their keyframes.
 
 `FOLDER/part-<n>/frames.npy` are the heads of 64 clips, `speech.json` beside it their keyframes, `words.json` those of
-words. A part appears when it is whole; what is there already is not drawn again.
+words. A part appears when it is whole; what is there already is not drawn again, and several runs may share the folder.
 
 F frames, s pixels a side, N tokens of a frame.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from actavatar_jax.errors import InputError
 from actavatar_jax.puppets.avatarsync.heads import make_head
 from actavatar_jax.puppets.world.clips import World
-from actavatar_jax.storage import read_json, replaced_file, replaced_folder, write_json
+from actavatar_jax.storage import locked_folder, read_json, replaced_file, replaced_folder, write_json
 
 PART = 64  # clips that are drawn, or lost to a kill, together
 SPEECH = {"phonemes": "speech.json", "words": "words.json"}  # by the level of units
@@ -41,11 +42,12 @@ def keep_heads(folder: Path, seeds: Sequence[int], world: World, side: int, leve
     parts = [list(seeds[first : first + PART]) for first in range(0, len(seeds), PART)]
     for number, part in enumerate(tqdm(parts, "heads", unit="part")):
         place = folder / f"part-{number:03d}"
-        if not place.is_dir():
-            _draw(place, part, world, side, made_by)
-        elif read_json(place / "made_by.json") != _as_json(made_by | {"seeds": part}):
+        with _alone_in(folder):
+            if not place.is_dir():
+                _draw(place, part, world, side, made_by)
+        if read_json(place / "made_by.json") != _as_json(made_by | {"seeds": part}):
             raise InputError(f"{place} holds heads of another world or of other seeds; give another work folder.")
-        elif not (place / SPEECH[level]).is_file():
+        if not (place / SPEECH[level]).is_file():
             raise InputError(f"{place} holds heads without units of {level}; give another work folder.")
     return [head for number in range(len(parts)) for head in _read(folder / f"part-{number:03d}", level)]
 
@@ -59,13 +61,22 @@ def keep_tokens(
     groups = [heads[first : first + PART] for first in range(0, len(heads), PART)]
     for number, group in enumerate(tqdm(groups, "tokens", unit="part")):
         place = folder / f"part-{number:03d}.npy"
-        if not place.exists():
-            made = [encode(head.frames[_padded(head.numbers, most)]) for head in group]
-            with replaced_file(place) as partial, partial.open("wb") as file:
-                np.save(file, np.stack(made).astype(np.int32))
+        with _alone_in(folder):
+            if not place.exists():
+                made = [encode(head.frames[_padded(head.numbers, most)]) for head in group]
+                with replaced_file(place) as partial, partial.open("wb") as file:
+                    np.save(file, np.stack(made).astype(np.int32))
         stored = np.load(place)
         tokens += [row[: len(head.numbers)] for row, head in zip(stored, group, strict=True)]
     return tokens
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Runs side by side that share a folder make each part once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked_folder(folder, wait=True):
+        yield
 
 
 def _draw(place: Path, seeds: Sequence[int], world: World, side: int, made_by: dict) -> None:

@@ -13,6 +13,7 @@ import jax
 import ml_dtypes
 from ml_collections import ConfigDict
 
+from actavatar_jax import functional
 from actavatar_jax.avatarsync import AvatarSyncPipeline, Part, Parts, open_part, open_parts, save_part, save_parts
 from actavatar_jax.avatarsync.losses import PixelLoss
 from actavatar_jax.avatarsync.published import read_faces
@@ -55,19 +56,20 @@ log = logging.getLogger(__name__)
 class Run:
     """A config and the folder of its run; every method goes on where it stopped.
 
-    Trainings begin with the parts of the model folder `start`, if there is one; those of `fresh` begin at random.
+    Trainings begin with the parts of the model folder `start`, if there is one; those of `fresh` begin at random. Heads
+    and their tokens are kept in the folder `shared`, where several runs find them, else in `workdir`.
     """
 
     config: ConfigDict
     workdir: Path
     start: Path | None = None
     fresh: Collection[str] = ()
-    drawn: Path | None = None  # folder of the kept heads; else in `workdir`
+    shared: Path | None = None
 
     def heads(self) -> list[Kept]:
         """The clips that everything is trained on."""
         seeds = dataset.TRAIN_SEEDS[: self.config.clips]
-        folder = self.drawn or self.workdir / "heads"
+        folder = (self.shared or self.workdir) / "heads"
         return keep_heads(folder, seeds, World(**self.config.world), self.side, self.level)
 
     def tokenizer(self) -> None:
@@ -79,7 +81,8 @@ class Run:
     def keyframes(self) -> None:
         """Units -> tokens; in phase 2 their pixels as well, where there is a network that looks at them."""
         heads, tokenizer = self.heads(), self.part("tokenizer")
-        tokens = keep_tokens(self.workdir / "keyframes" / "tokens", heads, encoder(tokenizer))
+        folder = (self.shared or self.workdir) / "tokens" / f"{self.level}-{functional.digest(tokenizer.params)}"
+        tokens = keep_tokens(folder, heads, encoder(tokenizer))
         data, phase = batching_of(self.config, "keyframes"), phase_two(self.config)
         first, frozen = loss_of(self.config, "keyframes"), lookers(phase)
         second, begin = first, course_of(self.config, "keyframes").steps
@@ -131,7 +134,7 @@ class Run:
     @property
     def level(self) -> str:
         """What a keyframe is of."""
-        return self.config.keyframes.network.level
+        return network_of(self.config, "keyframes").config.level
 
     def part(self, name: str) -> Part:
         """One that has been trained, or kept."""
