@@ -40,12 +40,20 @@ from actavatar_jax.puppets.avatarsync.settings import (
     sampling_of,
 )
 from actavatar_jax.puppets.pictures.sheets import draw_contacts
-from actavatar_jax.puppets.progress import Progress
+from actavatar_jax.puppets.progress import Progress, draw_curves, read_rows
 from actavatar_jax.puppets.world.clips import World
 from actavatar_jax.training.parts import Draw, Loss, train_part
 
 STEPS = ("heads", "tokenizer", "keyframes", "interpolator")
 SHOWN = 6  # heads on a sheet
+PANELS = {  # of the plot; not PSNR of keyframes, as these are the drawn ones while the interpolator is trained
+    "PSNR without the first frame, dB": {
+        "psnr_whole": "whole",
+        "psnr_mouth": "mouth",
+        "psnr_between": "between keyframes",
+    },
+    "lips, 0 to 1, and still pixels, levels": {"lips": "lip correlation", "flicker": "flicker"},
+}
 
 MOST_BYTES = 20_000_000  # of a shipped model
 
@@ -164,7 +172,9 @@ class Run:
             sheet.parent.mkdir(parents=True, exist_ok=True)
             draw_contacts(sheet, [(head.frames, make(head)) for head in heads[:SHOWN]])
             figures = {figure: one.value for figure, one in score(make, heads).items()}
-            Progress(self.workdir / "progress.jsonl").add(name, step, **figures)
+            log = self.workdir / "progress.jsonl"
+            Progress(log).add(name, step, **figures)
+            draw_curves(read_rows(log), self.workdir / "progress.png", PANELS)
 
         params = train_part(
             course_of(self.config, name),
