@@ -99,8 +99,9 @@ def sample(
     if framing is None:
         video = pipeline(image, plan, seed=seed, paste=paste).video
     else:
-        frames = pipeline(framing.head, plan, seed=seed).frames
-        video = Video(framing.put_back(frames, pipeline.painter.paste(framing.head) if paste else None), plan.sound)
+        take = pipeline(framing.head, plan, seed=seed)
+        into = pipeline.painter.paste(framing.head, take.draft.reference) if paste else None
+        video = Video(framing.put_back(take.frames, into), plan.sound)
     video.save(out)
 
 

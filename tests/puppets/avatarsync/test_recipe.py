@@ -17,7 +17,7 @@ from flax import nnx
 from PIL import Image
 
 from actavatar_jax import functional
-from actavatar_jax.avatarsync import AvatarSyncPipeline, folder
+from actavatar_jax.avatarsync import AvatarSyncPipeline, folder, painting
 from actavatar_jax.avatarsync.interpolation import Stages
 from actavatar_jax.avatarsync.pasting import Paste
 from actavatar_jax.errors import InputError
@@ -28,7 +28,7 @@ from actavatar_jax.puppets.avatarsync import ablation, kept, makers, recipe, sco
 from actavatar_jax.puppets.avatarsync.evaluation import evaluate_heads
 from actavatar_jax.puppets.avatarsync.heads import make_head
 from actavatar_jax.puppets.avatarsync.settings import check_parts, check_recipe
-from actavatar_jax.puppets.progress import read_rows
+from actavatar_jax.puppets.progress import draw_curves, read_rows
 from actavatar_jax.puppets.world.clips import World
 from actavatar_jax.puppets.world.regions import CALM
 from actavatar_jax.runs import settings
@@ -90,6 +90,9 @@ def test_the_whole_recipe_leaves_a_model_and_scores(trained):
     assert len(scores.table(found).splitlines()) == 1 + 2 * len(scores.FIGURES)
     assert {row["stage"] for row in read_rows(workdir / "progress.jsonl")} == {"tokenizer", "keyframes", "interpolator"}
     assert len(list((workdir / "sheets").glob("*-000004.png"))) == 3
+    plot = np.asarray(Image.open(workdir / "progress.png")).astype(int)
+    draw_curves(read_rows(workdir / "progress.jsonl"), workdir / "again.png", recipe.PANELS)
+    np.testing.assert_array_equal(plot, np.asarray(Image.open(workdir / "again.png")))  # the last stage is on it
     parts = folder.open_parts(workdir / "model")
     assert parts.sampling.top_k == 12 and World.from_dict(parts.world) == World(**trained[0].world)
 
@@ -201,8 +204,11 @@ def test_the_page_makes_videos_of_the_model(trained, tmp_path, monkeypatch, caps
     assert actavatar(*text) == actavatar(*audio) == 0
     Image.fromarray(head.clip.frames[0]).resize((160, 120)).save("portrait.png")
     told, found = (shlex.split(line)[1:] for line in FRAMING.splitlines())
+    encoded, encode_pictures = [], painting.encode_pictures
+    monkeypatch.setattr(painting, "encode_pictures", lambda *a: encoded.append(1) or encode_pictures(*a))
     monkeypatch.setattr(faces, "open_boxes", lambda path: lambda picture: np.asarray([[60.0, 20, 30, 30]]))
-    assert actavatar(*told) == actavatar(*found) == 0
+    assert "--paste" in told and actavatar(*told) == 0 and len(encoded) == 1  # the portrait, once
+    assert actavatar(*found) == 0
     for name in ("framed.mp4", "found.mp4"):
         assert (framed := load_video(name)).frames.shape[1:] == (120, 160, 3) and framed.sound is not None
     refused(capsys, "--head is '1,2'", *told[:7], "1,2", *told[8:])
