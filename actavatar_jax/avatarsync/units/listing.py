@@ -10,7 +10,7 @@ from actavatar_jax.avatarsync.units.units import Unit
 def list_units(alignment: Alignment, units: Sequence[Unit], plan: Schedule) -> str:
     """One unit a line: its time in seconds, its name, its phonemes, and the frames of its keyframes, of which short
     units may have none; and a line that counts."""
-    width = max(6, *(len(unit.name) + 2 for unit in units))
+    width = max([6, *(len(unit.name) + 2 for unit in units)])
     lines = [f"{'from':>7}{'to':>8}  {'unit':<{width}}{'phonemes':<14}frames"]
     for number, unit in enumerate(units):
         phonemes = " ".join(phoneme.symbol for phoneme in alignment.phonemes[slice(*unit.span)])
