@@ -32,6 +32,7 @@ def get_config(arg: str = "") -> ConfigDict:
         {"width": 192, "heads": 3, "layers": 4, "ffn": 512, "vocabulary": 512, "tokens": (8, 8)}
     )
     config.keyframes.network.visible = "one_to_one"
+    config.keyframes.network.update({"level": "phonemes", "units": 64})  # of words there are 4096
     config.keyframes.loss = ConfigDict({"null_share": 0.1})
     config.keyframes.data = ConfigDict({"batch": 8, "keyframes": 5})  # clips of a step, and keyframes of each
     config.keyframes.phase2 = ConfigDict({"share": 0.4, "lpips": (), "faces": "", "temperature": 1.0})

@@ -1,10 +1,10 @@
 """AvatarSync on puppets from nothing to a model folder and scores; launch command in configs/avatarsync.py.
 
 Run again, it goes on where it stopped: heads that are drawn are kept, parts that are trained are not trained anew, and
-trainings go on from their last checkpoint, bit for bit. On the way WORKDIR/sheets and WORKDIR/progress.jsonl show what
-unseen heads look like. The result is WORKDIR/model, for `actavatar avatarsync sample`; `--ship` also puts it, in
-bfloat16, where `actavatar demo --system avatarsync` finds it. With `--start` trainings go on from the parts of a model
-folder, say the shipped one; those of `--keep` stay as they are.
+trainings go on from their last checkpoint, bit for bit. On the way WORKDIR/sheets, WORKDIR/progress.jsonl and
+WORKDIR/progress.png show what unseen heads look like. The result is WORKDIR/model, for `actavatar avatarsync sample`;
+`--ship` also puts it, in bfloat16, where `actavatar demo --system avatarsync` finds it. With `--start` trainings go on
+from the parts of a model folder, say the shipped one; those of `--keep` stay as they are.
 """
 
 from pathlib import Path

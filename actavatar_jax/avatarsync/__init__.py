@@ -25,6 +25,7 @@ from actavatar_jax.avatarsync.tokenizer import (
 )
 from actavatar_jax.avatarsync.units import (
     ALLOCATIONS,
+    LEVELS,
     Alignment,
     Schedule,
     Unit,
@@ -38,6 +39,7 @@ from actavatar_jax.avatarsync.units import (
 
 __all__ = [
     "ALLOCATIONS",
+    "LEVELS",
     "Alignment",
     "AvatarSyncPipeline",
     "Draft",

@@ -38,10 +38,9 @@ class KeyframePainter:
         height, width = (self.tokenizer.config.stride * count for count in self.places)
         return fit_image(load_image(image), height, width)
 
-    def paste(self, image: Any, reference: Int[np.ndarray, " N"] | None = None) -> Paste:
+    def paste(self, image: Any, reference: Int[np.ndarray, " N"]) -> Paste:
         """What frames of this portrait, whose tokens are `reference`, are pasted into; as `read_portrait`."""
-        tokens = self.read_portrait(image) if reference is None else reference
-        return Paste(self.fit_portrait(image).astype(np.float32) / 255, self.show(tokens[None])[0])
+        return Paste(self.fit_portrait(image).astype(np.float32) / 255, self.show(reference[None])[0])
 
     def seen(self, ids: Int[np.ndarray, " T"]) -> Seen:
         """The units that the keyframes of one clip see, as the model's mask has it."""

@@ -19,6 +19,7 @@ from actavatar_jax.avatarsync.painting import KeyframePainter, compiled_interpol
 from actavatar_jax.avatarsync.pasting import Paste
 from actavatar_jax.avatarsync.plan import Plan
 from actavatar_jax.avatarsync.units import exchange_unit
+from actavatar_jax.errors import InputError
 from actavatar_jax.media import Video
 
 
@@ -65,6 +66,11 @@ class AvatarSyncPipeline:
         """The inverse of `from_pretrained`."""
         save_parts(folder, self.parts)
 
+    @property
+    def level(self) -> str:
+        """What a keyframe is of, phonemes or words: plans have to be of the same."""
+        return self.parts.keyframes.config.level
+
     def __call__(
         self, image: Any, plan: Plan, sampling: KeyframeSampling | None = None, seed: int = 0, paste: bool = False
     ) -> Take:
@@ -80,14 +86,16 @@ class AvatarSyncPipeline:
         Args:
           image: path, Pillow image or uint8 [h, w, 3] of a head, as large in the picture as those that the model was
             trained on; what is beyond the centre is cut off.
-          plan: of `plan_text` or `plan_speech`.
+          plan: of `plan_text` or `plan_speech`, with the model's `level`.
           sampling: how tokens are drawn; None: as the folder has it.
           seed: of what chance decides.
           paste: whether frames show the portrait's own pixels wherever nothing changes (`pasting`).
 
         Raises:
-          InputError: as `load_image`.
+          InputError: a plan of another level, and as `load_image`.
         """
+        if plan.level != self.level:
+            raise InputError(f"The plan has units of {plan.level}; accepted by this model are units of {self.level}.")
         reference, sampling = self.painter.read_portrait(image), sampling or self.parts.sampling
         tokens = self.painter.draw(reference, plan.schedule.ids, sampling, seed)
         into = self.painter.paste(image, reference) if paste else None
@@ -115,7 +123,7 @@ class AvatarSyncPipeline:
           InputError: a unit that no keyframe shows, or a name that is no unit's.
         """
         old = take.draft
-        before, after = old.plan.schedule, exchange_unit(old.plan.schedule, unit, name)
+        before, after = old.plan.schedule, exchange_unit(old.plan.schedule, unit, name, self.level)
         seen, now = (self.painter.seen(plan.ids) for plan in (before, after))
         renewed = np.flatnonzero(np.asarray((now.there & (now.ids != seen.ids))[0].any(-1)))
         tokens, keyframes = old.tokens.copy(), old.keyframes.copy()

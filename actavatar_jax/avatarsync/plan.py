@@ -10,21 +10,21 @@ from actavatar_jax.speech import SPEAKERS
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
-    """Units of speech, what each frame shows of them, and the sound."""
+    """Units of speech, what each frame shows of them, the sound, and the level of the units (`LEVELS`)."""
 
     units: tuple[Unit, ...]
     schedule: Schedule
     sound: Sound | None = None
+    level: str = "phonemes"
 
 
-def plan_text(text: str, language: str = "en", rate: int = 170) -> Plan:
+def plan_text(text: str, language: str = "en", rate: int = 170, level: str = "phonemes") -> Plan:
     """The plan of a text that a synthetic voice of the language speaks, so many words a minute.
 
-    Raises:
-      InputError: a language without a voice, and as `align_text`.
+    `level` is that of the model which it is for. Raises InputError for a language without a voice, and as `align_text`.
     """
     spoken, samples = align_text(text, voice_of(language), rate)
-    return plan_speech(spoken, Sound.coerce(samples))
+    return plan_speech(spoken, Sound.coerce(samples), level)
 
 
 def voice_of(language: str) -> str:
@@ -36,7 +36,7 @@ def voice_of(language: str) -> str:
     return voices[0]
 
 
-def plan_speech(spoken: Alignment, sound: Sound | None = None) -> Plan:
+def plan_speech(spoken: Alignment, sound: Sound | None = None, level: str = "phonemes") -> Plan:
     """The plan of speech whose phonemes are known. InputError as `to_units`."""
-    units = to_units(spoken.phonemes, spoken.notation, spoken.words)
-    return Plan(units, schedule(units, spoken.seconds), sound)
+    units = to_units(spoken.phonemes, spoken.notation, spoken.words, level)
+    return Plan(units, schedule(units, spoken.seconds), sound, level)

@@ -29,6 +29,7 @@ def units(
     voice: Annotated[str, typer.Option(help="Of espeak-ng, that speaks a text.")] = "english-us",
     rate: Annotated[int, typer.Option(min=80, max=450, help="Words a minute of a text.")] = 170,
     aligner: Aligner = None,
+    level: Annotated[str, typer.Option(help="What a unit is of: phonemes, or words.")] = "phonemes",
 ) -> None:
     """The units of speech with their times, and the frames of their keyframes."""
     from actavatar_jax.avatarsync import align_text, is_alignment, list_units, plan_speech, read_alignment
@@ -47,7 +48,7 @@ def units(
         )
     else:
         spoken, _ = align_text(speech, voice, rate)
-    plan = plan_speech(spoken)
+    plan = plan_speech(spoken, level=level)
     print(list_units(spoken, plan.units, plan.schedule))
 
 
@@ -86,19 +87,21 @@ def sample(
         raise InputError("The head's square is told by --head or found by --faces; leave one of them out.")
     check_output(out)
     framing = None if head is faces is None else _frame(image, head, faces)
+    pipeline = AvatarSyncPipeline.from_pretrained(model)
+    level = pipeline.level
     if audio is None:
-        plan = plan_text(text, language)
+        plan = plan_text(text, language, level=level)
     elif alignment is not None:
         sound = load_sound(audio)
-        plan = plan_speech(read_alignment(alignment, len(sound.samples) / sound.rate, notation), sound)
+        plan = plan_speech(read_alignment(alignment, len(sound.samples) / sound.rate, notation), sound, level)
     else:
-        plan = plan_speech(_align(aligner, audio, text, voice_of(language)), load_sound(audio))
-    pipeline = AvatarSyncPipeline.from_pretrained(model)
+        plan = plan_speech(_align(aligner, audio, text, voice_of(language)), load_sound(audio), level)
     if framing is None:
         video = pipeline(image, plan, seed=seed, paste=paste).video
     else:
-        frames = pipeline(framing.head, plan, seed=seed).frames
-        video = Video(framing.put_back(frames, pipeline.painter.paste(framing.head) if paste else None), plan.sound)
+        take = pipeline(framing.head, plan, seed=seed)
+        into = pipeline.painter.paste(framing.head, take.draft.reference) if paste else None
+        video = Video(framing.put_back(take.frames, into), plan.sound)
     video.save(out)
 
 

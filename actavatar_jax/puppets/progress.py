@@ -1,5 +1,6 @@
 """The log of a training that goes on over many sittings: what it reached after how much work, and a plot of that."""
 
+import itertools
 import json
 import math
 import time
@@ -85,8 +86,12 @@ def figures_of(report: Report) -> dict[str, float]:
     return {name: report[figure].value for name, figure in FIGURES.items() if figure in report.figures}
 
 
-def draw_curves(rows: Sequence[Row], path: Path) -> None:
-    """PSNR, and what the judge sees, against CPU-hours, with the stages; InputError where there is nothing to draw."""
+def draw_curves(rows: Sequence[Row], path: Path, panels: Mapping[str, Mapping[str, str]] = PANELS) -> None:
+    """Figures against CPU-hours, with the stages; InputError where there is nothing to draw.
+
+    `panels` are the labels of figures by their names, by the title of a panel: PSNR to the left, to the right what is
+    about 0 to 1. Curves end with a stage: the next one may measure something else.
+    """
     if not rows:
         raise InputError(f"There are no rows to draw as {path}; accepted is one row or more.")
     width, height, margin, top = 470, 280, 64, 92
@@ -95,10 +100,11 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
     stages = _stages(rows)
     page.text(margin, 34, ", ".join(f"{k} {name}" for k, (name, _) in enumerate(stages, start=1)), 13, GREY)
     hours = ticks(0, max(row["cpu_hours"] for row in rows))
-    for panel, (title, names) in enumerate(PANELS.items()):
-        curves = {name: _points(rows, name) for name in names}
-        values = [value for points in curves.values() for _, value in points]
-        heights = ticks(min([0, *values]), 1) if panel else ticks(min(values, default=0), max(values, default=1))
+    for panel, (title, names) in enumerate(panels.items()):
+        curves = {name: _curves(rows, name) for name in names}
+        values = [value for parts in curves.values() for points in parts for _, value in points]
+        limits = (min([0, *values]), max([1, *values])) if panel else (min(values, default=0), max(values, default=1))
+        heights = ticks(*limits)
         left = margin + panel * (width + margin)
         plot = Plot(page, left, top, (width, height), (hours[0], hours[-1]), (heights[0], heights[-1]))
         _draw_stages(plot, stages)
@@ -106,9 +112,10 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
         page.text(left + width / 2, top - 38, title, 14, anchor="ma")
         entries = []
         for colour, (name, label) in zip(COLOURS, names.items(), strict=False):
-            if points := curves[name]:
+            for points in curves[name]:
                 plot.curve(points, colour)
-                entries.append((colour, f"{label}, last {points[-1][1]:.3g}"))
+            if curves[name]:
+                entries.append((colour, f"{label}, last {curves[name][-1][-1][1]:.3g}"))
         draw_legend(page, left, top + height + 56, entries)
     page.save(path)
 
@@ -120,8 +127,11 @@ def _stages(rows: Sequence[Row]) -> list[tuple[str, float]]:
     return [(names[i], rows[i - 1]["cpu_hours"] if i else 0.0) for i in first]
 
 
-def _points(rows: Sequence[Row], name: str) -> list[tuple[float, float]]:
-    return [(row["cpu_hours"], row[name]) for row in rows if row.get(name) is not None]
+def _curves(rows: Sequence[Row], name: str) -> list[list[tuple[float, float]]]:
+    """The points of a figure, stage by stage."""
+    known = [row for row in rows if row.get(name) is not None]
+    stages = itertools.groupby(known, lambda row: row["stage"])
+    return [[(row["cpu_hours"], row[name]) for row in stage] for _, stage in stages]
 
 
 def _draw_stages(plot: Plot, stages: Sequence[tuple[str, float]]) -> None:

@@ -52,7 +52,7 @@ def measure(pipeline: AvatarSyncPipeline, counts: Sequence[int], turns: int) -> 
 
 def compare(pipeline: AvatarSyncPipeline, rival: ActAvatarPipeline, world: World, turns: int) -> dict[str, float]:
     """Median seconds of each system for a second of video of the same presenter and sentence."""
-    head = make_head(TEST_SEED, world, _picture(pipeline)[0])
+    head = make_head(TEST_SEED, world, _picture(pipeline)[0], level=pipeline.level)
     seconds = len(head.frames) / FPS
     ways = {"AvatarSync": makers.whole(pipeline), "ActAvatar": makers.diffusion(rival)}
     taken = _medians([lambda make=make: make(head) for make in ways.values()], turns)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from actavatar_jax.avatarsync import KeyframeSampling, open_parts, save_parts
+from actavatar_jax.avatarsync import AvatarSyncPipeline, KeyframeSampling, open_parts, save_parts
 from actavatar_jax.avatarsync.folder import Parts
 from actavatar_jax.errors import InputError
 from tests.avatarsync.tiny import tiny_part, tiny_parts
@@ -38,6 +38,22 @@ def test_what_is_saved_comes_back(folder):
         ours, theirs = getattr(parts, name), getattr(there, name)
         assert ours.network == theirs.network
         jax.tree.map(np.testing.assert_array_equal, ours.params, theirs.params)
+
+
+def test_the_level_of_units_is_kept(folder, tmp_path):
+    save_parts(tmp_path, tiny_parts(level="words", units=4096))
+    assert AvatarSyncPipeline(open_parts(tmp_path)).level == "words"
+    assert AvatarSyncPipeline(open_parts(folder)).level == "phonemes"
+    values = json.loads((folder / "keyframes" / "config.json").read_text())
+    del values["level"]  # as before there were words
+    folder = copied(folder, tmp_path)
+    (folder / "keyframes" / "config.json").write_text(json.dumps(values))
+    assert AvatarSyncPipeline(open_parts(folder)).level == "phonemes"
+    for units in (64, 4097):  # ids of words depend on how many there are
+        with pytest.raises(InputError, match=f"know {units} units and with words there are 4096"):
+            tiny_parts(level="words", units=units)
+    with pytest.raises(InputError, match="level is 'syllables'; accepted is phonemes or words"):
+        tiny_part("keyframes", level="syllables")
 
 
 def test_parts_of_different_sizes_are_refused(folder, tmp_path):

@@ -47,8 +47,8 @@ def test_the_commands_of_the_page(tmp_path, monkeypatch, capsys):
     Path("said.TextGrid").write_text(f"File type = {grid}")
     encode(Path("said.wav"), tones(16000, 0.8, 300), 16000)
     _, commands, *_ = blocks("bash")
-    text, chinese, file = (shlex.split(line) for line in commands.splitlines())
-    assert text[0] == chinese[0] == file[0] == "actavatar"
+    text, chinese, file, words = (shlex.split(line) for line in commands.splitlines())
+    assert text[0] == chinese[0] == file[0] == words[0] == "actavatar"
     assert actavatar(*text[1:]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.split()[2:4] == ["b", "p"] for line in lines)  # the lips shut for the p of "map"
@@ -59,6 +59,12 @@ def test_the_commands_of_the_page(tmp_path, monkeypatch, capsys):
     table = capsys.readouterr().out.splitlines()
     assert table[1].split()[:4] == ["0.000", "0.200", "sil", "sil"]
     assert "in 0.80 s" in table[-1] and table[-1].endswith("of 20 frames")
+    assert actavatar(*words[1:]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[2] for line in lines[1:-1]] == ["/a/", "/b-ae-b/", "/uh-f/", "/b-ai/", "/h-ou-b/"]
+    assert lines[2][3:6] == ["m", "ˈæ", "p"] and lines[-1][:2] == ["5", "units"]
+    refused(capsys, "Units of words need the times at which words begin", *file[1:], "--level", "words")
+    refused(capsys, "'syllables'; accepted is phonemes, words", *text[1:], "--level", "syllables")
     refused(capsys, "or with --aligner; a text is spoken: leave --audio out", *text[1:], "--audio", "said.wav")
     refused(capsys, "notation of phonemes is 'sampa'", *file[1:], "--notation", "sampa")
     refused(capsys, "leave --notation out", *text[1:], "--notation", "ipa")
@@ -74,6 +80,8 @@ def test_the_commands_that_align_a_recording(tmp_path, monkeypatch, capsys):
     save_recogniser(Path(heard[heard.index("--aligner") + 1]), PHONEMES)
     assert actavatar(*heard) == actavatar(*told) == 0
     assert capsys.readouterr().out.count("units in 0.80 s") == 2
+    assert actavatar(*told, "--level", "words") == 0 and "5 units" in capsys.readouterr().out
+    refused(capsys, "Units of words need the times at which words begin", *heard, "--level", "words")
 
 
 def test_the_json_of_the_page(tmp_path):

@@ -125,6 +125,35 @@ def test_lips_that_shut_in_an_edit_are_held_through_the_pause(pipelines, take):
     np.testing.assert_array_equal(edited.frames, pipelines["one_to_one"](PORTRAIT, whole, seed=5).frames)
 
 
+@pytest.fixture(scope="module")
+def of_words(quick_compilation):
+    parts = tiny_parts(level="words", units=4096)
+    parts.keyframes.params["units"] *= 8  # as large as where there are 64
+    pipeline = AvatarSyncPipeline(parts)
+    pipeline.interpolate = Straight()
+    return pipeline
+
+
+def test_a_model_of_words_shows_words_and_exchanges_them(of_words):
+    plan = plan_speech(Alignment(PHONEMES, (0.4, 0.92)), PLAN.sound, "words")
+    assert [unit.name for unit in plan.units] == ["sil", "/b-a-b/", "/i-f-a/", "sil"]
+    take = of_words(PORTRAIT, plan, seed=5)
+    first, second = (next(i for i, k in enumerate(plan.schedule.keyframes) if k.unit == unit) for unit in (1, 2))
+    assert (take.draft.tokens[first] != take.draft.tokens[second]).any()
+    edited = of_words.edit(take, 2, "/s-o-s/")
+    np.testing.assert_array_equal((edited.draft.tokens != take.draft.tokens).any(1).nonzero()[0], [second])
+    with pytest.raises(InputError, match="There is no word 'u'"):
+        of_words.edit(take, 2, "u")
+
+
+def test_plans_of_another_level_are_refused(pipelines, of_words):
+    with pytest.raises(InputError, match="has units of phonemes; accepted by this model are units of words"):
+        of_words(PORTRAIT, PLAN)
+    plan = plan_speech(Alignment(PHONEMES, (0.4, 0.92)), level="words")
+    with pytest.raises(InputError, match="has units of words; accepted by this model are units of phonemes"):
+        pipelines["one_to_one"].draft(PORTRAIT, plan)
+
+
 def test_edits_that_cannot_be(pipelines, take):
     with pytest.raises(InputError, match="There is no unit 'x2'"):
         pipelines["one_to_one"].edit(take, UNIT, "x2")
@@ -137,5 +166,6 @@ def test_a_text_is_spoken_in_its_language():
     plan = plan_text("A map.", "en")
     assert len(plan.schedule.t) == round(25 * len(plan.sound.samples) / 16000)
     assert "b" in [unit.name for unit in plan.units]
+    assert [unit.name for unit in plan_text("A map.", "en", level="words").units][:2] == ["/a/", "/b-ae-b/"]
     with pytest.raises(InputError, match="no voice of the language 'fr'; the languages are en, de"):
         plan_text("Bonjour.", "fr")

@@ -19,7 +19,7 @@ def tiny_part(name, **changes):
     return Part(network, random_params(network.module, network.config))
 
 
-def tiny_parts(visible="one_to_one", sampling=None):
+def tiny_parts(visible="one_to_one", sampling=None, **keyframes):
     parts = {name: tiny_part(name) for name in ("tokenizer", "interpolator")}
-    keyframes = tiny_part("keyframes", visible=visible)
+    keyframes = tiny_part("keyframes", visible=visible, **keyframes)
     return Parts(**parts, keyframes=keyframes, sampling=sampling or KeyframeSampling())

@@ -109,8 +109,8 @@ def row(hours, stage="stage2", **figures):
     return {"stage": stage, "step": 0, "cpu_hours": hours, **figures}
 
 
-def drawn(rows, path):
-    draw_curves(rows, path)
+def drawn(rows, path, *panels):
+    draw_curves(rows, path, *panels)
     return np.asarray(Image.open(path)).astype(int)
 
 
@@ -142,6 +142,22 @@ def test_stages_are_marked_where_they_begin(tmp_path):
     columns = np.flatnonzero(changed.sum(0) > 200)
     assert len(columns) and columns.mean() == pytest.approx(470 / 2, abs=2)  # at two hours of four
     assert (np.abs(one - two)[30:52] > 100).any()  # their names
+
+
+def test_curves_end_with_a_stage(tmp_path):
+    rows = [row(1.0, "a", hit=0.5), row(2.0, "a", hit=0.5), row(3.0, "b", hit=0.5), row(4.0, "b", hit=0.5)]
+    found = places(drawn(rows, tmp_path / "c.png"), COLOURS[0], 1)
+    columns = set(found[:, 1].tolist())
+    assert {120, 230, 355, 470} <= columns and not {250, 290, 340} & columns  # of 470 for four hours
+
+
+def test_figures_of_other_trainings_are_drawn_as_told(tmp_path):
+    rows = [row(1.0, loss=3.0, flicker=1.5, hit=0.5), row(4.0, loss=1.0, flicker=0.0, hit=0.5)]
+    picture = drawn(rows, tmp_path / "c.png", {"left": {"loss": "loss"}, "right": {"flicker": "flicker"}})
+    loss, flicker = (places(picture, COLOURS[0], panel) for panel in (0, 1))
+    for found in (loss, flicker):  # both fall, and none leaves its panel
+        assert found[found[:, 1].argmin(), 0] < 70 and found[found[:, 1].argmax(), 0] > 270
+    assert len(places(picture, COLOURS[1])) == len(places(picture, COLOURS[1], 1)) == 0  # no hits, which are not told
 
 
 @pytest.mark.parametrize("rows", [[row(0.0)], [row(0.01, psnr_whole=20.0)], [row(1.0, lips=-0.3), row(2.0, lips=0.1)]])

@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 
+from actavatar_jax.avatarsync.units.table import LEVELS
 from actavatar_jax.checks import Limit, check_fields, each, one_of
 from actavatar_jax.errors import InputError
 from actavatar_jax.models.limits import DEPTH, EPSILON, SIDE, SIZE, VOCABULARY
@@ -21,7 +22,8 @@ class KeyframeConfig:
     ffn: int = 2048
     vocabulary: int = 16384  # codes of the tokenizer
     tokens: tuple[int, int] = (16, 16)  # rows and columns of a frame
-    units: int = 64  # ids of units
+    units: int = 64  # ids of units; of words there are 4096
+    level: str = "phonemes"  # what a unit is of: phonemes | words
     visible: str = "one_to_one"  # units that a keyframe sees: its own | limited: and the one before | accumulative: and
     # all before | full: all
     zero_condition: bool = False  # keys of units are zero, as LlamaGen's weights have it for their class token
@@ -32,6 +34,7 @@ class KeyframeConfig:
         "layers": DEPTH,
         "vocabulary": VOCABULARY,
         "tokens": each(SIDE, 2),
+        "level": one_of(*LEVELS),
         "visible": one_of(*VISIBLE),
         "eps": EPSILON,
     }

@@ -52,7 +52,8 @@ class KeyframeTransformer(nnx.Module):
     ) -> Float[Array, "C T N V"]:
         """Logits of every token of every frame, given the ones before it in its own frame."""
         C, T, N = tokens.shape
-        conditions = self.condition(reference, seen, self.unit_table())
+        shown, seen = _numbered(seen, self.config.units)
+        conditions = self.condition(reference, seen, self.unit_table(shown))
         not_later = jnp.asarray(np.tril(np.ones((N, N), bool)))
         rope = jnp.asarray(self.frame_rope())
 
@@ -67,8 +68,11 @@ class KeyframeTransformer(nnx.Module):
         x, _ = jax.lax.scan(apply, x, (self.blocks, conditions.units, conditions.prefix))
         return self.head(self.norm(x)).astype(jnp.float32).reshape(C, T, N, -1)
 
-    def unit_table(self) -> KeysValues:
-        """Keys and values of every unit, [L, units, H, K]: units see only themselves, so once per model."""
+    def unit_table(self, ids: Int[Array, " I"] | None = None) -> KeysValues:
+        """Keys and values of every unit, [L, units, H, K]: units see only themselves, so once per model.
+
+        With `ids` those of these units alone, [L, I, H, K].
+        """
         rope = unturned(1, self.config.head_dim)
         rope = jnp.asarray(rope * (0 if self.config.zero_condition else 1))
 
@@ -76,7 +80,8 @@ class KeyframeTransformer(nnx.Module):
             _, seen = block.project(x, rope)
             return block.finish(x, seen.values), seen
 
-        x = self.units[...] + self.segments[...][OF_UNITS][None]
+        units = self.units[...] if ids is None else self.units[...][ids]
+        x = units + self.segments[...][OF_UNITS][None]
         _, seen = jax.lax.scan(apply, x[:, None], self.blocks)
         return KeysValues(seen.keys[:, :, 0], seen.values[:, :, 0])
 
@@ -141,3 +146,9 @@ class KeyframeTransformer(nnx.Module):
 
         x, cache = jax.lax.scan(apply, x, (self.blocks, conditions.units, conditions.prefix, cache))
         return self.head(self.norm(x[:, 0])).astype(jnp.float32).reshape(C, T, -1), cache
+
+
+def _numbered(seen: Seen, units: int) -> tuple[Int[Array, " I"], Seen]:
+    """The ids that are seen, each once, and the same with their numbers among these: there are thousands of words."""
+    ids, numbers = jnp.unique(seen.ids, return_inverse=True, size=min(seen.ids.size, units), fill_value=0)
+    return ids, Seen(numbers.reshape(seen.ids.shape), seen.there)

@@ -9,12 +9,13 @@ from actavatar_jax.avatarsync.units.alignments import (
 )
 from actavatar_jax.avatarsync.units.listing import list_units
 from actavatar_jax.avatarsync.units.spelling import NOTATIONS
-from actavatar_jax.avatarsync.units.table import UnitTable, unit_table
+from actavatar_jax.avatarsync.units.table import LEVELS, UnitTable, unit_table
 from actavatar_jax.avatarsync.units.timing import ALLOCATIONS, Keyframe, Schedule, exchange_unit, schedule
 from actavatar_jax.avatarsync.units.units import Unit, to_units
 
 __all__ = [
     "ALLOCATIONS",
+    "LEVELS",
     "NOTATIONS",
     "Alignment",
     "Keyframe",

@@ -6,10 +6,14 @@ belong to a checkpoint.
 
 import dataclasses
 import functools
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+from actavatar_jax.errors import InputError
 from actavatar_jax.storage import read_json
 
+LEVELS = ("phonemes", "words")  # what one unit is of
 PAD, NULL, SILENCE, UNKNOWN = "pad", "null", "sil", "unk"
 
 
@@ -20,6 +24,7 @@ class UnitTable:
     Attributes:
       version: grows with every change of what a symbol becomes.
       size: ids that a model has; more than names, so that units can be added.
+      words: ids behind those, which words have by a hash of their names: several words may have one.
       names: units in the order of their ids.
       ranks: units from those that must be seen to those that may be left out where keyframes are too dense.
       never_dropped: units that density does not drop.
@@ -37,6 +42,7 @@ class UnitTable:
 
     version: int
     size: int
+    words: int
     names: tuple[str, ...]
     ranks: tuple[tuple[str, ...], ...]
     never_dropped: tuple[str, ...]
@@ -55,12 +61,42 @@ class UnitTable:
     arpabet: dict[str, str]
 
     def id(self, name: str) -> int:
-        """The token of a unit."""
-        return self.names.index(name)
+        """The token of a unit, or of a word."""
+        if not is_word(name):
+            return self.names.index(name)
+        digest = hashlib.sha256(name.encode()).digest()  # the same in every process, which Python's own hash is not
+        return self.size + int.from_bytes(digest[:8], "big") % self.words
 
     def rank(self, name: str) -> int:
-        """0 for what must be seen, more for what may rather be left out."""
+        """0 for what must be seen, more for what may rather be left out; words are all alike."""
+        if is_word(name):
+            return len(self.ranks)
         return next(rank for rank, names in enumerate(self.ranks) if name in names)
+
+    def check_name(self, name: str, level: str) -> None:
+        """InputError for what is no unit of this level."""
+        if level == "phonemes" and name not in self.names:
+            raise InputError(f"There is no unit {name!r}; the units are {', '.join(self.names)}.")
+        if level == "words" and name != SILENCE and not (is_word(name) and set(sounds_of(name)) <= set(self.names)):
+            raise InputError(
+                f"There is no word {name!r}; accepted is {SILENCE}, or its sounds as /b-ae-b/, of the units "
+                f"{', '.join(self.names)}."
+            )
+
+
+def word_of(sounds: Sequence[str]) -> str:
+    """The name of a word by the units of its sounds: /b-ae-b/ for b, ae and b."""
+    return f"/{'-'.join(sounds)}/"
+
+
+def sounds_of(word: str) -> list[str]:
+    """The inverse of `word_of`."""
+    return word[1:-1].split("-")
+
+
+def is_word(name: str) -> bool:
+    """Whether a name is that of a word."""
+    return name.startswith("/") and name.endswith("/")
 
 
 @functools.cache

@@ -86,15 +86,13 @@ def schedule(
     return _between(tuple(keyframes), frames)
 
 
-def exchange_unit(plan: Schedule, unit: int, name: str) -> Schedule:
+def exchange_unit(plan: Schedule, unit: int, name: str, level: str = "phonemes") -> Schedule:
     """The same keyframes at the same times, but for what those of the unit with this number show.
 
     Raises:
-      InputError: a name that is no unit's, or a unit that no keyframe shows.
+      InputError: a name that is no unit's of this level, or a unit that no keyframe shows.
     """
-    names = unit_table().names
-    if name not in names:
-        raise InputError(f"There is no unit {name!r}; the units are {', '.join(names)}.")
+    unit_table().check_name(name, level)
     if all(keyframe.unit != unit for keyframe in plan.keyframes):
         raise InputError(f"Unit {unit} has no keyframe; those that have one are {shown_units(plan)}.")
     changed = tuple(dataclasses.replace(k, name=name) if k.unit == unit else k for k in plan.keyframes)

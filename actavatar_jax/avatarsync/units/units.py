@@ -2,6 +2,9 @@
 
 A keyframe sees its own unit and no other, so what neighbours do to a sound has to be in its unit: joint units for
 sounds that are spoken as one, and rounded forms of consonants whose lips only follow the next vowel.
+
+Words as units are the paper's ablation. Alignments tell where a word begins and not how it is written, so it is named
+by what its sounds look like, /b-ae-b/ for "map": words that look alike are one, in whatever notation and tempo.
 """
 
 import dataclasses
@@ -9,7 +12,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from actavatar_jax.avatarsync.units.spelling import LONGEST, NOTATIONS, Piece, spell
-from actavatar_jax.avatarsync.units.table import SILENCE, UnitTable, unit_table
+from actavatar_jax.avatarsync.units.table import LEVELS, SILENCE, UnitTable, unit_table, word_of
 from actavatar_jax.errors import InputError
 from actavatar_jax.speech import Phoneme
 
@@ -42,23 +45,31 @@ class _Part:
     begins: bool = False
 
 
-def to_units(phonemes: Sequence[Phoneme], notation: str = "ipa", words: Sequence[float] = ()) -> tuple[Unit, ...]:
+def to_units(
+    phonemes: Sequence[Phoneme], notation: str = "ipa", words: Sequence[float] = (), level: str = "phonemes"
+) -> tuple[Unit, ...]:
     """The units of phonemes that follow each other without gaps; together they last as long.
 
     Args:
       notation: of the symbols: ipa (as espeak-ng and most aligners have it), arpabet, or pinyin (syllables with or
         without a tone, or initials and finals).
       words: seconds in which words begin; sounds of two words are not spoken as one.
+      level: what a unit is of: phonemes, or words, which go on until the next one or a pause.
 
     Raises:
-      InputError: another notation.
+      InputError: another notation or level; of words, speech that does not tell where they begin.
     """
     if notation not in NOTATIONS:
         raise InputError(f"The notation of phonemes is {notation!r}; accepted is {', '.join(NOTATIONS)}.")
+    if level not in LEVELS:
+        raise InputError(f"The level of units is {level!r}; accepted is {', '.join(LEVELS)}.")
     table = unit_table()
     spelled = list(_spelled(phonemes, notation, words, table))
-    parts = [piece for part in _joined(spelled, table) for piece in _split(part, table)]
-    parts = _merged(_absorbed(_rounded(parts, table)))
+    if level == "words":
+        parts = _absorbed(list(_worded(spelled, words)))
+    else:
+        parts = [piece for part in _joined(spelled, table) for piece in _split(part, table)]
+        parts = _merged(_absorbed(_rounded(parts, table)))
     return tuple(Unit(table.id(p.unit), p.unit, p.start, p.end, (p.first, p.stop)) for p in parts)
 
 
@@ -80,6 +91,30 @@ def first_of_words(phonemes: Sequence[Phoneme], words: Sequence[float]) -> set[i
     closure of the lips away. Pauses begin none."""
     spoken = [number for number, phoneme in enumerate(phonemes) if phoneme.symbol not in unit_table().pauses]
     return {min(spoken, key=lambda number: abs(phonemes[number].start - word)) for word in words if spoken}
+
+
+def _worded(parts: Sequence[_Part], words: Sequence[float]) -> Iterator[_Part]:
+    """The sounds of every word as one part, and pauses."""
+    if not words and any(part.unit != SILENCE for part in parts):
+        raise InputError(
+            "Units of words need the times at which words begin, which this speech does not tell; accepted is a text, "
+            "a TextGrid with a tier words, JSON with words, or an aligner that names letters or is told the text."
+        )
+    run: list[_Part] = []
+    for part in parts:
+        if run and (part.begins or _is_pause(part) != _is_pause(run[-1])):
+            yield _as_word(run)
+            run = []
+        run.append(part)
+    if run:
+        yield _as_word(run)
+
+
+def _as_word(run: Sequence[_Part]) -> _Part:
+    """Parts that follow each other as one: without a sound it is a pause, or too short for a unit."""
+    sounds = [part.unit for part in run if part.unit not in ("", SILENCE)]
+    name = word_of(sounds) if sounds else SILENCE if _is_pause(run[0]) else ""
+    return dataclasses.replace(run[0], unit=name, end=run[-1].end, stop=run[-1].stop)
 
 
 def _joined(parts: list[_Part], table: UnitTable) -> Iterator[_Part]:
@@ -131,7 +166,7 @@ def _absorbed(parts: Sequence[_Part]) -> list[_Part]:
     kept: list[_Part] = []
     waiting: list[_Part] = []
     for part in parts:
-        brief = not part.unit or (part.unit == SILENCE and part.end - part.start < SHORTEST_PAUSE)
+        brief = part.unit in ("", SILENCE) and not _is_pause(part)
         if brief and kept:
             kept[-1] = dataclasses.replace(kept[-1], end=part.end, stop=part.stop)
         elif brief:
@@ -142,6 +177,11 @@ def _absorbed(parts: Sequence[_Part]) -> list[_Part]:
     if waiting:  # there is nothing else
         kept.append(dataclasses.replace(waiting[0], unit=SILENCE, end=waiting[-1].end, stop=waiting[-1].stop))
     return kept
+
+
+def _is_pause(part: _Part) -> bool:
+    """Whether it is one that is a unit of its own."""
+    return part.unit == SILENCE and part.end - part.start >= SHORTEST_PAUSE
 
 
 def _merged(parts: Sequence[_Part]) -> list[_Part]:

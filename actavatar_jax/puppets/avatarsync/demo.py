@@ -37,7 +37,7 @@ def make_demo(
     with deliver_folder(out) as folder:
         pipeline = AvatarSyncPipeline.from_pretrained(model)
         voice = OWN_VOICE if voice is None and say is not None else voice
-        head = make_head(seed, world_of(pipeline), side_of(pipeline), say, voice)
+        head = make_head(seed, world_of(pipeline), side_of(pipeline), say, voice, pipeline.level)
         log.info("sampling %d keyframes and the frames between them", len(head.plan.schedule.keyframes))
         take = pipeline(head.frames[0], head.plan, paste=True)
         opening = load_judge()(head.within(take.frames)).opening

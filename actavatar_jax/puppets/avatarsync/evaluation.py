@@ -54,8 +54,8 @@ def evaluate_heads(
 
 
 def draw_heads(pipeline: AvatarSyncPipeline, world: World, seeds: Iterable[int]) -> list[Head]:
-    """Heads as large as the model takes them."""
-    return [make_head(seed, world, side_of(pipeline)) for seed in seeds]
+    """Heads as large as the model takes them, with units of its level."""
+    return [make_head(seed, world, side_of(pipeline), level=pipeline.level) for seed in seeds]
 
 
 def side_of(pipeline: AvatarSyncPipeline) -> int:

@@ -34,15 +34,18 @@ MOUTH_BOX = tuple(
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """The square of a clip, and the clip."""
+    """The square of a clip, the clip, and the level of the units that its speech is told in."""
 
     frames: UInt8[np.ndarray, "F s s 3"]
     clip: PuppetClip
+    level: str = "phonemes"
 
     @property
     def plan(self) -> Plan:
         """What AvatarSync is told of the clip's speech."""
-        return plan_speech(Alignment(self.clip.phonemes), Sound.coerce(self.clip.audio))
+        # The shipped weights were trained on phonemes of which neighbours of two words may be spoken as one.
+        words = self.clip.words if self.level == "words" else ()
+        return plan_speech(Alignment(self.clip.phonemes, words), Sound.coerce(self.clip.audio), self.level)
 
     @property
     def opening(self) -> Float[np.ndarray, " F"]:
@@ -58,11 +61,13 @@ class Head:
         return whole
 
 
-def make_head(seed: int, world: World, side: int, sentence: str | None = None, voice: str | None = None) -> Head:
+def make_head(
+    seed: int, world: World, side: int, sentence: str | None = None, voice: str | None = None, level: str = "phonemes"
+) -> Head:
     """The head of the clip of a seed, `side` pixels wide. Raises as `make_clip`, which takes sentence and voice."""
     described = Identity.from_seed(seed).describe(np.random.default_rng(seed))
     clip = make_clip(seed, world, sentence=sentence, voice=voice, prompt=StructuredPrompt(described))
-    return Head(cut_head(clip.frames, clip, side), clip)
+    return Head(cut_head(clip.frames, clip, side), clip, level)
 
 
 def cut_head(

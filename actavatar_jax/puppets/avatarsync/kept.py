@@ -1,11 +1,14 @@
 """Heads that are drawn once and kept as bytes, and beside them the tokens of their keyframes.
 
-`FOLDER/part-<n>/frames.npy` are the heads of 64 clips, `speech.json` beside it their keyframes. A part appears when it
-is whole; what is there already is not drawn again. F frames, s pixels a side, N tokens of a frame.
+`FOLDER/part-<n>/frames.npy` are the heads of 64 clips, `speech.json` beside it their keyframes, `words.json` those of
+words. A part appears when it is whole; what is there already is not drawn again, and several runs may share the folder.
+
+F frames, s pixels a side, N tokens of a frame.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +18,10 @@ from tqdm import tqdm
 from actavatar_jax.errors import InputError
 from actavatar_jax.puppets.avatarsync.heads import make_head
 from actavatar_jax.puppets.world.clips import World
-from actavatar_jax.storage import read_json, replaced_file, replaced_folder, write_json
+from actavatar_jax.storage import locked_folder, read_json, replaced_file, replaced_folder, write_json
 
 PART = 64  # clips that are drawn, or lost to a kill, together
+SPEECH = {"phonemes": "speech.json", "words": "words.json"}  # by the level of units
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,20 +33,23 @@ class Kept:
     units: Int32[np.ndarray, " T"]
 
 
-def keep_heads(folder: Path, seeds: Sequence[int], world: World, side: int) -> list[Kept]:
-    """The heads of the clips of these seeds, drawn where they are not there yet.
+def keep_heads(folder: Path, seeds: Sequence[int], world: World, side: int, level: str = "phonemes") -> list[Kept]:
+    """The heads of the clips of these seeds, drawn where they are not there yet, with units of that level.
 
-    InputError for a folder with heads of other seeds or of another world.
+    InputError for a folder with heads of other seeds or of another world, or from when words were not kept.
     """
     made_by = {"world": asdict(world), "side": side}
     parts = [list(seeds[first : first + PART]) for first in range(0, len(seeds), PART)]
     for number, part in enumerate(tqdm(parts, "heads", unit="part")):
         place = folder / f"part-{number:03d}"
-        if not place.is_dir():
-            _draw(place, part, world, side, made_by)
-        elif read_json(place / "made_by.json") != _as_json(made_by | {"seeds": part}):
+        with _alone_in(folder):
+            if not place.is_dir():
+                _draw(place, part, world, side, made_by)
+        if read_json(place / "made_by.json") != _as_json(made_by | {"seeds": part}):
             raise InputError(f"{place} holds heads of another world or of other seeds; give another work folder.")
-    return [head for number in range(len(parts)) for head in _read(folder / f"part-{number:03d}")]
+        if not (place / SPEECH[level]).is_file():
+            raise InputError(f"{place} holds heads without units of {level}; give another work folder.")
+    return [head for number in range(len(parts)) for head in _read(folder / f"part-{number:03d}", level)]
 
 
 def keep_tokens(
@@ -54,30 +61,40 @@ def keep_tokens(
     groups = [heads[first : first + PART] for first in range(0, len(heads), PART)]
     for number, group in enumerate(tqdm(groups, "tokens", unit="part")):
         place = folder / f"part-{number:03d}.npy"
-        if not place.exists():
-            made = [encode(head.frames[_padded(head.numbers, most)]) for head in group]
-            with replaced_file(place) as partial, partial.open("wb") as file:
-                np.save(file, np.stack(made).astype(np.int32))
+        with _alone_in(folder):
+            if not place.exists():
+                made = [encode(head.frames[_padded(head.numbers, most)]) for head in group]
+                with replaced_file(place) as partial, partial.open("wb") as file:
+                    np.save(file, np.stack(made).astype(np.int32))
         stored = np.load(place)
         tokens += [row[: len(head.numbers)] for row, head in zip(stored, group, strict=True)]
     return tokens
 
 
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Runs side by side that share a folder make each part once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked_folder(folder, wait=True):
+        yield
+
+
 def _draw(place: Path, seeds: Sequence[int], world: World, side: int, made_by: dict) -> None:
     heads = [make_head(seed, world, side) for seed in seeds]
-    plans = [head.plan.schedule for head in heads]
     with replaced_folder(place) as partial:
         np.save(partial / "frames.npy", np.stack([head.frames for head in heads]))
-        speech = [{"numbers": [int(k.time) for k in plan.keyframes], "units": plan.ids.tolist()} for plan in plans]
-        write_json(partial / "speech.json", {"clips": speech})
+        for level, file in SPEECH.items():
+            plans = [replace(head, level=level).plan.schedule for head in heads]
+            speech = [{"numbers": [int(k.time) for k in plan.keyframes], "units": plan.ids.tolist()} for plan in plans]
+            write_json(partial / file, {"clips": speech})
         write_json(partial / "made_by.json", _as_json(made_by | {"seeds": seeds}))
 
 
-def _read(place: Path) -> list[Kept]:
+def _read(place: Path, level: str) -> list[Kept]:
     frames = np.load(place / "frames.npy", mmap_mode="r")
     return [
         Kept(one, np.asarray(said["numbers"], np.int32), np.asarray(said["units"], np.int32))
-        for one, said in zip(frames, read_json(place / "speech.json")["clips"], strict=True)
+        for one, said in zip(frames, read_json(place / SPEECH[level])["clips"], strict=True)
     ]
 
 

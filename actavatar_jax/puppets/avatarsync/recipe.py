@@ -13,6 +13,7 @@ import jax
 import ml_dtypes
 from ml_collections import ConfigDict
 
+from actavatar_jax import functional
 from actavatar_jax.avatarsync import AvatarSyncPipeline, Part, Parts, open_part, open_parts, save_part, save_parts
 from actavatar_jax.avatarsync.losses import PixelLoss
 from actavatar_jax.avatarsync.published import read_faces
@@ -39,12 +40,20 @@ from actavatar_jax.puppets.avatarsync.settings import (
     sampling_of,
 )
 from actavatar_jax.puppets.pictures.sheets import draw_contacts
-from actavatar_jax.puppets.progress import Progress
+from actavatar_jax.puppets.progress import Progress, draw_curves, read_rows
 from actavatar_jax.puppets.world.clips import World
 from actavatar_jax.training.parts import Draw, Loss, train_part
 
 STEPS = ("heads", "tokenizer", "keyframes", "interpolator")
 SHOWN = 6  # heads on a sheet
+PANELS = {  # of the plot; not PSNR of keyframes, as these are the drawn ones while the interpolator is trained
+    "PSNR without the first frame, dB": {
+        "psnr_whole": "whole",
+        "psnr_mouth": "mouth",
+        "psnr_between": "between keyframes",
+    },
+    "lips, 0 to 1, and still pixels, levels": {"lips": "lip correlation", "flicker": "flicker"},
+}
 
 MOST_BYTES = 20_000_000  # of a shipped model
 
@@ -55,19 +64,21 @@ log = logging.getLogger(__name__)
 class Run:
     """A config and the folder of its run; every method goes on where it stopped.
 
-    Trainings begin with the parts of the model folder `start`, if there is one; those of `fresh` begin at random.
+    Trainings begin with the parts of the model folder `start`, if there is one; those of `fresh` begin at random. Heads
+    and their tokens are kept in the folder `shared`, where several runs find them, else in `workdir`.
     """
 
     config: ConfigDict
     workdir: Path
     start: Path | None = None
     fresh: Collection[str] = ()
-    drawn: Path | None = None  # folder of the kept heads; else in `workdir`
+    shared: Path | None = None
 
     def heads(self) -> list[Kept]:
         """The clips that everything is trained on."""
         seeds = dataset.TRAIN_SEEDS[: self.config.clips]
-        return keep_heads(self.drawn or self.workdir / "heads", seeds, World(**self.config.world), self.side)
+        folder = (self.shared or self.workdir) / "heads"
+        return keep_heads(folder, seeds, World(**self.config.world), self.side, self.level)
 
     def tokenizer(self) -> None:
         """Pictures -> tokens -> pictures."""
@@ -78,7 +89,8 @@ class Run:
     def keyframes(self) -> None:
         """Units -> tokens; in phase 2 their pixels as well, where there is a network that looks at them."""
         heads, tokenizer = self.heads(), self.part("tokenizer")
-        tokens = keep_tokens(self.workdir / "keyframes" / "tokens", heads, encoder(tokenizer))
+        folder = (self.shared or self.workdir) / "tokens" / f"{self.level}-{functional.digest(tokenizer.params)}"
+        tokens = keep_tokens(folder, heads, encoder(tokenizer))
         data, phase = batching_of(self.config, "keyframes"), phase_two(self.config)
         first, frozen = loss_of(self.config, "keyframes"), lookers(phase)
         second, begin = first, course_of(self.config, "keyframes").steps
@@ -127,6 +139,11 @@ class Run:
         tokenizer = network_of(self.config, "tokenizer").config
         return tokenizer.stride * tokenizer.tokens[0]
 
+    @property
+    def level(self) -> str:
+        """What a keyframe is of."""
+        return network_of(self.config, "keyframes").config.level
+
     def part(self, name: str) -> Part:
         """One that has been trained, or kept."""
         return open_part(self.workdir / "parts", name)
@@ -155,7 +172,9 @@ class Run:
             sheet.parent.mkdir(parents=True, exist_ok=True)
             draw_contacts(sheet, [(head.frames, make(head)) for head in heads[:SHOWN]])
             figures = {figure: one.value for figure, one in score(make, heads).items()}
-            Progress(self.workdir / "progress.jsonl").add(name, step, **figures)
+            log = self.workdir / "progress.jsonl"
+            Progress(log).add(name, step, **figures)
+            draw_curves(read_rows(log), self.workdir / "progress.png", PANELS)
 
         params = train_part(
             course_of(self.config, name),
@@ -174,7 +193,7 @@ class Run:
 
     def unseen(self, seeds: Sequence[int]) -> list[Head]:
         """Heads that nothing is trained on."""
-        return [make_head(seed, World(**self.config.world), self.side) for seed in seeds]
+        return [make_head(seed, World(**self.config.world), self.side, level=self.level) for seed in seeds]
 
 
 def lookers(phase: PhaseTwo) -> dict[str, Part]:

@@ -84,6 +84,7 @@ class PuppetClip:
     voice: str
     cues: tuple[Cue, ...]
     phonemes: tuple[Phoneme, ...]
+    words: tuple[float, ...]  # seconds in which they begin
     opening: Float[np.ndarray, " F"]  # of the mouth: 0 closed to 1
     width: Float[np.ndarray, " F"]  # of the mouth: 0 rounded to 1 spread
     joints: Float32[np.ndarray, "F J"]  # see JOINTS
@@ -129,6 +130,7 @@ def make_clip(
         voice=voice,
         cues=cues,
         phonemes=utterance.phonemes,
+        words=utterance.words,
         opening=mouth.opening,
         width=mouth.width,
         joints=np.stack([joints(identity, pose) for pose in poses]),

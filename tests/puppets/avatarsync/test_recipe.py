@@ -6,6 +6,7 @@ The interpolator is a stand-in that mixes pictures: compiling a step of the real
 import dataclasses
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import jax
@@ -16,7 +17,7 @@ from flax import nnx
 from PIL import Image
 
 from actavatar_jax import functional
-from actavatar_jax.avatarsync import AvatarSyncPipeline, folder
+from actavatar_jax.avatarsync import AvatarSyncPipeline, folder, painting
 from actavatar_jax.avatarsync.interpolation import Stages
 from actavatar_jax.avatarsync.pasting import Paste
 from actavatar_jax.errors import InputError
@@ -27,7 +28,7 @@ from actavatar_jax.puppets.avatarsync import ablation, kept, makers, recipe, sco
 from actavatar_jax.puppets.avatarsync.evaluation import evaluate_heads
 from actavatar_jax.puppets.avatarsync.heads import make_head
 from actavatar_jax.puppets.avatarsync.settings import check_parts, check_recipe
-from actavatar_jax.puppets.progress import read_rows
+from actavatar_jax.puppets.progress import draw_curves, read_rows
 from actavatar_jax.puppets.world.clips import World
 from actavatar_jax.puppets.world.regions import CALM
 from actavatar_jax.runs import settings
@@ -89,6 +90,9 @@ def test_the_whole_recipe_leaves_a_model_and_scores(trained):
     assert len(scores.table(found).splitlines()) == 1 + 2 * len(scores.FIGURES)
     assert {row["stage"] for row in read_rows(workdir / "progress.jsonl")} == {"tokenizer", "keyframes", "interpolator"}
     assert len(list((workdir / "sheets").glob("*-000004.png"))) == 3
+    plot = np.asarray(Image.open(workdir / "progress.png")).astype(int)
+    draw_curves(read_rows(workdir / "progress.jsonl"), workdir / "again.png", recipe.PANELS)
+    np.testing.assert_array_equal(plot, np.asarray(Image.open(workdir / "again.png")))  # the last stage is on it
     parts = folder.open_parts(workdir / "model")
     assert parts.sampling.top_k == 12 and World.from_dict(parts.world) == World(**trained[0].world)
 
@@ -107,7 +111,7 @@ def test_again_nothing_is_drawn_or_trained_anew(trained, monkeypatch):
 
 def test_a_training_goes_on_from_a_model_of_which_parts_are_kept(trained, tmp_path):
     config, workdir, _ = trained
-    run = recipe.Run(config, tmp_path, workdir / "model", drawn=workdir / "heads")
+    run = recipe.Run(config, tmp_path, workdir / "model", shared=workdir)
     assert recipe.make_model(run, "keyframes", ("tokenizer",)) is None
 
     def weights(place, name):
@@ -120,7 +124,7 @@ def test_a_training_goes_on_from_a_model_of_which_parts_are_kept(trained, tmp_pa
     assert 0 < max(moved.values()) < 0.01  # four steps away from it, and nowhere near to other random weights
     other = config.copy_and_resolve_references()
     other.keyframes.network.layers = 1
-    run = recipe.Run(other, tmp_path / "other", workdir / "model", drawn=workdir / "heads")
+    run = recipe.Run(other, tmp_path / "other", workdir / "model", shared=workdir)
     with pytest.raises(InputError, match=r"The keyframes of .* is KeyframeConfig\(.*layers=2.*; the config has"):
         recipe.make_model(run, "keyframes", ("tokenizer",))
     with pytest.raises(InputError, match="there is none"):
@@ -138,30 +142,50 @@ def test_faces_are_looked_at_in_the_last_steps(trained, tmp_path):
     config, workdir, _ = trained
     config = config.copy_and_resolve_references()
     config.keyframes.phase2.faces = str(tmp_path / "backbone.pth")
-    run = recipe.Run(config, tmp_path, workdir / "model", drawn=workdir / "heads")
+    run = recipe.Run(config, tmp_path, workdir / "model", shared=workdir)
     assert recipe.make_model(run, "keyframes", ("tokenizer",)) is None
     rows = [json.loads(line) for line in (tmp_path / "keyframes" / "metrics.jsonl").read_text().splitlines()]
     assert {row["step"]: "identity" in row for row in rows} == {2: False, 4: True}
     assert 0 < rows[-1]["identity"] < 2 and "lpips" not in rows[-1]
 
 
-def test_masks_are_compared_with_all_else_alike(trained, tmp_path, monkeypatch):
-    """Every run is trained and scored once; a table is there after each."""
+def test_masks_and_words_are_compared_with_all_else_alike(trained, tmp_path, monkeypatch):
+    """Every run is trained and scored once, by one of the processes; a table is there after each."""
     config, workdir, _ = trained
     words = shlex.split(MASKS)
     assert (ROOT / words[1]).is_file() and words[2] == "--workdir"
     check_recipe(settings.read_config("configs/avatarsync.py", words[4:]))
-    (tmp_path / "heads").symlink_to(workdir / "heads")
-    masks = ("one_to_one", "full")  # of the four
-    monkeypatch.setattr(ablation, "VISIBLE", masks)
-    written = ablation.run_ablation(config, workdir / "model", tmp_path, seeds=1)
+    for shared in ("heads", "tokens"):
+        (tmp_path / shared).symlink_to(workdir / shared)
+    rows = {name: ablation.ROWS[name] for name in ("full", "one_to_one_word")}  # of the five
+    monkeypatch.setattr(ablation, "ROWS", rows)
+    model, before = workdir / "model", sorted((workdir / "tokens").iterdir())
+    half = ablation.run_ablation(config, model, tmp_path, seeds=1, part="2/2").splitlines()
+    assert half[2:] == ["| full | - | - | - | - | 0 |", half[3]] and half[3].endswith("| 1 |")
+    written = ablation.run_ablation(config, model, tmp_path, seeds=1)
     lines = written.splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| one to one", "| full"]
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| full", "| one to one word"] and lines[3] == half[3]
     assert all(line.endswith("| 1 |") for line in lines[2:]) and (tmp_path / "table.md").read_text() == written
-    places = {name: ablation.folder(tmp_path, name, 1) / "parts" for name in masks}
-    assert all(folder.read_config(place, "keyframes").visible == name for name, place in places.items())
+    found = {name: folder.read_config(ablation.folder(tmp_path, name, 1) / "parts", "keyframes") for name in rows}
+    assert [(one.visible, one.level) for one in found.values()] == [("full", "phonemes"), ("one_to_one", "words")]
+    (new,) = {*(workdir / "tokens").iterdir()} - {*before}
+    assert new.name.startswith("words-")  # those of phonemes were there
+    scored = read_json(ablation.folder(tmp_path, "one_to_one_word", 1) / "scores.json")
+    assert scored["between"] != read_json(ablation.folder(tmp_path, "full", 1) / "scores.json")["between"]
     monkeypatch.setattr(recipe, "train_part", None)
-    assert ablation.run_ablation(config, workdir / "model", tmp_path, seeds=1) == written
+    assert ablation.run_ablation(config, model, tmp_path, seeds=1) == written
+    for part in ("3/2", "0/2", "2", "a/b"):
+        with pytest.raises(InputError, match=f"The part is '{part}'; accepted is NUMBER/PARTS"):
+            ablation.run_ablation(config, model, tmp_path, 1, part)
+
+
+def test_heads_that_were_kept_without_words(trained, tmp_path):
+    config, workdir, _ = trained
+    shutil.copytree(workdir / "heads", tmp_path / "heads")
+    (tmp_path / "heads" / "part-000" / "words.json").unlink()
+    assert len(recipe.Run(config, tmp_path).heads()) == 4
+    with pytest.raises(InputError, match="holds heads without units of words; give another work folder"):
+        recipe.Run(ablation.changed(config, "one_to_one_word", 1), tmp_path).heads()
 
 
 def test_the_page_makes_videos_of_the_model(trained, tmp_path, monkeypatch, capsys):
@@ -180,8 +204,11 @@ def test_the_page_makes_videos_of_the_model(trained, tmp_path, monkeypatch, caps
     assert actavatar(*text) == actavatar(*audio) == 0
     Image.fromarray(head.clip.frames[0]).resize((160, 120)).save("portrait.png")
     told, found = (shlex.split(line)[1:] for line in FRAMING.splitlines())
+    encoded, encode_pictures = [], painting.encode_pictures
+    monkeypatch.setattr(painting, "encode_pictures", lambda *a: encoded.append(1) or encode_pictures(*a))
     monkeypatch.setattr(faces, "open_boxes", lambda path: lambda picture: np.asarray([[60.0, 20, 30, 30]]))
-    assert actavatar(*told) == actavatar(*found) == 0
+    assert "--paste" in told and actavatar(*told) == 0 and len(encoded) == 1  # the portrait, once
+    assert actavatar(*found) == 0
     for name in ("framed.mp4", "found.mp4"):
         assert (framed := load_video(name)).frames.shape[1:] == (120, 160, 3) and framed.sound is not None
     refused(capsys, "--head is '1,2'", *told[:7], "1,2", *told[8:])
