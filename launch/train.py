@@ -48,7 +48,9 @@ def train() -> None:
         join_cluster()
     from actavatar_jax.puppets.dataset import SOURCES
     from actavatar_jax.runs import training
+    from actavatar_jax.training.runtime.memory import keep_freed_memory
 
+    keep_freed_memory()
     training.run_training(CONFIG.value, Path(WORKDIR.value), sources=SOURCES)
 
 

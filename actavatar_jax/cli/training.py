@@ -30,8 +30,10 @@ def train(
     from actavatar_jax.puppets.dataset import SOURCES
     from actavatar_jax.runs import training
     from actavatar_jax.runs.settings import read_config
+    from actavatar_jax.training.runtime.memory import keep_freed_memory
 
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
+    keep_freed_memory()
     training.run_training(read_config(config, overrides or []), workdir, sources=SOURCES)
 
 
