@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import Place, open_place
 from data_pipelines.filters.registry import make_steps
 from data_pipelines.table import TIMEOUT, Process, Step, StepReport, Table, join_found, run_step, shared_manifest
 
 
 def filter_clips(
-    clip_dir: str | Path,
+    clip_dir: str | Place,
     names: Sequence[str] | None = None,
     models: str | Path | None = None,
     *,
@@ -31,7 +32,7 @@ def filter_clips(
     prepared or in which clips are being made, a filter that runs there already, a stage that nothing has been selected
     for, and as `make_steps`, before anything is measured.
     """
-    clip_dir, steps = Path(clip_dir), make_steps(names, models)
+    clip_dir, steps = open_place(clip_dir), make_steps(names, models)
     options = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
     options |= {"process": process, "timeout": timeout, "retry": retry}
     with shared_manifest(clip_dir) as table:
@@ -39,7 +40,7 @@ def filter_clips(
 
 
 def _filtered(
-    table: Table, clip_dir: Path, steps: Sequence[Step], stage: int | None, options: Mapping[str, Any]
+    table: Table, clip_dir: Place, steps: Sequence[Step], stage: int | None, options: Mapping[str, Any]
 ) -> list[StepReport]:
     chosen = f"stage{stage}"
     if stage is not None and chosen not in table.names:

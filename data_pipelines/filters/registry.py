@@ -4,10 +4,14 @@ A filter rejects nothing; thresholds apply at selection. `FILTERS` is in order o
 model take it from a folder of files with agreed names (`MODELS`) and say `available: False` without it.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import Place, check_on_disk
 from data_pipelines.filters.duplicates import make_duplicates_step
 from data_pipelines.filters.faces import make_faces_step
 from data_pipelines.filters.models import MODELS
@@ -18,7 +22,7 @@ from data_pipelines.filters.shots import make_shots_step
 from data_pipelines.filters.sync import make_sync_step
 from data_pipelines.filters.text_area import make_text_area_step
 from data_pipelines.filters.voice import make_voice_step
-from data_pipelines.table import Step
+from data_pipelines.table import Clip, Step, clip_on_disk
 
 FILTERS = {
     "probe": make_probe_step,
@@ -41,7 +45,21 @@ def make_steps(names: Sequence[str] | None = None, models: str | Path | None = N
     unknown = [name for name in names or () if name not in FILTERS]
     if unknown:
         raise InputError(f"there is no filter '{unknown[0]}'; accepted are {', '.join(FILTERS)}")
+    if models is not None:
+        check_on_disk(models)
     models = None if models is None else Path(models)
     if models is not None and not models.is_dir():
         raise InputError(f"{models}: no such folder of models; accepted is one with {', '.join(MODELS)}")
-    return [make(models) for name, make in FILTERS.items() if names is None or name in names]
+    steps = [make(models) for name, make in FILTERS.items() if names is None or name in names]
+    return [dataclasses.replace(step, measure=_OnDisk(step.measure)) for step in steps]
+
+
+@dataclass(frozen=True)
+class _OnDisk:
+    """Has a measurement find its clip on the disk, wherever the clip folder lies."""
+
+    measure: Callable[[Clip, Path], dict[str, Any]]
+
+    def __call__(self, clip: Clip, clip_dir: Place) -> dict[str, Any]:
+        with clip_on_disk(clip, clip_dir) as folder:
+            return self.measure(clip, folder)
