@@ -66,7 +66,7 @@ def locked_list(path: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, what: Path, shared: bool, wait: bool) -> Iterator[None]:
+def _locked(path: Path, what: Place, shared: bool, wait: bool) -> Iterator[None]:
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
@@ -84,7 +84,7 @@ def _locked(path: Path, what: Path, shared: bool, wait: bool) -> Iterator[None]:
         os.close(file)
 
 
-def _lock(file: int, what: Path, taken: str, kind: int) -> bool:
+def _lock(file: int, what: Place, taken: str, kind: int) -> bool:
     """False where there are no locks; InputError, with what `what` is being, where another process has it."""
     try:
         fcntl.flock(file, kind)

@@ -79,4 +79,13 @@ def answer_only(requests: int | None) -> None:
         left.write_text(str(requests))
 
 
+def register_everywhere(folder: Path, monkeypatch: Any) -> None:
+    """Has fsspec know of it in processes that are started, too, as it knows of installed packages."""
+    package = folder / "shelf-1.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Name: shelf\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[fsspec.specs]\nshelf = tests.data.stores.shelf:Shelf\n")
+    monkeypatch.syspath_prepend(folder)
+
+
 fsspec.register_implementation("shelf", Shelf, clobber=True)
