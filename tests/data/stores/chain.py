@@ -1,11 +1,11 @@
 """The chain from videos to shards, wherever its folders lie, and what is compared of it."""
 
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from actavatar_jax.storage import Place, open_place, read_text
 from data_pipelines.annotation import ChatClient, Server, annotate_clips
-from data_pipelines.clips import make, prepare_clips
+from data_pipelines.clips import prepare_clips
 from data_pipelines.corpora import read_corpus
 from data_pipelines.filters import filter_clips
 from data_pipelines.selection import select_clips
@@ -51,16 +51,15 @@ def run_chain(videos: str | Place, folder: str, server: str, parts: int = 1) -> 
         encode_clips(clips, f"{folder}/shards", FakeEncoders(), stage=2, process=process, **ENCODING, **QUIET)
 
 
-def count_clips(monkeypatch, log: Path) -> None:
-    """Has a line in `log` for every clip that is made."""
-    write = make.write_video
+def logged(write: Callable[..., None], log: Path) -> Callable[..., None]:
+    """`write_video` that leaves a line for every clip that is made."""
 
-    def logged(path, frames, audio):
+    def write_and_tell(path, frames, audio):
         write(path, frames, audio)
         with log.open("a") as file:
             file.write(f"{path.stem}\n")
 
-    monkeypatch.setattr(make, "write_video", logged)
+    return write_and_tell
 
 
 def table_of(folder: str) -> dict[str, list]:
@@ -79,9 +78,3 @@ def files_of(folder: str) -> dict[str, bytes]:
     """The files of the datasets as they are opened."""
     datasets = find_datasets([f"{folder}/shards"])
     return {f"{place.name}/{path.name}": path.read_bytes() for place in datasets for path in place.iterdir()}
-
-
-def put_up(local: Path, shelf: Path, name: str) -> str:
-    """A folder as it is on a disk, on the store."""
-    shutil.copytree(local, shelf / name)
-    return f"shelf://{name}"

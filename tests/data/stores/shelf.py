@@ -22,17 +22,15 @@ class Shelf(AbstractFileSystem):
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         local = self._answer(path)
-        if local.is_file():
-            return {"name": self._strip_protocol(path), "size": local.stat().st_size, "type": "file"}
-        if local.is_dir() and any(local.iterdir()):
-            return {"name": self._strip_protocol(path), "size": 0, "type": "directory"}
-        raise FileNotFoundError(path)
+        if not local.is_file() and not (local.is_dir() and any(local.iterdir())):
+            raise FileNotFoundError(path)
+        return _facts(local)
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-        local, name = self._answer(path), self._strip_protocol(path)
+        local = self._answer(path)
         if not local.is_dir():
             return [self.info(path)]
-        return [self.info(f"{name}/{child.name}") for child in local.iterdir()]
+        return [_facts(child) for child in local.iterdir()]
 
     def get_file(self, rpath: str, lpath: str, **_: Any) -> None:
         shutil.copyfile(self._answer(rpath), lpath)
@@ -67,8 +65,19 @@ class Shelf(AbstractFileSystem):
         return root() / self._strip_protocol(path)
 
 
+def _facts(local: Path) -> dict[str, Any]:
+    name, is_file = local.relative_to(root()).as_posix(), local.is_file()
+    return {"name": name, "size": local.stat().st_size * is_file, "type": "file" if is_file else "directory"}
+
+
 def root() -> Path:
     return Path(os.environ["SHELF"])
+
+
+def put_up(folder: Path, name: str) -> str:
+    """The address of a folder on a disk that now is there, too."""
+    shutil.copytree(folder, root() / name)
+    return f"shelf://{name}"
 
 
 def answer_only(requests: int | None) -> None:

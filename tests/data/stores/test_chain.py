@@ -7,7 +7,10 @@ from data_pipelines.clips import prepare_clips
 from data_pipelines.pages import inspect_folder
 from data_pipelines.table import read_manifest
 from tests.data.chat_server import ChatServer, says_json
-from tests.data.stores.chain import CLIPS, RULES, files_of, make_videos, put_up, run_chain, table_of, texts_of
+from tests.data.stores.chain import CLIPS, RULES, files_of, make_videos, run_chain, table_of, texts_of
+from tests.data.stores.shelf import put_up
+
+pytestmark = pytest.mark.slow
 
 for package in ("imagehash", "httpx2"):
     pytest.importorskip(package)
@@ -31,7 +34,7 @@ def on_disk(tmp_path_factory, server):
 
 @pytest.fixture
 def videos(on_disk, shelf):
-    return put_up(on_disk / "videos", shelf, "videos")
+    return put_up(on_disk / "videos", "videos")
 
 
 @pytest.mark.parametrize("address", ["shelf://bucket/run", "memory://bucket/run"])

@@ -4,15 +4,16 @@ import pytest
 
 from actavatar_jax.errors import InputError, StoreError
 from actavatar_jax.storage import open_place
-from data_pipelines.clips import prepare_clips
+from data_pipelines.clips import make, prepare_clips
 from data_pipelines.filters import filter_clips
 from data_pipelines.selection import select_clips
 from data_pipelines.shards import commit_shards, encode, encode_clips, find_datasets
-from data_pipelines.table import Part, journals, read_manifest, steps
+from data_pipelines.table import Journal, Part, read_manifest, steps
 from data_pipelines.table.journals import read_rows
 from tests.data.fakes import FakeEncoders, make_clips
 from tests.data.stores import shelf as shelves
-from tests.data.stores.chain import count_clips, files_of, make_videos, put_up, table_of
+from tests.data.stores.chain import files_of, logged, make_videos, table_of
+from tests.data.stores.shelf import put_up
 from tests.data.table.trivial_step import ARITHMETIC, synthetic
 
 QUIET = {"progress": False}
@@ -22,7 +23,7 @@ ENCODING = {"stage": 1, "frames": 9, "buckets": "32x64", "records_per_shard": 2,
 
 @pytest.fixture
 def videos(tmp_path, shelf, change_machine):
-    return put_up(make_videos(tmp_path / "videos", frames=12), shelf, "videos")
+    return put_up(make_videos(tmp_path / "videos", frames=12), "videos")
 
 
 def run(videos, folder, rules):
@@ -40,7 +41,7 @@ def test_dead_at_any_request_another_machine_goes_on(videos, shelf, change_machi
     monkeypatch.setattr(steps, "PUT_UP", 0.0)
     monkeypatch.setattr("data_pipelines.shards.slice_encoder.PUT_UP", 0.0)
     log, deaths = tmp_path / "log", 0
-    count_clips(monkeypatch, log)
+    monkeypatch.setattr(make, "write_video", logged(make.write_video, log))
     while True:
         shelves.answer_only(60 * (deaths + 1))
         try:
@@ -67,7 +68,7 @@ def test_what_has_a_row_on_the_store_is_not_made_again(videos, shelf, change_mac
     up = {entry.id for entry in read_rows([open_place("shelf://clips/.steps/prepare/0-of-1")])}
     assert up
     change_machine()
-    count_clips(monkeypatch, tmp_path / "log")
+    monkeypatch.setattr(make, "write_video", logged(make.write_video, tmp_path / "log"))
     prepare_clips(videos, "shelf://clips", min_frames=10, min_side=32, **QUIET)
     assert up.isdisjoint((tmp_path / "log").read_text().split())
 
@@ -167,17 +168,17 @@ def test_two_machines_may_commit_shards_at_once(tmp_path, shelf, change_machine,
     assert find_datasets(["shelf://shards"]) and not (shelf / "shards" / ".staged").exists()
 
 
-def test_a_journal_that_was_never_put_up_is_not_gone_on_from(shelf, change_machine):
+def test_a_journal_that_was_never_put_up_is_not_gone_on_from(shelf, change_machine, monkeypatch):
     """Another machine has done these clips since, perhaps of other files."""
-    folder = open_place("shelf://run/.steps/s/0-of-1")
-    with pytest.raises(KeyboardInterrupt), Part.of_step(open_place("shelf://run"), "s", None, "x").begun() as journal:
+    folder = open_place("shelf://run")
+    part = Part.of_step(folder, "s", None, "x")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), part.begun() as journal:
+        patch.setattr(Journal, "put_up", lambda *_: None)
         journal.add("c0", {"x": "old"})
-        journals.Journal.put_up = (put_up := journals.Journal.put_up) and (lambda *_: None)
         raise KeyboardInterrupt
-    journals.Journal.put_up = put_up
-    with Part.of_step(open_place("shelf://run"), "s", None, "x").begun() as journal:
+    with part.begun() as journal:
         journal.add("c1", {"x": "new"})
-    assert [entry.id for entry in read_rows([folder])] == ["c1"]
+    assert [entry.id for entry in read_rows([folder / ".steps" / "s" / "0-of-1"])] == ["c1"]
 
 
 def test_a_new_table_is_read_as_the_old_one_or_the_new_one(videos, shelf, monkeypatch):
@@ -196,4 +197,4 @@ def test_a_new_table_is_read_as_the_old_one_or_the_new_one(videos, shelf, monkey
         filter_clips("shelf://clips", ["probe"], workers=0, **QUIET)
     assert read_manifest("shelf://clips").names == before
     (report,) = filter_clips("shelf://clips", ["probe"], workers=0, **QUIET)
-    assert report.counts() == {"made": 4, "skipped: no clip": 1}
+    assert report.counts() == {"kept": 4, "skipped: no clip": 1}  # what was measured is in the journal
