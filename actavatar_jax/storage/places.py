@@ -25,7 +25,7 @@ from actavatar_jax.storage.sentences import cut, named
 ATTEMPTS, PAUSE = 4, 1.0  # seconds before the second attempt; twice as many before each further one
 FINAL = (PermissionError, NotImplementedError, IsADirectoryError, NotADirectoryError)  # the same another time
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.:-]+):/")
-_ON_DISK = ("file", "local")
+_ON_DISK, _WEB = ("file", "local"), ("http", "https", "ftp")
 
 T = TypeVar("T")
 
@@ -112,14 +112,17 @@ class StorePath(PurePosixPath):
 
     def _entries(self) -> list[tuple["StorePath", str]]:
         """(path, "file" or "directory") of what is in the folder, by names."""
-        store = _open_store(self)
-        itself = store._strip_protocol(str(self)).strip("/")
+
+        def list_all(store: Any) -> dict[str, str]:
+            kinds = {entry["name"].strip("/"): entry["type"] for entry in store.ls(str(self), detail=True)}
+            # Of a file that is all there is, and some stores have an object for the folder itself.
+            kinds.pop(store._strip_protocol(str(self)).strip("/"), None)
+            return kinds
+
         try:
-            found = self._ask(lambda store: store.ls(str(self), detail=True))
+            kinds = self._ask(list_all)
         except FileNotFoundError:
             return []
-        kinds = {entry["name"].strip("/"): entry["type"] for entry in found}
-        kinds.pop(itself, None)  # of a file it is all there is, and some stores have an object for the folder itself
         return sorted((self / name.rpartition("/")[2], kind) for name, kind in kinds.items())
 
     def _kind(self) -> str | None:
@@ -129,11 +132,10 @@ class StorePath(PurePosixPath):
             return None
 
     def _ask(self, request: Callable[[Any], T]) -> T:
-        store = _open_store(self)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return request(store)
-            except FileNotFoundError:
+                return request(_open_store(self))
+            except (FileNotFoundError, InputError):
                 raise
             except Exception as error:
                 if out_of_space(error):
@@ -157,7 +159,7 @@ def open_place(address: "str | Place") -> Place:
     if found[1] in _ON_DISK:
         return Path(address[len(found[0]) + 1 :])
     path = StorePath(address)
-    _open_store(path)
+    path._ask(lambda store: None)
     return path
 
 
@@ -167,8 +169,9 @@ def absolute(path: Place) -> Place:
 
 
 def join(folder: Place, name: str) -> Place:
-    """What a name in a table, of a place or relative to `folder`, leads to."""
-    if _ADDRESS.match(name) or os.path.isabs(name):
+    """What a name in a table, of a place or relative to `folder`, leads to; whatever it is, never to the web."""
+    found = _ADDRESS.match(name)
+    if os.path.isabs(name) or (found and found[1] not in _WEB and _is_known(found[1])):
         return open_place(name)
     return folder / name
 
@@ -202,9 +205,9 @@ def scratch_root() -> Path:
 def _open_store(path: StorePath) -> Any:
     import fsspec  # not everybody has stores
 
-    protocol = path.parts[0].removesuffix(":")
     try:
-        return fsspec.filesystem(protocol, use_listings_cache=False)  # what others put up in the meantime is seen
+        store, _ = fsspec.core.url_to_fs(str(path), use_listings_cache=False)  # what others put up meanwhile is seen
+        return store
     except ImportError as error:
         raise InputError(f"{named(path)}: the package for this store is missing ({cut(str(error), 120)}).") from error
     except ValueError as error:

@@ -60,6 +60,7 @@ def test_names_in_tables_lead_where_they_say(bucket):
         assert join(folder, "videos/a.mp4") == folder / "videos" / "a.mp4"
         assert join(folder, "/videos/a.mp4") == Path("/videos/a.mp4")
         assert str(join(folder, "memory://other/a.mp4")) == "memory://other/a.mp4"
+        assert join(folder, "https://other/a.mp4") == folder / "https:" / "other" / "a.mp4"
 
 
 def test_what_is_there_is_found_as_on_a_disk(bucket, tmp_path):
