@@ -108,7 +108,12 @@ class StorePath(PurePosixPath):
 
     def put(self, source: Path) -> None:
         """Has the contents of a file on the disk here."""
-        self._ask(lambda store: store.put_file(str(source), str(self)))
+        try:
+            self._ask(lambda store: store.put_file(str(source), str(self)))
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{named(self)} cannot be put up: there is no such bucket ({cut(str(error), 120)})."
+            ) from error
 
     def _entries(self) -> list[tuple["StorePath", str]]:
         """(path, "file" or "directory") of what is in the folder, by names."""
@@ -153,9 +158,11 @@ Place = Path | StorePath
 
 def open_place(address: "str | Place") -> Place:
     """The place of a path or an address. InputError for a store that is unknown, or whose package is missing."""
-    found = _ADDRESS.match(address) if isinstance(address, str) else None
-    if isinstance(address, StorePath) or not found or not address.startswith(f"{found[1]}://"):
-        return address if isinstance(address, StorePath) else Path(address)
+    if not isinstance(address, str):
+        return address
+    found = _ADDRESS.match(address)
+    if not found or not address.startswith(f"{found[0]}/"):
+        return Path(address)
     if found[1] in _ON_DISK:
         return Path(address[len(found[0]) + 1 :])
     path = StorePath(address)

@@ -185,6 +185,15 @@ def test_a_refusal_and_a_full_disk_are_not_asked_again(bucket, monkeypatch):
     assert len(asked) == 2
 
 
+def test_a_bucket_that_is_not_there_is_one_sentence(bucket, monkeypatch):
+    def no_bucket(self, source, path, **_):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", no_bucket)
+    with pytest.raises(StoreError, match=r"^memory://bucket/a\.json cannot be put up: there is no such bucket"):
+        write_json(bucket / "a.json", {})
+
+
 def test_a_store_without_its_package_or_unknown_is_one_sentence():
     with pytest.raises(InputError, match=r"^s3://b/x: the package for this store is missing \(.*s3fs"):
         open_place("s3://b/x")

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import InputError, StoreError
+from actavatar_jax.runs.sections import check_values
+from actavatar_jax.runs.training import identify_data
 from actavatar_jax.storage import scratch_root
+from configs import stage1
 from data_pipelines.loading import FixedBatches, make_loader
 from data_pipelines.shards import cached, encode_clips, find_datasets, identify_datasets, open_dataset
 from tests.data.fakes import FakeEncoders, make_clips
@@ -122,6 +125,22 @@ def test_fetching_that_broke_off_goes_on(clips, shelf, change_machine, gets, mon
     assert len(gets) == 1
     make_loader("shelf://shards", **LOADING)
     assert len(gets) == len(set(gets)) == 3
+
+
+def test_a_run_names_what_it_reads_by_its_contents(clips, tmp_path, shelf, change_machine):
+    """So it may go on with the same clips from a disk; a setting for anything else refuses an address."""
+    encode_clips(clips, tmp_path / "shards", FakeEncoders(), **SETTINGS)
+    encode_clips(clips, "shelf://shards", FakeEncoders(), **SETTINGS)
+    named = []
+    for folder in (str(tmp_path / "shards"), "shelf://shards"):
+        config = stage1.get_config("runlocal")
+        config.data.source, config.data.dirs, config.heldout.dirs = "shards", (folder,), (folder,)
+        check_values(config)
+        named.append(identify_data(config))
+    assert named[0] == named[1] and len(named[0]) == 2
+    config.sample.jobs = "shelf://jobs.jsonl"
+    with pytest.raises(InputError, match=r"setting sample\.jobs: shelf://jobs\.jsonl is an address on a store"):
+        check_values(config)
 
 
 def test_a_folder_without_shards_is_one_sentence(shelf, change_machine):
