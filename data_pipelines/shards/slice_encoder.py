@@ -155,8 +155,8 @@ def _failed(clip: Clip, error: Exception) -> ClipOutcome:
         return ClipOutcome(clip.id, "skipped", error.reason, error.detail)
     if out_of_space(error):
         raise error
-    reason = "unreadable" if isinstance(error, OSError) else UNEXPECTED
-    reason = STORE_FAILED if isinstance(error, StoreError) else reason
+    reasons = ((StoreError, STORE_FAILED), (OSError, "unreadable"), (Exception, UNEXPECTED))
+    reason = next(reason for kind, reason in reasons if isinstance(error, kind))
     return ClipOutcome(clip.id, "skipped", reason, first_line(error))
 
 
