@@ -4,14 +4,11 @@ A filter rejects nothing; thresholds apply at selection. `FILTERS` is in order o
 model take it from a folder of files with agreed names (`MODELS`) and say `available: False` without it.
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import Place, check_on_disk
+from actavatar_jax.storage import check_on_disk
 from data_pipelines.filters.duplicates import make_duplicates_step
 from data_pipelines.filters.faces import make_faces_step
 from data_pipelines.filters.models import MODELS
@@ -22,7 +19,7 @@ from data_pipelines.filters.shots import make_shots_step
 from data_pipelines.filters.sync import make_sync_step
 from data_pipelines.filters.text_area import make_text_area_step
 from data_pipelines.filters.voice import make_voice_step
-from data_pipelines.table import Clip, Step, clip_on_disk
+from data_pipelines.table import Step
 
 FILTERS = {
     "probe": make_probe_step,
@@ -50,16 +47,4 @@ def make_steps(names: Sequence[str] | None = None, models: str | Path | None = N
     models = None if models is None else Path(models)
     if models is not None and not models.is_dir():
         raise InputError(f"{models}: no such folder of models; accepted is one with {', '.join(MODELS)}")
-    steps = [make(models) for name, make in FILTERS.items() if names is None or name in names]
-    return [dataclasses.replace(step, measure=_OnDisk(step.measure)) for step in steps]
-
-
-@dataclass(frozen=True)
-class _OnDisk:
-    """Has a measurement find its clip on the disk, wherever the clip folder lies."""
-
-    measure: Callable[[Clip, Path], dict[str, Any]]
-
-    def __call__(self, clip: Clip, clip_dir: Place) -> dict[str, Any]:
-        with clip_on_disk(clip, clip_dir) as folder:
-            return self.measure(clip, folder)
+    return [make(models) for name, make in FILTERS.items() if names is None or name in names]
