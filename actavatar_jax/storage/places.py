@@ -224,7 +224,13 @@ def _open_store(path: StorePath) -> Any:
 def _is_known(protocol: str) -> bool:
     import fsspec
 
-    return protocol in fsspec.available_protocols()
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except ImportError:  # it is, and its package is missing
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _refusal(path: object) -> InputError:
