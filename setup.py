@@ -17,6 +17,7 @@ CORE = [
     "ml-collections>=1.1",
     "numpy>=2",
     "psutil>=6",
+    "fsspec>=2025.3",  # object stores; the packages of single ones, such as gcsfs and s3fs, are the user's
     "scipy>=1.14",
     "jaxtyping>=0.3",
     "safetensors>=0.6",

@@ -32,6 +32,10 @@ class OtherProcessError(RuntimeError):
     """Another process failed, and not because of wrong input. The message names it, and what it said."""
 
 
+class StoreError(OSError):
+    """An object store did not do what it was asked for, again and again. The message is a sentence with the address."""
+
+
 _LIBRARY = os.path.join(os.path.dirname(os.path.realpath(__file__)), "")
 
 # What the system refuses because of what it is asked for, not because of how: a person can mend it.
@@ -51,10 +55,12 @@ _REFUSALS = {
 
 
 def refused_by_system(error: BaseException) -> str | None:
-    """A sentence on what the system refuses: a file, or room on the disk. None for any other exception.
+    """A sentence on what the system or a store refuses: a file, or room on the disk. None for any other exception.
 
     A file of this library that is not there is no person's mistake.
     """
+    if isinstance(error, StoreError):
+        return str(error)
     if not isinstance(error, OSError) or error.errno not in _REFUSALS:
         return None
     if error.errno == errno.ENOENT and os.path.realpath(str(error.filename)).startswith(_LIBRARY):

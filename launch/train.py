@@ -35,7 +35,8 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells of every step it takes
-    logging.getLogger("actavatar_jax").setLevel(logging.INFO)
+    for name in ("actavatar_jax", "data_pipelines"):
+        logging.getLogger(name).setLevel(logging.INFO)
     from actavatar_jax.cli.exits import run_command
 
     run_command(train)

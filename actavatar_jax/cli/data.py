@@ -28,8 +28,8 @@ BeamOption = Annotated[
 @app.command(epilog="Example: actavatar corpus hdtf HDTF/ hdtf.parquet")
 def corpus(
     kind: Annotated[str, typer.Argument(help="openhumanvid, speakervid, hdtf, folder or webdataset.")],
-    source: Annotated[Path, typer.Argument(help="The corpus on disk; nothing is downloaded.")],
-    table: Annotated[Path, typer.Argument(help="The table of clips to write, .parquet.")],
+    source: Annotated[str, typer.Argument(help="The corpus as it is distributed; nothing is downloaded.")],
+    table: Annotated[str, typer.Argument(help="The table of clips to write, .parquet.")],
     process: Part = None,
 ) -> None:
     """A corpus as it is distributed -> a table of its clips; says what was left out and why."""
@@ -40,8 +40,8 @@ def corpus(
 
 @app.command(epilog="Example: actavatar prepare videos/ clips/")
 def prepare(
-    videos: Annotated[Path, typer.Argument(help="Folder of videos, or a table of clips from `corpus`.")],
-    clip_dir: Path,
+    videos: Annotated[str, typer.Argument(help="Folder of videos, or a table of clips from `corpus`.")],
+    clip_dir: str,
     min_frames: Annotated[int, typer.Option(help="Shorter clips are left out (25 fps).")] = 75,
     min_side: Annotated[int, typer.Option(help="Smaller clips are left out (pixels of the short side).")] = 256,
     trim: Annotated[
@@ -64,7 +64,7 @@ def prepare(
 
 @app.command("filter", epilog="Example: actavatar filter clips/ --models models/")
 def filter_clips(
-    clip_dir: Path,
+    clip_dir: str,
     steps: Annotated[str | None, typer.Option(help="Filters, separated by commas; default: all.")] = None,
     models: Annotated[Path | None, typer.Option(help="Folder of the filters' models.")] = None,
     stage: Annotated[int | None, typer.Option(help="Only clips that are selected for this stage.")] = None,
@@ -85,11 +85,12 @@ def filter_clips(
 
 @app.command(epilog="Example: actavatar select clips/ --stage 1")
 def select(
-    clip_dir: Path,
+    clip_dir: str,
     stage: Annotated[int, typer.Option(help="1: lips. 2: actions, of the clips of stage 1.")],
-    rules: Annotated[Path | None, typer.Option(help="Thresholds, YAML; default: the stage's own.")] = None,
+    rules: Annotated[str | None, typer.Option(help="Thresholds, YAML; default: the stage's own.")] = None,
     besides: Annotated[
-        list[Path] | None, typer.Option(help="Clip folder of another corpus, whose clips are not to be chosen twice.")
+        list[str] | None,
+        typer.Option(help="Clip folder of another corpus, whose clips are not to be chosen twice."),
     ] = None,
 ) -> None:
     """Chooses the clips of a stage by thresholds; says which rule left out how many."""
@@ -100,7 +101,7 @@ def select(
 
 @app.command(epilog="Example: actavatar annotate clips/ --server http://localhost:8000/v1 --model Qwen3-Omni-30B-A3B")
 def annotate(
-    clip_dir: Path,
+    clip_dir: str,
     server: Annotated[
         list[str], typer.Option(help="OpenAI-compatible address, with /v1; given again: another server of the model.")
     ],
@@ -126,8 +127,8 @@ def annotate(
 
 @app.command(epilog="Example: actavatar encode clips/ shards/ --model Wan2.2-TI2V-5B-Diffusers")
 def encode(
-    clip_dir: Path,
-    shard_dir: Path,
+    clip_dir: str,
+    shard_dir: str,
     model: Annotated[Path | None, typer.Option(help="Model folder with the frozen encoders.")] = None,
     stage: Annotated[int | None, typer.Option(help="Only the clips selected for it; 2 wants actions.")] = None,
     process: Part = None,
@@ -176,7 +177,7 @@ def encode(
 
 @pages.command("inspect", epilog="Example: actavatar data inspect clips/ --out clips.html")
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="Of clips or of shards.")],
+    folder: Annotated[str, typer.Argument(help="Of clips or of shards.")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     samples: Annotated[int, typer.Option(min=0, help="Clips to show.")] = 24,
 ) -> None:
@@ -188,8 +189,8 @@ def inspect(
 
 @pages.command("table", epilog="Example: actavatar data table clips/ --out everything.parquet")
 def join_table(
-    clip_dir: Path,
-    out: Annotated[Path, typer.Option(help="The file to write, .parquet.")],
+    clip_dir: str,
+    out: Annotated[str, typer.Option(help="The file to write, .parquet.")],
 ) -> None:
     """The clips with the columns of all steps, as one file."""
     from data_pipelines.table import read_manifest

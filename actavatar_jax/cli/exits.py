@@ -4,7 +4,7 @@
 1    a training diverged, or what was planned does not fit
 2    wrong input, in one sentence
 71   no memory is left, on the host or on a device
-74   the system refuses a file, or the disk is full
+74   the system refuses a file, the disk is full, or an object store fails
 70   any other exception ("internal software error" of sysexits.h), with its stack trace; if another process had it, in
      one sentence
 75   ended before its end, to be started again (`training.runtime.guard.UNFINISHED`)

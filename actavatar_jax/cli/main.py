@@ -19,6 +19,7 @@ from actavatar_jax.cli import (
     sampling,
     training,
 )
+from actavatar_jax.cli.addresses import refuse_addresses
 from actavatar_jax.cli.cache import keep_compiled_programs
 from actavatar_jax.cli.exits import run_command
 
@@ -40,12 +41,14 @@ app.add_typer(avatarsync.app, name="avatarsync")
 app.add_typer(published.app, name="models")
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app)
+refuse_addresses(app)
 
 
 def main() -> None:
     """Runs a command; how it ends, is told in `exits`."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("actavatar_jax").setLevel(logging.INFO)
+    for name in ("actavatar_jax", "data_pipelines"):
+        logging.getLogger(name).setLevel(logging.INFO)
     keep_compiled_programs()
     run_command(app)
 

@@ -14,14 +14,14 @@ from actavatar_jax.media.clock import FPS
 from actavatar_jax.media.colour import from_rgb
 from actavatar_jax.media.formats import file_url
 from actavatar_jax.media.sound import Sound
-from actavatar_jax.storage import named, replaced_file
+from actavatar_jax.storage import Place, StorePath, named, replaced_file
 
 _MP4 = {"format": "mp4", "options": {"movflags": "+faststart"}}
 BT709 = 1  # the code of this colour matrix, of its primaries and of its transfer curve
 
 
 def write_video(
-    path: str | Path,
+    path: str | Place,
     frames: Iterable[np.ndarray],
     sound: Sound | Float[np.ndarray, " n"] | None = None,
     fps: int = FPS,
@@ -33,7 +33,7 @@ def write_video(
     its name only when complete. InputError for frames and names that cannot be written, OSError where the disk refuses.
     """
     sound = None if sound is None else Sound.coerce(sound)
-    path, frames = Path(path), iter(frames)
+    path, frames = path if isinstance(path, StorePath) else Path(path), iter(frames)
     if path.suffix.lower() != ".mp4" or "\0" in str(path):
         raise InputError(f"Video {named(path)} cannot be written; accepted is a name that ends in .mp4.")
     if path.is_dir():

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt.text import MAX_CHARACTERS, clean_lines
 from actavatar_jax.prompt.windows import split
-from actavatar_jax.storage import named, parse_json, parse_yaml, read_json, read_text, read_yaml, shown
+from actavatar_jax.storage import Place, named, parse_json, parse_yaml, read_json, read_text, read_yaml, shown
 
 MOST_ROWS = 1000  # phases that are read; a model takes eight, of a long video a clip has some
 LARGEST = 2**20  # bytes of a prompt file
@@ -63,7 +63,7 @@ def read_mapping(data: Any) -> Parts:
     return Parts(base if isinstance(base, str) else None, phases, problems)
 
 
-def read_file(path: Path, source: str, duration: float | int | None) -> Parts:
+def read_file(path: Place, source: str, duration: float | int | None) -> Parts:
     """A `.json` or `.yaml` file of `read_mapping`'s form, or any other text file with what `read_string` reads."""
     match path.suffix.lower():
         case ".json":

@@ -21,7 +21,7 @@ from actavatar_jax.prompt.text import clean, seconds, tells
 from actavatar_jax.prompt.timeline import draw_timeline
 from actavatar_jax.prompt.tokens import MAX_TOKENS, TokenisedPrompt, Tokenizer, length_problem, tokenise_blocks
 from actavatar_jax.prompt.windows import split
-from actavatar_jax.storage import named, refusal, shown
+from actavatar_jax.storage import Place, StorePath, named, refusal, shown
 
 MAX_PHASES = 8  # rows of the phase table beside the base's row
 SHORTEST_PHASE = 0.3  # seconds; what a crop leaves of a phase below this shows no action
@@ -83,11 +83,11 @@ class StructuredPrompt:
         return cls._of(read_mapping(data), "The prompt")
 
     @classmethod
-    def load(cls, path: str | Path, duration: Seconds | None = None) -> "StructuredPrompt":
+    def load(cls, path: str | Place, duration: Seconds | None = None) -> "StructuredPrompt":
         """Read a `.json` or `.yaml` file of `from_dict`'s form, or any other text file in one of `parse`'s forms."""
         source = f"prompt file {named(path)}"
         try:
-            return cls._of(read_file(Path(path), source, duration), source)
+            return cls._of(read_file(path if isinstance(path, StorePath) else Path(path), source, duration), source)
         except InputError as error:
             if named(path) in str(error):
                 raise

@@ -17,8 +17,9 @@ from actavatar_jax.models.execution import ATTENTIONS, DTYPES, REMATS, SPLASH_BL
 from actavatar_jax.parallel import ParameterGroups
 from actavatar_jax.prompt.forms import FORMS
 from actavatar_jax.runs.settings import chosen
-from actavatar_jax.storage import cut, shown
+from actavatar_jax.storage import check_on_disk, cut, shown
 from actavatar_jax.training.best import FIGURES
+from actavatar_jax.training.runtime.workdir import leaves
 
 MOST = 2**20  # samples in a batch, and clips that are held out
 # Options of sampling that are nothing without another one.
@@ -27,6 +28,7 @@ TOGETHER = {"solver": {"steps": 1}, "height": {"width": 64}, "width": {"height":
 
 def check_values(config: ConfigDict) -> None:
     """InputError for the first setting of another type or beyond what is accepted; names are taken for checked."""
+    check_places(config)
     checked("setting seed", config.seed, int, whole(SEEDS.start, SEEDS.stop - 1))
     checked("setting precision", config.precision, str, one_of(*DTYPES))
     checked("setting mesh", config.mesh, str)
@@ -46,6 +48,16 @@ def check_values(config: ConfigDict) -> None:
     checked("setting sample.jobs", config.sample.jobs, str)
     checked("setting sample.syncnet", config.sample.syncnet, str)
     check_options(config.sample)
+
+
+def check_places(config: ConfigDict) -> None:
+    """InputError where something is to lie on an object store that has to be on a disk: all but encoded clips."""
+    for name, value in leaves(config.to_dict()).items():
+        if isinstance(value, str) and name != "preference.folder":
+            try:
+                check_on_disk(value)
+            except InputError as error:
+                raise InputError(f"The setting {name}: {error}") from error
 
 
 def check_options(sample: ConfigDict) -> None:

@@ -18,6 +18,7 @@ from actavatar_jax.runs.resolve import check_names, in_steps, may_change, prefer
 from actavatar_jax.runs.sample_scores import with_scores
 from actavatar_jax.runs.sections import check_values
 from actavatar_jax.runs.systems import system_of
+from actavatar_jax.storage import check_on_disk, open_place
 from actavatar_jax.training.best import Best
 from actavatar_jax.training.course import Visit
 from actavatar_jax.training.loop import train
@@ -53,6 +54,7 @@ def run_training(
     not fit together, before anything large is read where that can be known.
     """
     with agreed():
+        check_on_disk(workdir)
         check_names(config)
         check_values(config)
         mesh = make_mesh(config.mesh)
@@ -135,7 +137,7 @@ def open_data(
         )
     batches = make_loader(d.dirs, **common, **dropout, weights=_weights(d))
     system.check_batch(next(iter(batches)), model_config)
-    folders = find_datasets([Path(folder) for folder in d.dirs])
+    folders = find_datasets(d.dirs)
     return batches, sum(len(open_dataset(folder).source) for folder in folders)
 
 
@@ -144,8 +146,8 @@ def open_heldout(config: ml_collections.ConfigDict, model_config: Any, mesh: Mes
     h, size = config.heldout, max(config.data.batch_size // config.micro_batches, 1)
     if not h.dirs:
         return None
-    trained = {identify_datasets(folder) for folder in find_datasets([Path(folder) for folder in config.data.dirs])}
-    held = find_datasets([Path(folder) for folder in h.dirs])
+    trained = {identify_datasets(folder) for folder in find_datasets(config.data.dirs)}
+    held = find_datasets(h.dirs)
     if shared := [folder for folder in held if identify_datasets(folder) in trained]:  # or a copy of it
         raise InputError(f"{shared[0]} is in data.dirs and in heldout.dirs; hold out clips that are not trained on.")
     rows = local_rows(mesh, size) if jax.process_count() > 1 else None
@@ -176,11 +178,9 @@ def identify_data(config: ml_collections.ConfigDict) -> dict[str, list[str]]:
     which may lie elsewhere."""
     d, pairs = config.data, config.preference.folder
     folders = {"data.dirs": d.dirs if d.source == "shards" else (), "heldout.dirs": config.heldout.dirs}
-    folders["preference.folder"] = [Path(pairs) / half for half in HALVES] if pairs else ()
+    folders["preference.folder"] = [open_place(pairs) / half for half in HALVES] if pairs else ()
     return {
-        f"{CONTENTS}{name}": [identify_datasets(Path(folder)) for folder in named]
-        for name, named in folders.items()
-        if named
+        f"{CONTENTS}{name}": [identify_datasets(folder) for folder in named] for name, named in folders.items() if named
     }
 
 
@@ -198,6 +198,6 @@ def check_encoders(config: ml_collections.ConfigDict) -> None:
     """InputError where shards were made by other encoders than the model's."""
     d, system = config.data, system_of(config)
     dirs = [*(d.dirs if d.source == "shards" else ()), *config.heldout.dirs]
-    dirs += [Path(config.preference.folder) / half for half in HALVES] if config.preference.folder else []
+    dirs += [open_place(config.preference.folder) / half for half in HALVES] if config.preference.folder else []
     if dirs and jax.process_index() == 0 and (fingerprint := system.fingerprint(config)):
         make_loader(dirs, batch_size=1, seed=0, fingerprint=fingerprint, tasks=system.tasks(config))

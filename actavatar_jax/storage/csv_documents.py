@@ -4,16 +4,16 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage.places import Place
 from actavatar_jax.storage.sentences import cut, named
 from actavatar_jax.storage.texts import opened
 
 LARGEST_CSV = 2**36  # bytes, of which one row is held at a time
 
 
-def read_csv(path: str | Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | InputError]]:
+def read_csv(path: str | Place, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | InputError]]:
     """(number of the row, its values by the header's names, or what is wrong with it), counted as a spreadsheet does.
 
     One bad row is one value. What is not UTF-8 is U+FFFD in the values. InputError is raised where the file cannot be

@@ -8,11 +8,11 @@ accepted.
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage.limits import DoubleKeyError, checked, too_deep, too_long, unique
+from actavatar_jax.storage.places import Place
 from actavatar_jax.storage.schemas import conform
 from actavatar_jax.storage.sentences import named, shown
 from actavatar_jax.storage.texts import LARGEST, decode, opened, read_text
@@ -23,7 +23,7 @@ MOST_TRIES = 1000  # opening braces in prose that are tried
 LARGEST_LINES = 2**30  # bytes of a file of them, of which one is held at a time
 
 
-def read_json(path: str | Path, as_: Any = dict, *, limit: int = LARGEST, finite: bool = True) -> Any:
+def read_json(path: str | Place, as_: Any = dict, *, limit: int = LARGEST, finite: bool = True) -> Any:
     """What a JSON file holds, as `as_`: dict, list, object (whatever it is), a dataclass, or another type.
 
     Without `finite` there may be NaN and Infinity, which Python writes.
@@ -39,7 +39,7 @@ def parse_json(text: str | bytes, source: str, as_: Any = dict) -> Any:
 
 
 def read_json_lines(
-    path: str | Path, as_: Any = dict, *, limit: int = LONGEST_LINE, finite: bool = True
+    path: str | Place, as_: Any = dict, *, limit: int = LONGEST_LINE, finite: bool = True
 ) -> Iterator[tuple[int, Any | InputError]]:
     r"""(number of the line from 1 on, what it holds or what is wrong with it), for lines that are not empty.
 
@@ -57,7 +57,7 @@ def read_json_lines(
                 yield number, _line(line, source, as_, finite)
 
 
-def read_yaml(path: str | Path, as_: Any = dict, *, limit: int = LARGEST_YAML) -> Any:
+def read_yaml(path: str | Place, as_: Any = dict, *, limit: int = LARGEST_YAML) -> Any:
     """What a YAML file holds, as `as_`. It has JSON's types only: dates are texts."""
     return parse_yaml(read_text(path, limit=limit), named(path), as_)
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage.places import Place, check_on_disk, open_place, scratch_of
 from actavatar_jax.storage.sentences import cut, named
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EBADF)  # the last: NFS, of a file that is only read
@@ -24,13 +25,13 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def locked_folder(folder: str | Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+def locked_folder(folder: str | Place, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Nobody else changes the `folder`, which must be there, during the block; InputError if somebody does already.
 
     Those who ask for it `shared` share the folder with each other. With `wait`, it waits until the others have ended.
-    The lock is `<folder>/.lock`.
+    The lock is `<folder>/.lock`; of a folder on an object store it is in the scratch folder, and holds on this machine.
     """
-    with _locked(Path(folder) / ".lock", Path(folder), shared, wait):
+    with _locked(scratch_of(open_place(folder)) / ".lock", open_place(folder), shared, wait):
         yield
 
 
@@ -40,6 +41,7 @@ def locked_target(path: str | Path) -> Iterator[None]:
 
     The lock is `.<name>.lock` beside it; folders above are made.
     """
+    check_on_disk(path)
     final = Path(os.path.realpath(path))
     final.parent.mkdir(parents=True, exist_ok=True)
     with _locked(final.with_name(f".{final.name}.lock"), final, shared=False, wait=False):
@@ -64,7 +66,7 @@ def locked_list(path: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, what: Path, shared: bool, wait: bool) -> Iterator[None]:
+def _locked(path: Path, what: Place, shared: bool, wait: bool) -> Iterator[None]:
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
@@ -82,7 +84,7 @@ def _locked(path: Path, what: Path, shared: bool, wait: bool) -> Iterator[None]:
         os.close(file)
 
 
-def _lock(file: int, what: Path, taken: str, kind: int) -> bool:
+def _lock(file: int, what: Place, taken: str, kind: int) -> bool:
     """False where there are no locks; InputError, with what `what` is being, where another process has it."""
     try:
         fcntl.flock(file, kind)

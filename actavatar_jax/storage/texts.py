@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from actavatar_jax.errors import InputError
+from actavatar_jax.errors import InputError, StoreError
+from actavatar_jax.storage.fetching import fetched
+from actavatar_jax.storage.places import Place, StorePath, check_on_disk
 from actavatar_jax.storage.sentences import named
 
 LARGEST = 2**23  # bytes of a document
@@ -24,7 +26,7 @@ _KINDS = {
 }
 
 
-def read_text(path: str | Path, *, limit: int = LARGEST) -> str:
+def read_text(path: str | Place, *, limit: int = LARGEST) -> str:
     """The contents of a text file, without a byte order mark; line ends stay as they are (`split_lines`).
 
     InputError for what is missing, cannot be read, is no regular file, has more than `limit` bytes, or is not UTF-8.
@@ -32,7 +34,7 @@ def read_text(path: str | Path, *, limit: int = LARGEST) -> str:
     return decode(read_bytes(path, limit=limit), named(path))
 
 
-def read_bytes(path: str | Path, *, limit: int = LARGEST) -> bytes:
+def read_bytes(path: str | Place, *, limit: int = LARGEST) -> bytes:
     """The contents of a regular file of at most `limit` bytes; InputError as `read_text`."""
     content = bytearray()
     with opened(path, limit) as file:
@@ -59,11 +61,17 @@ def split_lines(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def opened(path: str | Path, limit: int) -> Iterator[BinaryIO]:
-    """A regular file of at most `limit` bytes, open for reading. InputError also where reading fails inside."""
+def opened(path: str | Place, limit: int) -> Iterator[BinaryIO]:
+    """A regular file of at most `limit` bytes, open for reading. InputError also where reading fails inside, but for a
+    StoreError, which is no fault of the file."""
     source = named(path)
     try:
-        with open(_descriptor(path), "rb") as file:
+        if isinstance(path, StorePath):
+            if path.stat().st_size > limit:
+                raise _too_large(path, limit)
+        else:
+            check_on_disk(path)
+        with fetched(path) as local, open(_descriptor(local), "rb") as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode):
                 kind = _KINDS.get(stat.S_IFMT(facts.st_mode), "something else")
@@ -73,6 +81,8 @@ def opened(path: str | Path, limit: int) -> Iterator[BinaryIO]:
             yield file
     except FileNotFoundError as error:
         raise InputError(f"The file {source} is missing.") from error
+    except StoreError:
+        raise
     except OSError as error:
         raise InputError(f"The file {source} cannot be read ({error.strerror}).") from error
 
@@ -85,5 +95,5 @@ def _descriptor(path: str | Path) -> int:
         raise InputError(f"{named(path)} is no name of a file ({error}).") from error  # it has a NUL
 
 
-def _too_large(path: str | Path, limit: int) -> InputError:
+def _too_large(path: str | Place, limit: int) -> InputError:
     return InputError(f"The file {named(path)} is too large; accepted are up to {limit:,} bytes.")

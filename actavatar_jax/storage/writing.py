@@ -2,7 +2,8 @@
 
 What is written lies beside its target, as `.<name>.<host>-<process>-<random>.partial`, until it is on the disk; then it
 is renamed. A full disk or a kill leaves what was there before. The first time that a process writes into a folder, it
-removes what dead processes of its host left there; whether one of another host is dead cannot be known.
+removes what dead processes of its host left there; whether one of another host is dead cannot be known. What belongs on
+an object store lies in the scratch folder meanwhile, and is put up.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.storage.exchange import exchange
+from actavatar_jax.storage.places import Place, StorePath, check_on_disk, scratch_of, scratch_root
 from actavatar_jax.storage.sentences import named
 
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
@@ -28,13 +30,19 @@ _cleaning = threading.Lock()
 
 
 @contextlib.contextmanager
-def replaced_file(path: str | Path) -> Iterator[Path]:
-    """A free name beside `path` to write to; it becomes `path` when the block ends without an error.
+def replaced_file(path: str | Place) -> Iterator[Path]:
+    """A free name on the disk to write to, beside `path`; it becomes `path` when the block ends without an error.
 
-    Folders above are made. Where `path` is a link, it stays one, and the file that it leads to is replaced.
+    Folders above are made. Where `path` is a link, it stays one, and the file that it leads to is replaced. Raises
+    StoreError where it cannot be put up.
     """
-    final = Path(os.path.realpath(path))
-    with _temporary(final) as partial:
+    if isinstance(path, StorePath):
+        with temporary(scratch_root() / path.name) as partial:
+            yield partial
+            path.put(partial)
+        return
+    final = _final(path)
+    with temporary(final) as partial:
         yield partial
         _flush(partial)
         os.replace(partial, final)
@@ -48,8 +56,8 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
     a kill between two steps leaves the old one as `.<name>.old`; the next `replaced_folder` or `mend_folder` puts it
     back.
     """
-    final = Path(os.path.realpath(path))
-    with _temporary(final) as partial:
+    final = _final(path)
+    with temporary(final) as partial:
         _settle(final)
         partial.mkdir()
         yield partial
@@ -68,6 +76,7 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
 
 def check_output(path: str | Path) -> None:
     """InputError where no file can be written under this name. Folders above are made."""
+    check_on_disk(path)
     try:
         final = Path(os.path.realpath(os.fsencode(path)).decode())
     except ValueError as error:
@@ -75,7 +84,7 @@ def check_output(path: str | Path) -> None:
     if os.path.isdir(final):
         raise InputError(f"{named(path)} is a folder; give the name of a file.")
     try:
-        with _temporary(final) as partial:
+        with temporary(final) as partial:
             partial.touch()
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{named(path)} cannot be written: one of the folders above it is a file.") from error
@@ -83,19 +92,31 @@ def check_output(path: str | Path) -> None:
         raise InputError(f"{named(path)} cannot be written: {os.strerror(error.errno).lower()}.") from error
 
 
-def mend_folder(folder: Path) -> None:
+def mend_folder(folder: Place) -> None:
     """Removes from `folder` whatever writers left that were killed on any host, and puts back what they set aside.
 
-    For folders into which nobody is writing.
+    For folders into which nobody is writing. On a store nothing is left.
     """
+    if isinstance(folder, StorePath):
+        return
     for aside in list(folder.glob(".*.old")):
         _settle(folder / aside.name[1 : -len(".old")])
     for partial in list(folder.glob(".*.partial")):
         _remove(partial)
 
 
+def remove_folder(folder: Place) -> None:
+    """Removes a folder with all that is in it; on a store file by file, in the order of their names."""
+    if isinstance(folder, StorePath):
+        for path in folder.rglob("*"):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(scratch_of(folder))
+    else:
+        shutil.rmtree(folder)
+
+
 @contextlib.contextmanager
-def _temporary(final: Path) -> Iterator[Path]:
+def temporary(final: Path) -> Iterator[Path]:
     """A name that nobody else uses; what has it is removed at the end."""
     final.parent.mkdir(parents=True, exist_ok=True)
     _clean(final.parent)
@@ -104,6 +125,12 @@ def _temporary(final: Path) -> Iterator[Path]:
         yield partial
     finally:
         _remove(partial)
+
+
+def _final(path: str | Path) -> Path:
+    """What is replaced: the file or folder that a link leads to. InputError for an address."""
+    check_on_disk(path)
+    return Path(os.path.realpath(path))
 
 
 def _clean(folder: Path) -> None:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from actavatar_jax import functional
 from actavatar_jax.functional import Network, Params, random_key
 from actavatar_jax.models.wan_vae.vae import VAEConfig, WanVAE
+from actavatar_jax.storage import check_on_disk
 from actavatar_jax.training.runtime.metrics import JsonLines
 from actavatar_jax.training.schedules import warmup_stable_decay
 from actavatar_jax.training.settings import VAEPhase, VAESettings
@@ -46,6 +47,7 @@ def train_vae(settings: VAESettings, network: Network, clips: Clips, workdir: Pa
       InputError: clips of a wrong size.
       FloatingPointError: the loss is not finite.
     """
+    check_on_disk(workdir)
     key, total = random_key(settings.seed), settings.steps
     params = initialise(network.config, settings.seed)
     optimizer = make_optimizer(settings.learning_rate, total)

@@ -4,16 +4,17 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import pyarrow as pa
 from tqdm import tqdm
 
 from actavatar_jax.chat import ChatClient, ChatPool
 from actavatar_jax.prompt import Tokenizer
+from actavatar_jax.storage import Place, open_place
 from data_pipelines.annotation.clip_annotator import ClipAnnotator, Row, restore_caption
 from data_pipelines.annotation.rates import AnnotationReport
 from data_pipelines.table import (
+    PUT_UP,
     Clip,
     Part,
     Process,
@@ -23,7 +24,7 @@ from data_pipelines.table import (
     known_columns,
     map_unordered,
     shared_manifest,
-    store_rows,
+    write_columns,
 )
 
 STEP, SELECTION = "annotate", "stage2"
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def annotate_clips(
-    clip_dir: str | Path,
+    clip_dir: str | Place,
     *clients: ChatClient,
     parallel: int = 8,
     tokenizer: Tokenizer | None = None,
@@ -53,7 +54,7 @@ def annotate_clips(
     `annotate.rates.json`. Raises InputError where no server can be asked any more, or one for a wrong setting; what has
     been answered until then is kept.
     """
-    annotator = ClipAnnotator(Path(clip_dir), ChatPool(clients), tokenizer)
+    annotator = ClipAnnotator(open_place(clip_dir), ChatPool(clients), tokenizer)
     with shared_manifest(clip_dir) as table:
         return _annotated(table, annotator, parallel, process, progress)
 
@@ -78,7 +79,8 @@ def _annotated(
             rows[row["id"]] = row
             journal.add(row["id"], {name: value for name, value in row.items() if name not in ("id", "asked")})
             bar.update()
-    columns = part.merge(partial(store_rows, STEP, table, clip_dir))
+            journal.put_up(PUT_UP)
+    columns = part.merge(partial(known_columns, STEP, table, clip_dir), partial(write_columns, clip_dir, STEP))
     report = AnnotationReport(f"annotated {clip_dir} with {model}")
     if columns is not None:
         rows = {i: row for i, row in _rows(columns).items() if i in set(chosen)} | rows
@@ -102,7 +104,7 @@ def _rows(columns: pa.Table) -> dict[str, Row]:
     return {row["id"]: row for row in columns.rename_columns(names).to_pylist()}
 
 
-def _restored(clips: Table, clip_dir: Path) -> dict[str, tuple[str, ...]]:
+def _restored(clips: Table, clip_dir: Place) -> dict[str, tuple[str, ...]]:
     """Puts captions back over which earlier versions wrote; the outcomes of clips where they are lost, by id."""
     lost = {}
     for clip in clips:

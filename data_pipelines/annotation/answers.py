@@ -8,12 +8,11 @@ Everything after an answer is arithmetic, so a killed run goes on, and changed c
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from actavatar_jax.chat import Answer, Usage
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import read_json_lines
+from actavatar_jax.storage import Place, StorePath, read_json_lines, read_text, write_text
 from data_pipelines.table import Skip
 
 
@@ -32,7 +31,7 @@ class _Kept:
 class AnswerStore:
     """The answers about one clip, by what was asked. Raises Skip where they cannot be read."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Place):
         self.path = path
         self._known: dict[str, Answer] = {}
         try:
@@ -47,8 +46,12 @@ class AnswerStore:
 
     def add(self, key: str, answer: Answer, asked: Mapping[str, Any]) -> None:
         """Keeps an answer; `asked`: under what circumstances it was given."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            # The line break in front closes a line that a killed process may have left unfinished.
-            file.write("\n" + json.dumps({"key": key, **asked, **asdict(answer)}) + "\n")
+        # The line break in front closes a line that a killed process may have left unfinished.
+        line = "\n" + json.dumps({"key": key, **asked, **asdict(answer)}) + "\n"
+        if isinstance(self.path, StorePath):  # where nothing is appended
+            write_text(self.path, (read_text(self.path) if self._known else "") + line)
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line)
         self._known[key] = answer

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from actavatar_jax.chat import Answer, ChatPool, Message
-from actavatar_jax.errors import InputError, first_line, out_of_space
+from actavatar_jax.errors import InputError, StoreError, first_line, out_of_space
 from actavatar_jax.media.video import probe
 from actavatar_jax.prompt import StructuredPrompt, Tokenizer
-from actavatar_jax.storage import named, write_json
+from actavatar_jax.storage import Place, fetched, named, write_json
 from data_pipelines.annotation.answers import AnswerStore
 from data_pipelines.annotation.dialogue import ask_with_repair
 from data_pipelines.annotation.request import PROMPT_VERSION, load_material, make_annotation_request
 from data_pipelines.annotation.scene import Scene
 from data_pipelines.annotation.schema import ANSWER_SCHEMA, Draft
 from data_pipelines.table import (
+    STORE_FAILED,
     Clip,
     Skip,
     actions_path,
@@ -41,7 +42,7 @@ Row = dict[str, Any]
 class ClipAnnotator:
     """One clip to its row; its file of actions is written on the way."""
 
-    clip_dir: Path
+    clip_dir: Place
     servers: ChatPool
     tokenizer: Tokenizer | None
 
@@ -54,17 +55,20 @@ class ClipAnnotator:
             restore_caption(clip, self.clip_dir)
             if _has_phases(caption_path(clip, self.clip_dir)):
                 return row | {"accepted": True}  # it came with the video
-            return row | self._described(clip, turn, AnswerStore(answers_path(clip, self.clip_dir)))
+            with fetched(clip_path(clip, self.clip_dir)) as video:
+                return row | self._described(clip, video, turn, AnswerStore(answers_path(clip, self.clip_dir)))
         except Skip as skip:
             return row | {"error": skip.reason, "detail": skip.detail or skip.reason}
+        except StoreError as error:
+            return row | {"error": STORE_FAILED, "detail": str(error)}
         except OSError as error:
             if out_of_space(error):
                 raise
             return row | {"error": "unreadable", "detail": first_line(error)}
 
-    def _described(self, clip: Clip, turn: int, answers: AnswerStore) -> Row:
+    def _described(self, clip: Clip, video: Path, turn: int, answers: AnswerStore) -> Row:
         target = actions_path(clip, self.clip_dir)
-        path, server, asked = clip_path(clip, self.clip_dir), self.servers.server(turn), 0
+        server, asked = self.servers.server(turn), 0
         transcript = _transcript(clip)
         circumstances = {
             "model": server.model,
@@ -72,8 +76,8 @@ class ClipAnnotator:
             "temperature": server.temperature,
             "prompt_version": PROMPT_VERSION,
         }
-        question = digest(path, transcript, json.dumps(circumstances))
-        request = cache(lambda: make_annotation_request(load_material(path), transcript, server.audio_part))
+        question = digest(video, transcript, json.dumps(circumstances))
+        request = cache(lambda: make_annotation_request(load_material(video), transcript, server.audio_part))
 
         def ask(turns: Sequence[Message]) -> Answer:
             nonlocal asked, server
@@ -85,7 +89,7 @@ class ClipAnnotator:
                 asked += 1
             return answer
 
-        scene = _scene(clip, path, self.tokenizer)
+        scene = _scene(clip, video, self.tokenizer)
         outcome = ask_with_repair(ask, scene)
         draft, faults = outcome.verdict.draft, outcome.verdict.faults
         if draft is None:
@@ -136,14 +140,14 @@ def _transcript(clip: Clip) -> str:
     return next((str(text) for text in texts if text), "")
 
 
-def _has_phases(path: Path) -> bool:
+def _has_phases(path: Place) -> bool:
     try:
         return path.is_file() and bool(StructuredPrompt.load(path).phases)
     except InputError as error:
         raise Skip("invalid prompt", str(error)) from error
 
 
-def restore_caption(clip: Clip, clip_dir: Path) -> None:
+def restore_caption(clip: Clip, clip_dir: Place) -> None:
     """Puts back a caption over which an earlier version wrote; Skip where the table does not have it."""
     if not caption_is_lost(clip, clip_dir):
         return

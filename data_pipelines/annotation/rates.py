@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from actavatar_jax.storage import write_json
+from actavatar_jax.storage import Place, write_json
 from data_pipelines.table import StepReport, digest
 
 TOKENS = ("read", "written")
@@ -43,7 +42,7 @@ class AnnotationReport(StepReport):
         }
         self.review = sorted(sorted(accepted, key=digest)[:REVIEWED])
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Place) -> None:
         """Writes the report, and `<name>.rates.json` beside it."""
         super().save(path)
         write_json(path.with_suffix(".rates.json"), self.rates | {"review": self.review})

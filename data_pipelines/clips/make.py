@@ -15,7 +15,7 @@ from actavatar_jax.media.clock import FPS, SAMPLES_PER_FRAME
 from actavatar_jax.media.formats import check_file
 from actavatar_jax.media.video import VideoInfo, probe, write_video
 from actavatar_jax.prompt import StructuredPrompt
-from actavatar_jax.storage import named, write_json
+from actavatar_jax.storage import Place, StorePath, fetched, join, named, write_json
 from data_pipelines.clips.stretch import Stretch, crop_slices
 from data_pipelines.clips.trim import trim_clip
 from data_pipelines.table import Clip, Skip, actions_path, caption_path, clip_path, digest, digest_once
@@ -23,15 +23,23 @@ from data_pipelines.table import Clip, Skip, actions_path, caption_path, clip_pa
 TOO_SMALL, TOO_SHORT = "too small", "too short"
 
 
-def source_state(clip: Clip, clip_dir: Path) -> str:
+def source_state(clip: Clip, clip_dir: Place) -> str:
     """Names what a clip is made of: contents of the video and of its prompts, its row."""
-    source = clip_dir / clip.source
+    source = join(clip_dir, clip.source)
     try:
-        check_file(source, f"Video {named(source)}")
+        _check_source(source)
     except InputError as error:
         raise Skip("no source", str(error)) from error
     row = f"{clip.start} {clip.end} {clip.crop} {clip.caption}"
     return digest(digest_once(source), row, *_prompt_files(clip, source))
+
+
+def _check_source(source: Place) -> None:
+    """InputError where there is no file of this name, with something in it."""
+    if not isinstance(source, StorePath):
+        check_file(source, f"Video {named(source)}")
+    elif not source.is_file() or not source.stat().st_size:
+        raise InputError(f"Video {named(source)}: it is empty or not there; accepted is a file that is not empty.")
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class KeepClip:
     frames: int
     side: int
 
-    def __call__(self, clip: Clip, clip_dir: Path, row: Mapping[str, Any]) -> bool:
+    def __call__(self, clip: Clip, clip_dir: Place, row: Mapping[str, Any]) -> bool:
         error, sides, frames = row["error"], (row.get("height"), row.get("width")), row.get("frames")
         if error not in (None, TOO_SMALL, TOO_SHORT):
             return True
@@ -63,18 +71,19 @@ class MakeClip:
     side: int
     trim: bool
 
-    def __call__(self, clip: Clip, clip_dir: Path) -> dict[str, Any]:
+    def __call__(self, clip: Clip, clip_dir: Place) -> dict[str, Any]:
         """The clip's columns. Raises Skip, with nothing of the clip left on disk, if it cannot be made."""
-        source, path = clip_dir / clip.source, clip_path(clip, clip_dir)
+        source, path = join(clip_dir, clip.source), clip_path(clip, clip_dir)
         caption = caption_path(clip, clip_dir)
         try:
-            info = self._checked(source)
-            box = self._checked_box(clip, info)
-            prompt, trimmed = _load_prompt(clip, source, info.duration), {}
-            if self.trim:
-                clip, prompt, trimmed = _trimmed(clip, prompt, source, info)
+            with fetched(source) as video:
+                info = self._checked(video)
                 box = self._checked_box(clip, info)
-            stretch = self._write(source, info, clip, box, path)
+                prompt, trimmed = _load_prompt(clip, source, info.duration), {}
+                if self.trim:
+                    clip, prompt, trimmed = _trimmed(clip, prompt, video, info)
+                    box = self._checked_box(clip, info)
+                stretch = self._write(video, info, clip, box, path)
         except Skip:
             for stale in (path, caption, actions_path(clip, clip_dir)):
                 stale.unlink(missing_ok=True)
@@ -115,7 +124,7 @@ class MakeClip:
             raise Skip(TOO_SMALL, f"{width}x{height} pixels, the short side must have {self.side}", size)
         return box
 
-    def _write(self, source: Path, info: VideoInfo, clip: Clip, box: tuple[slice, slice], path: Path) -> Stretch:
+    def _write(self, source: Path, info: VideoInfo, clip: Clip, box: tuple[slice, slice], path: Place) -> Stretch:
         """Writes the clip while it is decoded."""
         try:
             stretch = Stretch(source, info, clip.start, clip.end)
@@ -142,7 +151,7 @@ class MakeClip:
             raise Skip(TOO_SHORT, detail, facts)
 
 
-def _load_prompt(clip: Clip, source: Path, seconds: float) -> StructuredPrompt | None:
+def _load_prompt(clip: Clip, source: Place, seconds: float) -> StructuredPrompt | None:
     files = _prompt_files(clip, source)
     if not files and not clip.caption:
         return None
@@ -167,7 +176,7 @@ def _trimmed(
     return cut, prompt, {"shots": shots, "start": cut.start, "end": cut.end, "crop": cut.crop}
 
 
-def _prompt_files(clip: Clip, source: Path) -> list[Path]:
+def _prompt_files(clip: Clip, source: Place) -> list[Place]:
     """What lies beside a video speaks of the whole."""
     if clip.start or clip.end is not None:
         return []

@@ -1,11 +1,9 @@
 """From videos to clips on one clock (25 frames a second, 16 kHz sound), each with its prompt, and a table of them."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import locked_folder, mend_folder
+from actavatar_jax.storage import Place, absolute, join, locked_folder, mend_folder, open_place
 from data_pipelines.clips.make import KeepClip, MakeClip, source_state
 from data_pipelines.corpora import build_corpus_table, name_source
 from data_pipelines.table import TIMEOUT, Process, Step, StepReport, Table, check_process, import_extra, run_step
@@ -14,8 +12,8 @@ STEP = "prepare"
 
 
 def prepare_clips(
-    videos: str | Path,
-    clip_dir: str | Path,
+    videos: str | Place,
+    clip_dir: str | Place,
     *,
     min_frames: int = 75,
     min_side: int = 256,
@@ -50,10 +48,10 @@ def prepare_clips(
     """
     if trim:
         import_extra("scenedetect")
-    clip_dir = Path(os.path.abspath(clip_dir))
+    videos, clip_dir = open_place(videos), absolute(open_place(clip_dir))
     report = StepReport(f"prepared {videos} -> {clip_dir}")
-    table = _sources(Path(videos), clip_dir, report)
-    _check_apart(Path(videos), clip_dir, table)
+    table = _sources(videos, clip_dir, report)
+    _check_apart(videos, clip_dir, table)
     _, count = check_process(process)
     settings = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
     settings |= {"process": process, "timeout": timeout, "retry": retry}
@@ -74,14 +72,14 @@ def prepare_clips(
     return report
 
 
-def _check_apart(videos: Path, clip_dir: Path, table: Table) -> None:
+def _check_apart(videos: Place, clip_dir: Place, table: Table) -> None:
     """InputError where clips that are made now would be read as videos, now or by the next run."""
     inside = videos.is_dir() and clip_dir.resolve().is_relative_to(videos.resolve())
     if inside or any(source.startswith("clips/") for source in table.column("source")):
         raise InputError(f"{clip_dir}: the clips that are made there would be read as videos; give a folder elsewhere")
 
 
-def _sources(videos: Path, clip_dir: Path, report: StepReport) -> Table:
+def _sources(videos: Place, clip_dir: Place, report: StepReport) -> Table:
     """The clips to be made; the report gets what a folder holds beside them."""
     if not videos.is_file():
         reading = StepReport("")
@@ -89,6 +87,5 @@ def _sources(videos: Path, clip_dir: Path, report: StepReport) -> Table:
         report.outcomes += [outcome for outcome in reading.outcomes if outcome.status == "skipped"]
         return table
     table = Table.read(videos)
-    folder = os.path.abspath(videos.parent)
-    paths = [Path(os.path.normpath(os.path.join(folder, source or ""))) for source in table.column("source")]
+    paths = [absolute(join(videos.parent, source or "")) for source in table.column("source")]
     return table.with_columns({"source": [name_source(path, clip_dir) for path in paths]})

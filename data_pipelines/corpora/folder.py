@@ -4,15 +4,15 @@
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.formats import VIDEO_SUFFIXES
+from actavatar_jax.storage import Place
 from data_pipelines.corpora.layout import find_videos, make_clip_id
 from data_pipelines.table import Clip, StepReport
 
 
-def read_folder(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
+def read_folder(src: Place, unpacked: Place, report: StepReport) -> Iterator[Clip]:
     """One clip per video in the folder and below, with an id made of its name there."""
     described = set()
     for path in find_videos(src, report):

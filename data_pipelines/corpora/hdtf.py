@@ -8,10 +8,9 @@ Source of the lists: https://github.com/MRzzm/HDTF. Clip k of the video `Name` i
 import math
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import cut, read_bytes
+from actavatar_jax.storage import Place, cut, read_bytes
 from data_pipelines.corpora.layout import check_clip_id, get_number, index_videos
 from data_pipelines.table import Clip, StepReport, digest
 
@@ -20,7 +19,7 @@ BOX = ("left", "width", "top", "height")
 TEST_SEED, TEST_CLIPS, TEST_SECONDS = 2026, 100, 5
 
 
-def read_hdtf(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
+def read_hdtf(src: Place, unpacked: Place, report: StepReport) -> Iterator[Clip]:
     """Clips of videos on disk, uncropped, with the columns `hdtf.*`.
 
     Face boxes are columns only: they hold at the listed resolution, and a talking upper body needs the whole picture.
@@ -51,7 +50,7 @@ def read_hdtf(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
         report.add(stem, "skipped", "not listed", f"{videos[stem]}: no list names this video")
 
 
-def list_test_clips(src: Path) -> dict[str, float]:
+def list_test_clips(src: Place) -> dict[str, float]:
     """Our test list, as `draw_test_windows` has it, of the lists in a folder, whatever videos lie there."""
     return _test_windows(_listed(src, StepReport("the lists alone")))
 
@@ -79,7 +78,7 @@ def _test_windows(listed: list[tuple[str, Clip]]) -> dict[str, float]:
     return draw_test_windows((clip.id, clip.start, clip.end) for _, clip in listed)
 
 
-def _listed(src: Path, report: StepReport) -> list[tuple[str, Clip]]:
+def _listed(src: Place, report: StepReport) -> list[tuple[str, Clip]]:
     """All listed clips with their groups."""
     folder = src / "HDTF_dataset" if (src / "HDTF_dataset").is_dir() else src
     groups = [group for group in GROUPS if (folder / f"{group}_annotion_time.txt").is_file()]
@@ -88,7 +87,7 @@ def _listed(src: Path, report: StepReport) -> list[tuple[str, Clip]]:
     return [(group, clip) for group in groups for clip in _clips(folder, group, report)]
 
 
-def _clips(folder: Path, group: str, report: StepReport) -> Iterator[Clip]:
+def _clips(folder: Place, group: str, report: StepReport) -> Iterator[Clip]:
     """The listed clips; `source` is the bare name of the video."""
     lists = ("annotion_time", "video_url", "resolution", "crop_wh", "crop_ratio")
     times, urls, heights, boxes, ratios = (_rows(folder / f"{group}_{name}.txt", report) for name in lists)
@@ -123,7 +122,7 @@ def _range(text: str, place: str) -> tuple[float, float]:
 Rows = dict[str, tuple[str, list[str]]]  # by first word without suffix: the place for messages, and the other words
 
 
-def _rows(path: Path, report: StepReport) -> Rows:
+def _rows(path: Place, report: StepReport) -> Rows:
     if not path.is_file():
         raise InputError(f"{path}: this list is missing; HDTF has five for each group")
     rows: Rows = {}

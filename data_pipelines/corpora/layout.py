@@ -9,16 +9,19 @@ from typing import Any
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.formats import VIDEO_SUFFIXES
-from actavatar_jax.storage import shown
+from actavatar_jax.storage import Place, StorePath, shown
 from data_pipelines.table import ID_PATTERN, StepReport, digest
 
 
-def find_videos(folder: Path, report: StepReport) -> Iterator[Path]:
+def find_videos(folder: Place, report: StepReport) -> Iterator[Place]:
     """All videos in a folder and below it, sorted; hidden files, such as unfinished downloads, are passed over.
 
     The report gets what looks like a video and is none: links that lead nowhere, names that are not UTF-8, folders that
     cannot be read.
     """
+    if isinstance(folder, StorePath):
+        yield from (path for path in folder.rglob("[!.]*") if path.suffix.lower() in VIDEO_SUFFIXES)
+        return
 
     def unreadable(error: OSError) -> None:
         report.add(str(error.filename), "skipped", "unreadable", f"{error.filename}: {error.strerror}")
@@ -37,9 +40,9 @@ def find_videos(folder: Path, report: StepReport) -> Iterator[Path]:
                 report.add(str(path), "skipped", "unreadable", f"{path}: no file, or a link that leads nowhere")
 
 
-def index_videos(folder: Path, report: StepReport) -> dict[str, Path]:
+def index_videos(folder: Place, report: StepReport) -> dict[str, Place]:
     """The videos below a folder by their names without suffix, the first of equals; the report as `find_videos`."""
-    found: dict[str, Path] = {}
+    found: dict[str, Place] = {}
     for path in find_videos(folder, report):
         found.setdefault(path.stem, path)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import read_csv
+from actavatar_jax.storage import Place, read_csv
 from data_pipelines.corpora.layout import check_clip_id, get_number, index_videos
 from data_pipelines.table import Clip, Skip, StepReport
 
@@ -15,7 +15,7 @@ TEXTS = ("path", "clip_id", "caption")
 SCORES = ("luminance_min", "luminance_max", "blur_min", "blur_max", "aesthetic", "technical_score", "global_motion")
 
 
-def read_openhumanvid(src: Path, unpacked: Path, report: StepReport) -> Iterator[Clip]:
+def read_openhumanvid(src: Place, unpacked: Place, report: StepReport) -> Iterator[Clip]:
     """Clips that have a caption and lie on disk, with the columns `openhumanvid.*` of the scores and the part.
 
     Left out: rows whose clip is not there, clips without a row, odd rows, and rows without a caption or with one that
@@ -44,7 +44,7 @@ def read_openhumanvid(src: Path, unpacked: Path, report: StepReport) -> Iterator
         report.add(stem, "skipped", "no caption", f"{videos[stem]}: no CSV file has a row for this clip")
 
 
-def _clip(clip_id: str, row: Mapping[str, str], part: Path, place: str, videos: Mapping[str, Path]) -> Clip:
+def _clip(clip_id: str, row: Mapping[str, str], part: Place, place: str, videos: Mapping[str, Place]) -> Clip:
     """The clip of a row. Raises Skip where it lacks something, InputError where a value is not what it should be."""
     video = videos.get(Path(row["path"]).name) or videos.get(clip_id)
     if video is None:

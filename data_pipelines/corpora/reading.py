@@ -8,12 +8,10 @@ import dataclasses
 import functools
 import itertools
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import named, read_json, refusal
+from actavatar_jax.storage import Place, absolute, named, open_place, read_json, refusal
 from data_pipelines.corpora.folder import read_folder
 from data_pipelines.corpora.hdtf import read_hdtf
 from data_pipelines.corpora.openhumanvid import read_openhumanvid
@@ -21,8 +19,8 @@ from data_pipelines.corpora.speakervid import read_speakervid
 from data_pipelines.corpora.webdataset import read_webdataset
 from data_pipelines.table import Clip, Outcome, Part, Process, StepReport, Table, check_process, digest
 
-Reader = Callable[[Path, Path, StepReport], Iterable[Clip]]  # (corpus, folder for what is unpacked, report) -> clips
-SharedReader = Callable[[Path, Path, StepReport, Process], Iterable[Clip]]  # the same, of one process's files
+Reader = Callable[[Place, Place, StepReport], Iterable[Clip]]  # (corpus, folder for what is unpacked, report) -> clips
+SharedReader = Callable[[Place, Place, StepReport, Process], Iterable[Clip]]  # the same, of one process's files
 
 LISTS: dict[str, Reader] = {"openhumanvid": read_openhumanvid, "hdtf": read_hdtf, "folder": read_folder}
 FILES: dict[str, SharedReader] = {"speakervid": read_speakervid, "webdataset": read_webdataset}
@@ -30,7 +28,7 @@ FILES: dict[str, SharedReader] = {"speakervid": read_speakervid, "webdataset": r
 logger = logging.getLogger(__name__)
 
 
-def read_corpus(kind: str, src: str | Path, table_path: str | Path, process: Process | None = None) -> StepReport:
+def read_corpus(kind: str, src: str | Place, table_path: str | Place, process: Process | None = None) -> StepReport:
     """Writes the table of the corpus in `src`, and beside it, as `<table>.report.json`, what became of everything.
 
     `process` (i, n) reads part i = 0..n-1 of n of the tars or annotations; lists, which all other corpora are, are read
@@ -39,28 +37,31 @@ def read_corpus(kind: str, src: str | Path, table_path: str | Path, process: Pro
     Returns the report, which has one outcome per clip, caption without clip, clip without caption and damaged file.
     Raises InputError for an unknown kind or layout, and where there is no clip at all.
     """
-    table_path = Path(table_path)
+    src, table_path = open_place(src), open_place(table_path)
     index, count = check_process(process)
     report = StepReport(f"{kind} {src} -> {table_path}")
     if count == 1:
         return _save(kind, src, build_corpus_table(kind, src, report, table_path), report, table_path)
-    part = Part(table_path.with_suffix(".parts"), index, count, digest(kind, os.path.abspath(src)))
+    part = Part(table_path.with_suffix(".parts"), index, count, digest(kind, str(absolute(src))))
     with part.begun():
         build_corpus_table(kind, src, report, table_path, (index, count)).write(part.own / "clips.parquet")
         report.save(part.own / "report.json")
-    return part.merge(functools.partial(_put_together, kind, src, table_path)) or report
+    saved = part.merge(
+        functools.partial(_put_together, kind, src, table_path), lambda made: _save(kind, src, *made, table_path)
+    )
+    return report if saved is None else saved[1]
 
 
-def _put_together(kind: str, src: str | Path, table_path: Path, folders: list[Path]) -> StepReport:
+def _put_together(kind: str, src: Place, table_path: Place, folders: list[Place]) -> tuple[Table, StepReport]:
     report = StepReport(f"{kind} {src} -> {table_path}")
     folders = sorted(folders, key=lambda folder: int(folder.name.partition("-")[0]))
     for folder in folders:
         report.outcomes += [Outcome(**row) for row in read_json(folder / "report.json")["skipped"]]
     clips = itertools.chain.from_iterable(Table.read(folder / "clips.parquet") for folder in folders)
-    return _save(kind, src, Table.from_clips(_unique(clips, table_path.parent, report)), report, table_path)
+    return Table.from_clips(_unique(clips, table_path.parent, report)), report
 
 
-def _save(kind: str, src: str | Path, table: Table, report: StepReport, table_path: Path) -> StepReport:
+def _save(kind: str, src: Place, table: Table, report: StepReport, table_path: Place) -> StepReport:
     report.save(table_path.with_suffix(".report.json"))
     if not len(table):
         first = next((outcome.detail for outcome in report.outcomes if outcome.detail), "")
@@ -71,15 +72,15 @@ def _save(kind: str, src: str | Path, table: Table, report: StepReport, table_pa
 
 
 def build_corpus_table(
-    kind: str, src: str | Path, report: StepReport, table_path: Path, process: Process = (0, 1)
+    kind: str, src: str | Place, report: StepReport, table_path: Place, process: Process = (0, 1)
 ) -> Table:
     """The table that `read_corpus` writes to `table_path`; the report gets its outcomes."""
     if kind not in LISTS | FILES:
         raise InputError(f"corpus kind '{kind}': accepted are {', '.join(LISTS | FILES)}")
-    src = Path(os.path.abspath(src))
+    src = absolute(open_place(src))
     if not src.exists():
         raise InputError(f"{src}: there is no such file or folder")
-    unpacked = Path(os.path.abspath(table_path)).with_suffix(".videos")
+    unpacked = absolute(table_path).with_suffix(".videos")
     if kind in FILES:
         clips = FILES[kind](src, unpacked, report, process)
     else:
@@ -91,12 +92,12 @@ def build_corpus_table(
     return table
 
 
-def name_source(path: Path, folder: Path) -> str:
+def name_source(path: Place, folder: Place) -> str:
     """How a table in `folder` names a file: relative where the file lies below, so that both can be moved together."""
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def _unique(clips: Iterable[Clip], folder: Path, report: StepReport) -> Iterator[Clip]:
+def _unique(clips: Iterable[Clip], folder: Place, report: StepReport) -> Iterator[Clip]:
     seen = set()
     for clip in clips:
         if clip.id in seen:
@@ -106,4 +107,4 @@ def _unique(clips: Iterable[Clip], folder: Path, report: StepReport) -> Iterator
             continue
         seen.add(clip.id)
         report.add(clip.id, "made")
-        yield dataclasses.replace(clip, source=name_source(Path(clip.source), folder))
+        yield dataclasses.replace(clip, source=name_source(open_place(clip.source), folder))

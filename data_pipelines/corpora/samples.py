@@ -1,10 +1,11 @@
 """The samples of a tar: members of one key that stand beside each other, and what of them is of use."""
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
+from actavatar_jax.errors import StoreError
 from actavatar_jax.media.formats import VIDEO_SUFFIXES
-from actavatar_jax.storage import replaced_file
+from actavatar_jax.storage import Place, fetched, replaced_file
 from data_pipelines.corpora.archives import DAMAGE, Damage, Member, read_members
 from data_pipelines.corpora.layout import make_clip_id
 from data_pipelines.table import Skip, StepReport
@@ -12,10 +13,10 @@ from data_pipelines.table import Skip, StepReport
 LARGEST_TEXT = 2**22  # bytes of a caption or prompt
 _BLOCK = 1 << 20
 
-Sample = dict[str, Path | bytes | Skip]  # by suffix: the unpacked video, what a text holds, why it cannot be used
+Sample = dict[str, Place | bytes | Skip]  # by suffix: the unpacked video, what a text holds, why it cannot be used
 
 
-def read_samples(tar: Path, name: str, unpacked: Path, report: StepReport) -> Iterator[tuple[str, Sample]]:
+def read_samples(tar: Place, name: str, unpacked: Place, report: StepReport) -> Iterator[tuple[str, Sample]]:
     """(key, sample) of a tar; the report, which calls it `name`, gets what is damaged, double or doubtful."""
     kinds, doubtful = set(), []  # which members samples have; samples beside a damage
     for key, sample, sound in _grouped(tar, name, unpacked, report):
@@ -33,7 +34,7 @@ def read_samples(tar: Path, name: str, unpacked: Path, report: StepReport) -> It
             )
 
 
-def _grouped(tar: Path, name: str, unpacked: Path, report: StepReport) -> Iterator[tuple[str, Sample, bool]]:
+def _grouped(tar: Place, name: str, unpacked: Place, report: StepReport) -> Iterator[tuple[str, Sample, bool]]:
     """(key, sample, whether no damage is beside it); the damage and members that are double are told."""
     key, sample, sound, finished, after_damage = "", {}, True, set(), False
     for member in _readable(tar, name, report):
@@ -61,9 +62,12 @@ def _grouped(tar: Path, name: str, unpacked: Path, report: StepReport) -> Iterat
         yield key, sample, sound
 
 
-def _readable(tar: Path, name: str, report: StepReport) -> Iterator[Member | Damage]:
+def _readable(tar: Place, name: str, report: StepReport) -> Iterator[Member | Damage]:
     try:
-        yield from read_members(tar)
+        with fetched(tar) as local:
+            yield from read_members(local)
+    except StoreError:
+        raise
     except OSError as error:
         report.add(name, "skipped", "unreadable", f"{tar} cannot be read ({error.strerror})")
 
@@ -72,7 +76,7 @@ class _Torn(Exception):  # noqa: N818  (it becomes a row of the report)
     """A member's contents are not all there."""
 
 
-def _content(member: Member, suffix: str, place: str, unpacked: Path) -> Path | bytes | Skip:
+def _content(member: Member, suffix: str, place: str, unpacked: Place) -> Place | bytes | Skip:
     """A member's contents, those of a video as a file; nothing of what is of no use."""
     if suffix in VIDEO_SUFFIXES:
         if member.sparse:
@@ -85,7 +89,7 @@ def _content(member: Member, suffix: str, place: str, unpacked: Path) -> Path | 
     return b"".join(_blocks(member))
 
 
-def _unpacked(member: Member, path: Path) -> Path:
+def _unpacked(member: Member, path: Place) -> Place:
     if not (path.is_file() and path.stat().st_size == member.size):
         with replaced_file(path) as partial, partial.open("wb") as out:
             for block in _blocks(member):

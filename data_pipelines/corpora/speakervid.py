@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import read_json, shown
+from actavatar_jax.storage import Place, read_json, shown
 from data_pipelines.corpora.layout import check_clip_id, get_number, get_text, index_videos
 from data_pipelines.table import Clip, Process, Skip, StepReport
 
@@ -24,7 +24,7 @@ _VIDEO_NAME = re.compile(r"(.*_full_video)_.*")
 SIZE_TOLERANCE = 32  # pixels by which the sides of a delivered clip, multiples of 16, may differ from its box
 
 
-def read_speakervid(src: Path, unpacked: Path, report: StepReport, process: Process = (0, 1)) -> Iterator[Clip]:
+def read_speakervid(src: Place, unpacked: Place, report: StepReport, process: Process = (0, 1)) -> Iterator[Clip]:
     """Clips whose video lies on disk, with the columns `speakervid.*`: listening ones, too (`is_talking`).
 
     Each process reads its part of the annotations, and the first tells what is to be told of the whole.
@@ -58,7 +58,7 @@ def read_speakervid(src: Path, unpacked: Path, report: StepReport, process: Proc
         about_all.add(stem, "skipped", "no annotation", f"{videos[stem]}: merged_anno has no clip of it")
 
 
-def _clip(path: Path, videos: Mapping[str, Path], caption: Path) -> Clip:
+def _clip(path: Place, videos: Mapping[str, Place], caption: Place) -> Clip:
     """The clip of an annotation. Raises Skip where its video is missing or a file damaged, InputError for others."""
     record, name = _record(path), check_clip_id(path.stem, str(path))
     whole = [v for v in (get_text(record, "video_name", str(path)), name[:YOUTUBE_ID]) if v in videos]
@@ -72,14 +72,14 @@ def _clip(path: Path, videos: Mapping[str, Path], caption: Path) -> Clip:
     return Clip(name, "speakervid", caption=_caption(caption), facts=facts, **place)
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _record(path: Place) -> dict[str, Any]:
     try:
         return read_json(path)
     except InputError as error:
         raise Skip("damaged annotation", str(error)) from error
 
 
-def _stretch(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _stretch(record: Mapping[str, Any], path: Place) -> dict[str, Any]:
     """Where the clip lies in its whole video."""
     start = get_number(record, "start_seconds", str(path))
     end_key = "end_seconds" if "end_seconds" in record else "duration"
@@ -89,7 +89,7 @@ def _stretch(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return {"start": start, "end": end, "crop": _crop(record, path)}
 
 
-def _crop(record: Mapping[str, Any], path: Path) -> tuple[float, float, float, float]:
+def _crop(record: Mapping[str, Any], path: Place) -> tuple[float, float, float, float]:
     """x, y, width, height of `bbox`, which holds the corners: left, top, right, bottom in fractions of the picture.
 
     The size of the delivered clip proves it; a box of another kind would fail here.
@@ -110,7 +110,7 @@ def _crop(record: Mapping[str, Any], path: Path) -> tuple[float, float, float, f
     return crop
 
 
-def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _facts(record: Mapping[str, Any], path: Place) -> dict[str, Any]:
     """Speaking or listening (required), scores, and who speaks; null where a key is missing."""
     speakers = record.get("speaker")
     return {
@@ -123,7 +123,7 @@ def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
     }
 
 
-def _caption(path: Path) -> str:
+def _caption(path: Place) -> str:
     """What the clip's person does and shows, "" where the clip has no caption file."""
     if not path.is_file():
         return ""
@@ -131,7 +131,7 @@ def _caption(path: Path) -> str:
     return " ".join(get_text(record, key, str(path)).strip() for key in CAPTIONS)
 
 
-def _members(path: Path, report: StepReport) -> set[str]:
+def _members(path: Place, report: StepReport) -> set[str]:
     """The clips that a list names, none where there is no list. A list that cannot be read would mix up the splits."""
     found = set()
     for number, row in enumerate(read_json(path, list, limit=LARGEST_LIST) if path.is_file() else []):

@@ -5,11 +5,10 @@ kept as it is, of any other the text under `caption` or `text` is the caption.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.formats import VIDEO_SUFFIXES
-from actavatar_jax.storage import parse_json, write_json
+from actavatar_jax.storage import Place, parse_json, write_json
 from data_pipelines.corpora.layout import printable
 from data_pipelines.corpora.samples import Sample, read_samples
 from data_pipelines.table import Clip, Process, Skip, StepReport
@@ -18,7 +17,7 @@ TARS = ("*.tar", "*.tar.gz", "*.tgz")
 CAPTION_KEYS = ("caption", "text")
 
 
-def read_webdataset(src: Path, unpacked: Path, report: StepReport, process: Process = (0, 1)) -> Iterator[Clip]:
+def read_webdataset(src: Place, unpacked: Place, report: StepReport, process: Process = (0, 1)) -> Iterator[Clip]:
     """One clip per key with a video, of one tar or of all tars in a folder that are the process's part.
 
     Of a tar that is damaged or breaks off, whole samples are used. A sample beside the damage counts as whole if it has
@@ -35,7 +34,7 @@ def read_webdataset(src: Path, unpacked: Path, report: StepReport, process: Proc
             yield from _clip(f"{name}/{key}", sample, unpacked, report)
 
 
-def _clip(place: str, sample: Sample, unpacked: Path, report: StepReport) -> Iterator[Clip]:
+def _clip(place: str, sample: Sample, unpacked: Place, report: StepReport) -> Iterator[Clip]:
     videos = [suffix for suffix in VIDEO_SUFFIXES if suffix in sample]
     if not videos:
         report.add(place, "skipped", "no clip", f"{place}: the sample has no video, only {', '.join(sample)}")
@@ -57,7 +56,7 @@ def _clip(place: str, sample: Sample, unpacked: Path, report: StepReport) -> Ite
         yield Clip(video.stem, "webdataset", str(video), caption=caption, facts={"webdataset.key": place})
 
 
-def _described(content: bytes, place: str, video: Path) -> str:
+def _described(content: bytes, place: str, video: Place) -> str:
     """The caption in a `.json` member; a structured prompt is put beside the video instead."""
     try:
         record = parse_json(content, place)

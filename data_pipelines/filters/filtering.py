@@ -1,16 +1,30 @@
 """All filters over a prepared clip folder, one after the other."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import Place, open_place
 from data_pipelines.filters.registry import make_steps
-from data_pipelines.table import TIMEOUT, Process, Step, StepReport, Table, join_found, run_step, shared_manifest
+from data_pipelines.table import (
+    TIMEOUT,
+    Clip,
+    Process,
+    Step,
+    StepReport,
+    Table,
+    clip_on_disk,
+    join_found,
+    run_step,
+    shared_manifest,
+)
 
 
 def filter_clips(
-    clip_dir: str | Path,
+    clip_dir: str | Place,
     names: Sequence[str] | None = None,
     models: str | Path | None = None,
     *,
@@ -31,15 +45,27 @@ def filter_clips(
     prepared or in which clips are being made, a filter that runs there already, a stage that nothing has been selected
     for, and as `make_steps`, before anything is measured.
     """
-    clip_dir, steps = Path(clip_dir), make_steps(names, models)
+    clip_dir = open_place(clip_dir)
+    steps = [dataclasses.replace(step, measure=_OnDisk(step.measure)) for step in make_steps(names, models)]
     options = {"runner": runner, "workers": workers, "beam_options": beam_options, "progress": progress}
     options |= {"process": process, "timeout": timeout, "retry": retry}
     with shared_manifest(clip_dir) as table:
         return _filtered(table, clip_dir, steps, stage, options)
 
 
+@dataclass(frozen=True)
+class _OnDisk:
+    """A measurement that finds its clip on the disk, wherever the clip folder lies."""
+
+    measure: Callable[[Clip, Path], dict[str, Any]]
+
+    def __call__(self, clip: Clip, clip_dir: Place) -> dict[str, Any]:
+        with clip_on_disk(clip, clip_dir) as folder:
+            return self.measure(clip, folder)
+
+
 def _filtered(
-    table: Table, clip_dir: Path, steps: Sequence[Step], stage: int | None, options: Mapping[str, Any]
+    table: Table, clip_dir: Place, steps: Sequence[Step], stage: int | None, options: Mapping[str, Any]
 ) -> list[StepReport]:
     chosen = f"stage{stage}"
     if stage is not None and chosen not in table.names:

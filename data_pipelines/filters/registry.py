@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import check_on_disk
 from data_pipelines.filters.duplicates import make_duplicates_step
 from data_pipelines.filters.faces import make_faces_step
 from data_pipelines.filters.models import MODELS
@@ -41,6 +42,8 @@ def make_steps(names: Sequence[str] | None = None, models: str | Path | None = N
     unknown = [name for name in names or () if name not in FILTERS]
     if unknown:
         raise InputError(f"there is no filter '{unknown[0]}'; accepted are {', '.join(FILTERS)}")
+    if models is not None:
+        check_on_disk(models)
     models = None if models is None else Path(models)
     if models is not None and not models.is_dir():
         raise InputError(f"{models}: no such folder of models; accepted is one with {', '.join(MODELS)}")

@@ -1,10 +1,10 @@
 """The same batches whenever they are gone through: what a held-out loss is measured on."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from actavatar_jax.storage import Place
 from data_pipelines.loading.loader import make_loader
 from data_pipelines.loading.tasks import FIRST, DrawTask
 from data_pipelines.loading.transforms import Batch, FitShapes
@@ -22,7 +22,7 @@ class FixedBatches:
 
     def __init__(
         self,
-        shard_dirs: Sequence[str | Path],
+        shard_dirs: Sequence[str | Place],
         *,
         clips: int,
         batch_size: int,
@@ -35,7 +35,7 @@ class FixedBatches:
         # Refuses what does not belong together.
         make_loader(shard_dirs, batch_size=1, seed=0, anchors=anchors, tasks=tasks)
         self.task = None if tasks is None else DrawTask(FIRST)
-        self.datasets = [open_dataset(folder) for folder in find_datasets([Path(folder) for folder in shard_dirs])]
+        self.datasets = [open_dataset(folder) for folder in find_datasets(shard_dirs)]
         self.fit = [FitShapes(dataset.empty_prompt, text_len, max_phases) for dataset in self.datasets]
         self.rows = range(batch_size) if rows is None else rows
         self.batches = self._cut(clips, batch_size)

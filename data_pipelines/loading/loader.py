@@ -8,13 +8,12 @@ on with the same data on any number of them. Corpora are merged here, by weights
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import grain
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import FPS
-from actavatar_jax.storage import named, refusal
+from actavatar_jax.storage import Place, named, open_place, refusal
 from data_pipelines.loading.memory import keep_freed_memory
 from data_pipelines.loading.stream import Stream
 from data_pipelines.loading.transforms import FitShapes
@@ -35,7 +34,7 @@ _OTHER_TEXTS = {  # by the anchors that are wanted
 
 
 def make_loader(
-    shard_dirs: Sequence[str | Path] | str | Path,
+    shard_dirs: Sequence[str | Place] | str | Place,
     *,
     batch_size: int,
     seed: int,
@@ -49,10 +48,10 @@ def make_loader(
     max_phases: int = 8,
     rows: Sequence[int] | None = None,
     repeat: bool = True,
-    weights: Mapping[str | Path, float | int] | None = None,
+    weights: Mapping[str | Place, float | int] | None = None,
     tasks: Mapping[str, float] | None = None,
 ) -> grain.IterDataset:
-    """Batches of the encoded clips in `shard_dirs` (bucket folders, or folders of them).
+    """Batches of the encoded clips in `shard_dirs`: bucket folders, or folders of them, on disks or object stores.
 
     Every batch comes from one bucket; buckets take turns by their number of records. With `weights`, a positive number
     for each of `shard_dirs`, the folders' shares of all draws are as these numbers instead; within a folder its
@@ -76,7 +75,7 @@ def make_loader(
     than `anchors` says: with labels and anchors, or bare (without these: than the first of them).
     """
     keep_freed_memory()
-    folders = [Path(folder) for folder in ([shard_dirs] if isinstance(shard_dirs, str | Path) else shard_dirs)]
+    folders = [open_place(folder) for folder in ([shard_dirs] if isinstance(shard_dirs, str | Place) else shard_dirs)]
     datasets = [open_dataset(folder) for folder in find_datasets(folders)]
     check_datasets(datasets, fingerprint, anchors, ACTAVATAR if tasks is None else ECHOMIMIC)
     stream = Stream(batch_size, seed, (text_drop, audio_drop, both_drop), shuffle, repeat, rows, tasks)
@@ -87,10 +86,10 @@ def make_loader(
 
 
 def _shares(
-    folders: Sequence[Path], datasets: Sequence[EncodedDataset], weights: Mapping[str | Path, float | int]
+    folders: Sequence[Place], datasets: Sequence[EncodedDataset], weights: Mapping[str | Place, float | int]
 ) -> list[float]:
     """Of each dataset: its folder's weight, split among the folder's datasets by their number of records."""
-    given = {Path(folder).resolve(): float(weight) for folder, weight in weights.items()}
+    given = {open_place(folder).resolve(): float(weight) for folder, weight in weights.items()}
     if given.keys() != {folder.resolve() for folder in folders}:
         raise InputError(
             f"weights are for {', '.join(map(str, weights))}; give one for each of {', '.join(map(str, folders))}"

@@ -6,14 +6,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grain
 import numpy as np
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import named
+from actavatar_jax.storage import Place, named, open_place
 from data_pipelines.loading.loader import check_datasets
 from data_pipelines.loading.stream import Stream
 from data_pipelines.loading.transforms import FitShapes
@@ -56,7 +55,7 @@ class Pairs:
 
 
 def make_pair_loader(
-    folder: str | Path,
+    folder: str | Place,
     *,
     batch_size: int,
     seed: int,
@@ -75,7 +74,7 @@ def make_pair_loader(
     Raises InputError where the halves do not belong together, for records without regions that are to have them, and
     as `make_loader`.
     """
-    halves = [_open(Path(folder) / half) for half in HALVES]
+    halves = [_open(open_place(folder) / half) for half in HALVES]
     if halves[0].keys() != halves[1].keys():
         odd = sorted(halves[0].keys() ^ halves[1].keys())[0]
         raise InputError(f"{named(folder)} has the bucket {odd} in one half only; pairs are of one size.")
@@ -91,7 +90,7 @@ def make_pair_loader(
     return Stream(batch_size, seed, (0.0, 0.0, 0.0), rows=rows, tasks=tasks).make_batches(pairs, fit)
 
 
-def _open(half: Path) -> dict[str, EncodedDataset]:
+def _open(half: Place) -> dict[str, EncodedDataset]:
     """By bucket."""
     found: dict[str, Any] = {folder.name: open_dataset(folder) for folder in find_datasets([half])}
     return found

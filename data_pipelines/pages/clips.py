@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from actavatar_jax.charts import draw_timeline, encode_thumbnail
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.storage import Place, fetched
 from data_pipelines.filters import read_frames_at
 from data_pipelines.pages.page import SHOWN_AT, Page, format_duration, pick_spread
 from data_pipelines.shards import DEFAULT_SIZES, choose_bucket, parse_buckets
@@ -16,7 +16,7 @@ from data_pipelines.table import CORE_SCHEMA, Clip, Table, actions_path, caption
 STAGES = ("stage1", "stage2")
 
 
-def make_clip_page(clip_dir: Path, samples: int) -> Page:
+def make_clip_page(clip_dir: Place, samples: int) -> Page:
     table = read_manifest(clip_dir)
     page = Page(f"Clips in {clip_dir}")
     clips = [clip for clip in table if clip.facts.get("prepare.seconds") and not clip.facts.get("prepare.error")]
@@ -67,11 +67,12 @@ def _add_buckets(page: Page, clips: list[Clip]) -> None:
     page.add_table("Of the default sizes", ["height x width", "clips", "length"], rows)
 
 
-def _sample(clip: Clip, clip_dir: Path, stages: list[str]) -> dict[str, Any]:
+def _sample(clip: Clip, clip_dir: Place, stages: list[str]) -> dict[str, Any]:
     facts, path = clip.facts, clip_path(clip, clip_dir)
     seconds, fault, images, texts = facts["prepare.seconds"], "", [], [StructuredPrompt(clip.caption)]
     try:
-        images = read_frames_at(path, SHOWN_AT)
+        with fetched(path) as video:
+            images = read_frames_at(video, SHOWN_AT)
         files = [file for file in (caption_path(clip, clip_dir), actions_path(clip, clip_dir)) if file.is_file()]
         texts = [StructuredPrompt.load(file) for file in files] or texts
     except InputError as error:

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from actavatar_jax.storage import write_json
+from actavatar_jax.storage import Place, write_json
 from data_pipelines.selection.ruleset import Rule
 from data_pipelines.table import StepReport
 
@@ -23,7 +22,7 @@ class SelectionReport(StepReport):
             for r, n, alone in counted
         ]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Place) -> None:
         """Writes the report, and `<name>.rules.json` beside it."""
         super().save(path)
         write_json(path.with_suffix(".rules.json"), self.rules)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import named, read_yaml, shown
+from actavatar_jax.storage import Place, named, read_yaml, shown
 
 DEFAULT_RULES = Path(__file__).with_name("rules")  # a folder of one file per stage
 TESTS: dict[str, Callable[[Any, Any], bool]] = {
@@ -71,7 +71,7 @@ class RuleSet:
     best_by: tuple[str, ...] = ()
 
     @classmethod
-    def load(cls, path: Path) -> "RuleSet":
+    def load(cls, path: Place) -> "RuleSet":
         """Reads a rules file. Raises InputError that names the file and the rule."""
         data = read_yaml(path, object)
         lists = isinstance(data, Mapping) and all(isinstance(value, list) for value in data.values())

@@ -4,9 +4,9 @@ Filters only measure; every threshold is in a rules file, `rules/stage1.yaml` be
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import Place, open_place
 from data_pipelines.selection.failures import PRINTS, STAGES, count_failing, count_unmeasured, find_failures
 from data_pipelines.selection.report import SelectionReport
 from data_pipelines.selection.ruleset import DEFAULT_RULES, RuleSet
@@ -14,7 +14,7 @@ from data_pipelines.table import Table, changed_step, read_manifest, write_step_
 
 
 def select_clips(
-    clip_dir: str | Path, stage: int, rules: str | Path | None = None, besides: Sequence[str | Path] = ()
+    clip_dir: str | Place, stage: int, rules: str | Place | None = None, besides: Sequence[str | Place] = ()
 ) -> SelectionReport:
     """Adds the columns `stage<N>` (whether the stage uses the clip), `stage<N>.reason` and `.detail` (why not).
 
@@ -29,16 +29,16 @@ def select_clips(
     """
     if stage not in STAGES:
         raise InputError(f"stage {stage}: accepted are 1 and 2")
-    clip_dir = Path(clip_dir)
-    chosen = RuleSet.load(DEFAULT_RULES / f"stage{stage}.yaml" if rules is None else Path(rules))
-    before = {str(folder): _chosen_before(Path(folder), stage) for folder in besides}
+    clip_dir = open_place(clip_dir)
+    chosen = RuleSet.load(DEFAULT_RULES / f"stage{stage}.yaml" if rules is None else open_place(rules))
+    before = {str(folder): _chosen_before(open_place(folder), stage) for folder in besides}
     if before and not chosen.best_by:
         raise InputError("the rules have no list 'duplicates', so that other corpora are not looked at for copies")
     with changed_step(clip_dir, f"stage{stage}") as table:
         return _selected(table, clip_dir, stage, chosen, before)
 
 
-def _chosen_before(folder: Path, stage: int) -> Table:
+def _chosen_before(folder: Place, stage: int) -> Table:
     """The clips of another corpus that are selected."""
     table = read_manifest(folder)
     if missing := [name for name in (f"stage{stage}", *PRINTS) if name not in table.names]:
@@ -50,7 +50,7 @@ def _chosen_before(folder: Path, stage: int) -> Table:
 
 
 def _selected(
-    table: Table, clip_dir: Path, stage: int, chosen: RuleSet, before: Mapping[str, Table]
+    table: Table, clip_dir: Place, stage: int, chosen: RuleSet, before: Mapping[str, Table]
 ) -> SelectionReport:
     failures = find_failures(chosen, table, before)
     report = SelectionReport(f"selected for stage {stage} in {clip_dir}", notes=dict(count_unmeasured(chosen, table)))

@@ -3,13 +3,12 @@
 from data_pipelines.shards.buckets import DEFAULT_SIZES, Bucket, choose_bucket, measure_enlargement, parse_buckets
 from data_pipelines.shards.dataset import (
     EncodedDataset,
-    find_datasets,
-    identify_datasets,
     list_shards,
     open_dataset,
     write_dataset,
 )
 from data_pipelines.shards.encode import commit_shards, encode_clips
+from data_pipelines.shards.finding import find_datasets, identify_datasets
 from data_pipelines.shards.records import FrozenEncoders, RecordMaker, describe_records
 from data_pipelines.shards.schema import (
     ACTAVATAR,

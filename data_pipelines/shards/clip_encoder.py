@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from actavatar_jax.media.audio import decode_audio, fit_audio
 from actavatar_jax.media.clock import FPS, SAMPLES_PER_FRAME
 from actavatar_jax.media.video import probe, read_frames
 from actavatar_jax.prompt import StructuredPrompt
+from actavatar_jax.storage import Place, fetched
 from data_pipelines.shards.buckets import Bucket
 from data_pipelines.shards.records import FrozenEncoders, RecordMaker
 from data_pipelines.shards.schema import Record, serialize_record
@@ -34,12 +34,12 @@ class Window(NamedTuple):
 class ClipEncoder:
     """Turns one clip into serialized records."""
 
-    def __init__(self, clip_dir: Path, encoders: FrozenEncoders, settings: dict[str, Any]):
+    def __init__(self, clip_dir: Place, encoders: FrozenEncoders, settings: dict[str, Any]):
         self.clip_dir, self.frames, self.stride = clip_dir, settings["frames"], settings["stride_frames"]
         self.stage = settings["stage"]
         self.make_record = RecordMaker(encoders, settings["anchors"])
 
-    def files(self, clip: Clip) -> list[Path]:
+    def files(self, clip: Clip) -> list[Place]:
         """The video, and its text if there is one. Raises Skip where there is no video.
 
         For stage 1 that is what came with the clip, else what `annotate` saw in it where there is that.
@@ -58,18 +58,19 @@ class ClipEncoder:
 
     def read(self, clip: Clip, bucket: Bucket) -> Iterator[Window]:
         """The windows of a clip, in order. Raises Skip if it has none or cannot be read."""
-        video, *prompt_file = self.files(clip)
+        file, *prompt_file = self.files(clip)
         start = None
         try:
             prompt = StructuredPrompt.load(prompt_file[0]) if prompt_file else BRIEF_PROMPT
             if self.stage == 2 and not prompt.phases:
                 raise Skip("no actions", "its prompt names no action, which stage 2 needs; see `annotate`")
-            audio = earlier(decode_audio(video, origin=probe(video).start), sound_delay(clip))
-            frames = read_frames(video, size=(bucket.height, bucket.width))
-            for start, window in cut_windows(frames, self.frames, self.starts(clip)):
-                end = start + self.frames
-                samples = fit_audio(audio[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME], self.frames)
-                yield Window(start, window, samples, prompt.window(start / FPS, end / FPS))
+            with fetched(file) as video:
+                audio = earlier(decode_audio(video, origin=probe(video).start), sound_delay(clip))
+                frames = read_frames(video, size=(bucket.height, bucket.width))
+                for start, window in cut_windows(frames, self.frames, self.starts(clip)):
+                    end = start + self.frames
+                    samples = fit_audio(audio[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME], self.frames)
+                    yield Window(start, window, samples, prompt.window(start / FPS, end / FPS))
         except InputError as error:
             raise Skip("unreadable", str(error)) from error
         if start is None:

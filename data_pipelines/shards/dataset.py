@@ -19,7 +19,6 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.storage import cut, named, read_json
 from data_pipelines.shards.array_records import write_records
 from data_pipelines.shards.schema import ACTAVATAR, EmptyPrompt, record_features
-from data_pipelines.table import digest
 
 # What tfds, the parser of its files, and array_record raise.
 DAMAGE = (RuntimeError, ValueError, TypeError, KeyError, AssertionError, ImportError, ParserError)
@@ -95,38 +94,6 @@ class _Metadata:
 def _damaged(folder: Path, what: str, error: Exception) -> InputError:
     reason = cut(str(error), 120)
     return InputError(f"{named(folder)}: {what} is damaged ({reason}); remove the folder and run `encode` again.")
-
-
-def identify_datasets(folder: Path) -> str:
-    """Names what the datasets in a folder hold, wherever it lies: other clips, settings or encoders give another name.
-
-    That is what `index.json` says, and where there is none, a digest of the records. Raises InputError as
-    `find_datasets`.
-    """
-    return digest(*[part for place in find_datasets([folder]) for part in (place.name, _identify(place))])
-
-
-def _identify(dataset: Path) -> str:
-    index, described = dataset / "index.json", dataset / "metadata.json"
-    if index.is_file():
-        return digest(index)
-    # Sizes tell more where the digest of the records is missing, as it is in folders from before there was one.
-    return digest(described, str(read_json(dataset / "dataset_info.json", limit=LARGEST_INFO).get("splits")))
-
-
-def find_datasets(folders: Sequence[Path]) -> list[Path]:
-    """Bucket folders among `folders` and directly below them, by their names and what they hold.
-
-    So their order is the same wherever they lie, and in whatever order `folders` are given.
-    """
-    found = set()
-    for folder in folders:
-        inside = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-        datasets = [path for path in [folder, *inside] if (path / "dataset_info.json").is_file()]
-        if not datasets:
-            raise InputError(f"{folder}: no encoded clips here or in a folder of it; make them with `encode`")
-        found.update(path.resolve() for path in datasets)
-    return sorted(found, key=lambda path: (path.name, _identify(path), path))
 
 
 def list_shards(folder: Path) -> list[Path]:

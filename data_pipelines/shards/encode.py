@@ -11,7 +11,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,14 +18,14 @@ from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.media.clock import SAMPLE_RATE
-from actavatar_jax.storage import locked_folder, mend_folder
+from actavatar_jax.storage import Place, locked_folder, mend_folder, open_place
 from data_pipelines.shards.buckets import DEFAULT_SIZES, MOST_ENLARGED, Bucket, Ladder, parse_buckets
 from data_pipelines.shards.clip_encoder import ClipEncoder, sound_delay
 from data_pipelines.shards.records import FrozenEncoders, describe_records
 from data_pipelines.shards.schema import EmptyPrompt
 from data_pipelines.shards.slice_encoder import encode_slice
 from data_pipelines.shards.slices import ClipOutcome, EncodingRun
-from data_pipelines.shards.staging import Staging
+from data_pipelines.shards.store_staging import has_datasets, open_staging
 from data_pipelines.shards.written import DatasetEntry
 from data_pipelines.table import (
     Clip,
@@ -43,8 +42,8 @@ log = logging.getLogger(__name__)
 
 
 def encode_clips(
-    clip_dir: str | Path,
-    shard_dir: str | Path,
+    clip_dir: str | Place,
+    shard_dir: str | Place,
     encoders: FrozenEncoders,
     *,
     stage: int | None = None,
@@ -80,7 +79,7 @@ def encode_clips(
     `shard_dir/report.json`. Raises InputError where `shard_dir` holds records made with other encoders or settings,
     where another command changes it, and where captions were lost to an earlier `annotate`.
     """
-    clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
+    clip_dir, shard_dir = open_place(clip_dir), open_place(shard_dir)
     index, count = check_process(_process() if process is None else process)
     sizes = parse_buckets(buckets, frames)
     settings = _settings(encoders, sizes, stride_frames or frames, records_per_shard, stage, anchors, split)
@@ -91,7 +90,7 @@ def encode_clips(
     with locked_folder(shard_dir, shared=count > 1):
         if index == 0:
             mend_folder(shard_dir)
-        staging = Staging(shard_dir, settings, {clip.id for clip in clips})
+        staging = open_staging(shard_dir, settings, {clip.id for clip in clips})
         run.begin_slice(index)
         mine = tqdm(clips[index::count], "encode", unit="clip", disable=not progress)
         done = encode_slice(mine, encoder, staging, sizes, shard_dir / ".staged" / f"begun-{index}-of-{count}")
@@ -102,32 +101,36 @@ def encode_clips(
     if run.is_complete():
         with locked_folder(shard_dir, wait=True):  # slices that have just ended are about to let it go
             if run.is_complete():  # no other one was faster
-                return _commit(clip_dir, shard_dir)
+                try:
+                    return _commit(clip_dir, shard_dir)
+                except InputError:  # on a store another machine may have been, meanwhile
+                    if run.is_complete():
+                        raise
     return _report(f"slice {index}/{count} of {clip_dir}", done)
 
 
-def commit_shards(clip_dir: str | Path, shard_dir: str | Path) -> StepReport:
+def commit_shards(clip_dir: str | Place, shard_dir: str | Place) -> StepReport:
     """Makes the datasets of the shards that all slices have written.
 
     Slices commit themselves as the last one ends; this is for those whose last one was killed on the way. Returns the
     report of all clips, an empty one where all is committed already. Raises InputError where slices are missing, or the
     clips are not those that they were made of.
     """
-    clip_dir, shard_dir = Path(clip_dir), Path(shard_dir)
+    clip_dir, shard_dir = open_place(clip_dir), open_place(shard_dir)
     if not shard_dir.is_dir():
         raise InputError(
             f"{shard_dir}: nothing to commit, as there is no such folder; run `encode` for every slice first"
         )
     with locked_folder(shard_dir):
-        if not (shard_dir / ".staged").exists() and any(shard_dir.glob("[!.]*/index.json")):
+        if not (shard_dir / ".staged").exists() and has_datasets(shard_dir):
             return StepReport(f"all slices are committed in {shard_dir}")
         return _commit(clip_dir, shard_dir)
 
 
-def _commit(clip_dir: Path, shard_dir: Path) -> StepReport:
+def _commit(clip_dir: Place, shard_dir: Place) -> StepReport:
     run, done, empty_prompt = EncodingRun.load(shard_dir, functools.partial(_name_clips_of, clip_dir))
     mend_folder(shard_dir)
-    staging = Staging(shard_dir, run.settings, {clip.clip for clip in done})
+    staging = open_staging(shard_dir, run.settings, {clip.clip for clip in done})
     contents: dict[Bucket, list[DatasetEntry]] = defaultdict(list)
     for clip in done:
         if clip.bucket is not None:
@@ -174,7 +177,7 @@ def _process() -> tuple[int, int]:
     return (jax.process_index(), jax.process_count()) if jax.distributed.is_initialized() else (0, 1)
 
 
-def _name_clips_of(clip_dir: Path, settings: dict[str, Any]) -> str:
+def _name_clips_of(clip_dir: Place, settings: dict[str, Any]) -> str:
     return _name_clips(_clips(clip_dir, settings["stage"], settings.get("split"))[0])
 
 
@@ -184,7 +187,7 @@ def _name_clips(clips: Iterable[Clip]) -> str:
     return digest(*(f"{clip.id} {[clip.facts.get(name) for name in facts]} {sound_delay(clip)}" for clip in clips))
 
 
-def _clips(clip_dir: Path, stage: int | None, split: str | None) -> tuple[list[Clip], list[Clip]]:
+def _clips(clip_dir: Place, stage: int | None, split: str | None) -> tuple[list[Clip], list[Clip]]:
     """The prepared clips of the split, or of these the stage's, by id; and without a split those that are held back."""
     table = read_manifest(clip_dir)
     column = f"stage{stage}"
@@ -206,7 +209,7 @@ def _clips(clip_dir: Path, stage: int | None, split: str | None) -> tuple[list[C
     return chosen, [clip for clip in clips if split is None and clip.split in HELD_BACK]
 
 
-def _check_captions(clips: list[Clip], clip_dir: Path) -> None:
+def _check_captions(clips: list[Clip], clip_dir: Place) -> None:
     lost = [clip.id for clip in clips if caption_is_lost(clip, clip_dir)]
     if lost:
         raise InputError(

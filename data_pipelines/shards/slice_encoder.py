@@ -7,9 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from actavatar_jax.errors import first_line, out_of_space
+from actavatar_jax.errors import StoreError, first_line, out_of_space
+from actavatar_jax.storage import Place
 from data_pipelines.shards.ahead import Ahead
 from data_pipelines.shards.buckets import (
     MOST_ENLARGED,
@@ -26,6 +26,8 @@ from data_pipelines.shards.written import DatasetEntry
 from data_pipelines.table import (
     CRASHED,
     GIVEN_UP,
+    PUT_UP,
+    STORE_FAILED,
     UNEXPECTED,
     Clip,
     Journal,
@@ -38,7 +40,7 @@ from data_pipelines.table import (
 
 
 def encode_slice(
-    clips: Iterable[Clip], encoder: ClipEncoder, staging: Staging, sizes: Ladder, begun: Path
+    clips: Iterable[Clip], encoder: ClipEncoder, staging: Staging, sizes: Ladder, begun: Place
 ) -> list[ClipOutcome]:
     """Has the records of all clips in shards; what became of each. `begun`: a folder in which runs say what they begin.
 
@@ -56,10 +58,15 @@ def encode_slice(
                 done.append(outcome)
                 if outcome.bucket is not None:
                     packing.add(outcome.bucket, DatasetEntry(outcome.clip, outcome.key, outcome.enlargement))
-                yield f"{outcome.clip}: {outcome.detail}" if outcome.reason in (CRASHED, UNEXPECTED) else None
+                journal.put_up(PUT_UP)
+                failed = outcome.reason in (CRASHED, STORE_FAILED, UNEXPECTED)
+                yield f"{outcome.clip}: {outcome.detail}" if failed else None
 
-    for _ in stop_at_many("encode", failures()):
-        pass
+    try:
+        for _ in stop_at_many("encode", failures()):
+            pass
+    finally:
+        journal.put_up()
     packing.end()
     return done
 
@@ -148,7 +155,8 @@ def _failed(clip: Clip, error: Exception) -> ClipOutcome:
         return ClipOutcome(clip.id, "skipped", error.reason, error.detail)
     if out_of_space(error):
         raise error
-    reason = "unreadable" if isinstance(error, OSError) else UNEXPECTED
+    reasons = ((StoreError, STORE_FAILED), (OSError, "unreadable"), (Exception, UNEXPECTED))
+    reason = next(reason for kind, reason in reasons if isinstance(error, kind))
     return ClipOutcome(clip.id, "skipped", reason, first_line(error))
 
 

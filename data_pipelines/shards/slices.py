@@ -6,11 +6,10 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import read_json, write_json
+from actavatar_jax.storage import Place, read_json, write_json
 from data_pipelines.shards.buckets import Bucket
 
 LARGEST_SLICE = 2**30  # bytes; some two hundred for each clip
@@ -52,7 +51,7 @@ class _Slice:
 class EncodingRun:
     """One encoding, `count` processes with the same settings over the same clips (`manifest` names what is used)."""
 
-    shard_dir: Path
+    shard_dir: Place
     manifest: str
     settings: dict[str, Any]
     count: int
@@ -75,7 +74,7 @@ class EncodingRun:
 
     @classmethod
     def load(
-        cls, shard_dir: Path, find_manifest: Callable[[dict[str, Any]], str]
+        cls, shard_dir: Place, find_manifest: Callable[[dict[str, Any]], str]
     ) -> tuple["EncodingRun", list[ClipOutcome], dict[str, Any]]:
         """The run whose processes are all done, what became of its clips by id, and the empty prompt.
 
@@ -96,7 +95,7 @@ class EncodingRun:
         clips = [clip for part in stored for clip in part.clips]
         return run, sorted(clips, key=lambda done: done.clip), stored[0].empty_prompt
 
-    def _is_of_another(self, path: Path) -> bool:
+    def _is_of_another(self, path: Place) -> bool:
         try:
             return _read(path).run != self._identity()
         except InputError:  # it is damaged, so that slice has to be encoded again
@@ -105,13 +104,13 @@ class EncodingRun:
     def _identity(self) -> _Identity:
         return _Identity(self.manifest, self.settings, self.count)
 
-    def _path(self, index: int) -> Path:
+    def _path(self, index: int) -> Place:
         return self.shard_dir / ".staged" / f"slice-{index}-of-{self.count}.json"
 
 
-def _read(path: Path) -> _Slice:
+def _read(path: Place) -> _Slice:
     return read_json(path, _Slice, limit=LARGEST_SLICE)
 
 
-def _paths(shard_dir: Path) -> list[Path]:
+def _paths(shard_dir: Place) -> list[Place]:
     return sorted((shard_dir / ".staged").glob("slice-*.json"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import read_json, replaced_folder, write_json
+from actavatar_jax.storage import Place, read_json, replaced_folder, write_json
 from data_pipelines.shards.array_records import count_records, read_records, write_records
 from data_pipelines.shards.buckets import Bucket
 from data_pipelines.shards.dataset import describe_dataset, shard_path
@@ -30,10 +30,12 @@ class Staging:
     shards hold exactly the clips of one clip folder, so a second clip folder would throw the first one's out.
     """
 
-    def __init__(self, shard_dir: Path, settings: dict[str, Any], clips: Collection[str]):
+    index, dataset = "index.json", WrittenDataset  # what a finished dataset has, and how it is read
+
+    def __init__(self, shard_dir: Place, settings: dict[str, Any], clips: Collection[str]):
         self.shard_dir, self.settings = shard_dir, settings
-        folders = [path.parent for path in shard_dir.glob("[!.]*/index.json")]
-        self.written = {folder.name: WrittenDataset(folder, settings) for folder in folders}
+        folders = [path.parent for path in shard_dir.glob(f"[!.]*/{self.index}")]
+        self.written = {folder.name: self.dataset(folder, settings) for folder in folders}
         known = {entry.clip for written in self.written.values() for entry in written.entries}
         if known and known.isdisjoint(clips):
             raise InputError(f"{shard_dir}: holds encoded clips of another clip folder; give an empty shard folder")
@@ -41,7 +43,8 @@ class Staging:
         self.inside: dict[str, set[DatasetEntry]] = {name: set(w.entries) for name, w in self.written.items()}
         for path in sorted(shard_dir.glob(".staged/*/packed/*.json")):
             rows = read_json(path, list[IndexRow], limit=LARGEST_INDEX)
-            self._add(path.parents[1].name, Shard(path.with_suffix(".array_record"), rows))
+            bucket = path.parents[1].name
+            self._add(bucket, Shard(self._shard(bucket, path.stem), rows))
 
     def has_records(self, bucket: Bucket, entry: DatasetEntry) -> bool:
         """Whether the clip's records are staged or in a shard."""
@@ -62,10 +65,10 @@ class Staging:
     def pack(self, bucket: Bucket, entries: list[DatasetEntry]) -> None:
         """Makes a shard of staged clips, in this order."""
         rows = [IndexRow(e.clip, e.key, self.count(bucket, e), e.enlargement) for e in entries]
-        folder = self.shard_dir / ".staged" / str(bucket) / "packed"
-        path = folder / f"{digest(*(entry.key for entry in entries))}.array_record"
+        path = self._shard(str(bucket), name_shard(rows))
         write_records(path, (record for entry in entries for record in read_records(self._staged(bucket, entry))))
-        write_json(path.with_suffix(".json"), [asdict(row) for row in rows])
+        listed = self.shard_dir / ".staged" / str(bucket) / "packed" / f"{path.stem}.json"
+        write_json(listed, [asdict(row) for row in rows])
         self._add(str(bucket), Shard(path, rows))
         for entry in entries:
             self._staged(bucket, entry).unlink()
@@ -97,6 +100,9 @@ class Staging:
             "text_dim": first["text_embeds"].shape[1],
             "empty_prompt": empty_prompt.to_dict(),
         }
+        self._write(final, shards, index, metadata)
+
+    def _write(self, final: Place, shards: list[Shard], index: list[IndexRow], metadata: dict[str, Any]) -> None:
         with replaced_folder(final) as partial:
             for number, shard in enumerate(shards):
                 shard.put(shard_path(partial, number, len(shards)))
@@ -112,6 +118,10 @@ class Staging:
     def _add(self, bucket: str, shard: Shard) -> None:
         self.packed.setdefault(bucket, []).append(shard)
         self.inside.setdefault(bucket, set()).update(shard.entries)
+
+    def _shard(self, bucket: str, name: str) -> Place:
+        """Where a shard is packed."""
+        return self.shard_dir / ".staged" / bucket / "packed" / f"{name}.array_record"
 
     def _staged(self, bucket: Bucket, entry: DatasetEntry) -> Path:
         return self.shard_dir / ".staged" / str(bucket) / f"{entry.clip}-{entry.key}.array_record"
@@ -142,6 +152,11 @@ class Packing:
     def _pack(self, bucket: Bucket) -> None:
         self.staging.pack(bucket, self.waiting.pop(bucket))
         del self.records[bucket]
+
+
+def name_shard(rows: Iterable[IndexRow]) -> str:
+    """Names what is in a shard of these clips; two of them may have the same files, and so the same key."""
+    return digest(*(f"{row.clip} {row.key}" for row in rows))
 
 
 def merge_rows(shards: Iterable[Shard]) -> list[IndexRow]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from actavatar_jax.storage import named, read_json, refusal, shown
+from actavatar_jax.storage import Place, fetched, named, read_json, refusal, shown
 from data_pipelines.shards.array_records import read_records, write_records
 from data_pipelines.shards.dataset import list_shards, read_lengths
 
@@ -45,7 +45,7 @@ class IndexRow:
 class Shard:
     """A file of records, and the clips that they are of, in order."""
 
-    path: Path
+    path: Place
     rows: list[IndexRow]
     places: tuple[range, ...] | None = None  # of the rows' records in the file; None: the file has them alone
 
@@ -73,9 +73,10 @@ class Shard:
 
     def read(self) -> list[bytes]:
         """Its serialized records."""
-        if self.places is None:
-            return read_records(self.path)
-        return [record for place in self.places for record in read_records(self.path, place)]
+        with fetched(self.path) as path:
+            if self.places is None:
+                return read_records(path)
+            return [record for place in self.places for record in read_records(path, place)]
 
     def put(self, target: Path) -> None:
         """Has it under another name, the same file wherever the file system can do that."""
@@ -100,8 +101,9 @@ class Shard:
 class WrittenDataset:
     """A dataset that an earlier run finished. Raises InputError where it was made with other settings."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]):
-        stored = read_json(folder / "metadata.json", limit=LARGEST_INDEX)
+    def __init__(self, folder: Place, settings: dict[str, Any]):
+        self.folder = folder
+        stored, self.index = self._read()
         differing = [
             f"{key}: {shown(stored.get(key))} there, {shown(settings[key])} now"
             for key in settings
@@ -110,13 +112,12 @@ class WrittenDataset:
         if differing:
             accepted = "accepted is an empty shard folder or the same"
             raise refusal(f"{named(folder)}: encoded with other settings, {accepted}:", differing)
-        self.folder, self.index = folder, read_index(folder)
         self.entries = frozenset(row.entry for row in self.index)
 
     def shards(self) -> list[Shard]:
         """Its shards; a clip of an older dataset may lie in two."""
         shards, rows = [], list(reversed(self.index))
-        for path, length in zip(list_shards(self.folder), read_lengths(self.folder), strict=True):
+        for path, length in self._files():
             inside, left = [], length
             while left:
                 row = rows.pop()
@@ -127,6 +128,14 @@ class WrittenDataset:
                 left -= taken
             shards.append(Shard(path, inside))
         return shards
+
+    def _read(self) -> tuple[dict[str, Any], list[IndexRow]]:
+        """What made the records, and the clips."""
+        return read_json(self.folder / "metadata.json", limit=LARGEST_INDEX), read_index(self.folder)
+
+    def _files(self) -> list[tuple[Place, int]]:
+        """The shards in order, with the numbers of their records."""
+        return list(zip(list_shards(self.folder), read_lengths(self.folder), strict=True))
 
 
 def read_index(folder: Path) -> list[IndexRow]:

@@ -3,14 +3,13 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import cut, replaced_file, shown
+from actavatar_jax.storage import Place, cut, fetched, open_place, replaced_file, shown
 from data_pipelines.table.measuring import Measuring, tasks_of
 from data_pipelines.table.workers import WorkerPool
 
@@ -55,7 +54,7 @@ def open_pipeline(options: Sequence[str]) -> Any:
         raise InputError(f"Beam's engine {shown(standard.runner)} cannot be used: {cut(str(error), 200)}") from error
 
 
-def add_work(pipeline: Any, measuring: Measuring, path: Path, timeout: float) -> None:
+def add_work(pipeline: Any, measuring: Measuring, path: Place, timeout: float) -> None:
     """Puts the work in the table at `path` into a pipeline, whose graph is as large for any number of clips."""
     import apache_beam as beam
 
@@ -65,7 +64,7 @@ def add_work(pipeline: Any, measuring: Measuring, path: Path, timeout: float) ->
     _ = pieces | beam.ParDo(MeasurePiece(measuring, timeout))
 
 
-def write_work(work: pa.Table, path: Path) -> None:
+def write_work(work: pa.Table, path: Place) -> None:
     """Tasks as a file of row groups."""
     with replaced_file(path) as partial:
         pq.write_table(work, partial, row_group_size=ROWS)
@@ -73,7 +72,8 @@ def write_work(work: pa.Table, path: Path) -> None:
 
 def split_work(path: str) -> Iterator[Piece]:
     """All pieces of the table."""
-    metadata = pq.read_metadata(path)
+    with fetched(open_place(path)) as local:
+        metadata = pq.read_metadata(local)
     for group in range(metadata.num_row_groups):
         for first in range(0, metadata.row_group(group).num_rows, PER_PIECE):
             yield path, group, first
@@ -83,12 +83,15 @@ def measure_piece(piece: Piece, measuring: Measuring, pool: WorkerPool) -> int:
     """Measures the clips of a piece; their number."""
     path, group, first = piece
     rows = _open(path).read_row_group(group).slice(first, PER_PIECE)
-    return sum(1 for _ in pool.measure(measuring, tasks_of(rows)))
+    measured = sum(1 for _ in pool.measure(measuring, tasks_of(rows)))
+    measuring.journal.put_up()
+    return measured
 
 
 @lru_cache(maxsize=1)
 def _open(path: str) -> pq.ParquetFile:
-    return pq.ParquetFile(path)
+    with fetched(open_place(path)) as local:  # it stays readable when its name is gone
+        return pq.ParquetFile(local)
 
 
 def choose_engine(name: str | None, options: Mapping[str, Any]) -> str:

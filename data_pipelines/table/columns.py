@@ -5,15 +5,14 @@ Steps that run at the same time never write the same file, so none of them can l
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from actavatar_jax.errors import InputError, first_line
-from actavatar_jax.storage import cut, named, replaced_file
+from actavatar_jax.errors import InputError, StoreError, first_line
+from actavatar_jax.storage import Place, cut, fetched, named, replaced_file
 from data_pipelines.table.journals import Entry, read_rows
 from data_pipelines.table.table import Table
 
@@ -21,11 +20,11 @@ FOLDER = "columns"
 _PIECE = 1000  # rows that are held as Python objects at a time
 
 
-def columns_path(clip_dir: Path, step: str) -> Path:
+def columns_path(clip_dir: Place, step: str) -> Place:
     return clip_dir / FOLDER / f"{step}.parquet"
 
 
-def join_columns(table: Table, clip_dir: Path) -> Table:
+def join_columns(table: Table, clip_dir: Place) -> Table:
     """The table with the columns of all steps in the place of those of the same step that it has itself."""
     for path in sorted((clip_dir / FOLDER).glob("[!.]*.parquet")):
         table = join_step(table, path.stem, read_columns(clip_dir, path.stem))
@@ -39,14 +38,17 @@ def join_step(table: Table, step: str, columns: pa.Table) -> Table:
     return table.without_step(step).with_columns({name: rows[name] for name in rows.column_names})
 
 
-def read_columns(clip_dir: Path, step: str) -> pa.Table:
+def read_columns(clip_dir: Place, step: str) -> pa.Table:
     """A step's file; without one, no rows. Raises InputError where it is broken or no such file."""
     path = columns_path(clip_dir, step)
     if not path.is_file():
         return pa.table({"id": pa.array([], pa.string()), f"{step}.version": pa.array([], pa.string())})
     try:
-        found = pq.read_table(path)
+        with fetched(path) as local:
+            found = pq.read_table(local)
         ids = found["id"].cast(pa.string())
+    except StoreError:
+        raise
     except (pa.ArrowException, OSError, KeyError) as error:
         why = cut(first_line(error), 100)
         raise InputError(
@@ -55,19 +57,19 @@ def read_columns(clip_dir: Path, step: str) -> pa.Table:
     return found.set_column(found.column_names.index("id"), "id", ids)
 
 
-def write_columns(clip_dir: Path, step: str, columns: pa.Table) -> None:
+def write_columns(clip_dir: Place, step: str, columns: pa.Table) -> None:
     """Written whole, or not at all; the same rows are the same bytes, in whatever order they came."""
     data = columns.select(["id", *sorted(set(columns.column_names) - {"id"})]).sort_by("id").combine_chunks()
     with replaced_file(columns_path(clip_dir, step)) as partial:
         pq.write_table(data, partial, compression="zstd")
 
 
-def write_step_columns(clip_dir: Path, step: str, ids: Sequence[str], columns: Mapping[str, Sequence]) -> None:
+def write_step_columns(clip_dir: Place, step: str, ids: Sequence[str], columns: Mapping[str, Sequence]) -> None:
     """Writes what a step found out about all clips at once; the names of the columns are `step` and `<step>.*`."""
     write_columns(clip_dir, step, pa.table({"id": pa.array(ids, pa.string()), **columns}))
 
 
-def known_columns(step: str, table: Table, clip_dir: Path, journals: Iterable[Path]) -> pa.Table:
+def known_columns(step: str, table: Table, clip_dir: Place, journals: Iterable[Place]) -> pa.Table:
     """All that is known of the table's clips: the columns of the step, and what is in the folders of journals."""
     stored = read_columns(clip_dir, step)
     if not len(stored) and f"{step}.version" in table.names:  # a folder from before steps had files of their own
@@ -76,13 +78,6 @@ def known_columns(step: str, table: Table, clip_dir: Path, journals: Iterable[Pa
     here = set(ids.to_pylist())
     entries = (entry for entry in read_rows(journals) if entry.id in here)
     return replace_rows(stored.filter(pc.is_in(stored["id"], ids)), step, entries)
-
-
-def store_rows(step: str, table: Table, clip_dir: Path, journals: Iterable[Path]) -> pa.Table:
-    """Puts what is in the folders of journals into the columns of the step; these."""
-    columns = known_columns(step, table, clip_dir, journals)
-    write_columns(clip_dir, step, columns)
-    return columns
 
 
 def replace_rows(columns: pa.Table, step: str, entries: Iterable[Entry]) -> pa.Table:

@@ -6,23 +6,22 @@
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import locked_folder
+from actavatar_jax.storage import Place, locked_folder, open_place
 from data_pipelines.table.columns import join_columns
 from data_pipelines.table.table import Table
 
 NAME = "manifest.parquet"
 
 
-def read_manifest(clip_dir: str | Path) -> Table:
+def read_manifest(clip_dir: str | Place) -> Table:
     """The table of a prepared clip folder, with the columns of all steps."""
-    return join_columns(Table.read(_existing(clip_dir)), Path(clip_dir))
+    return join_columns(Table.read(_existing(clip_dir)), open_place(clip_dir))
 
 
 @contextlib.contextmanager
-def shared_manifest(clip_dir: str | Path) -> Iterator[Table]:
+def shared_manifest(clip_dir: str | Place) -> Iterator[Table]:
     """The table of a prepared clip folder whose clips nobody makes anew during the block; InputError if somebody does.
 
     Steps share it: each writes a file of its own, see `Part` and `changed_step`.
@@ -33,17 +32,17 @@ def shared_manifest(clip_dir: str | Path) -> Iterator[Table]:
 
 
 @contextlib.contextmanager
-def changed_step(clip_dir: str | Path, step: str) -> Iterator[Table]:
+def changed_step(clip_dir: str | Place, step: str) -> Iterator[Table]:
     """As `shared_manifest`, and nobody else changes the columns of this step; InputError if somebody does."""
     with shared_manifest(clip_dir):
-        folder = Path(clip_dir) / ".steps" / step
+        folder = open_place(clip_dir) / ".steps" / step
         folder.mkdir(parents=True, exist_ok=True)
         with locked_folder(folder):
             yield read_manifest(clip_dir)
 
 
-def _existing(clip_dir: str | Path) -> Path:
-    path = Path(clip_dir) / NAME
+def _existing(clip_dir: str | Place) -> Place:
+    path = open_place(clip_dir) / NAME
     if not path.is_file():
         raise InputError(f"{clip_dir}: no {NAME} here; make the clip folder with `prepare`, to its end")
     return path

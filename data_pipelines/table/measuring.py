@@ -4,15 +4,15 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import pyarrow as pa
 
-from actavatar_jax.errors import InputError, Skip, first_line, out_of_space
+from actavatar_jax.errors import InputError, Skip, StoreError, first_line, out_of_space
+from actavatar_jax.storage import Place
 from data_pipelines.table.clip_files import clip_state
 from data_pipelines.table.files import digest
 from data_pipelines.table.journals import Journal, Row
-from data_pipelines.table.report import CRASHED, TIMED_OUT, UNEXPECTED
+from data_pipelines.table.report import CRASHED, STORE_FAILED, TIMED_OUT, UNEXPECTED
 from data_pipelines.table.table import Clip, clips_of
 
 FATAL = "fatal"  # column of tasks
@@ -23,7 +23,7 @@ SAID = {
 }
 
 
-def keep_row(clip: Clip, clip_dir: Path, row: Row) -> bool:
+def keep_row(clip: Clip, clip_dir: Place, row: Row) -> bool:
     """What a step does that has no reason to measure a clip again whose version is the same."""
     return True
 
@@ -33,10 +33,10 @@ class Step:
     """One measurement of every clip. All parts must be picklable: module-level functions, frozen dataclasses."""
 
     name: str  # prefix of its columns
-    measure: Callable[[Clip, Path], Row]  # (clip, clip folder) -> columns without prefix; raises Skip or InputError
+    measure: Callable[[Clip, Place], Row]  # (clip, clip folder) -> columns without prefix; raises Skip or InputError
     version: str = "1"  # of the way of measuring, with options and model digests: another one measures again
-    state: Callable[[Clip, Path], str] = clip_state  # names the contents of the files that are measured
-    holds: Callable[[Clip, Path, Row], bool] = keep_row  # whether a row of the same version still says what is
+    state: Callable[[Clip, Place], str] = clip_state  # names the contents of the files that are measured
+    holds: Callable[[Clip, Place, Row], bool] = keep_row  # whether a row of the same version still says what is
     limits: str = ""  # names what `holds` goes by
 
 
@@ -50,7 +50,7 @@ class Task:
 
 def find_failure(clip_id: str, row: Row) -> Failure | None:
     """What a row says that a step has no reason of its own for."""
-    return f"{clip_id}: {row['error']}, {row['detail']}" if row["error"] in (*SAID, UNEXPECTED) else None
+    return f"{clip_id}: {row['error']}, {row['detail']}" if row["error"] in (*SAID, STORE_FAILED, UNEXPECTED) else None
 
 
 def tasks_of(work: pa.Table) -> Iterator[Task]:
@@ -66,7 +66,7 @@ class Measuring:
     """Measures clips of one run."""
 
     step: Step
-    clip_dir: Path
+    clip_dir: Place
     journal: Journal
     retry: bool = False  # measures again what earlier runs gave up
 
@@ -104,6 +104,8 @@ class Measuring:
             return {"version": version} | told | skip.facts
         except InputError as error:
             return {"version": version, "error": "unreadable", "detail": str(error)}
+        except StoreError as error:
+            return {"version": None, "error": STORE_FAILED, "detail": str(error)}
         except OSError as error:
             if out_of_space(error):
                 raise

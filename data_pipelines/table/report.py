@@ -2,12 +2,12 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from actavatar_jax.storage import cut, refusal, write_json
+from actavatar_jax.storage import Place, cut, refusal, write_json
 
 CRASHED, TIMED_OUT, UNEXPECTED = "crashed", "timed out", "unexpected error"  # what no step says of a clip by itself
+STORE_FAILED = "store failed"  # neither
 MOST_SHOWN = 20  # sentences that are printed; the saved report has them all
 UNWANTED = ("held back", "not selected")  # inputs that were not asked for
 FAULTS = (
@@ -27,6 +27,7 @@ FAULTS = (
     "odd row",
     "request refused",
     "sparse member",
+    STORE_FAILED,
     TIMED_OUT,
     "too large",
     "torn sample",
@@ -74,7 +75,7 @@ class StepReport:
         labels = Counter(o.status + (f": {o.reason}" if o.reason else "") for o in self.outcomes)
         return dict(sorted(labels.items()))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Place) -> None:
         write_json(path, self.summary())
 
     def summary(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 parts by several processes.
 
 Workers journal each clip as it is begun and as it is done. When all parts are done, the journals become the columns of
-the step, a file of their own. A clip folder must therefore be one file system for all workers.
+the step, a file of their own. A clip folder must therefore be one file system for all workers, or on an object store.
 """
 
 import itertools
@@ -11,14 +11,14 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import pyarrow as pa
 from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.storage import Place, open_place
 from data_pipelines.table.beam import measure_on_beam
-from data_pipelines.table.columns import join_step, known_columns, store_rows
+from data_pipelines.table.columns import join_step, known_columns, write_columns
 from data_pipelines.table.extras import import_extra
 from data_pipelines.table.files import digest
 from data_pipelines.table.journals import count_begun, list_journals
@@ -31,6 +31,7 @@ from data_pipelines.table.workers import measure_in_pool
 RUNNERS = ("processes", "beam")
 TIMEOUT = 600.0  # seconds that a clip may take
 MOST_FAILED, LEAST_FAILED = 0.01, 10  # share of the clips that may fail for no known reason, and number that always may
+PUT_UP = 20.0  # seconds whose rows are lost with a machine, where the clips are on an object store
 GIVEN_UP = 3  # runs that began a clip and were killed before its end
 NOTHING = (None, None, None)
 
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 def run_step(
     step: Step,
     table: Table,
-    clip_dir: str | Path,
+    clip_dir: str | Place,
     *,
     runner: str = "processes",
     workers: int | None = None,
@@ -71,7 +72,7 @@ def run_step(
     """
     if runner not in RUNNERS:
         raise InputError(f"runner '{runner}': accepted are {', '.join(RUNNERS)}")
-    clip_dir, ids = Path(clip_dir), table.column("id")
+    clip_dir, ids = open_place(clip_dir), table.column("id")
     wanted = [clip_id for clip_id in ids if only is None or clip_id in only]
     part = Part.of_step(clip_dir, step.name, process, digest(step.version, step.limits, *wanted))
     mine = wanted[part.index :: part.count]
@@ -89,9 +90,12 @@ def run_step(
         with tqdm(total=len(work), desc=step.name, unit="clip", disable=not progress) as bar:
             for _ in stop_at_many(step.name, failures):
                 bar.update()
+                journal.put_up(PUT_UP)
+        journal.put_up()
         made = {entry.id for entry in journal.rows()}
     stored = known_columns(step.name, table, clip_dir, ()) if part.count > 1 else before
-    columns = part.merge(partial(store_rows, step.name, table, clip_dir))
+    gather = partial(known_columns, step.name, table, clip_dir)
+    columns = part.merge(gather, partial(write_columns, clip_dir, step.name))
     if report is not None:
         after = known_columns(step.name, table, clip_dir, part.folders()) if columns is None else columns
         told = (mine, after, before) if columns is None else (ids, after, stored)
@@ -100,7 +104,7 @@ def run_step(
     return None if columns is None else join_step(table, step.name, columns)
 
 
-def join_found(table: Table, step: str, clip_dir: Path, process: Process | None) -> Table:
+def join_found(table: Table, step: str, clip_dir: Place, process: Process | None) -> Table:
     """The table with what is known of a step once this process's part is done, whatever the others are at."""
     own = Part.of_step(clip_dir, step, process, "").own
     return join_step(table, step, known_columns(step, table, clip_dir, [own]))

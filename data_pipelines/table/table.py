@@ -5,15 +5,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from actavatar_jax.errors import InputError, Skip, first_line
-from actavatar_jax.storage import named, replaced_file, shown
+from actavatar_jax.errors import InputError, Skip, StoreError, first_line
+from actavatar_jax.storage import Place, fetched, named, open_place, replaced_file, shown
 
 CORE_SCHEMA = pa.schema(
     {
@@ -37,7 +36,7 @@ class Clip:
 
     id: str  # unique in its table, [A-Za-z0-9_-]+, also a file name
     corpus: str
-    source: str | None  # path of the video: absolute, or relative to the table's folder
+    source: str | None  # of the video: a path, absolute or relative to the table's folder, or an address on a store
     start: float | None = 0.0  # seconds in the source
     end: float | None = None  # None: to its end
     crop: tuple[float | None, ...] | None = None  # x, y, w, h in fractions of the upright picture
@@ -95,13 +94,16 @@ class Table:
         return cls(pa.concat_tables(pieces, promote_options="permissive"))
 
     @classmethod
-    def read(cls, path: str | Path) -> "Table":
+    def read(cls, path: str | Place) -> "Table":
         """The table in a parquet file. Raises InputError where it is missing, broken or no table of clips."""
-        path = Path(path)
+        path = open_place(path)
         if not path.is_file():
             raise InputError(f"{named(path)}: there is no such table of clips; `actavatar corpus` makes one")
         try:
-            data = pq.read_table(path)
+            with fetched(path) as local:
+                data = pq.read_table(local)
+        except StoreError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{named(path)}: not a parquet file, or a broken one ({first_line(error)})") from error
         if "split" not in data.column_names:
@@ -122,9 +124,9 @@ class Table:
         except InputError as error:
             raise InputError(f"{named(path)}: {error}") from error
 
-    def write(self, path: str | Path) -> None:
+    def write(self, path: str | Place) -> None:
         """Written whole, or not at all."""
-        with replaced_file(path) as partial:
+        with replaced_file(open_place(path)) as partial:
             pq.write_table(self.data, partial, compression="zstd")
 
     def __len__(self) -> int:

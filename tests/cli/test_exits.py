@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from actavatar_jax.cli import exits
-from actavatar_jax.errors import InputError, OtherProcessError
+from actavatar_jax.errors import InputError, OtherProcessError, StoreError
 
 
 def ends(command, capsys):
@@ -35,6 +35,7 @@ def raising(error):
     [
         (InputError("Absent."), 2, "error: Absent.\n"),
         (FloatingPointError("the loss is nan"), 1, "error: the loss is nan\n"),
+        (StoreError("gs://b/x: the object store fails."), 74, "error: gs://b/x: the object store fails.\n"),
         (OtherProcessError("Process 1 failed."), 70, "error: Process 1 failed.\n"),
         (KeyboardInterrupt(), 130, "Interrupted.\n"),
         (SystemExit(130), 130, "Interrupted.\n"),  # what Typer makes of it

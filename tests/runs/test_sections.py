@@ -136,6 +136,12 @@ def test_a_wrong_value_is_refused_in_one_sentence(kind, name):
         ("data.batch_size", 0, "setting data.batch_size is 0; accepted is a whole number from 1 to"),
         ("heldout.clips", 0, "setting heldout.clips is 0; accepted is a whole number from 1 to"),
         ("sample.steps", 0, "steps"),
+        (
+            "model.folder",
+            "gs://b/model",
+            "setting model.folder: gs://b/model is an address on a store; a path on a disk",
+        ),
+        ("adapter", "gs://b/a.safetensors", "setting adapter: gs://b/a.safetensors is an address on a store"),
         ("seed", 2**64, "setting seed is 18446744073709551616; accepted is a whole number from 0 to"),
     ],
 )

@@ -67,8 +67,8 @@ def test_the_last_two_may_end_at_the_same_time(tmp_path):
     for part in (first, other):
         with part.begun() as journal:
             journal.add(f"c{part.index}", {"x": 1})
-    made = []
-    waiting = threading.Thread(target=lambda: made.append(other.merge(lambda folders: "again")))
+    made, saved = [], []
+    waiting = threading.Thread(target=lambda: made.append(other.merge(lambda folders: "again", saved.append)))
 
     def put_together(folders):
         waiting.start()
@@ -76,6 +76,6 @@ def test_the_last_two_may_end_at_the_same_time(tmp_path):
         assert waiting.is_alive()
         return [entry.id for entry in read_rows(folders)]
 
-    assert first.merge(put_together) == ["c0", "c1"]
+    assert first.merge(put_together, saved.append) == ["c0", "c1"]
     waiting.join()
-    assert made == [None]
+    assert made == [None] and saved == [["c0", "c1"]]
