@@ -30,9 +30,9 @@ def main(argv: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
     from actavatar_jax.errors import InputError
     from actavatar_jax.puppets import ablation
-    from actavatar_jax.training.runtime.memory import keep_freed_memory
+    from actavatar_jax.training.runtime.memory import keep_memory_of_steps
 
-    keep_freed_memory()
+    keep_memory_of_steps()
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     number, _, parts = PART.value.partition("/")
     if not (number.isdecimal() and parts.isdecimal()):

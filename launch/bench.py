@@ -56,11 +56,11 @@ def networks(
                 f"Networks are measured beside those of torch, diffusers and transformers, of which one is missing "
                 f"({error}); install actavatar-jax[test]."
             ) from error
-        from actavatar_jax.training.runtime.memory import keep_freed_memory
+        from actavatar_jax.training.runtime.memory import keep_memory_of_steps
 
         parts = list(PARTS) if only is None else only.split(",")
         check_parts(parts)
-        keep_freed_memory()  # as trainings do
+        keep_memory_of_steps()  # as trainings do
         print_table(SIZES, parts, pairs)
 
 

@@ -49,9 +49,9 @@ def train() -> None:
         join_cluster()
     from actavatar_jax.puppets.dataset import SOURCES
     from actavatar_jax.runs import training
-    from actavatar_jax.training.runtime.memory import keep_freed_memory
+    from actavatar_jax.training.runtime.memory import keep_memory_of_steps
 
-    keep_freed_memory()
+    keep_memory_of_steps()
     training.run_training(CONFIG.value, Path(WORKDIR.value), sources=SOURCES)
 
 

@@ -22,10 +22,10 @@ def main(argv: list[str]) -> None:
     from actavatar_jax.puppets.dataset import drawn_windows
     from actavatar_jax.puppets.world.clips import World
     from actavatar_jax.runs.vae import read_vae_config, run_vae_training
-    from actavatar_jax.training.runtime.memory import keep_freed_memory
+    from actavatar_jax.training.runtime.memory import keep_memory_of_steps
     from data_pipelines.clips import cut_pixel_windows
 
-    keep_freed_memory()
+    keep_memory_of_steps()
     config, data = CONFIG.value, CONFIG.value.data
     try:
         frames = max(phase.frames for phase in read_vae_config(config)[0].phases)

@@ -11,7 +11,7 @@ from absl import logging as absl_logging
 
 from actavatar_jax.cli.cache import keep_compiled_programs
 from actavatar_jax.cli.exits import run_command
-from actavatar_jax.training.runtime.memory import keep_freed_memory
+from actavatar_jax.training.runtime.memory import keep_memory_of_steps
 
 
 def run_sitting(make: Callable[[], None], minutes: float) -> None:
@@ -23,7 +23,7 @@ def run_sitting(make: Callable[[], None], minutes: float) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
     keep_compiled_programs()
-    keep_freed_memory()
+    keep_memory_of_steps()
     if minutes:
         end = threading.Timer(60 * minutes, os.kill, (os.getpid(), signal.SIGTERM))
         end.daemon = True

@@ -30,10 +30,10 @@ def train(
     from actavatar_jax.puppets.dataset import SOURCES
     from actavatar_jax.runs import training
     from actavatar_jax.runs.settings import read_config
-    from actavatar_jax.training.runtime.memory import keep_freed_memory
+    from actavatar_jax.training.runtime.memory import keep_memory_of_steps
 
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
-    keep_freed_memory()
+    keep_memory_of_steps()
     training.run_training(read_config(config, overrides or []), workdir, sources=SOURCES)
 
 

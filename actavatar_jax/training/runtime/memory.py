@@ -1,4 +1,4 @@
-"""Memory of trainings whose programs run on the CPU."""
+"""Memory of trainings whose programs run on the CPU. What records take is another matter: `data_pipelines.loading`."""
 
 import ctypes
 
@@ -9,7 +9,7 @@ _ARENA_MAX, _MMAP_MAX, _TRIM_THRESHOLD = -8, -4, -1
 _ONE, _ANY, _NONE, _NEVER = 1, 0, 0, -1
 
 
-def keep_freed_memory() -> None:
+def keep_memory_of_steps() -> None:
     """Has this process keep memory that its programs set free, for as long as it lives; to be called before anything
     asks JAX for devices.
 

@@ -9,10 +9,10 @@ import pytest
 PROGRAM = """
 import resource, sys
 import jax, jax.numpy as jnp
-from actavatar_jax.training.runtime.memory import keep_freed_memory
+from actavatar_jax.training.runtime.memory import keep_memory_of_steps
 
 if sys.argv[1] == "kept":
-    keep_freed_memory()
+    keep_memory_of_steps()
 step = jax.jit(lambda x: x + 1)
 x = jnp.ones(2**24, jnp.float32)
 faults = [0, 0]
