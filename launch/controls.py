@@ -7,7 +7,6 @@ new.
 """
 
 import itertools
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,10 +14,16 @@ from typing import Annotated
 
 import typer
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
 from actavatar_jax.errors import InputError
-from actavatar_jax.evaluation.bench import BENCH_FILE, BenchItem, BenchPhase, check_controls, parse_names, write_bench
+from actavatar_jax.evaluation.bench import (
+    BENCH_FILE,
+    CONTROLS,
+    BenchItem,
+    BenchPhase,
+    check_controls,
+    parse_names,
+    write_bench,
+)
 from actavatar_jax.evaluation.bench.controls import ControlsReport
 
 LONG_SIDE = 512  # pixels of a clip: what pairs cost grows with them
@@ -120,6 +125,8 @@ def table(reports: Mapping[str, ControlsReport]) -> str:
         for name, report in reports.items()
     }
     every = {key: outcome for outcomes in found.values() for key, outcome in outcomes.items()}
+    order = ((control.name, expectation.column) for control in CONTROLS for expectation in control.expectations)
+    every = {key: every[key] for key in order if key in every}
     return "\n".join(_lines(found, every))
 
 

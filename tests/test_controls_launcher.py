@@ -68,6 +68,17 @@ def test_what_is_not_as_it_should_is_told_loudly():
     assert controls.table({"12 clips": report}).splitlines()[2] == "| late | sound ahead | moves by -5 | +3 | NO |"
 
 
+def test_lines_are_in_the_order_of_the_controls_whoever_has_them():
+    reports = {
+        "films": ControlsReport([Outcome("blurred", "psnr", "PSNR", "falls", "-3", True)]),
+        "clips": ControlsReport([Outcome("frozen", "energy", "energy", "not scored", "0 of 2 scored", True)]),
+    }
+    assert controls.table(reports).splitlines()[2:] == [
+        "| frozen | energy | not scored | - | - | 0 of 2 scored | yes |",
+        "| blurred | PSNR | falls | -3 | yes | - | - |",
+    ]
+
+
 @pytest.mark.parametrize(
     "clips, words",
     [(4, "has 3 stretches of 0.4 s; 4 clips are asked for"), (2, "has 0 stretches")],
