@@ -1,10 +1,11 @@
 """Speed of single parts: `python launch/bench.py networks --only dit,umt5`, `... loader --records 64`,
-`... avatarsync`, `... filters clips/ --models models/`.
+`... avatarsync`, `... filters clips/ --models models/`, `... metrics models/`.
 
 networks: ours and the PyTorch original take turns on the same weights and input; what is printed is a Markdown table.
 loader: records at their real size, from disk to batches, in a process of its own; the last line is the summary.
 avatarsync: time against the number of units, and beside the diffusion model.
 filters: each measures prepared clips, from the file to its columns; what is printed is a Markdown table.
+metrics: of a folder of videos, each in a process of its own; what is printed is a Markdown table.
 """
 
 import contextlib
@@ -256,6 +257,38 @@ def measured(step: "Step", clip: "Clip", clip_dir: Path) -> dict:
         return step.measure(clip, clip_dir)
     except Skip as skip:
         raise InputError(f"{step.name} skips the clip {clip.id}: {skip.detail or skip.reason}") from skip
+
+
+@app.command()
+def metrics(
+    weights: Annotated[Path, typer.Argument(help="Folder of the published networks, or of random ones of their size.")],
+    only: Annotated[str | None, typer.Option(help="Metrics, as in energy,sync; default: all but the judge.")] = None,
+    clips: Annotated[int, typer.Option(help="Clips of each set that the table is for.", min=2)] = 200,
+    measured: Annotated[int, typer.Option(help="Clips that are measured after a first one.", min=1)] = 1,
+    side: Annotated[int, typer.Option(help="Pixels along each side of their pictures.", min=64)] = 512,
+    frames: Annotated[int, typer.Option(help="Of each clip, at 25 a second.", min=1)] = 125,
+) -> None:
+    """Processor time and peak memory that each metric of a folder of videos takes, on drawn films with sound.
+
+    Time is that of all threads, so that other work on the machine does not count, and grows with the clips; what is
+    done once with the features of two whole sets (distances, and the draws of their intervals) is measured on as many.
+    """
+    from benchmarks.metrics import MEASURED, measure_metrics
+
+    from actavatar_jax.evaluation.bench import parse_names
+    from actavatar_jax.puppets import demo
+    from actavatar_jax.puppets.bench import write_puppet_bench
+    from actavatar_jax.puppets.world.clips import World
+
+    with exit_on_wrong_input(), tempfile.TemporaryDirectory() as folder:
+        names = MEASURED if only is None else parse_names(only)
+        write_puppet_bench(folder, demo.UNSEEN[: 1 + measured], World(side=side, frames=frames))
+        print(f"| metric | s for a clip | s for both sets | hours for {clips} clips | peak memory, GiB |")
+        print("| --- | --- | --- | --- | --- |")
+        for cost in measure_metrics(names, Path(folder), weights, clips, peak_memory):
+            hours = (clips * cost.clip + cost.once) / 3600
+            cells = (cost.name, f"{cost.clip:.3g}", f"{cost.once:.3g}", f"{hours:.3g}", f"{cost.peak / 2**30:.2f}")
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 @contextlib.contextmanager

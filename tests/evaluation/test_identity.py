@@ -161,14 +161,14 @@ def test_the_largest_face_counts():
 
 
 def test_yunet_gives_the_marks_of_a_face(tmp_path):
-    """The tests' YuNet sees one face in every picture, with its marks in one corner of the cell before the middle."""
+    """The tests' YuNet sees one face of 128 pixels in the middle of every picture, which looks ahead."""
     pytest.importorskip("cv2")
     onnx = pytest.importorskip("onnx")
     from tests.data.full_models.yunet import face
 
     onnx.save(face(), tmp_path / "yunet.onnx")
     marks = open_yunet(tmp_path / "yunet.onnx")(np.zeros((480, 640, 3), np.uint8))
-    np.testing.assert_allclose(marks, np.broadcast_to((288, 224), (5, 2)), atol=1e-3)
+    np.testing.assert_allclose(marks, (320, 256) + (TEMPLATE - 56) * 128 / 112, atol=1e-3)
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"broken\.onnx is broken, or another model; accepted is a YuNet"):
         open_yunet(tmp_path / "broken.onnx")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actavatar_jax.evaluation import faces, sets
+from actavatar_jax.evaluation import sets
 from actavatar_jax.media import write_video
 
 torch = pytest.importorskip("torch")
@@ -38,7 +38,6 @@ def test_the_example_runs(tmp_path, monkeypatch, quick_compilation, capsys):
         Path("weights", ours).rename(Path("weights", theirs))
     onnx.save(face(), "weights/face_detection_yunet_2023mar.onnx")
     save_network(onnx, Path("weights/w600k_r50.onnx"), 112)
-    monkeypatch.setattr(faces, "marks_of_largest", lambda found: faces.TEMPLATE)  # its own are in one point
     interval = sets.frechet_interval
     monkeypatch.setattr(sets, "frechet_interval", lambda value, one, other, resamples: interval(value, one, other, 2))
     for seed, name in enumerate("ab"):

@@ -16,7 +16,9 @@ from actavatar_jax.evaluation.measures import Window
 from actavatar_jax.media import FPS, fit_image, read_frames
 
 SIDE = 128  # pixels of the shorter side
-STILL = 0.01  # grey levels of 255 that change at a pixel from frame to frame, below which nothing moves
+# Grey levels of 255 that change at a pixel from frame to frame, below which nothing moves. Where pictures stand still,
+# H.264 changes up to 0.01; of twelve clips of people who talk the calmest has 0.35.
+STILL = 0.1
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 PROFILE = 5  # values a second of the curve that is drawn
 

@@ -20,6 +20,7 @@ from actavatar_jax.evaluation.faces import open_boxes, open_embedder, open_yunet
 from actavatar_jax.evaluation.identity import reference_cosines
 from actavatar_jax.evaluation.pairs import Comparison, open_lpips, open_psnr, open_ssim
 from actavatar_jax.evaluation.published import PUBLISHED, read_published, require_file
+from actavatar_jax.evaluation.sets import RESAMPLES
 from actavatar_jax.evaluation.synchrony import MIN_TRACKS
 from actavatar_jax.evaluation.videos import Source
 from actavatar_jax.functional import Params
@@ -35,11 +36,13 @@ PERSON, POSE = "person.onnx", "pose.onnx"
 
 @dataclass(frozen=True)
 class Needs:
-    """weights: folder of published networks. real: folder of real videos. judge: opens the judge, if one is told."""
+    """weights: folder of published networks. real: folder of real videos. judge: opens the judge, if one is told.
+    resamples: draws of the intervals of sets."""
 
     weights: Path | None = None
     real: Path | None = None
     judge: Callable[[], Metric] | None = None
+    resamples: int = RESAMPLES
 
 
 def open_metric(name: str, needs: Needs) -> Metric:
@@ -69,7 +72,7 @@ def _open_energy(needs: Needs) -> Metric:
         Column("energy_shuffled", "... inside shuffled windows over outside"),
     )
     about = {"backbone": "frame differences, grey, shorter side 128"}
-    return ClipMetric("energy", columns, measure, about, lambda clip: [1, clip.item.windows])
+    return ClipMetric("energy", columns, measure, about, lambda clip: [2, clip.item.windows])
 
 
 def _open_sync(needs: Needs) -> Metric:
@@ -220,7 +223,7 @@ def _open_judge(needs: Needs) -> Metric:
 
 def _set(network: str, name: str, needs: Needs) -> Metric:
     weights = _published(needs, name.upper(), network)
-    return open_set(name, weights, needs.real, _digests([weights]))
+    return open_set(name, weights, needs.real, _digests([weights]), needs.resamples)
 
 
 METRICS: dict[str, Callable[[Needs], Metric]] = {

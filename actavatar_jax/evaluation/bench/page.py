@@ -83,17 +83,17 @@ def _figure_row(metric: Any, column: Column, figure: Any, planned: int) -> dict[
 
 
 def _comparison(comparison: dict[str, Any]) -> dict[str, Any]:
-    rows = []
+    rows, reasons = [], []
     for figure in comparison["figures"].values():
         if "reason" in figure:
-            rows.append((figure["title"], figure["better"], figure["reason"], "", ""))
+            reasons.append((figure["title"], figure["better"], figure["reason"]))
             continue
         value, low, high = (figure[name] for name in ("value", "low", "high"))
         interval = "none" if low is None else f"{low:+.4g} to {high:+.4g}"
         rows.append(
             (figure["title"], figure["better"], "none" if value is None else f"{value:+.4g}", interval, figure["clips"])
         )
-    return {"results": comparison["results"], "rows": rows}
+    return {"results": comparison["results"], "rows": rows, "reasons": reasons}
 
 
 def _clip_row(report: BenchReport, item: BenchItem) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from actavatar_jax.evaluation.bench.kept import Kept
 from actavatar_jax.evaluation.bench.metric import Column, Scores
 from actavatar_jax.evaluation.report import Figure
 from actavatar_jax.evaluation.results import SetDistance
-from actavatar_jax.evaluation.sets import fid, fvd, kid
+from actavatar_jax.evaluation.sets import RESAMPLES, fid, fvd, kid
 from actavatar_jax.synchrony import NotScored
 
 FVD_FRAMES = (16, 125)  # of a window; over 125, a clip of five seconds, the network takes the mean
@@ -22,7 +22,7 @@ FVD_FRAMES = (16, 125)  # of a window; over 125, a clip of five seconds, the net
 class SetMetric:
     """A distance of all clips that are long enough from all real videos; features are kept, by file.
 
-    windows: frames of what is compared, the shortest first; a column each.
+    windows: frames of what is compared, the shortest first; a column each. resamples: draws of the intervals.
     """
 
     name: str
@@ -30,6 +30,7 @@ class SetMetric:
     real: Path
     digests: Mapping[str, Any]
     windows: tuple[int, ...]
+    resamples: int
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -64,15 +65,18 @@ class SetMetric:
 
     def _distance(self, paths: Iterable[Path], frames: int, cache: Path) -> SetDistance:
         if self.name == "fvd":
-            return fvd(self.real, paths, self.weights, frames, cache=cache)
-        return {"fid": fid, "kid": kid}[self.name](self.real, paths, self.weights, cache=cache)
+            return fvd(self.real, paths, self.weights, frames, self.resamples, cache)
+        distance = {"fid": fid, "kid": kid}[self.name]
+        return distance(self.real, paths, self.weights, resamples=self.resamples, cache=cache)
 
 
-def open_set(name: str, weights: Path, real: Path | None, digests: Mapping[str, Any]) -> SetMetric:
+def open_set(
+    name: str, weights: Path, real: Path | None, digests: Mapping[str, Any], resamples: int = RESAMPLES
+) -> SetMetric:
     """Raises InputError: there are no real videos."""
     if real is None:
         raise InputError(f"{name.upper()} is not available: it compares with a set of real videos; none were given.")
-    return SetMetric(name, weights, real, digests, FVD_FRAMES if name == "fvd" else (1,))
+    return SetMetric(name, weights, real, digests, FVD_FRAMES if name == "fvd" else (1,), resamples)
 
 
 def _counted(clips: Sequence[BenchClip], step: Callable[[], object]) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """A folder of videos against a bench: every metric on every clip, each clip with a result or one reason."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from actavatar_jax.evaluation.bench.metric import Metric
 from actavatar_jax.evaluation.bench.metrics import Needs, open_metric, parse_names
 from actavatar_jax.evaluation.bench.report import BenchReport, MetricReport, read_report
 from actavatar_jax.evaluation.bench.templates import check_templates
+from actavatar_jax.evaluation.sets import RESAMPLES
 from actavatar_jax.storage import locked_folder, named
 
 KEPT = "kept"  # below the report: what was found out, so that a second run goes on
@@ -33,8 +34,11 @@ def evaluate_videos(
     weights: str | Path | None = None,
     real: str | Path | None = None,
     judge: JudgeSettings | None = None,
+    stand_ins: Sequence[Metric] = (),
     external: Sequence[str | Path] = (),
     compare: str | Path | None = None,
+    kept: str | Path | None = None,
+    resamples: int = RESAMPLES,
     progress: bool = True,
 ) -> BenchReport:
     """Measures `<id>.mp4` of every item of a bench, and writes `out/report.json` and `out/report.html`.
@@ -49,8 +53,11 @@ def evaluate_videos(
       weights: folder of the published networks under their agreed names.
       real: folder of real videos: a set for FID, KID and FVD, and pairs by name for PSNR, SSIM and LPIPS.
       judge: the server of a multimodal model, for the metric `judge`.
+      stand_ins: metrics in the place of ours of the same name, such as those of puppets by their judge.
       external: files with numbers of other programs, see `read_external`.
       compare: folder of another report of the same bench, to tell differences with.
+      kept: folder of what was measured; default: `out/kept`.
+      resamples: draws of the intervals of FID, KID and FVD; 0 for none.
 
     Raises:
       InputError: the bench, a folder or the other report cannot be read, there is no such metric, or another process
@@ -64,12 +71,13 @@ def evaluate_videos(
     folders = [None if path is None else _folder(Path(path)) for path in (weights, real)]
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
-        kept = Kept(out / KEPT)
+        kept = Kept(out / KEPT if kept is None else Path(kept))
         with _bar(progress, "look", len(items)) as step:
             found = find_clips(results, items, kept, step)
-        needs = Needs(*folders, _opener(judge))
-        reports = [_measured(name, partial(open_metric, name, needs), found, kept, progress) for name in names]
-        reports += [_measured(metric.name, lambda metric=metric: metric, found, kept, progress) for metric in others]
+        needs = Needs(*folders, _opener(judge), resamples)
+        given = {metric.name: metric for metric in (*stand_ins, *others)}
+        wanted = (*names, *(metric.name for metric in others))
+        reports = [_measured(name, partial(_open, name, given, needs), found, kept, progress) for name in wanted]
         report = BenchReport(Path(results).name, Path(bench).name, digest_file(Path(bench)), items, found, reports)
         if other is not None:
             report.comparison = compare_reports(report, other)
@@ -97,6 +105,10 @@ def _measured(name: str, opening: Callable[[], Metric], found: Results, kept: Ke
             return MetricReport(name, metric.columns, metric.score(found.clips, kept, step))
     except InputError as error:
         return MetricReport(name, reason=str(error))
+
+
+def _open(name: str, given: Mapping[str, Metric], needs: Needs) -> Metric:
+    return given[name] if name in given else open_metric(name, needs)
 
 
 def _folder(path: Path) -> Path:

@@ -3,13 +3,18 @@
 import re
 import shutil
 
+import jax
 import numpy as np
 import onnx
 import pytest
 from typer.testing import CliRunner
 
+from actavatar_jax import functional
+from actavatar_jax.evaluation.published import PUBLISHED, read_published
 from actavatar_jax.keypoints import PERSON_SHAPES, PERSON_SIDE, POSE_SHAPES, Landmarker, _tools
+from actavatar_jax.models.iresnet import IResNet, IResNetConfig
 from actavatar_jax.onnx_files import load_model, run_model
+from actavatar_jax.published import FILES
 from actavatar_jax.synchrony.syncnet import load_syncnet
 from data_pipelines.filters import MODELS
 from data_pipelines.filters.faces import DETECTOR_SIDE, detect_faces
@@ -24,7 +29,7 @@ for package in ("onnxruntime", "torch"):
 
 @pytest.fixture(scope="module")
 def models():
-    return {make.__name__: make() for make in full_models.MODELS}
+    return {name.removesuffix(".onnx"): make() for name, make in full_models.MODELS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -89,19 +94,42 @@ def test_the_large_models_are_within_one_percent_of_the_published_sizes(name, pa
     assert full_models.size(models[name]) == pytest.approx((parameters, products), rel=0.01)
 
 
+def test_the_network_of_faces_is_as_large_as_ours_of_fifty_layers(models):
+    params = functional.abstract(IResNet, IResNetConfig())
+    face = jax.ShapeDtypeStruct((1, 112, 112, 3), np.float32)
+    program = jax.jit(lambda params, face: functional.bind(IResNet, IResNetConfig(), params)(face))
+    parameters, products = full_models.size(models["w600k_r50"])
+    assert parameters == pytest.approx(functional.count(params), rel=0.01)
+    counted = program.lower(params, face).cost_analysis()["flops"] / 2
+    assert counted < products < 1.1 * counted  # without those with what lies beyond the border
+
+
 def test_the_script_writes_whole_files_under_the_names_of_the_filters(syncnet, tmp_path, monkeypatch, capsys):
     def write_again(path):
         shutil.copy(syncnet[0], path)
         return syncnet[1]
 
-    assert {f"{make.__name__}.onnx" for make in full_models.MODELS} <= set(MODELS)
-    monkeypatch.setattr(full_models, "MODELS", [full_models.face])
+    assert set(full_models.MODELS) <= set(FILES) and set(MODELS) <= set(FILES)
+    monkeypatch.setattr(full_models, "MODELS", {"face.onnx": full_models.MODELS["face.onnx"]})
     monkeypatch.setattr(full_models, "syncnet", write_again)
+    monkeypatch.setattr(full_models, "write_measures", lambda folder: [(folder / "alex.pth", 1_152)])
     full_models.main(tmp_path / "new")
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"face.onnx", "syncnet_v2.model"} <= set(MODELS)
     told = capsys.readouterr().out
     assert "face.onnx: 0.05 M parameters, 0.34 G multiply-adds" in told
     assert f"syncnet_v2.model: {syncnet[1][0] / 1e6:.2f} M parameters, " in told
+    assert told.endswith("alex.pth: 0.00 M parameters\n")
+
+
+@pytest.mark.slow
+def test_what_only_measures_is_read_as_published(tmp_path):
+    parameters = {path.name: count for path, count in full_models.write_measures(tmp_path)}
+    assert {name for published in PUBLISHED.values() for name in published.files} == set(parameters)
+    for name in PUBLISHED:
+        leaves = jax.tree.leaves(read_published(name, "A measure", [tmp_path / file for file in PUBLISHED[name].files]))
+        assert sum(leaf.size for leaf in leaves) > 2e6 and all(np.isfinite(leaf).all() for leaf in leaves)
+    assert parameters["pt_inception-2015-12-05-6726825d.pth"] == pytest.approx(23.85e6, rel=0.01)
+    assert parameters["i3d_pretrained_400.pt"] == pytest.approx(12.7e6, rel=0.01)
 
 
 def test_sizes_are_those_of_the_layers():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import onnx
 
+from actavatar_jax.evaluation.faces import SIDE, TEMPLATE
 from tests.data.full_models.network import ALMOST_NOTHING, NO, Network
 from tests.data.tiny_models import FACE
 
@@ -13,7 +14,8 @@ HALVED, USED = (0, 2, 3, 4), (3, 4, 5)  # stages whose output is made half as la
 
 
 def face() -> onnx.ModelProto:
-    """One face in the middle of the picture, of 128 of its 640 pixels. OpenCV runs it at every size of picture."""
+    """One face in the middle of the picture, of 128 of its 640 pixels, that looks ahead. OpenCV runs it at every size
+    of picture."""
     net = Network()
 
     def unit(x, inputs, outputs, act="Relu", **last):
@@ -37,7 +39,8 @@ def face() -> onnx.ModelProto:
     outputs = {}
     for stride, x in zip((8, 16, 32), levels, strict=True):
         size = math.log(FACE / stride)
-        constants = {"cls": [NO], "obj": [NO], "bbox": [1, 1, size, size], "kps": [0] * 10}
+        marks = 1 + (TEMPLATE / SIDE - 0.5).ravel() * (FACE / stride)  # in cells; the face is a cell further on
+        constants = {"cls": [NO], "obj": [NO], "bbox": [1, 1, size, size], "kps": marks}
         heads = {
             name: unit(x, 64, len(constant), act=None, scale=ALMOST_NOTHING, bias=constant)
             for name, constant in constants.items()

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.evaluation.bench import BenchItem, BenchPhase, check_controls
+from actavatar_jax.evaluation.bench import CONTROLS, METRICS, BenchItem, BenchPhase, check_controls, read_bench
 from actavatar_jax.evaluation.bench.clips import BenchClip, Results
 from actavatar_jax.evaluation.bench.controls import checking, twins
 from actavatar_jax.evaluation.bench.controls.expectations import Expectation, judge_expectation
-from actavatar_jax.evaluation.bench.metric import Column, Scores, mean_of
+from actavatar_jax.evaluation.bench.metric import ClipMetric, Column, Scores, mean_of
 from actavatar_jax.evaluation.bench.report import BenchReport, MetricReport
 from actavatar_jax.media import Sound, load_video
 from tests.data.chat_server import ChatServer
@@ -134,8 +134,6 @@ def test_what_cannot_be_measured_is_said(world, tmp_path):
     held = {(outcome.control, outcome.measure): outcome for outcome in report.outcomes}
     assert held["late", "sync_offset"].held is None and "syncnet_v2.model" in held["late", "sync_offset"].found
     assert report.table().endswith("1 of 1 as they should; 4 not measured")
-    with pytest.raises(InputError, match=r"no control of csim; accepted are energy, fid"):
-        check_controls(world / "results", world / "bench.jsonl", tmp_path, metrics="csim", progress=False)
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="None of the videos"):
         check_controls(tmp_path / "none", world / "bench.jsonl", tmp_path, metrics="energy", progress=False)
@@ -181,6 +179,59 @@ def test_what_holds_of_an_expectation(kind, amount, spoilt, held):
     expectation = Expectation("judge_aq", kind, amount)
     outcome = judge_expectation("c", expectation, report(whole), report(dict(zip("abc", spoilt, strict=True))))
     assert outcome.held is held and outcome.measure == "AQ"
+
+
+def test_every_metric_has_a_control():
+    controlled = {expectation.column.partition("_")[0] for control in CONTROLS for expectation in control.expectations}
+    assert controlled == set(METRICS)
+
+
+def test_another_picture_is_of_somebody_else(tmp_path):
+    """Items may have one picture; the last one goes around to the first."""
+    pictures = {"a": (9, "x"), "b": (9, "y"), "c": (5, "z"), "d": (9, "x")}
+    clips = []
+    for name, (grey, picture) in pictures.items():
+        Image.new("RGB", (8, 8), (grey,) * 3).save(tmp_path / f"{picture}.png")
+        item = BenchItem(name, tmp_path / f"{picture}.png", Path("a.wav"), "A man.", ())
+        clips.append(BenchClip(item, Path(f"{name}.mp4"), name, 25, ()))
+    changed = checking._with_other_pictures(clips)
+    assert [(item.id, item.image.stem) for item in changed] == [("a", "z"), ("b", "z"), ("c", "x"), ("d", "z")]
+
+
+def test_the_other_picture_is_asked_for_and_one_picture_is_none(world, tmp_path):
+    """The bench has one face: nothing can be told of it. With a second one, the same videos are asked for by it."""
+
+    def outcome(out):
+        (one,) = check_controls(world / "results", world / "bench.jsonl", out, metrics="csim", progress=False).outcomes
+        return one
+
+    assert outcome(tmp_path / "one").found == "there is no second picture"
+    bench = world / "bench.jsonl"
+    text = bench.read_text()
+    Image.new("RGB", (8, 8)).save(world / "other.png")
+    try:
+        bench.write_text(text.replace("face.png", "other.png", 1))
+        assert "w600k_r50.onnx" in outcome(tmp_path / "two").found
+    finally:
+        bench.write_text(text)
+    pictures = [item.image.name for item in read_bench(tmp_path / "two" / "other_picture" / "bench.jsonl")]
+    assert pictures == ["face.png", *["other.png"] * 5]
+
+
+def test_metrics_may_be_stood_in_for_and_measure_a_clip_once(world, tmp_path):
+    """Seven: six whole clips, and frozen ones that are all alike; none where it is asked for again."""
+    seen = []
+
+    def measure(clip):
+        seen.append(clip.item.id)
+        return {"energy": 1.0}
+
+    metric = ClipMetric("energy", (Column("energy", "movement", "higher"),), measure, {}, lambda clip: ["own"])
+    options = {"metrics": "energy", "stand_ins": [metric], "progress": False}
+    (outcome,) = check_controls(world / "results", world / "bench.jsonl", tmp_path, **options).outcomes
+    assert (outcome.measure, outcome.held) == ("movement", False) and len(seen) == 7
+    check_controls(world / "results", world / "bench.jsonl", tmp_path, **options)
+    assert len(seen) == 7
 
 
 def test_one_video_has_no_other_sound(world, tmp_path):

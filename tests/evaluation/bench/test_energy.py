@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from actavatar_jax.errors import Skip
-from actavatar_jax.evaluation.bench.energy import energy_curve, energy_ratio, profile_of, windows_mask
+from actavatar_jax.evaluation.bench.energy import STILL, energy_curve, energy_ratio, profile_of, windows_mask
 from actavatar_jax.media import write_video
 from tests.evaluation.bench.small_bench import make_video
 
@@ -28,7 +28,13 @@ def test_overlapping_windows_count_once_and_what_reaches_out_of_the_clip_does_no
 
 
 @pytest.mark.parametrize(
-    ("windows", "level", "reason"), [([], 1, "no phases"), ([(0, 9)], 1, "no rest"), ([(0, 0.2)], 0, "still")]
+    ("windows", "level", "reason"),
+    [
+        ([], 1, "no phases"),
+        ([(0, 9)], 1, "no rest"),
+        ([(0, 0.2)], 0, "still"),
+        ([(0, 0.2)], 0.0102, "still"),  # what H.264 made of the same picture again and again
+    ],
 )
 def test_what_has_no_ratio_has_a_reason(windows, level, reason):
     with pytest.raises(Skip) as skip:
@@ -39,7 +45,12 @@ def test_what_has_no_ratio_has_a_reason(windows, level, reason):
 def test_a_rest_in_which_nothing_moves_is_not_divided_by():
     curve = np.zeros(20)
     curve[:5] = 2.0
-    assert energy_ratio(curve, [(0, 0.2)]).ratio == pytest.approx(2.0 / 0.01)
+    assert energy_ratio(curve, [(0, 0.2)]).ratio == pytest.approx(2.0 / STILL)
+
+
+def test_who_hardly_moves_is_not_still():
+    """The calmest of twelve clips of people who talk."""
+    assert energy_ratio(np.full(20, 0.349), [(0, 0.2)]).ratio == pytest.approx(1)
 
 
 def test_the_curve_is_of_grey_levels_at_one_size(tmp_path):

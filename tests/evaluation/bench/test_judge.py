@@ -246,6 +246,7 @@ def test_an_answer_is_found_among_words():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        ("", "holds no JSON object with the key phases"),
         ("nothing", "holds no JSON object with the key phases"),
         (json.dumps({"phases": SEEN[:1]}), "is about 1 phases; accepted are the 2 asked about"),
         (text({"aa": "8"}, {}), r"phases\[0\]\.aa is '8', accepted is a number"),

@@ -25,7 +25,7 @@ def scores(monkeypatch, tmp_path, found, real_frames=200, value=3.0):
     """Of clips, by a distance that tells only what it was given; and the names of its videos by window."""
     given = {}
 
-    def fvd(real, paths, weights, frames, cache):
+    def fvd(real, paths, weights, frames, resamples, cache):
         given[frames] = [path.stem for path in paths]
         if real_frames < frames:
             raise InputError(f"Video a.mp4 has {real_frames} frames; FVD takes at least {frames}.")

@@ -9,9 +9,10 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.bench.clips import BenchClip, find_clips
 from actavatar_jax.evaluation.bench.controls import twins
 from actavatar_jax.evaluation.bench.controls.expectations import SAME, Expectation, Outcome, judge_expectation
-from actavatar_jax.evaluation.bench.items import read_bench, write_bench
+from actavatar_jax.evaluation.bench.items import BenchItem, read_bench, write_bench
 from actavatar_jax.evaluation.bench.judge import JudgeSettings
 from actavatar_jax.evaluation.bench.kept import Kept, digest_file, digest_if_there
+from actavatar_jax.evaluation.bench.metric import Metric
 from actavatar_jax.evaluation.bench.metrics import parse_names
 from actavatar_jax.evaluation.bench.report import BenchReport
 from actavatar_jax.evaluation.bench.videos import evaluate_videos
@@ -24,7 +25,7 @@ WHOLE = "whole"  # written again as the others are: writing alone moves some mea
 
 @dataclass(frozen=True)
 class Control:
-    """One way of spoiling. other_sound: each video has the sound of the next one."""
+    """One way of spoiling. other_sound: each video has the sound of the next one; other_picture: its reference."""
 
     name: str
     expectations: tuple[Expectation, ...]
@@ -32,6 +33,7 @@ class Control:
     sound: twins.SpoilSound = lambda sound: sound
     item: twins.SpoilItem = lambda item: item
     other_sound: bool = False
+    other_picture: bool = False
 
 
 CONTROLS = (
@@ -41,6 +43,9 @@ CONTROLS = (
             Expectation("energy", "not scored"),
             Expectation("judge_hit", "at most", 0.1),
             Expectation("judge_aa", "at most", 1.0),
+            Expectation("dynamics_lips", "falls"),
+            Expectation("dynamics_head", "falls"),
+            Expectation("dynamics_brows", "falls"),
         ),
         frames=twins.freeze,
     ),
@@ -58,6 +63,7 @@ CONTROLS = (
     Control("silent", (Expectation("sync_c", "not scored"),), sound=twins.silence),
     Control("late", (Expectation("sync_offset", "moves", -twins.LATE),), sound=twins.delay),
     Control("other sound", (Expectation("sync_c", "falls"), Expectation("sync_d", "rises")), other_sound=True),
+    Control("other picture", (Expectation("csim", "falls"),), other_picture=True),
     Control(
         "blurred",
         (
@@ -94,6 +100,7 @@ def check_controls(
     metrics: str | Sequence[str] | None = None,
     weights: str | Path | None = None,
     judge: JudgeSettings | None = None,
+    stand_ins: Sequence[Metric] = (),
     progress: bool = True,
 ) -> ControlsReport:
     """Spoils the videos of a folder in every way of `CONTROLS`, measures all, and writes `out/controls.json`.
@@ -107,8 +114,6 @@ def check_controls(
     """
     names, out = parse_names(metrics), Path(out)
     asked = {control: own for control in CONTROLS if (own := _asked(control, names))}
-    if not asked:
-        raise InputError(f"There is no control of {', '.join(names)}; accepted are {', '.join(_controlled())}.")
     items, kept = read_bench(bench), Kept(out / "kept")
     clips = find_clips(results, items, kept, lambda: None).clips
     if not clips:
@@ -117,7 +122,8 @@ def check_controls(
     def measure(control: Control, wanted: Sequence[str]) -> BenchReport:
         folder = out / control.name.replace(" ", "_")
         _write_twins(control, clips, folder / "videos", kept)
-        items = [item for clip in clips if (item := control.item(clip.item))]
+        asked_for = _with_other_pictures(clips) if control.other_picture else [clip.item for clip in clips]
+        items = [item for one in asked_for if (item := control.item(one))]
         write_bench([replace(item, fps=float(FPS)) for item in items], folder / "bench.jsonl")  # as twins are written
         return evaluate_videos(
             folder / "videos",
@@ -127,16 +133,18 @@ def check_controls(
             weights=weights,
             real=results,
             judge=judge,
+            stand_ins=stand_ins,
+            kept=kept.folder,
+            resamples=0,  # of sets the values alone are compared
             progress=progress,
         )
 
-    wanted = [name for name in names if any(name in own for own in asked.values())]
-    whole = measure(Control(WHOLE, ()), wanted)
+    whole = measure(Control(WHOLE, ()), names)
     outcomes = []
     for control, own in asked.items():
         expected = [expectation for expectation in control.expectations if _metric(expectation) in own]
         if reason := _cannot(control, clips):
-            outcomes += [Outcome(control.name, e.column, e.words, reason, None) for e in expected]
+            outcomes += [Outcome(control.name, e.column, e.column, e.words, reason, None) for e in expected]
             continue
         spoilt = measure(control, own)
         outcomes += [judge_expectation(control.name, expectation, whole, spoilt) for expectation in expected]
@@ -149,13 +157,11 @@ def _cannot(control: Control, clips: Sequence[BenchClip]) -> str | None:
     """Why a control would change nothing of these clips."""
     if control.other_sound and len(clips) < 2:
         return "there is no second video"
+    if control.other_picture and len({_picture(clip) for clip in clips}) < 2:
+        return "there is no second picture"
     if all(control.item(clip.item) is None for clip in clips):
         return "no prompt has two actions"
     return None
-
-
-def _controlled() -> list[str]:
-    return sorted({_metric(expectation) for control in CONTROLS for expectation in control.expectations})
 
 
 def _asked(control: Control, names: Sequence[str]) -> list[str]:
@@ -166,6 +172,20 @@ def _asked(control: Control, names: Sequence[str]) -> list[str]:
 
 def _metric(expectation: Expectation) -> str:
     return expectation.column.partition("_")[0]
+
+
+def _with_other_pictures(clips: Sequence[BenchClip]) -> list[BenchItem]:
+    """The items, each with the next picture that is another one: systems may be asked for one person several times."""
+    items = []
+    for number, clip in enumerate(clips):
+        others = (other for other in [*clips[number:], *clips[:number]] if _picture(other) != _picture(clip))
+        items.append(replace(clip.item, image=next(others, clip).item.image))
+    return items
+
+
+def _picture(clip: BenchClip) -> str | None:
+    """What tells reference pictures apart."""
+    return digest_if_there(clip.item.image)
 
 
 def _write_twins(control: Control, clips: Sequence[BenchClip], folder: Path, kept: Kept) -> None:

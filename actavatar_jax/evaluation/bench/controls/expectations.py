@@ -32,9 +32,11 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """found: what was measured, in words. held: whether it is as expected; None: it could not be measured."""
+    """measure: the column's title. found: what was measured, in words. held: whether it is as expected; None: it could
+    not be measured."""
 
     control: str
+    column: str
     measure: str
     expected: str
     found: str
@@ -51,7 +53,7 @@ def judge_expectation(control: str, expectation: Expectation, whole: BenchReport
     other, _ = _find(spoilt, expectation.column)
 
     def outcome(found: str, held: bool | None) -> Outcome:
-        return Outcome(control, column.title, expectation.words, found, held)
+        return Outcome(control, expectation.column, column.title, expectation.words, found, held)
 
     if metric.scores is None or other.scores is None:
         return outcome(metric.reason or other.reason, None)
