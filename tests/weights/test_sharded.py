@@ -114,7 +114,7 @@ def run(work):
         )
         for index in range(2)
     ]
-    outputs = [process.communicate(timeout=120) for process in started]
+    outputs = [process.communicate(timeout=600) for process in started]
     for process, (_, errors) in zip(started, outputs, strict=True):
         assert process.returncode == 0, errors
     return [output.splitlines()[-1] for output, _ in outputs]  # the lines before are gloo's
