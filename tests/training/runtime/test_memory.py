@@ -32,4 +32,4 @@ def test_a_program_that_runs_again_finds_its_memory():
         how: int(subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, check=True).stdout)
         for how in ("given back", "kept")
     }
-    assert faults["given back"] > 20 * 2**24 * 4 / 2**22 > 10 * faults["kept"], faults  # more than one for every 4 MiB
+    assert faults["kept"] < 0.2 * faults["given back"], faults  # of twenty calls one or two may still find it in pieces
