@@ -1,16 +1,16 @@
 """The page about a shard folder: what the datasets hold and what made them, with a look at some records."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from actavatar_jax.charts import draw_timeline, encode_thumbnail
-from actavatar_jax.storage import read_json
+from actavatar_jax.storage import Place, read_json
 from data_pipelines.pages.page import SHOWN_AT, Page, format_duration, pick_spread
-from data_pipelines.shards import EncodedDataset, Record, list_shards, open_dataset, read_index
+from data_pipelines.shards import DatasetSummary, EncodedDataset, Record
 
 MADE_WITH = (
     *("schema", "layout", "latents", "fps", "anchors", "stage", "split", "stride_frames", "records_per_shard"),
@@ -32,50 +32,29 @@ class _Report:
     skipped: list[_Outcome]
 
 
-def is_shard_folder(folder: Path) -> bool:
-    return bool(_find_all(folder))
-
-
-def make_shard_page(folder: Path, samples: int) -> Page:
+def make_shard_page(folder: Place, summaries: Sequence[DatasetSummary], samples: int) -> Page:
     page = Page(f"Encoded clips in {folder}")
-    names = {path: str(path.relative_to(folder)) if path != folder else path.name for path in _find_all(folder)}
-    datasets = {name: open_dataset(path) for path, name in names.items()}
-    rows, records, seconds, size, enlargements = [], 0, 0.0, 0, []
-    for name, dataset in datasets.items():
-        count, paths = len(dataset.source), list_shards(dataset.folder)
-        lasting, stored = count * _seconds(dataset), sum(path.stat().st_size for path in paths)
-        index = read_index(dataset.folder) if (dataset.folder / "index.json").is_file() else None
-        clips, latents = "" if index is None else f"{len(index):,}", " x ".join(map(str, _latent_shape(dataset)))
-        enlargements += [row.enlargement for row in index or ()]
-        length = format_duration(lasting)
-        rows.append([name, f"{count:,}", clips, length, f"{len(paths):,}", _bytes(stored), latents])
-        records, seconds, size = records + count, seconds + lasting, size + stored
+    lengths = [summary.records * _seconds(summary.shown) for summary in summaries]
     page.tiles = [
-        ("datasets", f"{len(datasets):,}"),
-        ("records", f"{records:,}"),
-        ("length", format_duration(seconds)),
-        ("on disk", _bytes(size)),
+        ("datasets", f"{len(summaries):,}"),
+        ("records", f"{sum(summary.records for summary in summaries):,}"),
+        ("length", format_duration(sum(lengths))),
+        ("size", _bytes(sum(summary.bytes for summary in summaries))),
     ]
     columns = ["dataset", "records", "clips", "length", "shards", "size", "latents T x H x W x C"]
-    page.add_table("Datasets", columns, rows)
-    page.add_table("Made with", ["", ""], _made_with([dataset.metadata for dataset in datasets.values()]))
+    page.add_table("Datasets", columns, map(_row, summaries, lengths))
+    page.add_table("Made with", ["", ""], _made_with([summary.shown.metadata for summary in summaries]))
     _add_report(page, folder / "report.json")
-    page.add_chart("enlargement of the clips", enlargements)
-    _add_samples(page, datasets, samples)
+    page.add_chart("enlargement of the clips", [row.enlargement for one in summaries for row in one.index or ()])
+    _add_samples(page, {summary.name: summary.shown for summary in summaries}, samples)
     return page
 
 
-def _find_all(folder: Path) -> list[Path]:
-    """The datasets here and up to three folders below: of `encode` one per bucket, of puppets one per text and part, of
-    pairs one per half and bucket."""
-    found = {path.parent for levels in range(4) for path in folder.glob("*/" * levels + "dataset_info.json")}
-    inside = {path: path.relative_to(folder).parts for path in found}
-    return sorted(path for path, parts in inside.items() if not any(_is_passing(name) for name in parts))
-
-
-def _is_passing(name: str) -> bool:
-    """Whether a folder is one of an unfinished or killed run."""
-    return name.startswith(".") or name.endswith(".partial")
+def _row(summary: DatasetSummary, length: float) -> list[str]:
+    clips = "" if summary.index is None else f"{len(summary.index):,}"
+    latents = " x ".join(map(str, _latent_shape(summary.shown)))
+    counts = f"{summary.records:,}", clips, format_duration(length), f"{summary.shards:,}"
+    return [summary.name, *counts, _bytes(summary.bytes), latents]
 
 
 def _latent_shape(dataset: EncodedDataset) -> list[int]:
@@ -100,7 +79,7 @@ def _made_with(facts: list[dict[str, Any]]) -> list[list[Any]]:
     return [row for row in told if row[1]]
 
 
-def _add_report(page: Page, path: Path) -> None:
+def _add_report(page: Page, path: Place) -> None:
     if path.is_file():
         skipped = read_json(path, _Report, limit=LARGEST_REPORT).skipped
         page.add_reasons("Left out by encode", [row.reason for row in skipped])

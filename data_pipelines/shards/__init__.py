@@ -21,6 +21,7 @@ from data_pipelines.shards.schema import (
     deserialize_record,
     serialize_record,
 )
+from data_pipelines.shards.summaries import DatasetSummary, summarise_datasets
 from data_pipelines.shards.written import read_index
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "LATENT_LAYOUT",
     "SCHEMA_VERSION",
     "Bucket",
+    "DatasetSummary",
     "EmptyPrompt",
     "EncodedDataset",
     "FrozenEncoders",
@@ -49,5 +51,6 @@ __all__ = [
     "parse_buckets",
     "read_index",
     "serialize_record",
+    "summarise_datasets",
     "write_dataset",
 ]

@@ -40,13 +40,17 @@ log = logging.getLogger(__name__)
 def fetch_datasets(folder: StorePath) -> list[Path]:
     """The datasets in a folder on a store and directly below it, whole and on the disk; those that are there already
     are not fetched again. InputError where there is no room for them, StoreError where they cannot be had."""
-    found = []
+    return [(_fetch_listed if listed else _fetch_copied)(path) for path, listed in list_on_store(folder)]
+
+
+def list_on_store(folder: StorePath) -> Iterator[tuple[StorePath, bool]]:
+    """The datasets in a folder on a store and directly below it, each with whether `encode` made it there, so that it
+    is listed; others were copied from a disk."""
     for path in [folder, *(path for path in folder.iterdir() if not path.name.startswith("."))]:
         if (path / NAME).is_file():
-            found.append(_fetch_listed(path))
+            yield path, True
         elif (path / INFO).is_file():
-            found.append(_fetch_copied(path))
-    return found
+            yield path, False
 
 
 @dataclass(frozen=True)

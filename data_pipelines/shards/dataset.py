@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from google.protobuf.json_format import Error as ParserError
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.storage import cut, named, read_json
+from actavatar_jax.storage import Place, cut, named, read_json
 from data_pipelines.shards.array_records import write_records
 from data_pipelines.shards.schema import ACTAVATAR, EmptyPrompt, record_features
 
@@ -96,8 +96,8 @@ def _damaged(folder: Path, what: str, error: Exception) -> InputError:
     return InputError(f"{named(folder)}: {what} is damaged ({reason}); remove the folder and run `encode` again.")
 
 
-def list_shards(folder: Path) -> list[Path]:
-    """The shards of a dataset, in order."""
+def list_shards(folder: Place) -> list[Place]:
+    """The shards of a dataset as it is on a disk, in order."""
     return sorted(folder.glob("clips-train.array_record-*"))
 
 

@@ -19,30 +19,38 @@ from tests.commands import actavatar, refused
 pytestmark = pytest.mark.slow
 
 SAMPLE = ("--steps", "2", "--solver", "euler", "--frames", "9", "--height", "64", "--width", "64")
+SHARDS = "memory://worlds/shards"
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Drawn clips and everything that the commands make of them, up to a model trained for two steps."""
+    """Drawn clips and everything that the commands make of them, up to a model trained for two steps; encoded clips lie
+    on an object store."""
     root = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACTAVATAR_SCRATCH", str(root / "scratch"))
+        make_world(root)
+    return root
+
+
+def make_world(root):
     write_clips(root / "videos", range(3), World(side=64, frames=13))
     (root / "videos" / "broken.mp4").write_bytes(b"not a video")
     assert actavatar("prepare", root / "videos", root / "clips", "--min-frames", 9, "--min-side", 64) == 2  # one fails
     size = ("--height", 64, "--width", 64, "--frames", 9)
     assert actavatar("init", root / "clips", root / "base", "--preset", "tiny", *size) == 0
     encode = ("--model", root / "base", "--frames", 9, "--buckets", "64x64")
-    assert actavatar("encode", root / "clips", root / "shards", *encode) == 0
+    assert actavatar("encode", root / "clips", SHARDS, *encode) == 0
     Image.fromarray(load_video(root / "videos" / "puppet_000000.mp4").frames[0]).save(root / "face.png")
     job = {"image": root / "face.png", "audio": root / "videos" / "puppet_000001.mp4", "out": "first.mp4"}
     job = {key: str(value) for key, value in job.items()} | {"prompt": "A presenter.", "num_frames": 9}
     (root / "jobs.jsonl").write_text(json.dumps(job))
     overrides = (
         f"--config.model.folder={root / 'base'}", "--config.model.preset=", "--config.data.source=shards",
-        f"--config.data.dirs=('{root / 'shards'}',)", "--config.steps=2", "--config.data.batch_size=2",
+        f"--config.data.dirs=('{SHARDS}',)", "--config.steps=2", "--config.data.batch_size=2",
         f"--config.sample.jobs={root / 'jobs.jsonl'}", "--config.sample.every=2", "--config.sample.steps=2",
     )  # fmt: skip
     assert actavatar("train", "--config", "configs/stage2.py:runlocal", "--workdir", root / "run", *overrides) == 0
-    return root
 
 
 def inputs(world) -> list:

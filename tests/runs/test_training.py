@@ -24,9 +24,10 @@ from actavatar_jax.weights import read_adapter, write_adapter
 from actavatar_jax.weights.adapter import read_about
 from configs import stage1, stage2
 from data_pipelines.loading import SyntheticSource
-from data_pipelines.shards import LATENT_LAYOUT, SCHEMA_VERSION, Bucket, serialize_record, write_dataset
+from data_pipelines.shards import Bucket
 from tests.parallel.pairs import ends_of_two
 from tests.runs import heldout_training
+from tests.runs.shards import synthetic_source, write_shards
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -189,20 +190,9 @@ def test_a_work_folder_of_another_run_is_refused_before_the_model_is_opened(base
     assert not read
 
 
-def write_shards(folder, source, records):
-    """A folder of shards with these records of a synthetic source."""
-    made_by = {"schema": SCHEMA_VERSION, "layout": LATENT_LAYOUT, "fps": 25, "encoders": {"vae": "ours"}}
-    made_by |= {"empty_prompt": source.empty_prompt().to_dict(), "latent_shape": source[0]["latents"].shape}
-    folder.mkdir()
-    write_dataset(folder, (serialize_record(source[i]) for i in records), len(records), 4, made_by)
-
-
 def test_folders_of_shards_are_mixed_by_the_weights_of_the_settings(tmp_path):
     model = opening.open_network(stage2.get_config("runlocal")).config
-    parts = {"text_dim": model.text_dim, "audio_layers": model.audio.feature_layers}
-    source = SyntheticSource(
-        Bucket(32, 64, 9), channels=model.in_channels, audio_dim=model.audio.feature_width, **parts
-    )
+    source = synthetic_source(model)
     folders = (str(tmp_path / "many"), str(tmp_path / "few"))
     for folder, records in zip(folders, (range(6), range(6, 8)), strict=True):
         write_shards(Path(folder), source, records)
@@ -228,11 +218,7 @@ def test_folders_of_shards_are_mixed_by_the_weights_of_the_settings(tmp_path):
 
 def test_a_run_goes_on_with_the_same_data_wherever_they_lie(tmp_path, monkeypatch):
     """What is described with a checkpoint names what shards hold; where they lie may change."""
-    model = opening.open_network(stage2.get_config("runlocal")).config
-    parts = {"text_dim": model.text_dim, "audio_layers": model.audio.feature_layers}
-    source = SyntheticSource(
-        Bucket(32, 64, 9), channels=model.in_channels, audio_dim=model.audio.feature_width, **parts
-    )
+    source = synthetic_source(opening.open_network(stage2.get_config("runlocal")).config)
     places = {"one": range(4), "other": range(4, 8), "elsewhere": range(4), "more": range(5)}
     for name, records in places.items():
         (tmp_path / name).mkdir()
@@ -267,11 +253,7 @@ def test_a_run_goes_on_with_the_same_data_wherever_they_lie(tmp_path, monkeypatc
 @pytest.fixture(scope="module")
 def heldout(tmp_path_factory):
     """A folder of shards that fit the tiny model, of seven clips."""
-    model = opening.open_network(stage2.get_config("runlocal")).config
-    parts = {"text_dim": model.text_dim, "audio_layers": model.audio.feature_layers}
-    source = SyntheticSource(
-        Bucket(32, 64, 9), channels=model.in_channels, audio_dim=model.audio.feature_width, **parts
-    )
+    source = synthetic_source(opening.open_network(stage2.get_config("runlocal")).config)
     folder = tmp_path_factory.mktemp("heldout") / "shards"
     write_shards(folder, source, range(7))
     return folder

@@ -9,10 +9,19 @@ import pytest
 from actavatar_jax.errors import InputError, StoreError
 from actavatar_jax.runs.sections import check_values
 from actavatar_jax.runs.training import identify_data
-from actavatar_jax.storage import scratch_root
+from actavatar_jax.storage import open_place, scratch_root
 from configs import stage1
 from data_pipelines.loading import FixedBatches, make_loader
-from data_pipelines.shards import cached, encode_clips, find_datasets, identify_datasets, open_dataset
+from data_pipelines.pages import inspect_folder
+from data_pipelines.shards import (
+    cached,
+    encode_clips,
+    find_datasets,
+    identify_datasets,
+    open_dataset,
+    summarise_datasets,
+)
+from tests.commands import actavatar
 from tests.data.fakes import FakeEncoders, make_clips
 from tests.data.stores import shelf as shelves
 
@@ -141,6 +150,37 @@ def test_a_run_names_what_it_reads_by_its_contents(clips, tmp_path, shelf, chang
     config.sample.jobs = "shelf://jobs.jsonl"
     with pytest.raises(InputError, match=r"setting sample\.jobs: shelf://jobs\.jsonl is an address on a store"):
         check_values(config)
+
+
+def test_a_page_about_shards_fetches_one_of_each_dataset(clips, tmp_path, shelf, change_machine, gets):
+    """Its counts are those of the same shards on a disk; so it is where they were copied to the store."""
+    encode_clips(clips, tmp_path / "shards", FakeEncoders(), **(SETTINGS | {"records_per_shard": 1}))
+    encode_clips(clips, "shelf://made", FakeEncoders(), **(SETTINGS | {"records_per_shard": 1}))
+    shutil.copytree(tmp_path / "shards", shelf / "copied")
+    assert len(list(shelf.rglob("*.array_record*"))) > 2 * 2
+
+    def counts(folder):
+        summaries = summarise_datasets(open_place(folder), tmp_path / folder.replace("/", "-"))
+        return [(one.name, one.records, one.index) for one in summaries], sum(one.bytes for one in summaries)
+
+    wanted, size = counts(str(tmp_path / "shards"))
+    assert [(name, records) for name, records, _ in wanted] == [("32x64x9", 4), ("64x32x9", 2)] and size > 0
+    for folder in ("shelf://made", "shelf://copied"):
+        gets.clear()
+        listed, stored = counts(folder)
+        assert listed == wanted and len(gets) == 2 and abs(stored - size) < size / 100
+        assert actavatar("data", "inspect", folder, "--out", tmp_path / "page.html") == 0
+        page = (tmp_path / "page.html").read_text()
+        assert "32x64x9" in page and ">6<" in page and page.count("text tokens; pictures") == 4  # of two clips
+        assert not list(scratch_root().rglob("*.array_record*"))
+
+
+def test_a_copy_that_is_not_whole_is_told(clips, tmp_path, shelf, change_machine):
+    encode_clips(clips, tmp_path / "shards", FakeEncoders(), **(SETTINGS | {"records_per_shard": 1}))
+    shutil.copytree(tmp_path / "shards", shelf / "copied")
+    next(shelf.rglob("*.array_record*")).unlink()
+    with pytest.raises(InputError, match=r"shelf://copied/\d+x\d+x9: there are \d shards of \d; copy"):
+        inspect_folder("shelf://copied", tmp_path / "page.html")
 
 
 def test_a_folder_without_shards_is_one_sentence(shelf, change_machine):
