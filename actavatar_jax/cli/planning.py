@@ -1,4 +1,4 @@
-"""The commands before one pays for anything: `plan train` and `plan sample`."""
+"""The commands before one pays for anything: `plan train`, `plan sample` and `plan encode`."""
 
 import sys
 from functools import partial
@@ -18,7 +18,7 @@ from actavatar_jax.errors import InputError
 if TYPE_CHECKING:
     from actavatar_jax.planning.sampling import Workload
 
-app = typer.Typer(no_args_is_help=True, help="What training or sampling takes on machines that are not here.")
+app = typer.Typer(no_args_is_help=True, help="What training, sampling or encoding takes on machines that are not here.")
 
 Topology = Annotated[str, typer.Option(help="v5e:4x4, v5p:2x2x2, tpu7x:2x2x1, h200:8, 2xv5p:4x4x4, one v6e:1, ...")]
 
@@ -129,6 +129,37 @@ def sample(
     if json:
         sampling.save(json, plans)
     if not plans[0].fits:
+        sys.exit(1)
+
+
+@app.command(epilog="Example: actavatar plan encode --topology h100:1 --windows 500000")
+def encode(
+    topology: Topology,
+    model: Annotated[Path | None, typer.Option(help="Model folder.")] = None,
+    preset: Annotated[str | None, typer.Option(help="In its place; default: wan22_ti2v_5b.")] = None,
+    frames: Annotated[int, typer.Option(help="Of a window, 4k+1.")] = 125,
+    height: Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels; default: the model's own.")] = None,
+    dtype: Dtype = "float32",
+    audio_encoder: AudioEncoder = None,
+    memory: Memory = "auto",
+    windows: Annotated[int, typer.Option(help="Of the whole corpus.", min=1)] = 500_000,
+    json: Annotated[Path | None, typer.Option(help="File for all figures.")] = None,
+) -> None:
+    """Compiles what encodes a window of a clip for a device that is not here: memory, time of a whole corpus."""
+    import jax
+
+    from actavatar_jax.planning import encoding
+
+    _plan_only(jax)
+    given = {"num_frames": frames, "height": height, "width": width}
+    given = {name: value for name, value in given.items() if value is not None}
+    work = _workload_of(model, preset, audio_encoder, given, (dtype,))
+    plan = encoding.plan_encoding(work, topology, memory)
+    print(encoding.describe(plan, windows))
+    if json:
+        encoding.save(json, plan)
+    if not plan.fits:
         sys.exit(1)
 
 

@@ -97,14 +97,17 @@ def _plan(
         programs=(),
     )
     for stage in sorted(programs.makers, key=lambda stage: stage != first):
-        measured = tuple(_measure(stage, one, programs, chip, slices) for one in programs.makers[stage]())
+        measured = tuple(measure_program(stage, one, programs, chip, slices) for one in programs.makers[stage]())
         plan = dataclasses.replace(plan, programs=plan.programs + measured)
         if first and not plan.fits:
             break
     return plan
 
 
-def _measure(stage: str, program: Program, programs: VideoPrograms, chip: Chip | None, slices: int) -> Measured:
+def measure_program(
+    stage: str, program: Program, programs: VideoPrograms, chip: Chip | None, slices: int = 1
+) -> Measured:
+    """Compiles one of the programs. Without `chip` there are no times."""
     start = time.perf_counter()
     lowered, flops = program.lower()
     memory, compiled = measure(lowered, programs.place.options)
