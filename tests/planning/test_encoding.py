@@ -30,14 +30,17 @@ def shapes(arguments):
 def test_a_record_takes_these_programs(monkeypatch):
     """With these arguments: the shapes of the parameters and of what they are given."""
     called = {}
-    for name in ("encode_video", "encode_text", "encode_speech"):
 
-        def seen(network, params, *inputs, program=getattr(encoders, name), name=name):
+    def watch(name, program):
+        def seen(network, params, *inputs):
             called[name] = network, shapes((params, inputs))
             return program(network, params, *inputs)
 
         seen.__name__ = name
         monkeypatch.setattr(encoders, name, seen)
+
+    for name in ("encode_video", "encode_text", "encode_speech"):
+        watch(name, getattr(encoders, name))
     frames, samples = np.zeros((13, 128, 128, 3), np.uint8), np.zeros(13 * 640, np.float32)
     RecordMaker(Encoders.from_folder(SHIPPED))("clip", 0, frames, samples, StructuredPrompt("A presenter."))
     made = [one for make in encoding.EncodingPrograms(workload(), Place()).makers.values() for one in make()]
