@@ -6,11 +6,13 @@ each would load all models onto the device.
 """
 
 import itertools
+import math
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +72,28 @@ def run_batches(session, inputs: Iterable[np.ndarray]) -> Iterator[list]:
     inputs = iter(inputs)
     while batch := list(itertools.islice(inputs, 1 if fixed else BATCH)):
         yield from map(list, zip(*run_model(session, np.stack(batch)), strict=True))
+
+
+def count_products(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Multiply-adds of the convolutions and matrix products of an `onnx.ModelProto`, for inputs of these shapes by
+    their names, which it then has. InputError where the shape of one does not follow from them."""
+    import onnx
+
+    for value in model.graph.input:
+        for side, size in zip(value.type.tensor_type.shape.dim, shapes.get(value.name, ()), strict=False):
+            side.dim_value = size
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    known = {constant.name: tuple(constant.dims) for constant in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        known[value.name] = tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
+    products = 0
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            weights, outputs = known.get(node.input[1], (0,)), known.get(node.output[0], (0,))
+            if not math.prod(weights) * math.prod(outputs):
+                raise InputError(f"The shape of {node.output[0]} does not follow from the inputs {dict(shapes)}.")
+            products += math.prod(outputs) * (math.prod(weights[1:]) if node.op_type == "Conv" else weights[-2])
+    return products
 
 
 def choose_providers() -> list[str]:

@@ -203,60 +203,48 @@ def filters(
     models: Annotated[Path | None, typer.Option(help="Folder of models, as for `actavatar filter`.")] = None,
     steps: Annotated[str | None, typer.Option(help="Filters, as in faces,sync; default: all.")] = None,
     clips: Annotated[int, typer.Option(help="Clips that each filter measures.", min=1)] = 4,
+    chip: Annotated[str, typer.Option(help="A GPU that is assumed.")] = "h100",
+    share: Annotated[float, typer.Option(help="Of its float32 rate that networks reach: assumed.", min=0, max=1)] = 0.3,
 ) -> None:
-    """Clips of 5 s that each filter measures per second and core, and core-hours for 500,000 of them.
+    """Clips of 5 s that each filter measures per second and core, and core-hours for 500,000 of them; then the same
+    with its networks on an assumed GPU.
 
     Time is that of the processor, over all threads, so that other work on the machine does not count. Each filter
     measures the first clip once before, uncounted: then its models are loaded and caches warm. `duplicates` makes the
-    prints only, as groups are found at selection.
+    prints only, as groups are found at selection. What a GPU would take is not measured: products of convolutions and
+    matrices are counted, and what lies between network and disk stays with the cores.
     """
+    from benchmarks.filters import prepared_clips
+
+    from actavatar_jax.models import Execution
+    from actavatar_jax.planning.topology import parse
     from data_pipelines.filters import make_steps
 
     with exit_on_wrong_input():
         measures = make_steps(None if steps is None else steps.split(","), models)
-        chosen = prepared_clips(clip_dir, clips)
-        print("| filter | clips of 5 s per second and core | core-hours for 500,000 | model |")
-        print("| --- | --- | --- | --- |")
+        chosen, rate = prepared_clips(clip_dir, clips), share * parse(f"{chip}:1").chip.peak_of(Execution())
+        names = "filter", "clips of 5 s per second and core", "core-hours for 500,000", "beside a GPU", f"{chip}-hours"
+        print(f"| {' | '.join(names)} | model |")
+        print("|" + " --- |" * 6)
         for step in measures:
-            print(f"| {' | '.join(filter_row(step, chosen, clip_dir))} |", flush=True)
+            print(f"| {' | '.join(filter_row(step, chosen, clip_dir, rate))} |", flush=True)
 
 
-def prepared_clips(clip_dir: Path, count: int) -> "list[Clip]":
-    """The first clips of a prepared folder. Raises InputError where there are fewer."""
-    from data_pipelines.table import clip_path, read_manifest
+def filter_row(step: "Step", clips: "Sequence[Clip]", clip_dir: Path, rate: float) -> list[str]:
+    """Its name, speed and cost, "-" where it measures nothing without a model, and whether it has one.
 
-    prepared = (clip for clip in read_manifest(clip_dir) if clip_path(clip, clip_dir).is_file())
-    clips = list(itertools.islice(prepared, count))
-    if len(clips) < count:
-        raise InputError(f"{clip_dir}: --clips {count}, but {len(clips)} clips are prepared there")
-    return clips
-
-
-def filter_row(step: "Step", clips: "Sequence[Clip]", clip_dir: Path) -> list[str]:
-    """Its name, speed and cost, "-" where it measures nothing without a model, and whether it has one."""
-    from actavatar_jax.media import probe
-    from data_pipelines.table import clip_path
+    rate: FLOP/s of the GPU.
+    """
+    from benchmarks.filters import cost_of
 
     model = "none needed"
     if dataclasses.is_dataclass(step.measure):  # its fields are the model's files
         model = "yes" if any(dataclasses.astuple(step.measure)) else "no"
-    if measured(step, clips[0], clip_dir) == {"available": False}:
-        return [step.name, "-", "-", model]
-    start = time.process_time()
-    for clip in clips:
-        measured(step, clip, clip_dir)
-    cost = (time.process_time() - start) / sum(probe(clip_path(clip, clip_dir)).duration for clip in clips)
-    return [step.name, f"{1 / (5 * cost):.3g}", f"{500_000 * 5 * cost / 3600:,.1f}", model]
-
-
-def measured(step: "Step", clip: "Clip", clip_dir: Path) -> dict:
-    """The clip's columns. Raises InputError where there are none, as the time for it would be no measure."""
-    from data_pipelines.table import Skip
-
-    try:
-        return step.measure(clip, clip_dir)
-    except Skip as skip:
-        raise InputError(f"{step.name} skips the clip {clip.id}: {skip.detail or skip.reason}") from skip
+    cost = cost_of(step, clips, clip_dir)
+    if cost is None:
+        return [step.name, "-", "-", "-", "-", model]
+    hours = [500_000 * seconds / 3600 for seconds in (cost.seconds, cost.seconds - cost.inside, cost.flops / rate)]
+    return [step.name, f"{1 / cost.seconds:.3g}", *(f"{one:,.1f}" for one in hours), model]
 
 
 @app.command()

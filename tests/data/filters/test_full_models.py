@@ -1,7 +1,9 @@
 """Models of the published sizes are as large as they say and show something; the time that filters take is told."""
 
+import importlib
 import re
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,7 +15,7 @@ from actavatar_jax import functional
 from actavatar_jax.evaluation.published import PUBLISHED, read_published
 from actavatar_jax.keypoints import PERSON_SHAPES, PERSON_SIDE, POSE_SHAPES, Landmarker, _tools
 from actavatar_jax.models.iresnet import IResNet, IResNetConfig
-from actavatar_jax.onnx_files import load_model, run_model
+from actavatar_jax.onnx_files import count_products, load_model, run_model
 from actavatar_jax.published import FILES
 from actavatar_jax.synchrony.syncnet import load_syncnet
 from data_pipelines.filters import MODELS
@@ -22,6 +24,8 @@ from data_pipelines.table import Step
 from launch import bench
 from tests.data import full_models, tiny_models
 from tests.data.fakes import make_clips
+
+LAUNCH = Path(bench.__file__).parent
 
 for package in ("onnxruntime", "torch"):
     pytest.importorskip(package)
@@ -197,6 +201,16 @@ def clip_dir(tmp_path_factory):
     return make_clips(tmp_path_factory.mktemp("root"), {"a": (10, 64, 96), "b": (20, 64, 96)})
 
 
+@pytest.fixture
+def filters(monkeypatch):
+    monkeypatch.syspath_prepend(LAUNCH)  # as it is for the program itself
+    return importlib.import_module("benchmarks.filters")
+
+
+@pytest.fixture(autouse=True)
+def _as_the_program_itself(filters): ...
+
+
 def bench_filters(*arguments):
     return CliRunner().invoke(bench.app, ["filters", *map(str, arguments)])
 
@@ -210,31 +224,54 @@ def test_filters_are_timed_and_the_table_says_which_had_a_model(clip_dir, tiny):
     names = "probe,voice,quality,text_area,faces"
     head, _, *body = rows(bench_filters(clip_dir, "--models", tiny, "--steps", names, "--clips", 2))
     assert head[0] == "filter" and [row[0] for row in body] == names.split(",")
-    assert [row[3] for row in body] == ["none needed", "yes", "yes", "yes", "yes"]
-    for _, speed, hours, _ in body:
-        assert float(speed) * float(hours.replace(",", "")) == pytest.approx(500_000 / 3600, rel=0.1)
+    assert [row[-1] for row in body] == ["none needed", "yes", "yes", "yes", "yes"]
+    for name, *cells, _ in body:
+        speed, hours, beside, gpu = (float(cell.replace(",", "")) for cell in cells)
+        assert speed * hours == pytest.approx(500_000 / 3600, rel=0.1)
+        assert (beside == hours) == (name in ("probe", "faces"))  # OpenCV's own and beside > 0 and gpu >= 0
 
 
 def test_without_models_only_what_is_measured_has_figures(clip_dir):
     body = rows(bench_filters(clip_dir, "--steps", "voice,text_area", "--clips", 1))[2:]
-    assert body[0][3] == "no" and float(body[0][1]) > 0
-    assert body[1] == ["text_area", "-", "-", "no"]
+    assert body[0][-1] == "no" and float(body[0][1]) > 0
+    assert body[1] == ["text_area", "-", "-", "-", "-", "no"]
 
 
-def test_the_first_measuring_is_not_counted_and_time_is_per_five_seconds_of_clip(clip_dir, monkeypatch):
+def test_the_first_measuring_is_not_counted_and_time_is_per_five_seconds_of_clip(filters, clip_dir, monkeypatch):
     clock, seen = [0.0], []
-    monkeypatch.setattr(bench.time, "process_time", lambda: clock[0])
+    monkeypatch.setattr(filters.time, "process_time", lambda: clock[0])
 
     def measure(clip, folder):
         clock[0] += 100.0 if not seen else 0.3  # 0.4 s and 0.8 s of video
         seen.append(clip.id)
         return {"value": 1}
 
-    clips = bench.prepared_clips(clip_dir, 2)
-    row = bench.filter_row(Step("slow", measure), clips, clip_dir)
+    clips = filters.prepared_clips(clip_dir, 2)
+    row = bench.filter_row(Step("slow", measure), clips, clip_dir, 1e12)
     assert seen == [clips[0].id, clips[0].id, clips[1].id]
     seconds = 0.6 / 1.2 * 5
-    assert row == ["slow", f"{1 / seconds:.3g}", f"{500_000 * seconds / 3600:,.1f}", "none needed"]
+    hours = f"{500_000 * seconds / 3600:,.1f}"
+    assert row == ["slow", f"{1 / seconds:.3g}", hours, hours, "0.0", "none needed"]
+
+
+def test_networks_are_metered(filters, clip_dir, tiny, syncnet):
+    """Their products for the shapes that they are given, whichever way they are called."""
+    session, loaded = load_model(tiny / "person.onnx", *PERSON_SHAPES), load_syncnet(syncnet[0])
+    picture = np.zeros((1, 3, PERSON_SIDE, PERSON_SIDE), np.float32)
+    with filters.metered_networks() as meter:
+        run_model(session, picture)
+        once = meter.flops
+        shapes = {session.get_inputs()[0].name: picture.shape}
+        assert once == 2 * count_products(onnx.load(tiny / "person.onnx"), shapes) > 0
+        assert meter.seconds > 0
+        run_model(session, picture)
+        assert meter.flops == 2 * once
+        loaded.see(noise(6, 224, 224, 3), every=1)
+        faces = meter.flops - 2 * once
+        loaded.hear(noise(2, 13, 20).astype(float))
+        assert faces > 5 * (meter.flops - faces - 2 * once) > 0
+    run_model(session, picture)
+    assert meter.flops < 2 * once + 2 * faces
 
 
 @pytest.mark.parametrize(

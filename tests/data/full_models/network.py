@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
+from actavatar_jax.onnx_files import count_products
 from tests.data.tiny_models import Graph
 
 ALMOST_NOTHING = 1e-9  # small beside any activation's size, and far from the denormal numbers, which are slow
@@ -89,16 +90,9 @@ def _sides(value, dimensions=2) -> list[int]:
 
 def size(model: onnx.ModelProto) -> tuple[int, int]:
     """Parameters and multiply-adds, for one input, of the convolutions and matrix products."""
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    constants = {constant.name: tuple(constant.dims) for constant in graph.initializer}
-    shapes = {
-        value.name: tuple(side.dim_value or 1 for side in value.type.tensor_type.shape.dim)
-        for value in (*graph.input, *graph.value_info, *graph.output)
-    } | constants
-    parameters = products = 0
-    for node in graph.node:
-        if node.op_type in ("Conv", "Gemm", "MatMul"):
-            weights, outputs = shapes[node.input[1]], math.prod(shapes[node.output[0]])
-            products += outputs * (math.prod(weights[1:]) if node.op_type == "Conv" else weights[-2])
-            parameters += sum(math.prod(constants.get(name, (0,))) for name in node.input[1:])
-    return parameters, products
+    constants = {constant.name: math.prod(constant.dims) for constant in model.graph.initializer}
+    layers = (node for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul"))
+    parameters = sum(constants.get(name, 0) for node in layers for name in node.input[1:])
+    sides = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
+    shapes = {name: tuple(side.dim_value or 1 for side in dims) for name, dims in sides.items()}
+    return parameters, count_products(model, shapes)
