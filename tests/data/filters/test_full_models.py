@@ -228,7 +228,8 @@ def test_filters_are_timed_and_the_table_says_which_had_a_model(clip_dir, tiny):
     for name, *cells, _ in body:
         speed, hours, beside, gpu = (float(cell.replace(",", "")) for cell in cells)
         assert speed * hours == pytest.approx(500_000 / 3600, rel=0.1)
-        assert (beside == hours) == (name in ("probe", "faces"))  # OpenCV's own and beside > 0 and gpu >= 0
+        assert 0 < beside <= hours and gpu >= 0
+        assert (beside == hours) == (name in ("probe", "faces"))  # OpenCV runs its own
 
 
 def test_without_models_only_what_is_measured_has_figures(clip_dir):
