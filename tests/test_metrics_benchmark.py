@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from actavatar_jax.evaluation.bench import sets
 from actavatar_jax.evaluation.published import PUBLISHED
 from actavatar_jax.puppets.bench import write_puppet_bench
 from actavatar_jax.puppets.world.clips import World
@@ -64,7 +65,7 @@ def test_sets_have_features_of_two_videos_a_clip_and_figures_of_their_own(costs,
     for name, parts in small_networks.PARTS.items():
         for written, agreed in zip(parts, PUBLISHED[name].files, strict=True):
             (tmp_path / written).rename(tmp_path / agreed)
-    monkeypatch.setattr(costs, "FVD_FRAMES", (10, 16))
+    monkeypatch.setattr(sets, "FVD_FRAMES", (10, 16))
     monkeypatch.setattr(costs, "FEATURES", 8)
     monkeypatch.setattr(costs, "_each", lambda measure, clips: [measure(clip) for clip in clips] and 1.0)
     monkeypatch.setattr(costs, "_frechet_seconds", lambda sets: len(sets[0]) + sets[0][0].shape[1])

@@ -119,6 +119,7 @@ def evaluate_videos(
     external: Annotated[
         list[Path] | None, typer.Option(help="JSON with numbers of another program; may be given again.")
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that measure clips side by side.")] = 1,
     server: JudgeServer = None,
     model: JudgeModel = None,
     key: Key = None,
@@ -142,7 +143,7 @@ def evaluate_videos(
         print(f"judge: {benches.estimate_judge(results, bench, out, judge).line()}")
     if dry_run:
         return
-    others = {"external": external or (), "compare": compare}
+    others = {"external": external or (), "compare": compare, "workers": workers}
     report = benches.evaluate_videos(
         results, bench, out, metrics=names, weights=weights, real=real, judge=judge, **others
     )

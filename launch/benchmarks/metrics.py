@@ -15,8 +15,6 @@ from actavatar_jax.evaluation.bench.clips import BenchClip, find_clips
 from actavatar_jax.evaluation.bench.kept import Kept
 from actavatar_jax.evaluation.bench.metric import ClipMetric
 from actavatar_jax.evaluation.bench.metrics import Needs, open_metric
-from actavatar_jax.evaluation.bench.sets import FVD_FRAMES, SetMetric
-from actavatar_jax.evaluation.features import Extractor, clip_extractor, image_extractor
 from actavatar_jax.evaluation.frechet import Group, frechet_distance, frechet_interval, statistics
 from actavatar_jax.evaluation.kernel import kernel_distance
 from actavatar_jax.evaluation.sets import RESAMPLES
@@ -60,7 +58,7 @@ def measure_metric(name: str, folder: Path, weights: Path, clips: int) -> tuple[
         sets = _random_sets((found[0].frames, FEATURES), clips)
         return 0.0, _seconds(lambda sets: kernel_distance(*sets, RESAMPLES), sets)
     clip = once = 0.0
-    for extractor in _extractors(metric):
+    for extractor in metric.extractors.values():
         groups: list[Group] = []
         clip += 2 * _each(lambda one, to=groups, by=extractor: to.extend(by.groups([one.path])), found)  # of both sets
         once += _frechet_seconds(_random_sets(groups[0].shape, clips))
@@ -72,13 +70,6 @@ def _measure(metric: ClipMetric, clip: BenchClip) -> None:
         metric.measure(clip)
     except Skip as skip:
         raise InputError(f"{metric.name} has no number of {clip.item.id}: {skip.detail}") from skip
-
-
-def _extractors(metric: SetMetric) -> list[Extractor]:
-    """Of every distance."""
-    if metric.name == "fvd":
-        return [clip_extractor("FVD", metric.weights, frames) for frames in FVD_FRAMES]
-    return [image_extractor("FID", metric.weights, "clean")]
 
 
 def _random_sets(shape: tuple[int, ...], clips: int) -> list[list[Group]]:

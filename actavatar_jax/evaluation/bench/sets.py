@@ -1,5 +1,6 @@
 """FID, KID and FVD of a folder of videos: one number of all clips together, none of a single one."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from actavatar_jax.errors import InputError
 from actavatar_jax.evaluation.bench.clips import BenchClip
 from actavatar_jax.evaluation.bench.kept import Kept
 from actavatar_jax.evaluation.bench.metric import Column, Scores
+from actavatar_jax.evaluation.features import Extractor, clip_extractor, image_extractor
 from actavatar_jax.evaluation.report import Figure
 from actavatar_jax.evaluation.results import SetDistance
 from actavatar_jax.evaluation.sets import RESAMPLES, fid, fvd, kid
@@ -45,7 +47,7 @@ class SetMetric:
         reasons = {clip.item.id: NotScored("too short", detail) for clip in clips if clip.frames < least}
         if not long:
             raise InputError(f"{self.name.upper()} is not available: there is no clip to measure.")
-        cache = kept.folder / "features"
+        cache = _cache(kept)
         first, *others = self.columns
         found, remarks = {first.name: self._distance(_counted(long, step), least, cache)}, []
         for column, frames in zip(others, longer, strict=True):
@@ -63,6 +65,23 @@ class SetMetric:
         rows = {clip.item.id: {} for clip in long}
         return Scores(rows, reasons, figures, about, {"remarks": remarks})
 
+    @functools.cached_property
+    def extractors(self) -> dict[int, Extractor]:
+        """What makes the features of each column, by the frames of its windows."""
+        if self.name == "fvd":
+            return {frames: clip_extractor("FVD", self.weights, frames) for frames in self.windows}
+        return {1: image_extractor(self.name.upper(), self.weights, "clean")}
+
+    def extract(self, path: Path, frames: int | None, kept: Kept) -> None:
+        """Makes the features of a video of so many frames, which are kept for `score`; None: nobody has counted them.
+
+        InputError where it cannot be read, or where it is shorter than a window and that was not known.
+        """
+        for least, extractor in self.extractors.items():
+            if frames is None or frames >= least:
+                for _ in extractor.groups([path], _cache(kept)):
+                    pass
+
     def _distance(self, paths: Iterable[Path], frames: int, cache: Path) -> SetDistance:
         if self.name == "fvd":
             return fvd(self.real, paths, self.weights, frames, self.resamples, cache)
@@ -77,6 +96,10 @@ def open_set(
     if real is None:
         raise InputError(f"{name.upper()} is not available: it compares with a set of real videos; none were given.")
     return SetMetric(name, weights, real, digests, FVD_FRAMES if name == "fvd" else (1,), resamples)
+
+
+def _cache(kept: Kept) -> Path:
+    return kept.folder / "features"
 
 
 def _counted(clips: Sequence[BenchClip], step: Callable[[], object]) -> Iterator[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.evaluation.bench.ahead import measure_ahead
 from actavatar_jax.evaluation.bench.answers import Estimate
 from actavatar_jax.evaluation.bench.clips import Results, find_clips
 from actavatar_jax.evaluation.bench.comparing import compare_reports
@@ -39,6 +40,7 @@ def evaluate_videos(
     compare: str | Path | None = None,
     kept: str | Path | None = None,
     resamples: int = RESAMPLES,
+    workers: int = 1,
     progress: bool = True,
 ) -> BenchReport:
     """Measures `<id>.mp4` of every item of a bench, and writes `out/report.json` and `out/report.html`.
@@ -58,10 +60,11 @@ def evaluate_videos(
       compare: folder of another report of the same bench, to tell differences with.
       kept: folder of what was measured; default: `out/kept`.
       resamples: draws of the intervals of FID, KID and FVD; 0 for none.
+      workers: processes that measure clips side by side, on the processor; the judge has its own way.
 
     Raises:
-      InputError: the bench, a folder or the other report cannot be read, there is no such metric, or another process
-        writes into `out`.
+      InputError: the bench, a folder or the other report cannot be read, there is no such metric, another process
+        writes into `out`, or a worker dies.
     """
     names, out = parse_names(metrics), Path(out)
     items = read_bench(bench)
@@ -76,6 +79,8 @@ def evaluate_videos(
             found = find_clips(results, items, kept, step)
         needs = Needs(*folders, _opener(judge), resamples)
         given = {metric.name: metric for metric in (*stand_ins, *others)}
+        if workers > 1 and (ours := [name for name in names if name != "judge" and name not in given]):
+            measure_ahead(ours, found.clips, needs, kept, workers, partial(_bar, progress, "measure"))
         wanted = (*names, *(metric.name for metric in others))
         reports = [_measured(name, partial(_open, name, given, needs), found, kept, progress) for name in wanted]
         report = BenchReport(Path(results).name, Path(bench).name, digest_file(Path(bench)), items, found, reports)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,3 +79,21 @@ def test_what_is_of_other_numbers_of_videos_is_not_compared_and_the_rest_is(monk
     figures = compare_reports(report(clips(125, 130, 131), 5.0), old)["figures"]
     assert figures["fvd_16"]["value"] == 2.0
     assert figures["fvd_125"]["reason"] == "measured otherwise there: samples, videos"
+
+
+@pytest.mark.parametrize(("frames", "windows"), [(10, []), (16, [16]), (125, [16, 125]), (None, [16, 125])])
+def test_features_are_made_of_every_window_that_fits(monkeypatch, tmp_path, frames, windows):
+    """And are those that a distance reads: of the same network, and in the same place."""
+    made, kept = [], Kept(tmp_path)
+
+    def open_extractor(measure, weights, length):
+        def groups(videos, cache):
+            made.append(length)
+            assert (measure, weights, videos, cache) == ("FVD", Path("i3d.pt"), [Path("a.mp4")], tmp_path / "features")
+            yield from [1, 2]
+
+        return SimpleNamespace(groups=groups)
+
+    monkeypatch.setattr(sets, "clip_extractor", open_extractor)
+    sets.open_set("fvd", Path("i3d.pt"), Path("real"), {}).extract(Path("a.mp4"), frames, kept)
+    assert made == windows

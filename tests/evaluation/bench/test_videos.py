@@ -6,15 +6,18 @@ import io
 import json
 import re
 import shutil
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from actavatar_jax.errors import InputError
-from actavatar_jax.evaluation.bench import clips, energy, evaluate_videos, read_bench
+from actavatar_jax.evaluation.bench import ahead, clips, energy, evaluate_videos, read_bench
 from actavatar_jax.evaluation.bench import metrics as opened
 from actavatar_jax.evaluation.bench.page import worst_first
+from actavatar_jax.evaluation.pairs import Comparison
 from tests.commands import actavatar, refused
 from tests.evaluation.bench.small_bench import WINDOWS, make_bench, make_results, make_video
 
@@ -47,6 +50,40 @@ def measured(world, out, results="results", **options):
 @pytest.fixture(scope="module")
 def report(world):
     return measured(world, "report", metrics=None)
+
+
+@pytest.mark.slow
+def test_workers_measure_and_the_report_reads(world, monkeypatch):
+    """It is the one of a single process, which here measures nothing; what nobody can measure has its reason."""
+    asked = {"metrics": "energy,ssim,csim,fid", "real": world / "results"}
+    _, alone = measured(world, "alone", **asked)
+
+    def never(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(opened, "energy_curve", never)
+    monkeypatch.setattr(Comparison, "of", never)
+    _, beside = measured(world, "beside", **asked, workers=2)
+    assert beside == alone and beside["metrics"]["ssim"]["scored"] == 2
+
+
+def test_a_worker_that_dies_is_one_sentence(world, monkeypatch):
+    class Pool:
+        def __init__(self, *_): ...
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+
+        def submit(self, *_):
+            task = Future()
+            task.set_exception(BrokenProcessPool("killed"))
+            return task
+
+    monkeypatch.setattr(ahead, "ProcessPoolExecutor", Pool)
+    with pytest.raises(InputError, match="A process that measured clips died, perhaps for want of memory; take fewer"):
+        measured(world, "died", workers=2)
 
 
 def test_every_clip_ends_with_numbers_or_one_reason(report):
