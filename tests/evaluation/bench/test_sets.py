@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,6 +13,7 @@ from actavatar_jax.evaluation.bench.clips import BenchClip, Results
 from actavatar_jax.evaluation.bench.comparing import compare_reports
 from actavatar_jax.evaluation.bench.kept import Kept
 from actavatar_jax.evaluation.bench.report import BenchReport, MetricReport, OldBench, OldReport
+from actavatar_jax.evaluation.features import Extractor
 from actavatar_jax.evaluation.results import SetDistance
 from actavatar_jax.storage import plain
 
@@ -92,7 +93,7 @@ def test_features_are_made_of_every_window_that_fits(monkeypatch, tmp_path, fram
             assert (measure, weights, videos, cache) == ("FVD", Path("i3d.pt"), [Path("a.mp4")], tmp_path / "features")
             yield from [1, 2]
 
-        return SimpleNamespace(groups=groups)
+        return Mock(spec=Extractor, groups=groups)
 
     monkeypatch.setattr(sets, "clip_extractor", open_extractor)
     sets.open_set("fvd", Path("i3d.pt"), Path("real"), {}).extract(Path("a.mp4"), frames, kept)
