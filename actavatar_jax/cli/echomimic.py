@@ -10,10 +10,10 @@ from actavatar_jax.errors import InputError
 
 SYSTEMS = ("actavatar", "echomimic")
 # What the other system has no use for.
-OWN = {"variant", "base", "task", "last_image", "video", "mouth", "face", "models", "teacache"}
+OWN = {"variant", "base", "task", "last_image", "video", "mouth", "face", "models", "teacache", "chunk_frames"}
 SAMPLING = (
-    "num_frames", "overlap", "height", "width", "steps", "solver", "shift", "text_guidance", "audio_guidance",
-    "negative_prompt", "phase_time", "seed", "teacache",
+    "num_frames", "chunk_frames", "overlap", "height", "width", "steps", "solver", "shift", "text_guidance",
+    "audio_guidance", "negative_prompt", "phase_time", "seed", "teacache",
 )  # fmt: skip
 # Of at most 768 x 768 pixels, sides in multiples of 32; and of at most 512 x 512.
 ECHOMIMIC_SIZES = (
@@ -32,7 +32,7 @@ def check_system(system: str, command: Callable, options: Mapping[str, Any]) -> 
 def check_planning(system: str, command: Callable, options: Mapping[str, Any]) -> None:
     """As `check_system`, of `plan sample`: published sizes of echomimic need no files."""
     theirs = {"model", "preset", "rate", "guidance", "guidance_interval", "skip", "audio_encoder"}
-    check_stray(system, command, options, {"actavatar": {"variant"}, "echomimic": theirs})
+    check_stray(system, command, options, {"actavatar": {"variant", "chunk_frames"}, "echomimic": theirs})
 
 
 def check_encoding(system: str, command: Callable, options: Mapping[str, Any]) -> str:

@@ -12,6 +12,9 @@ AudioPart = Annotated[str, typer.Option(help="audio_url (vLLM, sglang-jax) or in
 Workers = Annotated[int | None, typer.Option(min=0, help="Processes; default: one per core, 0: this one.")]
 
 Model = Annotated[Path, typer.Option(help="Model folder.")]
+ChunkFrames = Annotated[
+    int | None, typer.Option(help="Of echomimic: 4k+1 that are made at once; a longer video has chunks.")
+]
 Dtype = Annotated[str, typer.Option(help="float32 or bfloat16.")]
 AttentionForm = Annotated[str, typer.Option(help="auto, xla, chunked, blocked, cudnn or splash.")]
 AudioEncoder = Annotated[Path | None, typer.Option(help="Wav2Vec2 folder, if the model has none.")]

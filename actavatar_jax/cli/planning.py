@@ -11,7 +11,18 @@ import typer
 from tqdm import tqdm
 
 from actavatar_jax.cli.echomimic import check_planning
-from actavatar_jax.cli.options import AttentionForm, AudioEncoder, Dtype, Memory, PhaseTime, Rate, Scale, Solver, Steps
+from actavatar_jax.cli.options import (
+    AttentionForm,
+    AudioEncoder,
+    ChunkFrames,
+    Dtype,
+    Memory,
+    PhaseTime,
+    Rate,
+    Scale,
+    Solver,
+    Steps,
+)
 from actavatar_jax.cli.progress import show_progress
 from actavatar_jax.errors import InputError
 
@@ -97,6 +108,7 @@ def sample(
     json: Annotated[Path | None, typer.Option(help="File for all figures of all plans.")] = None,
     system: Annotated[str, typer.Option(help="actavatar; or echomimic, in its published sizes.")] = "actavatar",
     variant: Annotated[str, typer.Option(help="Of echomimic: preview or flash.")] = "preview",
+    chunk_frames: ChunkFrames = None,
 ) -> None:
     """Compiles what makes a video for a machine that is not here: memory, time; what to change to fit."""
     check_planning(system, sample, dict(locals()))
@@ -108,7 +120,7 @@ def sample(
     options = {
         "num_frames": frames, "rate": rate, "height": height, "width": width, "steps": steps, "solver": solver,
         "text_guidance": text_guidance, "audio_guidance": audio_guidance, "guidance": guidance,
-        "guidance_interval": guidance_interval, "skip": skip, "phase_time": phase_time,
+        "guidance_interval": guidance_interval, "skip": skip, "phase_time": phase_time, "chunk_frames": chunk_frames,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     if system == "echomimic":

@@ -12,6 +12,7 @@ from actavatar_jax.cli.options import (
     Anyway,
     AttentionForm,
     AudioEncoder,
+    ChunkFrames,
     Distributed,
     Dtype,
     Lora,
@@ -139,6 +140,7 @@ def sample(
     teacache: Annotated[
         str | None, typer.Option(help="off, separate or shared: leaves out what changes little.")
     ] = None,
+    chunk_frames: ChunkFrames = None,
 ) -> None:
     """Makes a talking video, several with other seeds, or those of a jobs file (finished ones are skipped)."""
     every = dict(locals())

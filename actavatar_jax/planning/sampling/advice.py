@@ -21,7 +21,8 @@ def advise(work: AnyWorkload, failed: Plan, plan: Planner) -> Iterator[Plan]:
     """Plans of the same machine after `failed`; those that fit are what one may choose from.
 
     In this order: quantized weights, where they can help; and with them, if they did not do, a smaller picture and
-    fewer frames. Of either the least is tried first: where not even that fits, more of it does not.
+    fewer frames that are made at once. Of either the least is tried first: where not even that fits, more of it does
+    not.
     """
     if work.quantize is None and (failed.mesh or failed.worst.part in LARGE):
         work = dataclasses.replace(work, quantize="int8")
@@ -65,11 +66,11 @@ def _smaller(work: AnyWorkload) -> list[AnyWorkload]:
 
 
 def _shorter(work: AnyWorkload) -> list[AnyWorkload]:
-    """Likewise of lengths."""
+    """Likewise of lengths that are made at once."""
     later = work.grid[0] - 1  # latent frames after the first, of four frames each
     shares = [4 * int(later * share) + 1 for share in LENGTHS]
     lengths = sorted(work.lengths or shares, reverse=True)
-    return [work.changed(num_frames=length) for length in lengths if 1 < length < work.sampling.num_frames]
+    return [shorter for length in lengths if length > 1 and (shorter := work.shortened(length)) is not None]
 
 
 def _more_devices(failed: Plan) -> Iterator[tuple[str, tuple[int, ...]]]:

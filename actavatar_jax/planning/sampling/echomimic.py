@@ -92,9 +92,19 @@ class EchoMimicWorkload:
         return tuple((count, frames) for frames, count in sorted(lengths.items(), reverse=True))
 
     @property
+    def at_once(self) -> int:
+        """Frames of the longest chunk."""
+        return self.chunks[0][1]
+
+    def shortened(self, frames: int) -> "EchoMimicWorkload | None":
+        """The same video in chunks of so many frames; None where that is not fewer, or less than chunks have."""
+        s = self.sampling
+        return self.changed(chunk_frames=frames) if max(8, s.overlap + 4) < frames < self.at_once else None
+
+    @property
     def grid(self) -> tuple[int, int, int]:
         """Latent (T, H, W) of the longest chunk."""
-        return self.grid_of(self.chunks[0][1])
+        return self.grid_of(self.at_once)
 
     def grid_of(self, frames: int) -> tuple[int, int, int]:
         """Latent (T, H, W) of a chunk."""

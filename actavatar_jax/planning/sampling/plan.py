@@ -30,7 +30,8 @@ class Plan:
     mesh: tuple[int, ...] | None  # data, fsdp, seq
     size: tuple[int, int]  # height, width
     frames: int
-    tokens: int
+    at_once: int  # frames of the longest chunk: all, where there is one
+    tokens: int  # of these
     branches: int
     dtype: str
     quantize: str | None

@@ -84,6 +84,7 @@ def _plan(
         mesh=None if mesh is None else tuple(mesh.shape[axis] for axis in AXES),
         size=work.size,
         frames=work.sampling.num_frames,
+        at_once=work.at_once,
         tokens=tokens,
         branches=branches,
         dtype=work.dtype,

@@ -14,7 +14,7 @@ STEP = "step"
 def describe(one: Plan) -> str:
     """A small table of one plan."""
     lines = [
-        f"{_machine(one)}: {_size(one)} pixels, {one.frames} frames ({one.tokens} tokens), {one.branches} branches, "
+        f"{_machine(one)}: {_size(one)} pixels, {_frames(one)} ({one.tokens} tokens), {one.branches} branches, "
         f"{_weights(one)}, attention {one.attention}",
         "",
         f"{'weights':<26}{'GiB':>8}   between uses",
@@ -41,7 +41,7 @@ def describe(one: Plan) -> str:
 def summary(one: Plan) -> str:
     """A plan in a sentence that has no end yet."""
     return (
-        f"A video of {_size(one)} pixels and {one.frames} frames takes {_gib(one.peak)} GiB of the device at its peak "
+        f"A video of {_size(one)} pixels and {_frames(one)} takes {_gib(one.peak)} GiB of the device at its peak "
         f"({one.worst.name}), and there are {_gib(one.capacity)}"
     )
 
@@ -61,7 +61,7 @@ def row(one: Plan) -> tuple[str, ...]:
         one.where,
         _mesh(one) or "-",
         _size(one),
-        str(one.frames),
+        str(one.frames) if one.frames == one.at_once else f"{one.frames} by {one.at_once}",
         _weights(one),
         _gib(one.peak),
         one.worst.name,
@@ -94,6 +94,8 @@ def changes(asked: Plan, other: Plan) -> dict[str, str]:
         options["size"] = "--height {} --width {}".format(*other.size)
     if other.frames != asked.frames:
         options["frames"] = f"--frames {other.frames}"
+    elif other.at_once != asked.at_once:
+        options["frames"] = f"--chunk-frames {other.at_once}"
     return options
 
 
@@ -108,6 +110,10 @@ def _machine(one: Plan) -> str:
 
 def _weights(one: Plan) -> str:
     return one.quantize or one.dtype
+
+
+def _frames(one: Plan) -> str:
+    return f"{one.frames} frames" + (f" by {one.at_once}" if one.at_once < one.frames else "")
 
 
 def _mesh(one: Plan) -> str:

@@ -114,6 +114,15 @@ class Workload:
         return latent_frames(self.sampling.num_frames), self.size[0] // stride, self.size[1] // stride
 
     @property
+    def at_once(self) -> int:
+        """Frames that are made together: all."""
+        return self.sampling.num_frames
+
+    def shortened(self, frames: int) -> "Workload | None":
+        """The same with so many frames; None where that is not fewer."""
+        return self.changed(num_frames=frames) if frames < self.at_once else None
+
+    @property
     def guidance(self) -> Guidance:
         s = self.sampling
         return make_guidance(s.guidance, s.text_guidance, s.audio_guidance, s.guidance_interval)

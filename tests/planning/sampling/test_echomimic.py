@@ -84,7 +84,11 @@ def test_what_is_planned_where_nothing_is_said():
     assert preview.size == (768, 768) and preview.chunks == ((1, 113),) and preview.grid == (29, 96, 96)
     assert flash.chunks == ((1, 81),) and (preview.branches, flash.branches) == (3, 2)
     assert preview.changed(text_guidance=1.0).branches == 1 and preview.multiple == 16
-    assert preview.changed(num_frames=200).chunks == ((1, 113), (1, 97))
+    longer = preview.changed(num_frames=200)
+    assert longer.chunks == ((1, 113), (1, 97)) and longer.at_once == 113
+    shorter = longer.shortened(57)
+    assert (shorter.at_once, shorter.sampling.num_frames, shorter.grid) == (57, 200, (15, 96, 96))
+    assert preview.shortened(113) is None and preview.shortened(9) is None  # it knows 8 of the one before
     with pytest.raises(InputError, match="leave windows and teacache out"):
         sampling.EchoMimicWorkload("preview", EchoMimicSampling(windows=True))
     with pytest.raises(InputError, match="The variant is 'turbo'; accepted is preview or flash"):
@@ -115,6 +119,10 @@ def test_the_command(monkeypatch, tmp_path, capsys):
     refused(capsys, "Enough", *command, "--dtype", "bfloat16", "--memory", "16GB", "--height", 512, "--width", 512)
     work = asked["work"]
     assert (work.variant, work.dtype, work.size, asked["memory"]) == ("flash", "bfloat16", (512, 512), "16GB")
+    refused(capsys, "Enough", *command, "--frames", 100, "--chunk-frames", 29)
+    assert asked["work"].at_once == 29 and asked["work"].sampling.num_frames == 100
+    own = ("plan", "sample", "--chunk-frames", 29, "--topology", "h100:1")
+    refused(capsys, "The system actavatar has no use for --chunk-frames", *own)
     refused(capsys, "has no use for --rate", *command, "--rate", 16)
     refused(capsys, "has no use for --variant", "plan", "sample", "--variant", "flash", "--topology", "h100:1")
     refused(capsys, 'There is no system "other"', "plan", "sample", "--system", "other", "--topology", "h100:1")

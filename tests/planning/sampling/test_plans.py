@@ -96,7 +96,8 @@ def made(inside=None, *, capacity=100, weights=WEIGHTS, size=(704, 1280), frames
         Measured(stages[part], names[part], part, 40 if part == "transformer" else 1, int(size * GIB), 0.5, 10.0)
         for part, size in inside.items()
     )
-    given = {"where": "h100:1", "mesh": None, "size": size, "frames": frames, "tokens": 28160, "branches": 2}
+    given = {"where": "h100:1", "mesh": None, "size": size, "frames": frames}
+    given |= {"at_once": frames, "tokens": 28160, "branches": 2}
     given |= {"dtype": "bfloat16", "quantize": quantize, "attention": "cudnn", "capacity": int(capacity * GIB)}
     given |= {"weights": {part: int(size * GIB) for part, size in weights.items()}, "stored": 25 * GIB}
     return Plan(**given | {"programs": programs} | fields)
@@ -239,6 +240,14 @@ def test_the_verdict_names_all_that_fits():
         "or with --topology h100:2 --mesh 1,1,2 (10.0 GiB left)"
     )
     assert sampling.verdict([asked, asked]) == "nothing that was tried fits: 18.0 GiB at least"
+
+
+def test_a_video_in_chunks_is_told_by_their_length():
+    asked, cut = made(capacity=10), made(capacity=50, at_once=29)
+    told = sampling.describe(cut).splitlines()[0]
+    assert told.startswith("h100:1: 704x1280 pixels, 125 frames by 29 (28160 tokens)")
+    assert "125 frames by 29 takes" in sampling.summary(cut) and "125 by 29" in sampling.compare([cut])
+    assert sampling.verdict([asked, cut]).startswith("it fits with --chunk-frames 29 (")
 
 
 def test_a_plan_is_a_table():
