@@ -55,29 +55,27 @@ def test_options_that_are_given_are_handed_on_and_no_others(asked):
     assert str(asked["image"]) == "face.png" and asked["prompt"] == "Talks."
     assert len(load_video("t.mp4").frames) == 9
 
-    changed = (
-        "--variant",
-        "flash",
-        "--dtype",
-        "bfloat16",
-        "--frames",
-        25,
-        "--overlap",
-        4,
-        "--seed",
-        7,
+    changed = ("--variant", "flash", "--dtype", "bfloat16", "--frames", 25, "--overlap", 4, "--seed", 7)
+    changed += ("--memory", "16GB", "--quantize", "int8", "--mesh", "1,1,2", "--lora", "a.safetensors:0.5")
+    changed += (
         "--chunk-frames",
         17,
+        "--steps",
+        3,
+        "--text-guidance",
+        2.5,
+        "--negative-prompt",
+        "Bad.",
+        "--phase-time",
+        "none",
     )
-    changed += ("--memory", "16GB", "--quantize", "int8", "--mesh", "1,1,2", "--lora", "a.safetensors:0.5")
-    changed += ("--steps", 3, "--text-guidance", 2.5, "--negative-prompt", "Bad.", "--phase-time", "none")
     assert actavatar(*COMMAND, "--task", "text_and_audio", "--height", 48, "--width", 32, *changed) == 0
     loading = {"variant": "flash", "dtype": "bfloat16", "attention": "auto", "memory": "16GB"}
     assert asked["loading"] == {**loading, "quantize": "int8", "mesh": "1,1,2", "loras": ["a.safetensors:0.5"]}
     sampling = {name: value for name, value in asked["options"].items() if value is not None}
     assert sampling == {
-        "task": "text_and_audio", "num_frames": 25, "chunk_frames": 17, "overlap": 4, "height": 48, "width": 32, "steps": 3,
-        "text_guidance": 2.5, "negative_prompt": "Bad.", "phase_time": "none", "seed": 7,
+        "task": "text_and_audio", "num_frames": 25, "chunk_frames": 17, "overlap": 4, "height": 48, "width": 32,
+        "steps": 3, "text_guidance": 2.5, "negative_prompt": "Bad.", "phase_time": "none", "seed": 7,
     }  # fmt: skip
 
 
