@@ -12,6 +12,7 @@ from actavatar_jax.avatarsync.keyframes import VISIBLE
 from actavatar_jax.avatarsync.units import unit_table
 from actavatar_jax.errors import InputError
 from actavatar_jax.puppets.ablation.results import spread
+from actavatar_jax.puppets.ablation.runs import keep_settings
 from actavatar_jax.puppets.avatarsync.recipe import Run, make_model
 from actavatar_jax.puppets.avatarsync.scores import FIGURES, to_json
 from actavatar_jax.storage import read_json, write_json, write_text
@@ -34,12 +35,13 @@ def run_ablation(config: ConfigDict, start: Path, workdir: Path, seeds: int, par
       part: "2/3" does every third run from the second on, for processes side by side.
 
     Raises:
-      InputError: a part that there is not, and as `make_model`.
+      InputError: a part that there is not, results of other settings in the workdir, and as `make_model`.
     """
     for name, seed in part_of([(name, seed) for seed in range(1, seeds + 1) for name in ROWS], part):
-        place = folder(workdir, name, seed)
+        place, own = folder(workdir, name, seed), changed(config, name, seed)
+        keep_settings(place, dict(own.items()))
         if not (place / "scores.json").is_file():
-            run = Run(changed(config, name, seed), place, start, ("keyframes",), workdir)
+            run = Run(own, place, start, ("keyframes",), workdir)
             write_json(place / "scores.json", to_json(make_model(run, kept=KEPT)))
         write_text(workdir / "table.md", table(workdir, seeds))
     return table(workdir, seeds)

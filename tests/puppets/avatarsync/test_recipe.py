@@ -174,6 +174,10 @@ def test_masks_and_words_are_compared_with_all_else_alike(trained, tmp_path, mon
     assert scored["between"] != read_json(ablation.folder(tmp_path, "full", 1) / "scores.json")["between"]
     monkeypatch.setattr(recipe, "train_part", None)
     assert ablation.run_ablation(config, model, tmp_path, seeds=1) == written
+    other = config.copy_and_resolve_references()
+    other.keyframes.training.steps += 1
+    with pytest.raises(InputError, match=r"seed-1 was made with other settings of keyframes; give the same or another"):
+        ablation.run_ablation(other, model, tmp_path, 1)
     for part in ("3/2", "0/2", "2", "a/b"):
         with pytest.raises(InputError, match=f"The part is '{part}'; accepted is NUMBER/PARTS"):
             ablation.run_ablation(config, model, tmp_path, 1, part)
