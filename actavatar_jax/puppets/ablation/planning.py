@@ -44,6 +44,14 @@ def plan_runs(config: ConfigDict) -> list[Run]:
     return [Run(name, seed) for seed in range(1, config.seeds + 1) for name in dict.fromkeys(names)]
 
 
+def read_part(text: str) -> tuple[int, int]:
+    """(2, 3) of "2/3": which of how many processes shares the runs; InputError for another form."""
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal()):
+        raise InputError(f"The part is {text!r}; accepted is NUMBER/PARTS, such as 2/3.")
+    return int(number), int(parts)
+
+
 def part_of(runs: list[Run], number: int, parts: int) -> list[Run]:
     """The runs for process `number` of 1 to `parts`; those that score one model stay together."""
     if not 1 <= number <= parts:
