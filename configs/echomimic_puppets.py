@@ -54,12 +54,13 @@ def get_config(arg: str = "") -> ConfigDict:
     config.supervised.steps = f"{arg.steps} steps"
 
     # What goes on from there takes as many supervised steps, be there steps of pairs between them or not.
+    pairs = max(arg.steps // 20, 1)
     config.longer = training()
-    config.longer.steps = f"{arg.steps // 5} steps"
+    config.longer.steps = f"{4 * pairs} steps"
     config.longer.optim.learning_rate = 3e-4
     config.preferred = config.longer.copy_and_resolve_references()
+    config.preferred.steps = f"{5 * pairs} steps"
     config.preferred.preference.update({"every": 5, "batch_size": 8})
-    config.preferred.steps = f"{arg.steps // 5 * 5 // 4} steps"
     return shrink(config) if arg.runlocal else config
 
 
