@@ -95,7 +95,7 @@ def make_run(
     with counted(folder, "training"):
         model = train(settings, start, workdir, folder)
     with counted(folder, "scores"):
-        report = evaluate(open_pipeline(encoders, model), clips, sampling.changed(seed=one.seed))
+        report = evaluate(open_pipeline(encoders, model), clips, sampling.changed(seed=one.seed), folder)
     write_json(folder / "scores.json", report.to_dict())
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 

@@ -4,10 +4,11 @@ F video frames, h w pixel sides.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from tqdm import tqdm
 
 from actavatar_jax.echomimic import EchoMimicPipeline, EchoMimicSampling
@@ -16,17 +17,22 @@ from actavatar_jax.echomimic.tasks import region_of_boxes
 from actavatar_jax.evaluation.measures import lip_correlation, psnr_of, temporal_iou
 from actavatar_jax.evaluation.report import Figure, Report, mean_figure
 from actavatar_jax.puppets import recipe as puppets
+from actavatar_jax.puppets.echomimic.picture import UNKNOWN, draw_dub
 from actavatar_jax.puppets.judge.network import Judge, load_judge
+from actavatar_jax.puppets.pictures.sheets import draw_contacts
 from actavatar_jax.puppets.world.clips import PuppetClip
 from actavatar_jax.puppets.world.regions import talking_boxes
 
 Frames = UInt8[np.ndarray, "F h w 3"]
+SHOWN = 6  # talks on a sheet
 CONTINUED = 13  # frames with which a continuation begins
 OFF = ("hit", "accuracy", "iou", "iou_gap", "lip_at_zero")  # that are told of talks whose windows are not heeded
 
 
-def evaluate(pipeline: EchoMimicPipeline, clips: Sequence[PuppetClip], sampling: EchoMimicSampling) -> Report:
-    """All figures of a model.
+def evaluate(
+    pipeline: EchoMimicPipeline, clips: Sequence[PuppetClip], sampling: EchoMimicSampling, sheets: Path
+) -> Report:
+    """All figures of a model; in the folder `sheets` are then pictures of its first talks and of a dubbed clip.
 
     Those of a talk from the first frame are `recipe.score`'s; `off_...` the same where the text tells actions without
     windows, `last_free` its last frame. `last_given`: the last frame where it was given; `continued`: frames after the
@@ -48,6 +54,8 @@ def evaluate(pipeline: EchoMimicPipeline, clips: Sequence[PuppetClip], sampling:
         "continued": _mean(clips, on, lambda clip, frames: _psnr(clip, frames, CONTINUED)),
         **_dubbed(load_judge(), clips, others, films),
     }
+    draw_contacts(sheets / "talks.png", [(clip.frames, frames) for clip, frames in pairs[:SHOWN]])
+    draw_first_dub(sheets / "dub.png", clips[0], others[0], films[0])
     return Report(len(clips), {**report.figures, **off, **own})
 
 
@@ -83,7 +91,9 @@ def rate(judge: Judge, frames: Frames, clip: PuppetClip) -> float:
     return lip_correlation(seen.opening, clip.opening).at_zero + float(np.mean(ious or [0.0]))
 
 
-def _make(pipeline: EchoMimicPipeline, image: Any, audio: Any, prompt: Any, sampling: EchoMimicSampling, **given: Any):
+def _make(
+    pipeline: EchoMimicPipeline, image: Any, audio: Any, prompt: Any, sampling: EchoMimicSampling, **given: Any
+) -> Frames:
     return pipeline(image, audio, prompt, sampling=sampling, face=EVERYWHERE, **given).frames
 
 
@@ -99,8 +109,14 @@ def _dubbed(
     return {name: mean_figure(values) for name, values in followed.items()} | {"dub_around": around}
 
 
-def talking_region(clip: PuppetClip):
-    """The pixels that dubbing replaces: bool [F, h, w]."""
+def draw_first_dub(path: Path, clip: PuppetClip, other: PuppetClip, film: Frames) -> None:
+    """What was made of a clip with the speech of another one."""
+    given = np.where(talking_region(clip)[..., None], np.uint8(UNKNOWN), clip.frames)
+    draw_dub(path, clip.frames, given, film, clip.opening, other.opening, load_judge()(film).opening)
+
+
+def talking_region(clip: PuppetClip) -> Bool[np.ndarray, "F h w"]:
+    """The pixels that dubbing replaces."""
     size = clip.frames.shape[1:3]
     return region_of_boxes(talking_boxes(clip), size, size)
 
