@@ -27,7 +27,7 @@ def get_config(arg: str = "") -> ConfigDict:
     arg = settings.parse_arg(arg, rows=ROWS, seeds=3, steps=1200, runlocal=False)
     config = ConfigDict()
     config.base = puppets.get_config(f"tokens=1,runlocal={arg.runlocal}")  # of its sections those of the frozen parts
-    config.base.code.update({"channels": 48, "differences": False})  # what is not known is shown as grey
+    config.base.code.channels = 48  # of 64: a token's noise is to leave room beside it in the transformer's width
     config.world = config.base.world
     config.rows, config.seeds = tuple(arg.rows.split("+")), arg.seeds
     config.clips = 4096  # that are drawn and encoded once

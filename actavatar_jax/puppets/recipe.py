@@ -77,9 +77,9 @@ def make_base(config: ConfigDict, folder: Path) -> None:
 
 
 def code_of(config: ConfigDict) -> PatchCodecConfig:
-    """The linear code of a config: every place has bases of its own."""
+    """The linear code of a config: of differences from the first frame, with bases of its own for every place."""
     c = config.code
-    return PatchCodecConfig(places=(config.world.side // (c.patch * c.reduce),) * 2, **c)
+    return PatchCodecConfig(c.channels, (config.world.side // (c.patch * c.reduce),) * 2, True, c.patch, c.reduce)
 
 
 def draw_clips(world: World, seeds: Sequence[int]) -> list[PuppetClip]:

@@ -1,8 +1,7 @@
 """The parts of a small EchoMimic: frozen ones in a model folder, and its transformer beside them.
 
-The folder is that of the other puppets (`recipe.make_base`) but for the code. EchoMimicV3 is shown what it does not
-know as grey, and draws the first frame like all others: frames are coded as they are, not as what they add to a first
-one. Its CLIP has random weights, drawn by a fixed seed.
+The folder is that of the other puppets (`recipe.make_base`), but for a code of fewer channels. CLIP is no part of it:
+its weights are random, drawn by a fixed seed.
 """
 
 import shutil
@@ -35,7 +34,7 @@ VARIANT = "preview"  # the paper's model
 
 
 def make_base(config: ConfigDict, folder: Path, start: Path | None = None) -> None:
-    """The folder of the frozen parts; from `start`, one of other puppets, all but the code. Nothing where it is there.
+    """The folder of the frozen parts; all but the code is that of `start`, if given. Nothing where it is there.
 
     Raises InputError where `start` was made for another world than `config.world`.
     """
