@@ -11,16 +11,15 @@ import pytest
 
 from actavatar_jax.diffusion import Sampling
 from actavatar_jax.echomimic import TRAINED
-from actavatar_jax.echomimic.tasks import known_frames, region_of_boxes
 from actavatar_jax.errors import InputError
 from actavatar_jax.models import PRESETS
 from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets import recipe as puppets
-from actavatar_jax.puppets.echomimic import parts, runs
+from actavatar_jax.puppets.echomimic import parts, runs, scores
 from actavatar_jax.puppets.echomimic.costs import counted, read_costs
 from actavatar_jax.puppets.echomimic.rows import Run
+from actavatar_jax.puppets.echomimic.scores import talking_region
 from actavatar_jax.puppets.world.clips import World, make_clip
-from actavatar_jax.puppets.world.regions import talking_boxes
 from actavatar_jax.runs.small_world import make_model
 from actavatar_jax.storage import read_json
 from configs.echomimic_puppets import get_config
@@ -106,11 +105,24 @@ def test_a_record_holds_the_tasks_of_its_clip(workdir, quick_compilation):
     assert known["first_and_last"][-1, ..., :4].any(axis=(0, 1)).tolist() == [False, False, False, True]
     begin = int(known["continuation"][..., 0].any(axis=(1, 2)).sum())
     np.testing.assert_allclose(known["continuation"][:begin, ..., 4:], drawn[:begin], atol=0.02)
-    grey = clip.frames * ~region_of_boxes(talking_boxes(clip), (world.side,) * 2, (world.side,) * 2)[..., None]
-    hidden = np.where(grey.any(-1, keepdims=True), clip.frames, 127.5).round().astype(np.uint8)
-    np.testing.assert_allclose(known["mouth"][..., 4:], encoders.video(hidden), atol=0.1)
-    assert np.abs(known["mouth"][..., 4:] - drawn).max() > 0.1
-    assert known_frames(world.frames, world.side, world.side).known.sum() == 0
+    region = talking_region(clip)[..., None]
+    first = np.where(region[0], np.uint8(128), clip.frames[0])
+    np.testing.assert_allclose(known["mouth"][..., 4:], encoders.video(np.where(region, first, clip.frames)), atol=0.1)
+    assert np.abs(known["mouth"][..., 4:] - drawn).max() > 0.5
+    still = encoders.video(np.stack([clip.frames[0]] * world.frames))  # what is not known does not differ
+    np.testing.assert_allclose(known["first_frame"][..., 4:], still, atol=0.02)
+
+
+@pytest.mark.slow
+def test_what_is_known_of_the_first_frame_comes_out_as_it_is(workdir, quick_compilation):
+    config = get_config(SMALL + "supervised")
+    encoders, world = parts.open_encoders(config, workdir / "base"), World(**config.world)
+    pipeline = parts.open_pipeline(encoders, workdir / "supervised" / "seed-1" / "model")
+    clip, other = make_clip(0, world), make_clip(1, world)
+    assert np.array_equal(scores.talk(pipeline, clip, runs.sampling_of(config))[0], clip.frames[0])
+    film, region = scores.dub(pipeline, clip, other, runs.sampling_of(config)), talking_region(clip)
+    assert film.shape == clip.frames.shape and np.array_equal(film[0][~region[0]], clip.frames[0][~region[0]])
+    assert not np.array_equal(film[0][region[0]], clip.frames[0][region[0]])
 
 
 @pytest.mark.slow
