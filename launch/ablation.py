@@ -30,15 +30,13 @@ def main(argv: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
     from actavatar_jax.errors import InputError
     from actavatar_jax.puppets import ablation
+    from actavatar_jax.puppets.ablation.planning import read_part
     from actavatar_jax.training.runtime.memory import keep_memory_of_steps
 
     keep_memory_of_steps()
     config, workdir = CONFIG.value, Path(WORKDIR.value)
-    number, _, parts = PART.value.partition("/")
-    if not (number.isdecimal() and parts.isdecimal()):
-        raise app.UsageError(f"--part {PART.value}: expected NUMBER/PARTS, such as 2/3")
-    part = int(number), int(parts)
     try:
+        part = read_part(PART.value)
         print(ablation.forecast(config, workdir, RATE.value), flush=True)
         if not DRY_RUN.value:
             ablation.run_ablation(config, Path(BASE.value), workdir, part)

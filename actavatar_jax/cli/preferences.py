@@ -41,7 +41,7 @@ def make(
     """Samples every job with several seeds, scores what comes out, and keeps the best and the worst as shards."""
     from actavatar_jax.runs.candidates import AvatarMaker, EchoMimicMaker, read_echomimic_jobs
     from actavatar_jax.runs.jobs import read_jobs
-    from actavatar_jax.runs.preferences import make_pairs
+    from actavatar_jax.runs.preferences import make_pairs, scored_by
     from actavatar_jax.runs.regions import region_finder
 
     own = {"base": base, "variant": variant}
@@ -56,5 +56,5 @@ def make(
         how = {"dtype": dtype, "attention": attention, "audio_encoder": audio_encoder, "memory": memory}
         asked, open_maker = read_jobs(jobs, {}), partial(AvatarMaker.open, model, **how)
     find_regions = None if models is None else region_finder(models)
-    pairs = make_pairs(open_maker, asked, out, seeds, score, find_regions)
+    pairs = make_pairs(open_maker, asked, out, seeds, scored_by(score), find_regions)
     print(f"{pairs} pairs in {out}")

@@ -144,13 +144,15 @@ class EchoMimicEncoders(Encoders):
         """CLIP's hidden state of a picture, zeros where there is none."""
         return inputs.encode_picture(image, self.image_encoder)
 
-    def fields(self, frames: Frames, seed: int) -> dict[str, np.ndarray]:
+    def fields(self, frames: Frames, seed: int, mouths: Sequence[tasks.Box] | None = None) -> dict[str, np.ndarray]:
         """What a record of training data holds of a clip beside its latents: `picture` [I, E] of the first frame, and
         for each of K tasks its place in `TRAINED` and what is known, `tasks` [K] and `known` [K, T, H, W, C + 4].
 
-        `seed` decides how many frames a continuation begins with.
+        `seed` decides how many frames a continuation begins with. `mouths`: the box of every frame, where it is known;
+        else `find_mouths` looks.
         """
-        known = [(TRAINED.index(name), tasks.known_channels(one, self.vae)) for name, one in self._tasks(frames, seed)]
+        made = self._tasks(frames, seed, mouths)
+        known = [(TRAINED.index(name), tasks.known_channels(one, self.vae)) for name, one in made]
         numbers, channels = zip(*known, strict=True)
         return {
             "picture": self.picture(frames[0]),
@@ -158,7 +160,7 @@ class EchoMimicEncoders(Encoders):
             "known": np.stack(channels),
         }
 
-    def _tasks(self, frames: Frames, seed: int) -> list[tuple[str, tasks.Task]]:
+    def _tasks(self, frames: Frames, seed: int, mouths: Sequence[tasks.Box] | None) -> list[tuple[str, tasks.Task]]:
         length, size = len(frames), frames.shape[1:3]
         begin = int(np.random.default_rng(seed).choice([count for count in CONTINUED if count < length]))
         ends = {0: frames[0], length - 1: frames[-1]}
@@ -167,7 +169,7 @@ class EchoMimicEncoders(Encoders):
             ("first_and_last", tasks.known_frames(length, *size, ends)),
             ("continuation", tasks.known_frames(length, *size, dict(enumerate(frames[:begin])))),
         ]
-        boxes = self.find_mouths(frames) if self.find_mouths else None
+        boxes = self.find_mouths(frames) if mouths is None and self.find_mouths else mouths
         if boxes is not None:
             made.append(("mouth", tasks.replacement(frames, tasks.region_of_boxes(boxes, size, size))))
         return made

@@ -217,6 +217,13 @@ class EchoMimicPipeline:
         told = self._tell(inputs.read_prompt(prompt, sampling.phase_time, request.num_frames / FPS), sampling, request)
         return self._sample(known, 0, told, sampling, self._noises(None, sampling.seed, request)[0], None)
 
+    def decode(self, latents: Float32[np.ndarray, "T H W C"], task: Task) -> UInt8[np.ndarray, "F h w 3"]:
+        """The frames of a task's latents; a code that draws them from the first one has of that what is known."""
+        frames = self.encoders.decode(latents)
+        if not self.encoders.vae.config.sees_first_frame:
+            return frames
+        return self.encoders.decode(latents, np.where(task.known[0, ..., None], task.frames[0], frames[0]))
+
     def find_known(
         self, audio: Any, *, sampling: EchoMimicSampling, task: str = "first_frame", **given: Any
     ) -> tuple[Float32[np.ndarray, "T H W knownchannels"], Request]:
@@ -273,7 +280,7 @@ class EchoMimicPipeline:
     ) -> UInt8[np.ndarray, "F h w 3"]:
         """The frames of a chunk that begins with frame `begin` of the video."""
         latents = self._sample(known_channels(part, self.encoders.vae), begin, told, s, noise, callback)
-        return self.encoders.decode(latents)
+        return self.decode(latents, part)
 
     def _sample(
         self,

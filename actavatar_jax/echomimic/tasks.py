@@ -132,6 +132,8 @@ def encode_known(
     network: Network, params: Any, frames: UInt8[Array, "F h w 3"], known: Bool[Array, "F h w"]
 ) -> Float32[Array, "T H W C"]:
     pixels = (frames.astype(jnp.float32) / 127.5 - 1) * known[..., None]  # what is not known is grey, not black
+    if network.config.sees_first_frame:  # or, where that is how much frames differ, does not differ from the first one
+        pixels = jnp.where(known[..., None], pixels, pixels[:1])
     return network.bind(params).encode_stream(pixels[None])[0].astype(jnp.float32)
 
 

@@ -198,7 +198,7 @@ class Encoders:
             return self._once(encode_video, self.vae, frames)
         return np.asarray(self._run(encode_video, self.vae, frames))
 
-    def fields(self, frames: UInt8[np.ndarray, "F h w 3"], seed: int) -> dict[str, np.ndarray]:
+    def fields(self, frames: UInt8[np.ndarray, "F h w 3"], seed: int, mouths: Any = None) -> dict[str, np.ndarray]:
         """What a record of training data holds of a clip beside its latents: of this system nothing."""
         return {}
 

@@ -11,15 +11,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32, UInt8
 
 from actavatar_jax.functional import Network
-from actavatar_jax.models.wan_vae.vae import WanVAE
 
 
 @functools.partial(jax.jit, static_argnames="network")
 def encode_video(network: Network, params: Any, frames: UInt8[Array, "F h w 3"]) -> Float32[Array, "T H W C"]:
-    vae = network.bind(params)
-    # Streaming holds one latent frame's activations; a linear code has none to speak of.
-    encode = vae.encode_stream if network.module is WanVAE else vae.encode
-    return encode(frames[None].astype(jnp.float32) / 127.5 - 1)[0].astype(jnp.float32)
+    pixels = frames.astype(jnp.float32) / 127.5 - 1
+    return network.bind(params).encode_stream(pixels[None])[0].astype(jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnames="network")

@@ -114,6 +114,10 @@ class PatchCodec(nnx.Module):
             rest = rest - still(first)
         return jnp.concatenate([self.first.encode(first), self.rest.encode(rest)], axis=1)
 
+    def encode_stream(self, pixels: Float[Array, "B F h w 3"]) -> Float[Array, "B T H W C"]:
+        """The same as `encode`: a linear code has no activations to speak of."""
+        return self.encode(pixels)
+
     def decode(
         self, latents: Float[Array, "B T H W C"], first: Float[Array, "B h w 3"] | None = None
     ) -> Float[Array, "B F h w 3"]:

@@ -17,6 +17,7 @@ from actavatar_jax.encoders import Encoders
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.puppets.world.clips import PuppetClip, World, make_clip
+from actavatar_jax.puppets.world.regions import talking_boxes
 from actavatar_jax.puppets.world.script import tell_in_order
 from actavatar_jax.storage import replaced_folder
 from data_pipelines.loading import FitShapes, Stream
@@ -166,7 +167,8 @@ def _encoded(pool, makers: dict[str, RecordMaker], world: World, part: range, ba
     """{name of TEXTS: serialized record} of every clip."""
     shared, *_ = makers.values()
     for seed, clip in zip(part, _in_order(pool, world, part), strict=True):
-        record = shared(f"puppet-{seed}", 0, clip.frames, clip.audio, clip.prompt)
+        mouths = talking_boxes(clip)  # for EchoMimicV3, which replaces them
+        record = shared(f"puppet-{seed}", 0, clip.frames, clip.audio, clip.prompt, mouths)
         told = {name: maker.encode_text(prompt_of(clip, TEXTS[name][0])) for name, maker in makers.items()}
         yield {name: serialize_record(record | text) for name, text in told.items()}
         bar.update()

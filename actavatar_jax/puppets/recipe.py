@@ -64,9 +64,7 @@ def make_base(config: ConfigDict, folder: Path) -> None:
     world = World(**config.world)
     clips = draw_clips(world, dataset.TRAIN_SEEDS[: config.codec_clips])
     texts = [dataset.prompt_of(clip, wording).render() for clip in clips for wording in dataset.WORDINGS]
-    c, size = config.code, (world.side, world.side)
-    places = (world.side // (c.patch * c.reduce),) * 2
-    codec = PatchCodecConfig(c.channels, places, differences=True, patch=c.patch, reduce=c.reduce)
+    codec, size = code_of(config), (world.side, world.side)
     vae = folders.load(config.vae, "vae", dtype="float32") if config.vae else None
     preset = PRESETS[config.preset]
     transformer = dataclasses.replace(preset.transformer, patch=tuple(config.tokens), **config.network)
@@ -76,6 +74,12 @@ def make_base(config: ConfigDict, folder: Path) -> None:
         save_defaults(partial, world, Sampling(**chosen(config.sample)), unseen_portraits(config))
         right = train_hearing(partial, frames=world.frames, **config.hearing)
     log.info("the audio encoder tells %.0f %% of unheard phonemes", 100 * right)
+
+
+def code_of(config: ConfigDict) -> PatchCodecConfig:
+    """The linear code of a config: of differences from the first frame, with bases of its own for every place."""
+    c = config.code
+    return PatchCodecConfig(c.channels, (config.world.side // (c.patch * c.reduce),) * 2, True, c.patch, c.reduce)
 
 
 def draw_clips(world: World, seeds: Sequence[int]) -> list[PuppetClip]:
@@ -94,9 +98,7 @@ def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
     more blocks or wider FFNs than its transformer, that is grown. InputError where they have fewer, or `start` was made
     for another world than `config.world`.
     """
-    made_for, asked = folders.load_defaults(start).world, dataclasses.asdict(World(**config.world))
-    if made_for is None or World.from_dict(made_for) != World.from_dict(asked):
-        raise InputError(f"{start} was made for the world {made_for}; the config has {asked}.")
+    check_world(config, start)
     with replaced_folder(folder) as partial:
         shutil.copytree(start, partial, dirs_exist_ok=True)
         grow_folder(partial, **config.network)
@@ -109,6 +111,13 @@ def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
                 clips = draw_clips(world, dataset.TRAIN_SEEDS[: config.codec_clips])
                 widen_code(partial, (clip.frames for clip in clips), config.code.channels)
                 save_defaults(partial, world, Sampling(**chosen(config.sample)), unseen_portraits(config))
+
+
+def check_world(config: ConfigDict, start: Path) -> None:
+    """InputError unless a model folder was made for the config's world."""
+    made_for, asked = folders.load_defaults(start).world, dataclasses.asdict(World(**config.world))
+    if made_for is None or World.from_dict(made_for) != World.from_dict(asked):
+        raise InputError(f"{start} was made for the world {made_for}; the config has {asked}.")
 
 
 def save_defaults(

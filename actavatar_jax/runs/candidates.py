@@ -164,7 +164,8 @@ class EchoMimicMaker:
     def make(self, job: EchoMimicJob, seed: int) -> Made:
         sampling = job.sampling.changed(seed=seed)
         latents = self.pipeline.sample_latents(job.audio, job.prompt, sampling=sampling, **job.given)
-        frames = self.pipeline.encoders.decode(latents)
+        _, request = self.pipeline.find_known(job.audio, sampling=sampling, **job.given)
+        frames = self.pipeline.decode(latents, request.task)
         return Made(latents, Video(frames, load_sound(job.audio).fit(len(frames))))
 
     def about(self, job: EchoMimicJob) -> Mapping[str, Any]:

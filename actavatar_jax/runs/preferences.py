@@ -35,6 +35,8 @@ from data_pipelines.shards import (
 
 PER_SHARD = 64  # records
 
+Score = Callable[[Any, Path], float]  # of a job and a video of it
+
 log = logging.getLogger(__name__)
 
 
@@ -58,7 +60,7 @@ def make_pairs(
     jobs: Sequence[Any],
     out: Path,
     seeds: int,
-    score: str,
+    score: Score,
     find_regions: FindRegions | None = None,
 ) -> int:
     """Writes a folder of pairs and returns their number. Run again, it makes what is missing.
@@ -67,17 +69,15 @@ def make_pairs(
       open_maker: gives the system whose videos they are, once what else is asked for has been looked at.
       jobs: that it makes; where they write videos to is of no account.
       seeds: so many for each job, from its own on.
-      score: a command with `{video}` in it, the higher the better: the last line that it prints is a number.
+      score: of a job's video, the higher the better, such as `scored_by` a program.
       find_regions: finds hands and faces, which records then tell of (`preference.region_weight`).
 
     Raises:
-      InputError: fewer than two seeds, a job of a video in parts, a program that fails or prints no number, or no job
-        with two videos that it tells apart.
+      InputError: fewer than two seeds, a job of a video in parts, what the score raises, or no job with two videos
+        that it tells apart.
     """
     if seeds < 2:
         raise InputError(f"A pair is of at least 2 seeds; {seeds} are given.")
-    if "{video}" not in score:
-        raise InputError(f"The score is {shown(score)}; accepted is a command with {{video}} in it.")
     maker = open_maker()
     for job in jobs:
         maker.check(job)
@@ -93,7 +93,17 @@ def make_pairs(
     return len(pairs)
 
 
-def _candidate(maker: Maker, job: Any, out: Path, number: int, place: int, score: str) -> Candidate:
+def scored_by(command: str) -> Score:
+    """The number that is the last thing a program prints, which is given the video in the place of `{video}`.
+
+    Raises InputError for a command without that, and when it is called, for a program that fails or prints no number.
+    """
+    if "{video}" not in command:
+        raise InputError(f"The score is {shown(command)}; accepted is a command with {{video}} in it.")
+    return lambda job, video: _run_score(command, video)
+
+
+def _candidate(maker: Maker, job: Any, out: Path, number: int, place: int, score: Score) -> Candidate:
     seed = maker.seed(job) + place
     stem = out / "candidates" / f"{number:05d}-{seed}"
     told, latents, video = (stem.with_suffix(kind) for kind in (".json", ".npy", ".mp4"))
@@ -105,12 +115,11 @@ def _candidate(maker: Maker, job: Any, out: Path, number: int, place: int, score
         made = maker.make(job, seed)
         np.save(latents, made.latents)
         made.video.save(video)
-        write_json(told, {"score": _score(score, video), "of": of})
+        write_json(told, {"score": score(job, video), "of": of})
     return Candidate(float(read_json(told)["score"]), video, latents)
 
 
-def _score(command: str, video: Path) -> float:
-    """What a program says of a video."""
+def _run_score(command: str, video: Path) -> float:
     arguments = [part.replace("{video}", str(video)) for part in shlex.split(command)]
     try:
         done = subprocess.run(arguments, capture_output=True, text=True, check=False)

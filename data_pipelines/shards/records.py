@@ -23,7 +23,7 @@ class FrozenEncoders(Protocol):
     def text(self, prompts: list[StructuredPrompt], *, anchors: bool) -> tuple[np.ndarray, np.ndarray]: ...
     def audio(self, samples: np.ndarray, num_frames: int) -> np.ndarray: ...
     def video(self, frames: np.ndarray) -> np.ndarray: ...
-    def fields(self, frames: np.ndarray, seed: int) -> dict[str, np.ndarray]: ...
+    def fields(self, frames: np.ndarray, seed: int, mouths: Any = None) -> dict[str, np.ndarray]: ...
 
 
 def describe_records(encoders: FrozenEncoders, frames: int, anchors: bool | None = True) -> dict[str, Any]:
@@ -61,8 +61,11 @@ class RecordMaker:
         frames: UInt8[np.ndarray, "F h w 3"],
         samples: Float[np.ndarray, " n"],
         prompt: StructuredPrompt,
+        mouths: Float[np.ndarray, "F 4"] | None = None,
     ) -> Record:
         """The record of a window that begins at frame `start` of `clip`; `samples` are 640 per frame.
+
+        `mouths`: the box to replace in every frame where somebody knows it, for systems that have that task.
 
         Raises InputError for a prompt that does not fit the text encoder, and FloatingPointError, which names them, for
         values that are not finite.
@@ -75,7 +78,7 @@ class RecordMaker:
             "audio_feats": np.asarray(self.encoders.audio(samples, len(frames))).astype(np.float16),
         }
         # What chance decides about a window, such as where a continuation begins, is the same whenever it is encoded.
-        more = self.encoders.fields(frames, zlib.crc32(f"{clip}-{start}".encode()))
+        more = self.encoders.fields(frames, zlib.crc32(f"{clip}-{start}".encode()), mouths)
         floats = {name: value.astype(BFLOAT16) for name, value in more.items() if value.dtype == np.float32}
         record |= more | floats
         for name in ("latents", "text_embeds", "audio_feats", *floats):

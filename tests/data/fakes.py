@@ -47,7 +47,7 @@ class FakeEncoders:
         loudness = np.abs(samples.reshape(num_frames, -1)).mean(1)
         return np.tile(loudness[:, None, None], (1, 2, 3)).astype(np.float32)
 
-    def fields(self, frames: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    def fields(self, frames: np.ndarray, seed: int, mouths=None) -> dict[str, np.ndarray]:
         return {}
 
     def video(self, frames: np.ndarray) -> np.ndarray:

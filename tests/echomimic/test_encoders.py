@@ -92,6 +92,9 @@ def test_clips_without_a_mouth_have_no_task_of_it_and_continuations_differ():
     assert all([TRAINED[n] for n in one["tasks"]] == list(TRAINED[:3]) for one in fields)
     masks = {one["known"][2][..., :4].tobytes() for one in fields}
     assert len(masks) == 2  # of nine frames one or five
+    told = parts.fields(frames(), 0, [(16, 28, 8, 24)] * FRAMES)  # by somebody who knows where it is
+    assert [TRAINED[n] for n in told["tasks"]] == list(TRAINED)
+    np.testing.assert_array_equal(told["known"][:3], fields[0]["known"])
 
 
 # ---- in shards and batches

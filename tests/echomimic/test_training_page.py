@@ -21,7 +21,7 @@ from tests.media.sounds import encode, tones
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "echomimic.md").read_text(), re.DOTALL)
-ENCODE, TRAIN, PAIRS, LOCAL = (shlex.split(block.replace("\\\n", " ")) for block in BLOCKS)
+ENCODE, TRAIN, PAIRS, LOCAL, _ = (shlex.split(block.replace("\\\n", " ")) for block in BLOCKS)
 SMALL = ["--frames", "9", "--buckets", "32x32"]  # said after what the page says, so that it counts instead
 
 

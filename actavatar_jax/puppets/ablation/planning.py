@@ -2,12 +2,24 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ml_collections import ConfigDict
 
 from actavatar_jax.errors import InputError
 from actavatar_jax.puppets.ablation.rows import GROUPS, ROWS, Row
 from actavatar_jax.runs.resolve import to_steps
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """What is shared among processes: runs of which some score or go on from what others trained."""
+
+    @property
+    def trained(self) -> Any: ...
+
+
+AnyRun = TypeVar("AnyRun", bound=Trained)
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,15 @@ def plan_runs(config: ConfigDict) -> list[Run]:
     return [Run(name, seed) for seed in range(1, config.seeds + 1) for name in dict.fromkeys(names)]
 
 
-def part_of(runs: list[Run], number: int, parts: int) -> list[Run]:
+def read_part(text: str) -> tuple[int, int]:
+    """(2, 3) of "2/3": which of how many processes shares the runs; InputError for another form."""
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal()):
+        raise InputError(f"The part is {text!r}; accepted is NUMBER/PARTS, such as 2/3.")
+    return int(number), int(parts)
+
+
+def part_of(runs: list[AnyRun], number: int, parts: int) -> list[AnyRun]:
     """The runs for process `number` of 1 to `parts`; those that score one model stay together."""
     if not 1 <= number <= parts:
         raise InputError(f"There is no part {number} of {parts}; parts are counted from 1.")

@@ -11,6 +11,8 @@ MOUTH_WIDTHS = (0.056, 0.116)  # half of it: rounded and spread
 LIP = 0.012
 CLOSED = 0.006  # the dark line between closed lips
 JAW_DROP = 0.05
+JAW = 0.86 * HEAD_RADII[0]  # half of its width
+CHIN = HEAD_RADII[1] + JAW_DROP - MOUTH  # where it is below the fully open mouth's upper lip
 
 
 def draw_hair_behind(pen: Pen, identity: Identity, palette: Palette, pose: Pose) -> None:
@@ -39,7 +41,7 @@ def draw_head(pen: Pen, identity: Identity, palette: Palette, pose: Pose) -> Non
     for ear in (-1, 1):
         pen.disc(HEAD + ear * (across - 0.002) - 0.02 * pose.head_turn + 0.02j, 0.032, palette.skin_shadow)
     drop = JAW_DROP * pose.mouth_opening
-    pen.oval(HEAD + 0.04j + 1j * drop + 0.015 * pose.head_turn, across * 0.86, along - 0.04, palette.skin)
+    pen.oval(HEAD + 0.04j + 1j * drop + 0.015 * pose.head_turn, JAW, along - 0.04, palette.skin)
     pen.oval(HEAD, across, along, palette.skin)
     _draw_fringe(pen, identity, palette, pose)
     for cheek in (-0.1, 0.1):

@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from actavatar_jax.echomimic.tasks import region_of_boxes
 from actavatar_jax.errors import InputError
 from actavatar_jax.prompt import StructuredPrompt
 from actavatar_jax.puppets.world import draw as drawing
 from actavatar_jax.puppets.world.clips import ACTIONS, JOINTS, World, make_clip
 from actavatar_jax.puppets.world.identity import FRAMINGS, Identity
 from actavatar_jax.puppets.world.pose import Arm, Pose, joints
-from actavatar_jax.puppets.world.regions import psnr_of, regions
+from actavatar_jax.puppets.world.regions import psnr_of, regions, talking_boxes
 
 SIDE = 64
 IDLE = make_clip(3, World(side=SIDE, frames=5), prompt=StructuredPrompt("A host."))
@@ -150,3 +151,19 @@ def test_psnr_of_other_shapes_is_refused():
     for wrong in ((frames[:1], frames, mask), (frames, frames[:1], mask), (frames, frames, mask[:1])):
         with pytest.raises(InputError, match="do not belong together"):
             psnr_of(*wrong)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_what_a_mouth_says_cannot_be_told_from_around_the_talking_boxes(framing):
+    moved = [
+        Pose(head_turn=turn, head_nod=nod, head_tilt=turn) for turn in (-1.0, 0.0, 1.0) for nod in (-1.0, 0.0, 1.0)
+    ]
+    poses = [*moved, *acting(ACTIONS)]
+    silent, loud = (
+        clip_of([replace(pose, mouth_opening=value, mouth_width=value) for pose in poses], framing) for value in (0, 1)
+    )
+    boxes = talking_boxes(silent)
+    assert np.array_equal(boxes, talking_boxes(loud))
+    region = region_of_boxes(boxes, (SIDE, SIDE), (SIDE, SIDE))
+    assert not (changed(silent.frames, loud.frames) & ~region).any()
+    assert not (regions(loud).mouth & ~region).any() and region.mean() < 0.25
