@@ -79,7 +79,8 @@ def make_base(config: ConfigDict, folder: Path) -> None:
 def code_of(config: ConfigDict) -> PatchCodecConfig:
     """The linear code of a config: of differences from the first frame, with bases of its own for every place."""
     c = config.code
-    return PatchCodecConfig(c.channels, (config.world.side // (c.patch * c.reduce),) * 2, True, c.patch, c.reduce)
+    places = (config.world.side // (c.patch * c.reduce),) * 2
+    return PatchCodecConfig(c.channels, places, differences=True, patch=c.patch, reduce=c.reduce)
 
 
 def draw_clips(world: World, seeds: Sequence[int]) -> list[PuppetClip]:

@@ -57,10 +57,10 @@ def plan_runs(config: ConfigDict) -> list[Run]:
 
 
 def read_part(text: str) -> tuple[int, int]:
-    """(2, 3) of "2/3": which of how many processes shares the runs; InputError for another form."""
+    """(2, 3) of "2/3": which of how many processes shares the runs; InputError for what is none."""
     number, _, parts = text.partition("/")
-    if not (number.isdecimal() and parts.isdecimal()):
-        raise InputError(f"The part is {text!r}; accepted is NUMBER/PARTS, such as 2/3.")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise InputError(f"The part is {text!r}; accepted is NUMBER/PARTS, counted from 1, such as 2/3.")
     return int(number), int(parts)
 
 

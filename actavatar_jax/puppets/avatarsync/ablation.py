@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from actavatar_jax.avatarsync.keyframes import VISIBLE
 from actavatar_jax.avatarsync.units import unit_table
-from actavatar_jax.errors import InputError
+from actavatar_jax.puppets.ablation.planning import read_part
 from actavatar_jax.puppets.ablation.results import spread
 from actavatar_jax.puppets.ablation.runs import keep_settings
 from actavatar_jax.puppets.avatarsync.recipe import Run, make_model
@@ -49,10 +49,8 @@ def run_ablation(config: ConfigDict, start: Path, workdir: Path, seeds: int, par
 
 def part_of(runs: list[tuple[str, int]], part: str) -> list[tuple[str, int]]:
     """Those of process 2 of 3 for "2/3"."""
-    number, _, parts = part.partition("/")
-    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
-        raise InputError(f"The part is {part!r}; accepted is NUMBER/PARTS, counted from 1, such as 2/3.")
-    return runs[int(number) - 1 :: int(parts)]
+    number, parts = read_part(part)
+    return runs[number - 1 :: parts]
 
 
 def changed(config: ConfigDict, name: str, seed: int) -> ConfigDict:

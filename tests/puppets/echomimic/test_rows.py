@@ -79,5 +79,6 @@ def test_wrong_input_is_one_sentence():
         plan_runs(get_config("rows=one-task+dpo"))
     with pytest.raises(InputError, match="A comparison with 0 seeds has no runs"):
         plan_runs(get_config("seeds=0"))
-    with pytest.raises(InputError, match="The part is 'one/2'; accepted is NUMBER/PARTS"):
-        read_part("one/2")
+    for part in ("one/2", "3/2", "0/2", "2"):
+        with pytest.raises(InputError, match=f"The part is '{part}'; accepted is NUMBER/PARTS"):
+            read_part(part)
