@@ -5,4 +5,5 @@ source "$(dirname "$0")/setup_env.sh" test
 ruff check .
 ruff format --check .
 lint-imports
-exec python -m pytest -n 2 "$@"
+# A file stays with one process, which makes what its tests share once.
+exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
