@@ -63,10 +63,11 @@ def prepared_clips(clip_dir: Path, count: int) -> list[Clip]:
 
 def cost_of(step: Step, clips: Sequence[Clip], clip_dir: Path) -> Cost | None:
     """What a filter costs; None where it measures nothing without a model. The first clip is measured once before,
-    uncounted."""
-    if measured(step, clips[0], clip_dir) == {"available": False}:
-        return None
+    uncounted: then models are loaded, and their products for its shapes known."""
     with metered_networks() as meter:
+        if measured(step, clips[0], clip_dir) == {"available": False}:
+            return None
+        meter.seconds = meter.flops = 0.0
         start = time.process_time()
         for clip in clips:
             measured(step, clip, clip_dir)

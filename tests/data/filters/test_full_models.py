@@ -1,5 +1,6 @@
 """Models of the published sizes are as large as they say and show something; the time that filters take is told."""
 
+import functools
 import importlib
 import re
 import shutil
@@ -273,6 +274,30 @@ def test_networks_are_metered(filters, clip_dir, tiny, syncnet):
         assert faces > 5 * (meter.flops - faces - 2 * once) > 0
     run_model(session, picture)
     assert meter.flops < 2 * once + 2 * faces
+
+
+def test_counting_products_is_no_part_of_the_time(filters, clip_dir, tiny, monkeypatch):
+    """It takes as long as reading a model, and comes with the first, uncounted measuring."""
+    clock = [0.0]
+    session = load_model(tiny / "person.onnx", *PERSON_SHAPES)
+    picture = np.zeros((1, 3, PERSON_SIDE, PERSON_SIDE), np.float32)
+    monkeypatch.setattr(filters.time, "process_time", lambda: clock[0])
+
+    @functools.cache
+    def count(*_):
+        clock[0] += 100.0
+        return 7
+
+    def measure(clip, folder):
+        run_model(session, picture)
+        clock[0] += 0.25
+        return {"value": 1}
+
+    monkeypatch.setattr(filters, "_products", count)
+    cost = filters.cost_of(Step("slow", measure), filters.prepared_clips(clip_dir, 2), clip_dir)
+    assert (cost.seconds, cost.inside) == (pytest.approx(0.5 / 1.2 * 5), 0) and cost.flops == pytest.approx(
+        28 / 1.2 * 5
+    )
 
 
 @pytest.mark.parametrize(
