@@ -306,6 +306,7 @@ def test_counting_products_is_no_part_of_the_time(filters, clip_dir, tiny, monke
         (["--steps", "sync"], r"error: sync skips the clip a-\w+: no face is seen"),
         (["--steps", "blur"], "error: there is no filter 'blur'"),
         (["--clips", 3], "--clips 3, but 2 clips are prepared there"),
+        (["--chip", "q9"], "error: .*q9"),
     ],
 )
 def test_clips_that_are_no_measure_are_one_sentence(options, sentence, clip_dir, tiny):

@@ -67,7 +67,7 @@ def test_workers_measure_and_the_report_reads(world, monkeypatch):
     assert beside == alone and beside["metrics"]["ssim"]["scored"] == 2
 
 
-def test_a_worker_that_dies_is_one_sentence(world, monkeypatch):
+def test_a_worker_that_dies_is_one_sentence(world, monkeypatch, capsys):
     class Pool:
         def __init__(self, *_): ...
 
@@ -84,6 +84,9 @@ def test_a_worker_that_dies_is_one_sentence(world, monkeypatch):
     monkeypatch.setattr(ahead, "ProcessPoolExecutor", Pool)
     with pytest.raises(InputError, match="A process that measured clips died, perhaps for want of memory; take fewer"):
         measured(world, "died", workers=2)
+    given = ("evaluate", "videos", world / "results", "--bench", world / "bench.jsonl", "--out", world / "died")
+    refused(capsys, "take fewer", *given, "--metrics", "energy", "--workers", 2)
+    assert actavatar(*given, "--metrics", "energy") == 0  # alone
 
 
 def test_every_clip_ends_with_numbers_or_one_reason(report):
