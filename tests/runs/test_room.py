@@ -72,10 +72,11 @@ def planned(monkeypatch):
     seen = []
 
     def plan(work, mesh, memory, first=None):
-        seen.append((work.size, work.sampling.num_frames, work.quantize))
-        inside = 10**9 if work.sampling.num_frames > 30 and not work.quantize else 10**6
+        frames = work.sampling.num_frames
+        seen.append((work.size, frames, work.quantize))
+        inside = 10**9 if frames > 30 and not work.quantize else 10**6
         one = sampling.Measured("sampling", "step", "transformer", 1, inside, 0.0, 0.0)
-        fields = {"where": "cpu", "mesh": None, "size": work.size, "frames": work.sampling.num_frames, "tokens": 80}
+        fields = {"where": "cpu", "mesh": None, "size": work.size, "frames": frames, "at_once": frames, "tokens": 80}
         fields |= {"branches": 2, "dtype": work.dtype, "quantize": work.quantize, "attention": "xla"}
         weights = dict.fromkeys(("transformer", "vae", "text_encoder", "audio_encoder"), 10**6)
         return sampling.Plan(**fields, capacity=10**8, weights=weights, stored=4 * 10**6, programs=(one,))

@@ -5,6 +5,7 @@ import gc
 import tracemalloc
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -91,8 +92,11 @@ def test_parameters_come_to_the_device_and_only_residents_stay(place, monkeypatc
 
 
 @pytest.mark.parametrize("place", [DEVICE, ON_DEMAND])
-def test_the_host_never_holds_all_that_goes_to_the_device(place, tmp_path):
-    """Arrays of NumPy are counted; what XLA copied is the device's."""
+def test_the_host_never_holds_all_that_goes_to_the_device(place, tmp_path, monkeypatch):
+    """Arrays of NumPy are counted; what XLA copied is the device's. A CPU shares arrays that happen to lie right: here
+    it copies, as every other device does."""
+    put = jax.device_put
+    monkeypatch.setattr(jax, "device_put", lambda *args, **kwargs: jax.tree.map(jnp.copy, put(*args, **kwargs)))
     config = dataclasses.replace(PRESETS["tiny"].transformer, layers=8, width=128, head_dim=64, ffn=128)
     shapes = functional.flatten(functional.abstract(ActAvatarDiT, config))
     flat = {name: np.ones(leaf.shape, np.float32) for name, leaf in shapes.items()}
@@ -108,4 +112,4 @@ def test_the_host_never_holds_all_that_goes_to_the_device(place, tmp_path):
         jax.block_until_ready(params)
         most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert largest < most < whole / 2  # one that is read, one that goes up, and what is let go of late
+    assert largest < most < whole / 4  # one that is read, one that goes up, and what is let go of late
