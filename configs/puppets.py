@@ -35,7 +35,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.preset = "puppets"
     config.code = ConfigDict({"patch": patch, "reduce": reduce, "channels": channels})
     config.tokens = cells
-    config.network = ConfigDict({"layers": 4, "ffn": 512})  # blocks of the transformer, values in each one's FFN
+    # The transformer's blocks, values in each one's FFN, and heads, 64 values each: together they are the stream.
+    config.network = ConfigDict({"layers": 4, "ffn": 512, "heads": 4})
     config.fresh = arg.fresh  # draw clips on the fly; else `clips` are drawn and encoded once
     config.clips = 32768
     config.vae = ""  # model folder of a trained VAE (configs/vae.py:puppets); else PatchCodec is fitted on
@@ -103,7 +104,7 @@ def shrink(config: ConfigDict) -> ConfigDict:
     config.world.update({"frames": 25})
     config.preset = "tiny"
     config.code.channels = 8
-    config.network.update({"layers": 2, "ffn": 128})
+    config.network.update({"layers": 2, "ffn": 128, "heads": 2})
     config.clips, config.codec_clips, config.test_clips = 16, 8, 3
     config.hearing.update({"utterances": 16, "steps": 4})
     for stage in (config.backbone, config.stage1, config.stage2):

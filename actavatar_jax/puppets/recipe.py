@@ -29,7 +29,7 @@ from actavatar_jax.prompt.forms import has_anchors
 from actavatar_jax.puppets import dataset
 from actavatar_jax.puppets.decoder import Example, train_decoder
 from actavatar_jax.puppets.decoder import Settings as DecoderSettings
-from actavatar_jax.puppets.growing import grow_folder
+from actavatar_jax.puppets.growing import grow_folder, sized
 from actavatar_jax.puppets.hearing import train_hearing
 from actavatar_jax.puppets.judge.network import load_judge
 from actavatar_jax.puppets.pictures.sheets import draw_contacts
@@ -67,7 +67,7 @@ def make_base(config: ConfigDict, folder: Path) -> None:
     codec, size = code_of(config), (world.side, world.side)
     vae = folders.load(config.vae, "vae", dtype="float32") if config.vae else None
     preset = PRESETS[config.preset]
-    transformer = dataclasses.replace(preset.transformer, patch=tuple(config.tokens), **config.network)
+    transformer = dataclasses.replace(sized(preset.transformer, **config.network), patch=tuple(config.tokens))
     preset, sizes = dataclasses.replace(preset, transformer=transformer), {"size": size, "num_frames": world.frames}
     with replaced_folder(folder) as partial:
         make_model(partial, (clip.frames for clip in clips), texts, preset=preset, codec=codec, vae=vae, **sizes)
@@ -96,7 +96,7 @@ def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
     """The model folder `start` as the one everything starts from, without its learned decoder, which is trained last.
 
     Where `config.code` has more channels than its code, code and transformer are widened; where `config.network` has
-    more blocks or wider FFNs than its transformer, that is grown. InputError where they have fewer, or `start` was made
+    more blocks, heads or values in FFNs than its transformer, that is grown. InputError where they have fewer, or `start` was made
     for another world than `config.world`.
     """
     check_world(config, start)

@@ -91,9 +91,10 @@ class Network:
 
     layers: int
     ffn: int
+    heads: int
 
     def __post_init__(self):
-        check_fields(self, "setting network.", layers=DEPTH, ffn=SIZE)
+        check_fields(self, "setting network.", layers=DEPTH, ffn=SIZE, heads=SIZE)
 
 
 @typing.no_type_check

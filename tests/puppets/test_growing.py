@@ -22,23 +22,45 @@ def small():
 
 @pytest.mark.parametrize(("layers", "ffn"), [(CONFIG.layers, 2 * CONFIG.ffn), (CONFIG.layers + 2, CONFIG.ffn + 3)])
 def test_it_says_what_it_said_before(small, layers, ffn):
-    grown = grow_transformer(small, layers, ffn)
+    grown = grow_transformer(small, layers, ffn, CONFIG.heads)
     assert (grown.config.layers, grown.config.ffn) == (layers, ffn)
     expected = run(CONFIG, small.params)
     np.testing.assert_allclose(run(grown.config, grown.params), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_whatever_is_new_learns(small):
-    """The last kernels at once; what is before them, once those are no longer zero."""
-    grown = grow_transformer(small, CONFIG.layers + 1, 2 * CONFIG.ffn)
+def test_a_wider_stream_says_nearly_what_it_said_before(small):
+    """Norms mind the new values, and nothing else does."""
+    grown = grow_transformer(small, CONFIG.layers, CONFIG.ffn, CONFIG.heads + 1)
+    assert (grown.config.heads, grown.config.width) == (CONFIG.heads + 1, CONFIG.width + CONFIG.head_dim)
+    expected = run(CONFIG, small.params)
+    missed = run(grown.config, grown.params) - expected
+    assert np.sqrt((missed**2).mean() / (expected**2).mean()) < 0.3
 
+
+def gradient_of(grown):
     @jax.jit
     @jax.grad
-    def gradient_of(params):
+    def gradient(params):
         model = functional.bind(ActAvatarDiT, grown.config, params)
         return (model(LATENTS, TIMES, model.condition(**INPUTS, grid=LATENTS.shape[1:4])) ** 2).sum()
 
-    gradient = gradient_of(grown.params)["blocks"]
+    return gradient(grown.params)
+
+
+def test_a_wider_stream_learns(small):
+    """Whatever reads it, at once."""
+    grown = grow_transformer(small, CONFIG.layers, CONFIG.ffn, CONFIG.heads + 1)
+    gradient = functional.flatten(gradient_of(grown))
+    old = functional.flatten(small.params)
+    for name, values in gradient.items():
+        if name.endswith("/kernel") and values.shape[-2] > old[name].shape[-2]:
+            assert np.abs(values[..., old[name].shape[-2] :, :]).max() > 0, name
+
+
+def test_whatever_is_new_learns(small):
+    """The last kernels at once; what is before them, once those are no longer zero."""
+    grown = grow_transformer(small, CONFIG.layers + 1, 2 * CONFIG.ffn, CONFIG.heads)
+    gradient = gradient_of(grown)["blocks"]
     for name in LAST:
         part, last = name.split("/")
         assert np.abs(gradient[part][last]["kernel"][-1]).max() > 0, name
@@ -49,12 +71,15 @@ def test_a_folder_is_grown_where_it_has_to_be(small, tmp_path):
     folders.save(tmp_path, "transformer", CONFIG, functional.cast(small.params, "bfloat16"))
     [file] = tmp_path.rglob("*.safetensors")
     before = file.read_bytes()
-    grow_folder(tmp_path, CONFIG.layers, CONFIG.ffn)
+    grow_folder(tmp_path, CONFIG.layers, CONFIG.ffn, CONFIG.heads)
     assert file.read_bytes() == before
-    grow_folder(tmp_path, CONFIG.layers, CONFIG.ffn + 4)
+    grow_folder(tmp_path, CONFIG.layers, CONFIG.ffn + 4, CONFIG.heads)
     assert folders.load(tmp_path, "transformer").config.ffn == CONFIG.ffn + 4
 
 
 def test_it_does_not_shrink(small):
-    with pytest.raises(InputError, match=rf"of {CONFIG.layers} blocks with FFNs of {CONFIG.ffn} cannot be grown to 1 "):
-        grow_transformer(small, 1, CONFIG.ffn)
+    has = f"{CONFIG.layers} blocks with {CONFIG.heads} heads and FFNs of {CONFIG.ffn}"
+    with pytest.raises(InputError, match=f"of {has} cannot be grown to 1 "):
+        grow_transformer(small, 1, CONFIG.ffn, CONFIG.heads)
+    with pytest.raises(InputError, match=f"of {has} cannot be grown to .* with 1 heads "):
+        grow_transformer(small, CONFIG.layers, CONFIG.ffn, 1)

@@ -111,10 +111,10 @@ def test_training_goes_on_from_a_finished_model_without_its_decoder(world, tmp_p
 def test_a_config_with_a_larger_network_grows_that_of_the_model_it_starts_from(world, tmp_path):
     config, folder = world
     config = config.copy_and_resolve_references()
-    config.network.update({"layers": 3, "ffn": 160})
+    config.network.update({"layers": 3, "ffn": 160, "heads": 3})
     puppets.take_base(config, folder / "model", tmp_path / "base")
     grown = folders.load(tmp_path / "base", "transformer").config
-    assert (grown.layers, grown.ffn) == (3, 160)
+    assert (grown.layers, grown.ffn, grown.heads, grown.width) == (3, 160, 3, 96)
 
 
 def test_the_decoder_goes_on_from_a_finished_one_of_the_same_form(world):
