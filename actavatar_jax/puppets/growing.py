@@ -69,7 +69,7 @@ def grow_transformer(transformer: Component, layers: int, ffn: int, heads: int) 
 
 
 def _widen_stream(transformer: Component, config: DiTConfig) -> Component:
-    """The transformer with the heads and the stream of `config`: what is new is there (`_widen`), and nobody reads it."""
+    """The transformer with the heads and the stream of `config`; what `_widen` adds is read by nobody."""
     shapes = functional.flatten(functional.abstract(transformer.module, config))
     rng, wider = np.random.default_rng(0), {}
     for name, values in functional.flatten(jax.device_get(transformer.params)).items():

@@ -96,8 +96,8 @@ def take_base(config: ConfigDict, start: Path, folder: Path) -> None:
     """The model folder `start` as the one everything starts from, without its learned decoder, which is trained last.
 
     Where `config.code` has more channels than its code, code and transformer are widened; where `config.network` has
-    more blocks, heads or values in FFNs than its transformer, that is grown. InputError where they have fewer, or `start` was made
-    for another world than `config.world`.
+    more blocks, heads or values in FFNs than its transformer, that is grown. InputError where they have fewer, or
+    `start` was made for another world than `config.world`.
     """
     check_world(config, start)
     with replaced_folder(folder) as partial:
