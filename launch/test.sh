@@ -6,4 +6,4 @@ ruff check .
 ruff format --check .
 lint-imports
 # A file stays with one process, which makes what its tests share once.
-exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
+exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 60 "$@"

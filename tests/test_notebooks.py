@@ -42,6 +42,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
         "ACTAVATAR_NOTEBOOK_MODEL": str(folder / "model"),
         "ACTAVATAR_NOTEBOOK_JUDGE": str(folder / "judge"),
         "ACTAVATAR_NOTEBOOK_SCALE": "runlocal",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # much is compiled, little run
     }
 
 

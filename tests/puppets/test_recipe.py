@@ -1,6 +1,7 @@
 """The recipe of the puppet world at its smallest: every step leaves what the next one needs, and can be repeated."""
 
 import dataclasses
+import os
 import re
 import shutil
 import subprocess
@@ -132,9 +133,10 @@ def test_the_command_goes_on_from_a_model_and_ends_a_sitting(world, tmp_path):
     shutil.copytree(folder / "shards", tmp_path / "shards")  # of the same encoders: not drawn again
     command = [sys.executable, "launch/puppets.py", "--config", "configs/puppets.py:runlocal", "--workdir", tmp_path]
     command += ["--start", folder / "model", "--until", "stage2", "--config.stage2.sample.every=0 steps"]
+    quick = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # much is compiled, little run
 
     def run(*options):
-        return subprocess.run([*command, *options], capture_output=True, text=True, timeout=300)
+        return subprocess.run([*command, *options], capture_output=True, text=True, timeout=300, env=quick)
 
     sitting = run("--config.stage2.steps=100000 steps", "--minutes", "0.5")
     assert sitting.returncode == 75, sitting.stderr
