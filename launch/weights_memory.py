@@ -2,6 +2,7 @@
 
 Random weights in the layout of a Wan2.2-TI2V-5B folder are loaded, loaded into sharded arrays and saved again, and
 converted to the original layout and back, each in a process of its own. Full size needs 50 GB of disk for a while.
+`start` begins trainings with such a transformer, in one process and in many, and ends them before their first step.
 Exit code 1: a process took more memory than allowed, or a tensor came back with other bytes.
 """
 
@@ -9,6 +10,7 @@ import dataclasses
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -27,23 +29,28 @@ COMPONENTS = {"transformer": "bfloat16", "text_encoder": "bfloat16", "vae": "flo
 DEVICES = 8  # forced on this CPU for the sharded part
 ALLOWED = 2 * 2**30  # bytes beside the model's own
 PIECE = 2**24
+ROOT = Path(__file__).resolve().parents[1]
+# A frozen transformer in bfloat16, and little else.
+TRAINING = {"steps": "0", "lora.rank": 4, "data.source": "synthetic", "data.bucket": "(64,64,9)", "data.dirs": "()"}
+
+NewFolder = Annotated[Path, typer.Argument(help="A new folder to work in; it is deleted at the end.")]
 
 
 class Size(StrEnum):
-    """full: Wan2.2-TI2V-5B, 24 GB. small: the same networks in 1 GB."""
+    """full: Wan2.2-TI2V-5B, 24 GB. small: the same networks in 1 GB. tiny: a trial."""
 
     full = "full"
     small = "small"
+    tiny = "tiny"
 
 
 @app.command()
 def measure(
-    folder: Annotated[Path, typer.Argument(help="A new folder to work in; it is deleted at the end.")],
-    size: Annotated[Size, typer.Option(help="full (24 GB) or small (1 GB).")] = Size.small,
+    folder: NewFolder,
+    size: Annotated[Size, typer.Option(help="full (24 GB), small (1 GB) or tiny.")] = Size.small,
 ) -> None:
     """Writes the weights, runs every step and prints one line for each."""
-    if folder.exists():
-        raise typer.BadParameter(f"{folder} is there already; name a new folder.")
+    _refuse_old(folder)
     base, out = folder / "base", folder / "out"
     failed = False
     try:
@@ -62,6 +69,69 @@ def measure(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     raise typer.Exit(int(failed))
+
+
+@app.command()
+def start(
+    folder: NewFolder,
+    size: Annotated[Size, typer.Option(help="full (11 GB), small (0.5 GB) or tiny.")] = Size.small,
+    processes: Annotated[str, typer.Option(help="How many processes each training has.")] = "1,8",
+) -> None:
+    """What each process of a LoRA training has in memory when it has opened the transformer, which is frozen.
+
+    Devices of a CPU are the host's memory: the weights are counted there, and what is beside them is the host's share.
+    """
+    _refuse_old(folder)
+    failed = False
+    try:
+        _run("write", folder / "base", size.value, "transformer")
+        model = _size(folder / "base", "transformer")
+        for count in map(int, processes.split(",")):
+            began = time.perf_counter()
+            peaks = _train(folder / "base", folder / f"run-{count}", count)
+            name = f"start training in {count} process{'es' * (count > 1)}, the largest"
+            failed |= _report(name, model // count, max(peaks), time.perf_counter() - began)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    raise typer.Exit(int(failed))
+
+
+def _refuse_old(folder: Path) -> None:
+    if folder.exists():
+        raise typer.BadParameter(f"{folder} is there already; name a new folder.")
+
+
+def _size(folder: Path, component: str) -> int:
+    """Bytes of a component's parameters with those that the folder lacks."""
+    from actavatar_jax.weights import find
+    from actavatar_jax.weights.residence import size_of
+
+    part = find(folder, component)
+    return size_of(part.kind, part.config, COMPONENTS[component])
+
+
+def _train(base: Path, workdir: Path, count: int) -> list[int]:
+    """Peak resident bytes of the processes of a training of no steps, each with one device."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    settings = TRAINING | {"model.folder": base, "mesh": f"1,{count},1", "data.batch_size": count}
+    command = [sys.executable, ROOT / "launch" / "train.py", f"--config={ROOT / 'configs' / 'stage2.py'}"]
+    command += [f"--workdir={workdir}", *(f"--config.{name}={value}" for name, value in settings.items())]
+    command += ["--distributed"] * (count > 1)
+    shared = {"JAX_PLATFORMS": "cpu", "JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(count)}
+    started = [
+        subprocess.Popen([*map(str, command)], env=os.environ | shared | {"JAX_PROCESS_ID": str(process)}, cwd=ROOT)
+        for process in range(count)
+    ]
+    peaks = []
+    for process in started:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        peaks.append(usage.ru_maxrss * 1024)
+    if any(process.returncode for process in started):
+        raise SystemExit(f"The training in {count} processes failed.")
+    return peaks
 
 
 def _run(step: str, *arguments: object, devices: int = 1) -> tuple[int, int, float]:
@@ -111,7 +181,7 @@ def _differ(want: dict[str, str], got: dict[str, str]) -> bool:
 
 
 @app.command(hidden=True)
-def write(folder: Path, size: Size) -> None:
+def write(folder: Path, size: Size, only: str | None = typer.Argument(None)) -> None:
     from actavatar_jax import functional
     from actavatar_jax.models import UMT5Config, presets
     from actavatar_jax.models.avatar import DiTConfig
@@ -120,6 +190,8 @@ def write(folder: Path, size: Size) -> None:
     from actavatar_jax.weights import kind_of, write_sharded
 
     preset = presets.PRESETS["wan22_ti2v_5b"]
+    if size == Size.tiny:
+        preset = presets.PRESETS["tiny"]
     if size == Size.small:
         preset = dataclasses.replace(
             preset,
@@ -128,6 +200,8 @@ def write(folder: Path, size: Size) -> None:
             vae=VAEConfig(encoder_base=40, decoder_base=64),
         )
     for component, dtype in COMPONENTS.items():
+        if only not in (None, component):
+            continue
         config = getattr(preset, component)
         kind = kind_of(component, config)
         noise = Noise(kind.table(config), functional.abstract(kind.module, config), kind.may_miss, np.dtype(dtype))
