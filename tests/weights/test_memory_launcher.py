@@ -1,5 +1,6 @@
 """`launch/weights_memory.py` with a network of a toy: the trainings that it starts really start."""
 
+import os
 import re
 import subprocess
 import sys
@@ -25,5 +26,6 @@ def test_two_processes_start_a_training_and_leave_nothing_behind(tmp_path):
 
 def test_a_folder_that_is_there_is_left_alone(tmp_path):
     (tmp_path / "mine").write_text("")
-    done = subprocess.run([*PROGRAM, "start", tmp_path], capture_output=True, text=True, timeout=300)
+    wide = os.environ | {"COLUMNS": "500"}  # the sentence in one line
+    done = subprocess.run([*PROGRAM, "start", tmp_path], capture_output=True, text=True, timeout=300, env=wide)
     assert done.returncode == 2 and "is there already" in done.stderr and (tmp_path / "mine").exists()
