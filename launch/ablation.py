@@ -29,9 +29,9 @@ def main(argv: list[str]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout)])
     from actavatar_jax.errors import InputError
+    from actavatar_jax.heap import keep_memory_of_steps
     from actavatar_jax.puppets import ablation
     from actavatar_jax.puppets.ablation.planning import read_part
-    from actavatar_jax.training.runtime.memory import keep_memory_of_steps
 
     keep_memory_of_steps()
     config, workdir = CONFIG.value, Path(WORKDIR.value)

@@ -57,7 +57,7 @@ def networks(
                 f"Networks are measured beside those of torch, diffusers and transformers, of which one is missing "
                 f"({error}); install actavatar-jax[test]."
             ) from error
-        from actavatar_jax.training.runtime.memory import keep_memory_of_steps
+        from actavatar_jax.heap import keep_memory_of_steps
 
         parts = list(PARTS) if only is None else only.split(",")
         check_parts(parts)

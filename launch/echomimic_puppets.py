@@ -33,10 +33,10 @@ def main(argv: list[str]) -> None:
 
 
 def compare() -> None:
+    from actavatar_jax.heap import keep_memory_of_steps
     from actavatar_jax.puppets.ablation.planning import read_part
     from actavatar_jax.puppets.echomimic.rows import plan_runs
     from actavatar_jax.puppets.echomimic.runs import compare_rows
-    from actavatar_jax.training.runtime.memory import keep_memory_of_steps
 
     keep_memory_of_steps()
     config, workdir = CONFIG.value, Path(WORKDIR.value)

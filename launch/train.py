@@ -47,9 +47,9 @@ def train() -> None:
         from actavatar_jax.parallel import join_cluster
 
         join_cluster()
+    from actavatar_jax.heap import keep_memory_of_steps
     from actavatar_jax.puppets.dataset import SOURCES
     from actavatar_jax.runs import training
-    from actavatar_jax.training.runtime.memory import keep_memory_of_steps
 
     keep_memory_of_steps()
     training.run_training(CONFIG.value, Path(WORKDIR.value), sources=SOURCES)

@@ -19,10 +19,10 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     from actavatar_jax.errors import InputError
+    from actavatar_jax.heap import keep_memory_of_steps
     from actavatar_jax.puppets.dataset import drawn_windows
     from actavatar_jax.puppets.world.clips import World
     from actavatar_jax.runs.vae import read_vae_config, run_vae_training
-    from actavatar_jax.training.runtime.memory import keep_memory_of_steps
     from data_pipelines.clips import cut_pixel_windows
 
     keep_memory_of_steps()

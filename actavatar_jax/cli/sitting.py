@@ -11,7 +11,7 @@ from absl import logging as absl_logging
 
 from actavatar_jax.cli.cache import keep_compiled_programs
 from actavatar_jax.cli.exits import run_command
-from actavatar_jax.training.runtime.memory import keep_memory_of_steps
+from actavatar_jax.heap import keep_memory_of_steps
 
 
 def run_sitting(make: Callable[[], None], minutes: float) -> None:

@@ -27,10 +27,10 @@ def train(
 
     if distributed:
         join_cluster()
+    from actavatar_jax.heap import keep_memory_of_steps
     from actavatar_jax.puppets.dataset import SOURCES
     from actavatar_jax.runs import training
     from actavatar_jax.runs.settings import read_config
-    from actavatar_jax.training.runtime.memory import keep_memory_of_steps
 
     absl_logging.set_verbosity(absl_logging.WARNING)  # the checkpoint library reports every step of its own at INFO
     keep_memory_of_steps()

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import grain
 
 from actavatar_jax.errors import InputError
+from actavatar_jax.heap import keep_memory_of_records
 from actavatar_jax.media.clock import FPS
 from actavatar_jax.storage import Place, named, open_place, refusal
-from data_pipelines.loading.memory import keep_freed_memory
 from data_pipelines.loading.stream import Stream
 from data_pipelines.loading.transforms import FitShapes
 from data_pipelines.shards import (
@@ -74,7 +74,7 @@ def make_loader(
     another schema, layout, system or frame rate, made with other encoders than `fingerprint` names, or with other texts
     than `anchors` says: with labels and anchors, or bare (without these: than the first of them).
     """
-    keep_freed_memory()
+    keep_memory_of_records()
     folders = [open_place(folder) for folder in ([shard_dirs] if isinstance(shard_dirs, str | Place) else shard_dirs)]
     datasets = [open_dataset(folder) for folder in find_datasets(folders)]
     check_datasets(datasets, fingerprint, anchors, ACTAVATAR if tasks is None else ECHOMIMIC)
