@@ -4,6 +4,7 @@ B batch, I J places before and after (rows and columns, of videos also time), C 
 """
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -35,10 +36,24 @@ class ConvNorm(nnx.Module):
         self.stride, self.padding = stride, padding
 
     def __call__(self, x: Float[Array, "B *I C"]) -> Float[Array, "B *J D"]:
-        x = convolve(x, self.kernel[...], self.stride, self.padding)
-        gain = self.scale[...] * jax.lax.rsqrt(self.variance[...] + EPSILON)
-        mean, gain, bias = (along_channels(values, x) for values in (self.mean[...], gain, self.bias[...]))
-        return jax.nn.relu((x - mean) * gain + bias)
+        return jax.nn.relu(fixed_norm(self, convolve(x, self.kernel[...], self.stride, self.padding), EPSILON))
+
+
+@runtime_checkable
+class Statistics(Protocol):
+    """Of a batch norm, as its training left them: a value for each channel."""
+
+    scale: nnx.Param
+    bias: nnx.Param
+    mean: nnx.Param
+    variance: nnx.Param
+
+
+def fixed_norm(statistics: Statistics, x: Float[Array, "B *J D"], epsilon: float) -> Float[Array, "B *J D"]:
+    """Batch norm by the statistics of a training."""
+    gain = statistics.scale[...] * jax.lax.rsqrt(statistics.variance[...] + epsilon)
+    mean, gain, bias = (along_channels(values, x) for values in (statistics.mean[...], gain, statistics.bias[...]))
+    return (x - mean) * gain + bias
 
 
 def convolve(

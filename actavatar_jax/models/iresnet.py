@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from actavatar_jax.checks import Limit, check_fields, whole
-from actavatar_jax.models.conv_norm import along_channels, convolve
+from actavatar_jax.models.conv_norm import along_channels, convolve, fixed_norm
 from actavatar_jax.models.limits import SIZE
 
 SIDE = 112  # pixels of a face
@@ -106,9 +106,7 @@ class Norm(nnx.Module):
         self.bias, self.mean = (nnx.Param(jnp.zeros(width)) for _ in range(2))
 
     def __call__(self, x: Float[Array, "B *I C"]) -> Float[Array, "B *I C"]:
-        gain = self.scale[...] * jax.lax.rsqrt(self.variance[...] + EPSILON)
-        mean, gain, bias = (along_channels(values, x) for values in (self.mean[...], gain, self.bias[...]))
-        return (x - mean) * gain + bias
+        return fixed_norm(self, x, EPSILON)
 
 
 def prelu(x: Float[Array, "B h w C"], slope: Float[Array, " C"]) -> Float[Array, "B h w C"]:
