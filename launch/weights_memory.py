@@ -75,7 +75,7 @@ def measure(
 def start(
     folder: NewFolder,
     size: Annotated[Size, typer.Option(help="full (11 GB), small (0.5 GB) or tiny.")] = Size.small,
-    processes: Annotated[str, typer.Option(help="How many processes each training has.")] = "1,8",
+    processes: Annotated[list[int], typer.Option(min=1, help="Of a training; given twice, of two.")] = [1, 8],  # noqa: B006
 ) -> None:
     """What each process of a LoRA training has in memory when it has opened the transformer, which is frozen.
 
@@ -86,7 +86,7 @@ def start(
     try:
         _run("write", folder / "base", size.value, "transformer")
         model = _size(folder / "base", "transformer")
-        for count in map(int, processes.split(",")):
+        for count in processes:
             began = time.perf_counter()
             peaks = _train(folder / "base", folder / f"run-{count}", count)
             name = f"start training in {count} process{'es' * (count > 1)}, the largest"
