@@ -12,7 +12,6 @@ _KEPT = 1 << 30  # bytes at the end of the heap that are not given back
 _LARGEST = 32 << 20  # bytes of a block that comes from the heap, the most that glibc accepts
 _NEVER, _NONE, _ANY, _ONE = -1, 0, 0, 1
 
-_mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: 0)
 _keeps_all = False
 
 
@@ -41,3 +40,9 @@ def keep_memory_of_steps() -> None:
         return
     _mallopt(_MMAP_MAX, _NONE)
     _mallopt(_TRIM_THRESHOLD, _NEVER)
+
+
+def _mallopt(option: int, value: int) -> None:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(option, value)

@@ -22,7 +22,7 @@ LAST = ("self_attn/out", "cross_attn/out", "audio_attn/out", "ffn/down")  # of w
 
 
 def sized(config: DiTConfig, layers: int, ffn: int, heads: int) -> DiTConfig:
-    """The config with so many blocks, values in each one's FFN, and heads, as wide as whose values the stream is."""
+    """The config with so many blocks, values in each one's FFN, and heads; the stream is as wide as all heads."""
     return dataclasses.replace(config, layers=layers, ffn=ffn, heads=heads, width=heads * config.head_dim)
 
 
