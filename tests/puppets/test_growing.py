@@ -37,6 +37,15 @@ def test_a_wider_stream_says_nearly_what_it_said_before(small):
     assert np.sqrt((missed**2).mean() / (expected**2).mean()) < 0.3
 
 
+def test_what_is_new_in_the_stream_is_as_large_as_what_is_old_and_something_else(small):
+    """Copies would learn what their originals learn."""
+    grown = functional.flatten(grow_transformer(small, CONFIG.layers, CONFIG.ffn, CONFIG.heads + 1).params)
+    kernel = np.asarray(grown["patch_embedding/kernel"])
+    new, first = kernel[:, CONFIG.width :], kernel[:, : CONFIG.head_dim]
+    assert np.abs(new - first).max() > 0.1 * np.abs(first).max()
+    np.testing.assert_array_equal(np.sort(new, axis=0), np.sort(first, axis=0))
+
+
 def gradient_of(grown):
     @jax.jit
     @jax.grad
